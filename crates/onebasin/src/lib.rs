@@ -1,0 +1,19 @@
+//! Git Re-Basin: bring independently trained neural networks into one basin of the loss landscape, and merge them.
+//!
+//! Read in this order: [`tensor`] → [`params`] → [`perm`] → [`graph`] → [`symmetry`] → [`assignment`] →
+//! [`matching`] → [`merge`] → [`barrier`].
+//!
+//! This crate opens no file, reads no clock, prints nothing. The same inputs and seed give the same bytes, whatever
+//! the number of threads.
+
+pub mod error;
+pub mod linalg;
+pub mod params;
+pub mod perm;
+pub mod stream;
+pub mod tensor;
+
+pub use error::Error;
+pub use params::Params;
+pub use perm::Perm;
+pub use tensor::{DType, Tensor};

@@ -1,0 +1,166 @@
+//! The tensors of a network, by name, in one fixed order.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+
+/// A network's tensors by name, always in the byte order of the names: the order of a file changes no result.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Params {
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl Params {
+    /// No tensors.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The tensor called `name`.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    /// The tensor called `name`, or an error that suggests the nearest name.
+    pub fn require(&self, name: &str) -> Result<&Tensor> {
+        self.get(name).ok_or_else(|| {
+            let hint = nearest(name, self.names()).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+            Error::Invalid(format!("there is no tensor `{name}`{hint}"))
+        })
+    }
+
+    /// Adds or replaces a tensor.
+    pub fn insert(&mut self, name: impl Into<String>, tensor: Tensor) {
+        self.tensors.insert(name.into(), tensor);
+    }
+
+    /// Names and tensors, in order of name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// The names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Number of tensors.
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether there is no tensor.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// Number of scalars in all tensors.
+    pub fn element_count(&self) -> usize {
+        self.tensors.values().map(Tensor::len).sum()
+    }
+
+    /// Passes only if every floating-point value is finite.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] names the first tensor that holds a NaN or an infinity.
+    pub fn check_finite(&self) -> Result<()> {
+        for (name, tensor) in self.iter().filter(|(_, t)| t.dtype().is_float()) {
+            let values = tensor.to_f64()?;
+            if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+                return Err(Error::NotFinite {
+                    tensor: name.to_owned(),
+                    count: values.iter().filter(|v| !v.is_finite()).count(),
+                    value: values[at],
+                    index: tensor.index_of(at),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes only if `other` has the same names and shapes. Element types may differ.
+    ///
+    /// # Errors
+    /// [`Error::Structure`] lists every difference, with the nearest name for each missing one.
+    pub fn check_same_structure(&self, other: &Self) -> Result<()> {
+        let diff = StructureDiff::between(self, other);
+        if diff.is_empty() { Ok(()) } else { Err(Error::Structure(diff)) }
+    }
+}
+
+impl FromIterator<(String, Tensor)> for Params {
+    fn from_iter<I: IntoIterator<Item = (String, Tensor)>>(iter: I) -> Self {
+        Self { tensors: iter.into_iter().collect() }
+    }
+}
+
+/// How two networks differ in names and shapes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StructureDiff {
+    /// Names only A has, each with the nearest name only B has.
+    pub only_a: Vec<(String, Option<String>)>,
+    /// Names only B has.
+    pub only_b: Vec<String>,
+    /// Names whose shapes differ: name, A's shape, B's shape.
+    pub shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
+}
+
+impl StructureDiff {
+    /// Compares names and shapes.
+    pub fn between(a: &Params, b: &Params) -> Self {
+        let only_b: Vec<String> = b.names().filter(|n| a.get(n).is_none()).map(str::to_owned).collect();
+        let only_a = a
+            .names()
+            .filter(|n| b.get(n).is_none())
+            .map(|n| (n.to_owned(), nearest(n, only_b.iter().map(String::as_str)).map(str::to_owned)))
+            .collect();
+        let shapes = a
+            .iter()
+            .filter_map(|(name, ta)| {
+                let tb = b.get(name)?;
+                (ta.shape() != tb.shape()).then(|| (name.to_owned(), ta.shape().to_vec(), tb.shape().to_vec()))
+            })
+            .collect();
+        Self { only_a, only_b, shapes }
+    }
+
+    /// Whether the networks have the same structure.
+    pub fn is_empty(&self) -> bool {
+        self.only_a.is_empty() && self.only_b.is_empty() && self.shapes.is_empty()
+    }
+}
+
+impl std::fmt::Display for StructureDiff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const SHOWN: usize = 20;
+        let mut lines = Vec::new();
+        for (name, a, b) in &self.shapes {
+            lines.push(format!("  `{name}`: shape {a:?} in A, {b:?} in B"));
+        }
+        for (name, near) in &self.only_a {
+            let hint = near.as_ref().map_or(String::new(), |n| format!(" (nearest name in B: `{n}`)"));
+            lines.push(format!("  `{name}`: only in A{hint}"));
+        }
+        for name in &self.only_b {
+            lines.push(format!("  `{name}`: only in B"));
+        }
+        let more = lines.len().saturating_sub(SHOWN);
+        lines.truncate(SHOWN);
+        f.write_str(&lines.join("\n"))?;
+        if more > 0 {
+            write!(f, "\n  … and {more} more")?;
+        }
+        Ok(())
+    }
+}
+
+/// The candidate most like `name`, if any is alike enough to be worth suggesting.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|c| (strsim::jaro_winkler(name, c), c))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))
+        .map(|(_, c)| c)
+}

@@ -1,0 +1,256 @@
+//! One tensor: an element type, a shape, and bytes that may still lie in somebody's memory map.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use half::{bf16, f16};
+
+use crate::error::{Error, Result};
+
+/// Element type of a tensor. Weights are floats; integers and booleans (counters, masks) are carried along unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum DType {
+    F64,
+    F32,
+    F16,
+    BF16,
+    I64,
+    I32,
+    I16,
+    I8,
+    U64,
+    U32,
+    U16,
+    U8,
+    Bool,
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F64 | Self::I64 | Self::U64 => 8,
+            Self::F32 | Self::I32 | Self::U32 => 4,
+            Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 2,
+            Self::I8 | Self::U8 | Self::Bool => 1,
+        }
+    }
+
+    /// Whether elements are floating-point numbers.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
+    }
+
+    /// The name users write: `f32`, `bf16`, `u32`, `bool`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F64 => "f64",
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::BF16 => "bf16",
+            Self::I64 => "i64",
+            Self::I32 => "i32",
+            Self::I16 => "i16",
+            Self::I8 => "i8",
+            Self::U64 => "u64",
+            Self::U32 => "u32",
+            Self::U16 => "u16",
+            Self::U8 => "u8",
+            Self::Bool => "bool",
+        }
+    }
+}
+
+impl std::fmt::Display for DType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A dense row-major tensor. Cloning shares the bytes.
+///
+/// ```
+/// use onebasin::Tensor;
+/// let t = Tensor::from_f32(&[2, 3], vec![0., 1., 2., 3., 4., 5.])?;
+/// assert_eq!(t.shape(), [2, 3]);
+/// assert_eq!(t.to_f64()?[5], 5.0);
+/// # Ok::<(), onebasin::Error>(())
+/// ```
+#[derive(Clone, PartialEq)]
+pub struct Tensor {
+    dtype: DType,
+    shape: Vec<usize>,
+    data: Bytes,
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tensor({} {:?})", self.dtype, self.shape)
+    }
+}
+
+/// Number of elements of a shape, or an error where the product overflows.
+pub fn element_count(shape: &[usize]) -> Result<usize> {
+    shape
+        .iter()
+        .try_fold(1usize, |n, &d| n.checked_mul(d))
+        .ok_or_else(|| Error::TooLarge { shape: shape.to_vec() })
+}
+
+impl Tensor {
+    /// Wraps little-endian `data` without copying it.
+    ///
+    /// # Errors
+    /// [`Error::Bytes`] if the bytes do not fill the shape exactly.
+    pub fn new(dtype: DType, shape: &[usize], data: Bytes) -> Result<Self> {
+        let expected = element_count(shape)?
+            .checked_mul(dtype.size())
+            .ok_or_else(|| Error::TooLarge { shape: shape.to_vec() })?;
+        if expected != data.len() {
+            return Err(Error::Bytes { dtype, shape: shape.to_vec(), expected, found: data.len() });
+        }
+        Ok(Self { dtype, shape: shape.to_vec(), data })
+    }
+
+    /// A tensor of `f32` values.
+    pub fn from_f32(shape: &[usize], values: Vec<f32>) -> Result<Self> {
+        Self::new(DType::F32, shape, encode_vec(values, f32::to_le_bytes))
+    }
+
+    /// A tensor of `f64` values.
+    pub fn from_f64(shape: &[usize], values: Vec<f64>) -> Result<Self> {
+        Self::new(DType::F64, shape, encode_vec(values, f64::to_le_bytes))
+    }
+
+    /// A tensor of `u32` values.
+    pub fn from_u32(shape: &[usize], values: Vec<u32>) -> Result<Self> {
+        Self::new(DType::U32, shape, encode_vec(values, u32::to_le_bytes))
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Length of every axis, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.data.len() / self.dtype.size()
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// The bytes, little-endian, row-major.
+    pub fn bytes(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// The values as `f32`: borrowed where they already are, rounded to nearest from `f64`.
+    ///
+    /// # Errors
+    /// [`Error::NotFloat`] for integers and booleans.
+    pub fn to_f32(&self) -> Result<Cow<'_, [f32]>> {
+        if self.dtype == DType::F32
+            && let Some(values) = self.borrow::<f32>()
+        {
+            return Ok(Cow::Borrowed(values));
+        }
+        Ok(Cow::Owned(match self.dtype {
+            DType::F32 => decode(&self.data, f32::from_le_bytes),
+            DType::F64 => decode(&self.data, |b| f64::from_le_bytes(b) as f32),
+            DType::F16 => decode(&self.data, |b| f16::from_le_bytes(b).to_f32()),
+            DType::BF16 => decode(&self.data, |b| bf16::from_le_bytes(b).to_f32()),
+            dtype => return Err(not_float(dtype)),
+        }))
+    }
+
+    /// The values as `f64`, exactly.
+    ///
+    /// # Errors
+    /// [`Error::NotFloat`] for integers and booleans.
+    pub fn to_f64(&self) -> Result<Cow<'_, [f64]>> {
+        if self.dtype == DType::F64
+            && let Some(values) = self.borrow::<f64>()
+        {
+            return Ok(Cow::Borrowed(values));
+        }
+        Ok(Cow::Owned(match self.dtype {
+            DType::F64 => decode(&self.data, f64::from_le_bytes),
+            DType::F32 => decode(&self.data, |b| f64::from(f32::from_le_bytes(b))),
+            DType::F16 => decode(&self.data, |b| f16::from_le_bytes(b).to_f64()),
+            DType::BF16 => decode(&self.data, |b| bf16::from_le_bytes(b).to_f64()),
+            dtype => return Err(not_float(dtype)),
+        }))
+    }
+
+    /// The values of a `u32` tensor.
+    pub fn to_u32(&self) -> Result<Vec<u32>> {
+        if self.dtype != DType::U32 {
+            return Err(Error::Invalid(format!("expected a u32 tensor, found {}", self.dtype)));
+        }
+        Ok(decode(&self.data, u32::from_le_bytes))
+    }
+
+    /// The same values in another floating-point type, rounded to nearest even. The same type costs nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFloat`] if either type is not a float.
+    pub fn cast(&self, dtype: DType) -> Result<Self> {
+        if dtype == self.dtype {
+            return Ok(self.clone());
+        }
+        Self::from_f64_as(dtype, &self.shape, self.to_f64()?.into_owned())
+    }
+
+    /// A tensor of `dtype` from `f64` values, rounded to nearest even.
+    pub fn from_f64_as(dtype: DType, shape: &[usize], values: Vec<f64>) -> Result<Self> {
+        let data = match dtype {
+            DType::F64 => encode_vec(values, f64::to_le_bytes),
+            DType::F32 => encode_vec(values, |v| (v as f32).to_le_bytes()),
+            DType::F16 => encode_vec(values, |v| f16::from_f64(v).to_le_bytes()),
+            DType::BF16 => encode_vec(values, |v| bf16::from_f64(v).to_le_bytes()),
+            dtype => return Err(not_float(dtype)),
+        };
+        Self::new(dtype, shape, data)
+    }
+
+    /// The multi-index of the flat position `flat`.
+    pub fn index_of(&self, flat: usize) -> Vec<usize> {
+        let mut rest = flat;
+        let mut index = vec![0; self.shape.len()];
+        for (axis, &len) in self.shape.iter().enumerate().rev() {
+            if len > 0 {
+                index[axis] = rest % len;
+                rest /= len;
+            }
+        }
+        index
+    }
+
+    fn borrow<T: bytemuck::AnyBitPattern>(&self) -> Option<&[T]> {
+        if cfg!(target_endian = "big") {
+            return None;
+        }
+        bytemuck::try_cast_slice(&self.data).ok()
+    }
+}
+
+fn not_float(dtype: DType) -> Error {
+    Error::NotFloat { tensor: String::new(), dtype, what: "arithmetic" }
+}
+
+fn decode<const N: usize, T>(data: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
+    data.as_chunks::<N>().0.iter().map(|&b| from(b)).collect()
+}
+
+fn encode_vec<const N: usize, T>(values: Vec<T>, to: impl Fn(T) -> [u8; N]) -> Bytes {
+    Bytes::from(values.into_iter().flat_map(to).collect::<Vec<u8>>())
+}
