@@ -53,11 +53,25 @@ macro_rules! product {
             // `i * row + j * col` with i < rows and j < cols is in bounds; `c` was checked above and is borrowed mutably.
             unsafe {
                 gemm(
-                    m, n, k,
-                    c.as_mut_ptr(), 1, n as isize, accumulate,
-                    a.data.as_ptr(), a.col as isize, a.row as isize,
-                    b.data.as_ptr(), b.col as isize, b.row as isize,
-                    1.0, 1.0, false, false, false, Parallelism::None,
+                    m,
+                    n,
+                    k,
+                    c.as_mut_ptr(),
+                    1,
+                    n as isize,
+                    accumulate,
+                    a.data.as_ptr(),
+                    a.col as isize,
+                    a.row as isize,
+                    b.data.as_ptr(),
+                    b.col as isize,
+                    b.row as isize,
+                    1.0,
+                    1.0,
+                    false,
+                    false,
+                    false,
+                    Parallelism::None,
                 );
             }
         }

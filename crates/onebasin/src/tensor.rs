@@ -92,10 +92,7 @@ impl std::fmt::Debug for Tensor {
 
 /// Number of elements of a shape, or an error where the product overflows.
 pub fn element_count(shape: &[usize]) -> Result<usize> {
-    shape
-        .iter()
-        .try_fold(1usize, |n, &d| n.checked_mul(d))
-        .ok_or_else(|| Error::TooLarge { shape: shape.to_vec() })
+    shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).ok_or_else(|| Error::TooLarge { shape: shape.to_vec() })
 }
 
 impl Tensor {
@@ -104,9 +101,8 @@ impl Tensor {
     /// # Errors
     /// [`Error::Bytes`] if the bytes do not fill the shape exactly.
     pub fn new(dtype: DType, shape: &[usize], data: Bytes) -> Result<Self> {
-        let expected = element_count(shape)?
-            .checked_mul(dtype.size())
-            .ok_or_else(|| Error::TooLarge { shape: shape.to_vec() })?;
+        let expected =
+            element_count(shape)?.checked_mul(dtype.size()).ok_or_else(|| Error::TooLarge { shape: shape.to_vec() })?;
         if expected != data.len() {
             return Err(Error::Bytes { dtype, shape: shape.to_vec(), expected, found: data.len() });
         }
