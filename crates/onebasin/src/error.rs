@@ -58,6 +58,9 @@ pub enum Error {
     /// A similarity that cannot be solved.
     #[error("similarity: {0}")]
     Similarity(String),
+    /// A symmetry that cannot be read, or does not fit the network.
+    #[error(transparent)]
+    Symmetry(#[from] crate::symmetry::SymmetryError),
     /// A graph whose shapes do not fit.
     #[error("node `{node}`: {why}")]
     Graph {

@@ -11,6 +11,7 @@ pub mod linalg;
 pub mod params;
 pub mod perm;
 pub mod stream;
+pub mod symmetry;
 pub mod tensor;
 
 pub use error::Error;

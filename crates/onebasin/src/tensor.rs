@@ -218,6 +218,27 @@ impl Tensor {
         Self::new(dtype, shape, data)
     }
 
+    /// Gathers along one axis: entry `i` of the result is entry `table[i]` of this tensor. Bits are kept.
+    ///
+    /// # Errors
+    /// If the axis does not exist, or the table has another length or points outside the axis.
+    pub fn gather(&self, axis: usize, table: &[u32]) -> Result<Self> {
+        let Some(&len) = self.shape.get(axis) else {
+            return Err(Error::Invalid(format!("there is no axis {axis} in shape {:?}", self.shape)));
+        };
+        if table.len() != len || table.iter().any(|&j| j as usize >= len) {
+            return Err(Error::Invalid(format!("a gather of axis {axis} needs {len} entries below {len}")));
+        }
+        let inner = element_count(&self.shape[axis + 1..])? * self.dtype.size();
+        let mut data = Vec::with_capacity(self.data.len());
+        for block in self.data.chunks_exact((len * inner).max(1)) {
+            for &j in table {
+                data.extend_from_slice(&block[j as usize * inner..][..inner]);
+            }
+        }
+        Self::new(self.dtype, &self.shape, Bytes::from(data))
+    }
+
     /// The multi-index of the flat position `flat`.
     pub fn index_of(&self, flat: usize) -> Vec<usize> {
         let mut rest = flat;

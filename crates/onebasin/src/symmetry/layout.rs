@@ -1,0 +1,170 @@
+//! What an axis is made of, once sizes are known: boxes of digits.
+//!
+//! An axis is a disjoint union of *occurrences*. An occurrence is a product of digits, each running over the units of a
+//! group or over fixed entries, and says at which position of the axis every combination of digits stands. A group that
+//! stands in slices gives one occurrence of several *boxes*, each an affine map from digits to positions.
+
+use super::pattern::{Term, TermKind};
+use super::resolve::GroupId;
+
+/// One axis: its length and what stands in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AxisLayout {
+    /// Number of entries.
+    pub len: usize,
+    /// What stands in it; together the occurrences cover every position once.
+    pub occurrences: Vec<Occurrence>,
+}
+
+/// A product of digits standing somewhere in an axis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occurrence {
+    /// The digits, outermost first.
+    pub digits: Vec<Digit>,
+    boxes: Vec<AxisBox>,
+    sliced: Option<usize>,
+}
+
+/// One digit of an occurrence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digit {
+    /// The group it runs over; fixed structure if there is none.
+    pub group: Option<GroupId>,
+    /// Number of values.
+    pub len: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct AxisBox {
+    offset: usize,
+    strides: Vec<usize>,
+    slice: std::ops::Range<usize>,
+}
+
+impl Occurrence {
+    /// The position in the axis where these digits stand.
+    pub fn position(&self, values: &[usize]) -> usize {
+        let (part, shift) = match self.sliced {
+            None => (&self.boxes[0], 0),
+            Some(digit) => {
+                let inside = |b: &&AxisBox| b.slice.contains(&values[digit]);
+                let part = self.boxes.iter().find(inside).expect("slices tile the group");
+                (part, part.slice.start * part.strides[digit])
+            }
+        };
+        part.offset + values.iter().zip(&part.strides).map(|(v, s)| v * s).sum::<usize>() - shift
+    }
+
+    /// Calls `visit` with every combination of digits, the last running fastest.
+    pub fn for_each(&self, visit: impl FnMut(&[usize])) {
+        for_each_index(&self.digits.iter().map(|d| d.len).collect::<Vec<_>>(), visit);
+    }
+}
+
+/// Calls `visit` with every multi-index below `lens`, the last running fastest.
+pub fn for_each_index(lens: &[usize], mut visit: impl FnMut(&[usize])) {
+    let mut index = vec![0; lens.len()];
+    for _ in 0..lens.iter().product::<usize>() {
+        visit(&index);
+        for (digit, &len) in index.iter_mut().zip(lens).rev() {
+            *digit += 1;
+            if *digit < len {
+                break;
+            }
+            *digit = 0;
+        }
+    }
+}
+
+/// A box while it is being built: one product of a term, slices not yet joined.
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    offset: usize,
+    digits: Vec<(Digit, usize)>,
+    slice: Option<(usize, std::ops::Range<usize>)>,
+}
+
+/// The extent of a term and its boxes; groups are looked up by name. Extents saturate instead of overflowing.
+pub(super) fn expand(term: &Term, axis_len: usize, group: &dyn Fn(&str) -> (GroupId, usize)) -> (usize, Vec<Piece>) {
+    let fixed =
+        |len: usize| (len, vec![Piece { offset: 0, digits: vec![(Digit { group: None, len }, 1)], slice: None }]);
+    match &term.kind {
+        TermKind::Fixed => fixed(axis_len),
+        TermKind::Number(n) => fixed(*n),
+        TermKind::Group { name, slice, .. } => {
+            let (id, len) = group(name);
+            let digits = vec![(Digit { group: Some(id), len }, 1)];
+            let slice = slice.map(|(start, end)| (0, start..end));
+            let extent = slice.as_ref().map_or(len, |(_, s)| s.len());
+            (extent, vec![Piece { offset: 0, digits, slice }])
+        }
+        TermKind::Sum(parts) => {
+            let mut extent = 0_usize;
+            let mut pieces = Vec::new();
+            for part in parts {
+                let (len, inner) = expand(part, axis_len, group);
+                pieces.extend(inner.into_iter().map(|p| Piece { offset: p.offset.saturating_add(extent), ..p }));
+                extent = extent.saturating_add(len);
+            }
+            (extent, pieces)
+        }
+        TermKind::Product(factors) => {
+            let mut product = (1_usize, vec![Piece { offset: 0, digits: Vec::new(), slice: None }]);
+            for factor in factors {
+                let (len, inner) = expand(factor, axis_len, group);
+                let pieces = product.1.iter().flat_map(|outer| inner.iter().map(|p| outer.times(p, len))).collect();
+                product = (product.0.saturating_mul(len), pieces);
+            }
+            product
+        }
+    }
+}
+
+impl Piece {
+    /// This piece as the outer factor of `inner`, whose whole term has extent `len`.
+    fn times(&self, inner: &Self, len: usize) -> Self {
+        let outer = self.digits.iter().map(|&(d, s)| (d, s.saturating_mul(len)));
+        let depth = self.digits.len();
+        Self {
+            offset: self.offset.saturating_mul(len).saturating_add(inner.offset),
+            digits: outer.chain(inner.digits.iter().copied()).collect(),
+            slice: self.slice.clone().or_else(|| inner.slice.clone().map(|(d, s)| (d + depth, s))),
+        }
+    }
+}
+
+/// Joins the slices of one group into one occurrence.
+///
+/// # Errors
+/// The group whose slices do not cover all its units once, and why.
+pub(super) fn join_slices(len: usize, pieces: Vec<Piece>) -> Result<AxisLayout, (GroupId, String)> {
+    let mut occurrences: Vec<Occurrence> = Vec::new();
+    for piece in pieces {
+        let digits: Vec<Digit> = piece.digits.iter().map(|d| d.0).collect();
+        let sliced = piece.slice.as_ref().map(|(digit, _)| *digit);
+        let slice = piece.slice.map_or(0..0, |(_, range)| range);
+        let part = AxisBox { offset: piece.offset, strides: piece.digits.iter().map(|d| d.1).collect(), slice };
+        let open = occurrences.iter_mut().find(|o| {
+            let overlaps = |b: &AxisBox| b.slice.start < part.slice.end && part.slice.start < b.slice.end;
+            sliced.is_some() && o.sliced == sliced && o.digits == digits && !o.boxes.iter().any(overlaps)
+        });
+        match open {
+            Some(occurrence) => occurrence.boxes.push(part),
+            None => occurrences.push(Occurrence { digits, boxes: vec![part], sliced }),
+        }
+    }
+    for occurrence in &mut occurrences {
+        let Some(digit) = occurrence.sliced else { continue };
+        occurrence.boxes.sort_by_key(|b| b.slice.start);
+        let Digit { group: Some(group), len: units } = occurrence.digits[digit] else { continue };
+        let covered = occurrence.boxes.iter().fold(0, |at, b| if b.slice.start == at { b.slice.end } else { at });
+        let count: usize = occurrence.boxes.iter().map(|b| b.slice.len()).sum();
+        if covered != units || count != units {
+            let slices: Vec<String> =
+                occurrence.boxes.iter().map(|b| format!("[{}:{}]", b.slice.start, b.slice.end)).collect();
+            let why = format!("its slices {} do not cover its {units} units once", slices.join(", "));
+            return Err((group, why));
+        }
+    }
+    Ok(AxisLayout { len, occurrences })
+}

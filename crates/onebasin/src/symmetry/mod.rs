@@ -1,0 +1,18 @@
+//! Which units of a network may be exchanged, as a value with a notation a person can read.
+//!
+//! In reading order: [`pattern`] (the notation of one tensor, parsed and printed) → [`spec`] (a whole file of patterns,
+//! templates expanded) → [`layout`] (what an axis is made of, as boxes of digits) → [`Symmetry`] (sizes inferred and
+//! checked against a network's tensors) → [`Alignment`] (one element: a permutation for every group; how it acts).
+
+pub mod alignment;
+pub mod error;
+pub mod layout;
+pub mod pattern;
+pub mod resolve;
+pub mod spec;
+
+pub use alignment::Alignment;
+pub use error::SymmetryError;
+pub use pattern::Pattern;
+pub use resolve::{Group, GroupId, Symmetry, TensorLayout};
+pub use spec::SymmetrySpec;
