@@ -6,8 +6,11 @@
 //! This crate opens no file, reads no clock, prints nothing. The same inputs and seed give the same bytes, whatever
 //! the number of threads.
 
+pub mod assignment;
 pub mod error;
 pub mod linalg;
+pub mod matching;
+pub mod merge;
 pub mod params;
 pub mod perm;
 pub mod stream;

@@ -1,0 +1,119 @@
+//! Combining two aligned networks into one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+use crate::params::Params;
+use crate::tensor::{DType, Tensor};
+
+/// How to go from A (λ = 0) to B (λ = 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Interpolation {
+    /// The straight line `A + λ (B − A)`.
+    #[default]
+    Lerp,
+    /// The great circle between the two weight vectors, all tensors flattened into one.
+    Slerp,
+}
+
+impl fmt::Display for Interpolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lerp => "lerp",
+            Self::Slerp => "slerp",
+        })
+    }
+}
+
+impl FromStr for Interpolation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "lerp" => Ok(Self::Lerp),
+            "slerp" => Ok(Self::Slerp),
+            _ => Err(Error::Invalid(format!("unknown interpolation `{text}`; known: lerp, slerp"))),
+        }
+    }
+}
+
+/// The network at `lambda` between A and an aligned B.
+///
+/// λ = 0 gives A and λ = 1 gives B, bit for bit. Between them the arithmetic is f64 and the result has A's element
+/// types; tensors of integers and booleans are those of the nearer end (A's at ½).
+///
+/// `slerp`: with ω the angle between the two flattened vectors, `sin((1−λ)ω)/sin ω · A + sin(λω)/sin ω · B`; the straight
+/// line where the vectors are (anti)parallel or zero. Cost: one pass over both networks, two for `slerp`.
+///
+/// # Errors
+/// If the networks differ in structure or λ lies outside [0, 1].
+///
+/// Source: Ainsworth et al. 2023, §5 and footnote 3.
+///
+/// ```
+/// use onebasin::merge::{Interpolation, merge};
+/// use onebasin::{Params, Tensor};
+/// let net = |w: [f32; 2]| Ok::<_, onebasin::Error>(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[2], w.to_vec())?)]));
+/// let middle = merge(&net([0., 2.])?, &net([4., 2.])?, 0.5, Interpolation::Lerp)?;
+/// assert_eq!(middle, net([2., 2.])?);
+/// # Ok::<(), onebasin::Error>(())
+/// ```
+pub fn merge(a: &Params, b: &Params, lambda: f64, interpolation: Interpolation) -> Result<Params> {
+    a.check_same_structure(b)?;
+    if !(0.0..=1.0).contains(&lambda) {
+        return Err(Error::Invalid(format!("λ must lie between 0 (network A) and 1 (network B), found {lambda}")));
+    }
+    if lambda == 0.0 {
+        return Ok(a.clone());
+    }
+    if lambda == 1.0 {
+        return Ok(b.clone());
+    }
+    let weights = match interpolation {
+        Interpolation::Lerp => None,
+        Interpolation::Slerp => slerp_weights(a, b, lambda)?,
+    };
+    let mut merged = Params::new();
+    for (name, ta) in a.iter() {
+        let tb = b.require(name)?;
+        let tensor = if ta.dtype().is_float() && tb.dtype().is_float() {
+            let (va, vb) = (ta.to_f64()?, tb.to_f64()?);
+            let values = va.iter().zip(vb.iter());
+            let values = match weights {
+                None => values.map(|(x, y)| x + lambda * (y - x)).collect(),
+                Some((wa, wb)) => values.map(|(x, y)| wa * x + wb * y).collect(),
+            };
+            Tensor::from_f64_as(ta.dtype(), ta.shape(), values)?
+        } else if lambda <= 0.5 {
+            ta.clone()
+        } else {
+            tb.clone()
+        };
+        merged.insert(name, tensor);
+    }
+    Ok(merged)
+}
+
+/// Every floating-point tensor in another element type.
+pub fn cast(params: &Params, dtype: DType) -> Result<Params> {
+    let cast = |t: &Tensor| if t.dtype().is_float() { t.cast(dtype) } else { Ok(t.clone()) };
+    params.iter().map(|(name, t)| Ok((name.to_owned(), cast(t)?))).collect()
+}
+
+/// The coefficients of A and B on the great circle, or none where it is a line.
+fn slerp_weights(a: &Params, b: &Params, lambda: f64) -> Result<Option<(f64, f64)>> {
+    let (mut aa, mut bb, mut ab) = (0.0, 0.0, 0.0);
+    for (name, ta) in a.iter().filter(|(_, t)| t.dtype().is_float()) {
+        let (va, vb) = (ta.to_f64()?, b.require(name)?.to_f64()?);
+        aa += crate::matching::similarity::dot(&va, &va);
+        bb += crate::matching::similarity::dot(&vb, &vb);
+        ab += crate::matching::similarity::dot(&va, &vb);
+    }
+    let omega = (ab / (aa * bb).sqrt()).clamp(-1.0, 1.0).acos();
+    let sin = omega.sin();
+    if sin.is_nan() || sin < 1e-8 {
+        return Ok(None);
+    }
+    Ok(Some((((1.0 - lambda) * omega).sin() / sin, (lambda * omega).sin() / sin)))
+}
