@@ -1,0 +1,74 @@
+//! Files that appear whole or not at all.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{Error, Result};
+
+/// Set by the program's signal handler: every write in progress stops, removes what it began, and returns
+/// [`Error::Interrupted`].
+pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Writes a file through a hidden sibling: `fill` writes, the sibling is flushed to disk and renamed over `path`.
+///
+/// On any error, and when [`INTERRUPTED`] is set, the sibling is removed and whatever was at `path` stays as it was. A
+/// killed process leaves at worst the sibling, never half a file at `path`.
+///
+/// # Errors
+/// A missing folder, a folder in place of the file, a full disk, an interruption, or what `fill` returns.
+pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(Error::NoFolder { path: path.to_owned(), folder: folder.to_owned() });
+    }
+    if path.is_dir() {
+        return Err(Error::IsFolder { path: path.to_owned() });
+    }
+    let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let mut sibling = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .suffix(".tmp")
+        .permissions(permissions(path))
+        .tempfile_in(folder)
+        .map_err(|e| Error::io(path, "create", e))?;
+    let written = {
+        let mut writer = BufWriter::with_capacity(1 << 20, Interruptible(sibling.as_file_mut()));
+        fill(&mut writer).and_then(|()| writer.flush())
+    };
+    let interrupted = || INTERRUPTED.load(Ordering::Relaxed);
+    let checked =
+        |e| if interrupted() { Error::Interrupted { path: path.to_owned() } } else { Error::io(path, "write", e) };
+    written.map_err(checked)?;
+    sibling.as_file().sync_all().map_err(|e| Error::io(path, "flush to disk", e))?;
+    if interrupted() {
+        return Err(Error::Interrupted { path: path.to_owned() });
+    }
+    sibling.persist(path).map_err(|e| Error::io(path, "rename into place", e.error))?;
+    // The rename itself must reach the disk; systems that cannot open a folder do not need it.
+    if let Ok(folder) = std::fs::File::open(folder) {
+        folder.sync_all().ok();
+    }
+    Ok(())
+}
+
+/// The permissions of the file to be replaced, or those of any new file.
+fn permissions(path: &Path) -> std::fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).map_or_else(|_| std::fs::Permissions::from_mode(0o666), |m| m.permissions())
+}
+
+struct Interruptible<'a>(&'a mut std::fs::File);
+
+impl Write for Interruptible<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            return Err(std::io::Error::other("interrupted"));
+        }
+        self.0.write(&bytes[..bytes.len().min(1 << 20)])
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}

@@ -1,0 +1,85 @@
+//! What can go wrong between a file and a network; every error names the file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An error of reading or writing a file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("{}: cannot {action}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No space left for the file; what was there before is untouched.
+    #[error("{}: disk full (or file size limit reached) while writing; nothing was changed", .path.display())]
+    DiskFull {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Writing was interrupted; what was there before is untouched.
+    #[error("{}: interrupted while writing; nothing was changed", .path.display())]
+    Interrupted {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The folder to write into does not exist.
+    #[error("{}: the folder {} does not exist; create it first", .path.display(), .folder.display())]
+    NoFolder {
+        /// The file asked for.
+        path: PathBuf,
+        /// The missing folder.
+        folder: PathBuf,
+    },
+    /// A folder where a file was expected.
+    #[error("{}: is a folder, not a file", .path.display())]
+    IsFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Bytes that are not a safetensors file.
+    #[error("{}: not a valid safetensors file: {why}", .path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        why: String,
+    },
+    /// A header entry whose text is not what it should be.
+    #[error("header entry `{key}`: {why}")]
+    Metadata {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A tensor that cannot be built.
+    #[error("{}: {source}", .path.display())]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: onebasin::Error,
+    },
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { path }
+            }
+            _ => Self::Io { path, action, source },
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Reading safetensors: the header is checked, the tensors stay in the memory map.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use onebasin::{DType, Params, Tensor};
+use safetensors::{Dtype, SafeTensors};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::metadata::Metadata;
+
+/// A checkpoint: its tensors, its header entries, and what identifies its bytes.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// Its tensors, still in the memory map.
+    pub params: Params,
+    /// The text entries of its header.
+    pub metadata: Metadata,
+    /// SHA-256 of the file, in lower-case hexadecimal.
+    pub digest: String,
+}
+
+/// Opens a safetensors file through a memory map.
+///
+/// Cost: one pass over the file for its digest; no tensor is copied. The file must not be cut short by another
+/// program while the checkpoint is in use.
+///
+/// # Errors
+/// If the path is a folder, the file is missing, empty or not valid, or a tensor has an element type other than
+/// f64, f32, f16, bf16, the integers up to 64 bits, and bool.
+pub fn read(path: &Path) -> Result<Checkpoint> {
+    let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
+    let found = file.metadata().map_err(|e| Error::io(path, "open", e))?;
+    if found.is_dir() {
+        return Err(Error::IsFolder { path: path.to_owned() });
+    }
+    if found.len() == 0 {
+        return Err(format_error(path, "the file is empty"));
+    }
+    // SAFETY: the map is only read. Another process that truncates the file meanwhile would make reads fault; writers of
+    // this crate replace files by renaming and never shorten one in place.
+    #[allow(unsafe_code)]
+    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io(path, "map", e))?;
+    read_bytes(Bytes::from_owner(map), path)
+}
+
+/// Reads a checkpoint from bytes; `path` only names it in errors.
+pub fn read_bytes(bytes: Bytes, path: &Path) -> Result<Checkpoint> {
+    const PREFIX: usize = 8;
+    let length = bytes.get(..PREFIX).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
+    let Some(length) = length else {
+        return Err(format_error(
+            path,
+            format!("the file has {} bytes, fewer than the {PREFIX} of a header length", bytes.len()),
+        ));
+    };
+    if length > (bytes.len() - PREFIX) as u64 {
+        let rest = bytes.len() - PREFIX;
+        return Err(format_error(
+            path,
+            format!(
+                "the header claims {length} bytes, the file has {rest} after its length; it is truncated or not safetensors"
+            ),
+        ));
+    }
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| format_error(path, e.to_string()))?;
+    let view = SafeTensors::deserialize(&bytes).map_err(|e| format_error(path, e.to_string()))?;
+    let mut params = Params::new();
+    for (name, tensor) in view.iter() {
+        let dtype = dtype(tensor.dtype()).ok_or_else(|| {
+            let known = "f64, f32, f16, bf16, integers up to 64 bits, bool";
+            format_error(path, format!("tensor `{name}` has element type {:?}; known: {known}", tensor.dtype()))
+        })?;
+        let data = bytes.slice_ref(tensor.data());
+        let tensor = Tensor::new(dtype, tensor.shape(), data);
+        params.insert(name, tensor.map_err(|source| Error::Tensor { path: path.to_owned(), source })?);
+    }
+    let metadata = Metadata(header.metadata().clone().unwrap_or_default().into_iter().collect());
+    let digest = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    Ok(Checkpoint { path: path.to_owned(), params, metadata, digest })
+}
+
+fn format_error(path: &Path, why: impl Into<String>) -> Error {
+    Error::Format { path: path.to_owned(), why: why.into() }
+}
+
+fn dtype(dtype: Dtype) -> Option<DType> {
+    Some(match dtype {
+        Dtype::F64 => DType::F64,
+        Dtype::F32 => DType::F32,
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        Dtype::I64 => DType::I64,
+        Dtype::I32 => DType::I32,
+        Dtype::I16 => DType::I16,
+        Dtype::I8 => DType::I8,
+        Dtype::U64 => DType::U64,
+        Dtype::U32 => DType::U32,
+        Dtype::U16 => DType::U16,
+        Dtype::U8 => DType::U8,
+        Dtype::BOOL => DType::Bool,
+        _ => return None,
+    })
+}
