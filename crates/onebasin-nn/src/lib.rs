@@ -1,1 +1,18 @@
-//! Networks that run.
+//! Networks that run: built-in networks, data sets, training, evaluation.
+//!
+//! Read in this order: [`network`] → [`ops`] → [`exec`] → [`data`] → [`optim`] → [`train`] → [`evaluate`].
+
+pub mod data;
+pub mod error;
+pub mod evaluate;
+pub mod exec;
+pub mod network;
+pub mod ops;
+pub mod optim;
+pub mod train;
+
+pub use data::{Data, Dataset};
+pub use error::{Error, Result};
+pub use evaluate::{Metrics, evaluate};
+pub use network::Network;
+pub use train::{Event, TrainOptions, TrainState, train};

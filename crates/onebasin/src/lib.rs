@@ -8,6 +8,7 @@
 
 pub mod assignment;
 pub mod error;
+pub mod graph;
 pub mod linalg;
 pub mod matching;
 pub mod merge;

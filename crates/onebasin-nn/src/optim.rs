@@ -1,0 +1,93 @@
+//! Optimisers and learning-rate schedules.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// How gradients become steps.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Optimizer {
+    /// Adam (Kingma and Ba 2015) with β = (0.9, 0.999), ε = 1e-8, bias-corrected.
+    Adam,
+    /// `v ← momentum · v + (g + weight_decay · w)`, `w ← w − rate · v`.
+    Sgd {
+        /// Momentum.
+        momentum: f32,
+        /// Coupled weight decay, applied to every parameter.
+        weight_decay: f32,
+    },
+}
+
+/// Learning rate as a function of the step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// The same rate throughout.
+    Constant,
+    /// Linear from 1e-6 to the rate over `warmup_epochs`, then one cosine to 0.
+    Cosine {
+        /// Epochs of warm-up.
+        warmup_epochs: f64,
+    },
+}
+
+impl Schedule {
+    /// The rate of step `step` (from 0) of `total`, with `per_epoch` steps in an epoch and peak `rate`.
+    pub fn rate(self, rate: f64, step: u64, per_epoch: u64, total: u64) -> f64 {
+        const FROM: f64 = 1e-6;
+        let Self::Cosine { warmup_epochs } = self else { return rate };
+        let warmup = warmup_epochs * per_epoch as f64;
+        let step = step as f64;
+        if step < warmup {
+            return FROM + (rate - FROM) * step / warmup;
+        }
+        let progress = (step - warmup) / (total as f64 - warmup).max(1.0);
+        rate * 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos())
+    }
+}
+
+/// Weights updated by one task; fixed, so that results do not depend on the number of threads.
+const CHUNK: usize = 1 << 14;
+
+impl Optimizer {
+    /// Number of state vectors as long as the weights.
+    pub fn moments(self) -> usize {
+        match self {
+            Self::Adam => 2,
+            Self::Sgd { .. } => 1,
+        }
+    }
+
+    /// One step (numbered from 1) with the sum of `gradients`, added in their order.
+    pub fn step(self, weights: &mut [f32], gradients: &[&[f32]], moments: &mut [Vec<f32>], rate: f64, step: u64) {
+        let sum = |at: usize| gradients.iter().map(|g| g[at]).sum::<f32>();
+        match (self, moments) {
+            (Self::Adam, [m, v]) => {
+                let (beta1, beta2) = (0.9_f32, 0.999_f32);
+                let correction = |beta: f64| 1.0 - beta.powf(step as f64);
+                let scale = (rate * correction(0.999).sqrt() / correction(0.9)) as f32;
+                let epsilon = (1e-8 * correction(0.999).sqrt()) as f32;
+                let chunks = weights.par_chunks_mut(CHUNK).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK));
+                chunks.enumerate().for_each(|(c, ((w, m), v))| {
+                    for i in 0..w.len() {
+                        let g = sum(c * CHUNK + i);
+                        m[i] = beta1 * m[i] + (1.0 - beta1) * g;
+                        v[i] = beta2 * v[i] + (1.0 - beta2) * g * g;
+                        w[i] -= scale * m[i] / (v[i].sqrt() + epsilon);
+                    }
+                });
+            }
+            (Self::Sgd { momentum, weight_decay }, [v]) => {
+                let rate = rate as f32;
+                let chunks = weights.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
+                chunks.enumerate().for_each(|(c, (w, v))| {
+                    for i in 0..w.len() {
+                        v[i] = momentum * v[i] + sum(c * CHUNK + i) + weight_decay * w[i];
+                        w[i] -= rate * v[i];
+                    }
+                });
+            }
+            _ => unreachable!("moments are made for the optimiser"),
+        }
+    }
+}
