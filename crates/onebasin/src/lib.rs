@@ -7,6 +7,7 @@
 //! the number of threads.
 
 pub mod assignment;
+pub mod barrier;
 pub mod error;
 pub mod graph;
 pub mod linalg;
@@ -14,6 +15,7 @@ pub mod matching;
 pub mod merge;
 pub mod params;
 pub mod perm;
+pub mod report;
 pub mod stream;
 pub mod symmetry;
 pub mod tensor;

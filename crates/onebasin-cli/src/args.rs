@@ -1,0 +1,259 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use onebasin::DType;
+
+/// Bring independently trained neural networks into one basin of the loss landscape, and merge them.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  onebasin demo
+  onebasin merge a.safetensors b.safetensors -o merged.safetensors
+  onebasin barrier a.safetensors b.safetensors --data digits --plot figure.svg
+
+Exit codes: 0 done, 1 failed, 2 wrong usage. Data goes to standard output, talk to standard error.")]
+pub struct Program {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Print the result as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Number of threads (default: one per core). It changes no result.
+    #[arg(long, global = true, value_name = "N", value_parser = positive)]
+    pub threads: Option<usize>,
+    /// Say nothing but errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more (every sweep, every file).
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Train two small networks, align them, merge them, and show that the barrier is gone.
+    Demo(Demo),
+    /// Train a built-in network.
+    Train(Train),
+    /// Show what a checkpoint, or an alignment, holds.
+    Inspect(Inspect),
+    /// Find the alignment of B with A.
+    Match(Match),
+    /// Carry B into A's basin with an alignment found before.
+    Apply(Apply),
+    /// Align B with A and combine them: match, apply and merge in one go.
+    Merge(Merge),
+    /// Measure loss and accuracy on the way from A to B, naive and aligned.
+    Barrier(Barrier),
+    /// Print completions for a shell.
+    #[command(
+        after_help = "Example:\n  onebasin completions bash > ~/.local/share/bash-completion/completions/onebasin"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  onebasin demo --out basin-demo")]
+pub struct Demo {
+    /// Folder for the files made; created if missing.
+    #[arg(long, value_name = "DIR", default_value = "onebasin-demo")]
+    pub out: PathBuf,
+    /// Seed of network A, of the matching; network B has the next one.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum OptimizerName {
+    /// Adam, at a constant rate.
+    Adam,
+    /// Momentum 0.9, one epoch of warm-up, then one cosine.
+    Sgd,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  onebasin train mlp:512x3 --data digits --epochs 10 -o a.safetensors
+  onebasin train mlp:512x3 --data mnist:data/mnist --seed 1 -o b.safetensors --checkpoint-every 10
+  onebasin train mlp:512x3 --data mnist:data/mnist --seed 1 -o b.safetensors --checkpoint-every 10 --resume")]
+pub struct Train {
+    /// The network: `mlp:512x3` (three hidden layers of 512) or `mlp:400-200-100`.
+    pub network: String,
+    /// The data: `digits`, or `mnist:DIR`.
+    #[arg(long)]
+    pub data: String,
+    /// Where to write the checkpoint.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Decides initial weights and the order of samples.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Passes over the data.
+    #[arg(long, default_value_t = 100)]
+    pub epochs: usize,
+    /// Samples in a step.
+    #[arg(long, default_value_t = 500)]
+    pub batch: usize,
+    /// The optimiser.
+    #[arg(long, value_enum, default_value = "adam")]
+    pub optimizer: OptimizerName,
+    /// Peak learning rate (default: 0.001 for adam, 0.1 for sgd).
+    #[arg(long)]
+    pub rate: Option<f64>,
+    /// Weight decay (sgd only).
+    #[arg(long, default_value_t = 0.0)]
+    pub weight_decay: f32,
+    /// Every N epochs write FILE.epoch-NNN.safetensors and, to resume from, FILE.resume.safetensors.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub checkpoint_every: Option<u32>,
+    /// Go on from FILE.resume.safetensors, to the same bits as without a stop.
+    #[arg(long)]
+    pub resume: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  onebasin inspect merged.safetensors")]
+pub struct Inspect {
+    /// A safetensors file.
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub source: Source,
+}
+
+/// Where the symmetry comes from when the checkpoint does not say what network it is.
+#[derive(Debug, Args)]
+pub struct Source {
+    /// The network the checkpoints are of, if they do not say: `mlp:512x3`.
+    #[arg(long, value_name = "NAME", conflicts_with = "symmetry")]
+    pub network: Option<String>,
+    /// A symmetry file (TOML) that says which units may be exchanged.
+    #[arg(long, value_name = "FILE")]
+    pub symmetry: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Matching {
+    /// Decides the order of groups in every sweep.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Stop after this many sweeps even if groups still change.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub max_sweeps: usize,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  onebasin match a.safetensors b.safetensors -o alignment.safetensors")]
+pub struct Match {
+    /// The reference, which stays as it is.
+    pub a: PathBuf,
+    /// The network that moves.
+    pub b: PathBuf,
+    /// Where to write the alignment.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub source: Source,
+    #[command(flatten)]
+    pub matching: Matching,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  onebasin apply alignment.safetensors b.safetensors -o b-aligned.safetensors")]
+pub struct Apply {
+    /// An alignment written by `match`.
+    pub alignment: PathBuf,
+    /// The network to move.
+    pub b: PathBuf,
+    /// Where to write the moved network.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Undo the alignment instead.
+    #[arg(long)]
+    pub inverse: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  onebasin merge a.safetensors b.safetensors -o merged.safetensors
+  onebasin merge a.safetensors b.safetensors -o merged.safetensors --symmetry net.symmetry.toml --lambda 0.3")]
+pub struct Merge {
+    /// The reference, which stays as it is.
+    pub a: PathBuf,
+    /// The network that is aligned with it.
+    pub b: PathBuf,
+    /// Where to write the merged network.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// How far from A (0) to B (1).
+    #[arg(long, default_value_t = 0.5)]
+    pub lambda: f64,
+    /// `lerp` (the straight line) or `slerp` (the great circle).
+    #[arg(long, default_value = "lerp")]
+    pub interpolation: onebasin::merge::Interpolation,
+    /// Element type of the result (default: that of A).
+    #[arg(long, value_parser = dtype)]
+    pub dtype: Option<DType>,
+    /// Use this alignment instead of finding one.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["symmetry", "network"])]
+    pub align: Option<PathBuf>,
+    #[command(flatten)]
+    pub source: Source,
+    #[command(flatten)]
+    pub matching: Matching,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  onebasin barrier a.safetensors b.safetensors --data mnist:data/mnist -o report.json --plot figure.svg")]
+pub struct Barrier {
+    /// The network at λ = 0.
+    pub a: PathBuf,
+    /// The network at λ = 1.
+    pub b: PathBuf,
+    /// The data: `digits`, or `mnist:DIR`.
+    #[arg(long)]
+    pub data: String,
+    /// Use this alignment instead of finding one.
+    #[arg(long, value_name = "FILE")]
+    pub align: Option<PathBuf>,
+    /// Where to write the report (JSON).
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Where to draw the curves: a .svg or .png file (may be given twice).
+    #[arg(long, value_name = "FILE")]
+    pub plot: Vec<PathBuf>,
+    /// Number of λ, both ends included.
+    #[arg(long, default_value_t = 25, value_parser = points)]
+    pub points: usize,
+    /// Use only the first N samples of each split.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub samples: Option<u32>,
+    #[command(flatten)]
+    pub source: Source,
+    #[command(flatten)]
+    pub matching: Matching,
+}
+
+fn dtype(text: &str) -> Result<DType, String> {
+    let known = [DType::F64, DType::F32, DType::F16, DType::BF16];
+    known.into_iter().find(|d| d.name() == text).ok_or_else(|| "known: f64, f32, f16, bf16".to_owned())
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| (1..=4096).contains(n)).ok_or_else(|| "a number from 1 to 4096".to_owned())
+}
+
+fn points(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| (2..=10_001).contains(n)).ok_or_else(|| "a number from 2 to 10001".to_owned())
+}

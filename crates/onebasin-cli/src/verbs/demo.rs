@@ -1,0 +1,68 @@
+//! `onebasin demo`: everything, on two small networks, in a minute or two.
+
+use anyhow::{Context, Result};
+use onebasin::merge::{Interpolation, merge};
+use onebasin_io::{Metadata, write};
+use onebasin_nn::exec::Program;
+use onebasin_nn::train::{TrainOptions, TrainState};
+use onebasin_nn::{Data, Network};
+use serde_json::json;
+
+use crate::args::{Demo, Matching, Source};
+use crate::network::{NETWORK, PROVENANCE, align, input, open, provenance, write_alignment};
+use crate::plot;
+use crate::talk::{self, Talk};
+use crate::verbs::barrier::{measure, write_plot, write_report};
+use crate::verbs::train::Job;
+
+/// Enough training for the barrier to vanish, short enough for two cores.
+const EPOCHS: usize = 40;
+
+pub fn run(args: &Demo, talk: &Talk) -> Result<()> {
+    std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot create the folder", args.out.display()))?;
+    let file = |name: &str| args.out.join(name);
+    let data = Data::open("digits")?;
+    let network = Network::new("mlp:512x3", data.train.input_len(), data.train.classes())?;
+    for (name, seed) in [("a", args.seed), ("b", args.seed.wrapping_add(1))] {
+        talk.say(&format!(
+            "training network {} ({} on digits, seed {seed}, {EPOCHS} epochs)",
+            name.to_uppercase(),
+            network.name
+        ));
+        let options = TrainOptions { seed, epochs: EPOCHS, ..TrainOptions::default() };
+        let output = file(&format!("{name}.safetensors"));
+        let job = Job { network: &network, data: &data, options: &options, output: &output, checkpoint_every: None };
+        let (_, summary) = job.train(TrainState::fresh(&network, seed)?, talk)?;
+        talk.say(&format!("  test accuracy {:.2} %", 100.0 * summary.test.accuracy));
+    }
+
+    let (a, b) = (open(&file("a.safetensors"))?, open(&file("b.safetensors"))?);
+    let matching = Matching { seed: args.seed, max_sweeps: 100 };
+    let aligned = align(&a, &b, None, &Source { network: None, symmetry: None }, &matching, talk)?;
+    let inputs = [input("a", &a), input("b", &b)];
+    write_alignment(
+        &file("alignment.safetensors"),
+        &aligned.symmetry,
+        &aligned.alignment,
+        &provenance("match", &inputs, &json!(aligned.record)),
+    )?;
+
+    let moved = aligned.alignment.apply(&aligned.symmetry, &b.params)?;
+    let merged = merge(&a.params, &moved, 0.5, Interpolation::Lerp)?;
+    let mut metadata = Metadata::default();
+    metadata.set_json(NETWORK, &serde_json::to_value(&network)?);
+    metadata.set_json(PROVENANCE, &provenance("merge", &inputs, &json!({ "lambda": 0.5, "matching": aligned.record })));
+    write(&file("merged.safetensors"), &merged, &metadata)?;
+
+    let program = Program::new(network.graph()?);
+    let report = measure(&a, &b, &aligned, &program, &data, 25, talk)?;
+    write_report(&file("report.json"), &report)?;
+    write_plot(&file("figure.svg"), &report)?;
+    write_plot(&file("figure.png"), &report)?;
+    let text = format!(
+        "{}\nIn {}: a, b, alignment and merged .safetensors, report.json, figure.svg, figure.png",
+        plot::text(&report, talk::width(), talk::colour()),
+        args.out.display()
+    );
+    talk.result(&report, &text)
+}

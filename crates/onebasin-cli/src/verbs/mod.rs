@@ -1,0 +1,31 @@
+//! What every verb does, one file each.
+
+mod apply;
+mod barrier;
+mod demo;
+mod inspect;
+mod match_;
+mod merge;
+mod train;
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use crate::args::{Program, Verb};
+use crate::talk::Talk;
+
+pub fn run(verb: Verb, talk: &Talk) -> Result<()> {
+    match verb {
+        Verb::Demo(args) => demo::run(&args, talk),
+        Verb::Train(args) => train::run(&args, talk),
+        Verb::Inspect(args) => inspect::run(&args, talk),
+        Verb::Match(args) => match_::run(&args, talk),
+        Verb::Apply(args) => apply::run(&args, talk),
+        Verb::Merge(args) => merge::run(&args, talk),
+        Verb::Barrier(args) => barrier::run(&args, talk),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Program::command(), "onebasin", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

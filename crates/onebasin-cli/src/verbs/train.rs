@@ -1,0 +1,200 @@
+//! `onebasin train`: a built-in network, from scratch or resumed.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use onebasin::Params;
+use onebasin_io::{Metadata, read, write};
+use onebasin_nn::optim::{Optimizer, Schedule};
+use onebasin_nn::train::{Event, TrainOptions, TrainState, train};
+use onebasin_nn::{Data, Network, evaluate, exec::Program};
+use serde_json::json;
+
+use crate::args::{OptimizerName, Train};
+use crate::network::{NETWORK, PROVENANCE, provenance};
+use crate::signals;
+use crate::talk::Talk;
+
+const EPOCH: &str = "onebasin.train.epoch";
+const OPTIONS: &str = "onebasin.train.options";
+
+pub fn run(args: &Train, talk: &Talk) -> Result<()> {
+    let data = open_data(&args.data, talk)?;
+    let network = Network::new(&args.network, data.train.input_len(), data.train.classes())?;
+    let (optimizer, schedule, rate) = match args.optimizer {
+        OptimizerName::Adam => (Optimizer::Adam, Schedule::Constant, 1e-3),
+        OptimizerName::Sgd => {
+            let sgd = Optimizer::Sgd { momentum: 0.9, weight_decay: args.weight_decay };
+            (sgd, Schedule::Cosine { warmup_epochs: 1.0 }, 0.1)
+        }
+    };
+    let rate = args.rate.unwrap_or(rate);
+    let options = TrainOptions { seed: args.seed, epochs: args.epochs, batch: args.batch, optimizer, rate, schedule };
+    check_writable(&args.output)?;
+    let job = Job {
+        network: &network,
+        data: &data,
+        options: &options,
+        output: &args.output,
+        checkpoint_every: args.checkpoint_every,
+    };
+    let state = if args.resume { job.resume()? } else { TrainState::fresh(&network, args.seed)? };
+    job.run(state, talk)
+}
+
+/// Opens a data set and passes on what the user should know of it.
+pub fn open_data(spec: &str, talk: &Talk) -> Result<Data> {
+    let data = Data::open(spec)?;
+    data.notes.iter().for_each(|note| talk.say(&format!("note: {note}")));
+    Ok(data)
+}
+
+/// Fails now rather than after hours of work if the output's folder is missing.
+pub fn check_writable(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        bail!("{}: the folder {} does not exist; create it first", path.display(), folder.display());
+    }
+    if path.is_dir() {
+        bail!("{}: is a folder, not a file", path.display());
+    }
+    Ok(())
+}
+
+/// One training run and where its files go.
+pub struct Job<'a> {
+    pub network: &'a Network,
+    pub data: &'a Data,
+    pub options: &'a TrainOptions,
+    pub output: &'a Path,
+    pub checkpoint_every: Option<u32>,
+}
+
+impl Job<'_> {
+    /// Trains, writes the checkpoint, prints what came of it.
+    pub fn run(&self, state: TrainState, talk: &Talk) -> Result<()> {
+        let (state, summary) = self.train(state, talk)?;
+        let text = format!(
+            "{}: {} after {} epochs on {}: train loss {:.4}, accuracy {:.2} %; test loss {:.4}, accuracy {:.2} %",
+            self.output.display(),
+            self.network.name,
+            state.epoch,
+            self.data.name,
+            summary.train.loss,
+            100.0 * summary.train.accuracy,
+            summary.test.loss,
+            100.0 * summary.test.accuracy,
+        );
+        let value = json!({
+            "checkpoint": self.output.display().to_string(), "network": self.network, "data": self.data.name,
+            "epochs": state.epoch, "train": summary.train, "test": summary.test,
+        });
+        talk.result(&value, &text)
+    }
+
+    /// Trains and writes the checkpoint.
+    pub fn train(&self, state: TrainState, talk: &Talk) -> Result<(TrainState, Summary)> {
+        let images = self.data.train.len() as u64;
+        let bar = talk.bar(images * self.options.epochs as u64, "{prefix} {bar:24} {msg} {per_sec} eta {eta}");
+        bar.set_prefix(format!("seed {}", self.options.seed));
+        bar.set_position(images * state.epoch as u64);
+        bar.reset_eta();
+        let mut failed = None;
+        let mut done = state.epoch;
+        let state = train(self.network, &self.data.train, state, self.options, &mut |event| match event {
+            Event::Step { epoch, samples, loss, accuracy } => {
+                bar.set_position(images * (epoch as u64 - 1) + samples as u64);
+                bar.set_message(format!(
+                    "epoch {epoch}/{} loss {loss:.4} accuracy {:.2} %",
+                    self.options.epochs,
+                    100.0 * accuracy
+                ));
+                !signals::interrupted()
+            }
+            Event::Epoch { state, .. } => {
+                done = state.epoch;
+                let due = self.checkpoint_every.is_some_and(|n| state.epoch % n as usize == 0);
+                failed = if due { self.checkpoint(state).err() } else { None };
+                failed.is_none() && !signals::interrupted()
+            }
+        })?;
+        bar.finish_and_clear();
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if signals::interrupted() && state.epoch < self.options.epochs {
+            let hint = match self.checkpoint_every {
+                Some(n) if done >= n as usize => "run again with --resume to go on",
+                _ => "nothing was kept; --checkpoint-every N makes training resumable",
+            };
+            bail!("interrupted after {done} epochs; {hint}");
+        }
+        let program = Program::new(self.network.graph()?);
+        let summary = Summary {
+            train: evaluate(&program, &state.params, &self.data.train)?,
+            test: evaluate(&program, &state.params, &self.data.test)?,
+        };
+        write(self.output, &state.params, &self.metadata(&state)?)?;
+        Ok((state, summary))
+    }
+
+    fn metadata(&self, state: &TrainState) -> Result<Metadata> {
+        let mut metadata = Metadata::default();
+        metadata.set_json(NETWORK, &serde_json::to_value(self.network)?);
+        let options = json!({ "data": self.data.name, "train": self.options, "epoch": state.epoch });
+        metadata.set_json(PROVENANCE, &provenance("train", &[], &options));
+        Ok(metadata)
+    }
+
+    /// Writes the weights of an epoch, and all that is needed to go on from it.
+    fn checkpoint(&self, state: &TrainState) -> Result<()> {
+        let mut metadata = self.metadata(state)?;
+        write(&self.sibling(&format!("epoch-{:03}", state.epoch)), &state.params, &metadata)?;
+        metadata.set_json(EPOCH, &json!(state.epoch));
+        metadata.set_json(OPTIONS, &self.resumable()?);
+        let mut all: Params = state.params.clone();
+        for (k, moments) in state.moments.iter().enumerate() {
+            moments.iter().for_each(|(name, t)| all.insert(format!("moment{k}/{name}"), t.clone()));
+        }
+        Ok(write(&self.sibling("resume"), &all, &metadata)?)
+    }
+
+    /// The options that must not change when training goes on; with a constant rate more epochs may be asked for.
+    fn resumable(&self) -> Result<serde_json::Value> {
+        let mut options = serde_json::to_value(self.options)?;
+        if self.options.schedule == Schedule::Constant {
+            options["epochs"] = json!(null);
+        }
+        Ok(json!({ "network": self.network, "data": self.data.name, "options": options }))
+    }
+
+    fn resume(&self) -> Result<TrainState> {
+        let path = self.sibling("resume");
+        let file = read(&path).context("there is nothing to resume from; train with --checkpoint-every N first")?;
+        let saved: Option<serde_json::Value> = file.metadata.get_json(OPTIONS)?;
+        if saved != Some(self.resumable()?) {
+            bail!("{}: was trained with other options ({})", path.display(), saved.unwrap_or_default());
+        }
+        let epoch =
+            file.metadata.get_json(EPOCH)?.with_context(|| format!("{}: no epoch in the header", path.display()))?;
+        let part = |prefix: &str| -> Params {
+            let inside =
+                |(name, t): (&str, &onebasin::Tensor)| Some((name.strip_prefix(prefix)?.to_owned(), t.clone()));
+            file.params.iter().filter_map(inside).filter(|(name, _)| !name.contains('/')).collect()
+        };
+        let moments = (0..self.options.optimizer.moments()).map(|k| part(&format!("moment{k}/"))).collect();
+        Ok(TrainState { params: part(""), epoch, moments })
+    }
+
+    fn sibling(&self, what: &str) -> PathBuf {
+        let name = self.output.file_name().unwrap_or_default().to_string_lossy();
+        let stem = name.strip_suffix(".safetensors").unwrap_or(&name);
+        self.output.with_file_name(format!("{stem}.{what}.safetensors"))
+    }
+}
+
+/// What came of training.
+pub struct Summary {
+    pub train: onebasin_nn::Metrics,
+    pub test: onebasin_nn::Metrics,
+}
