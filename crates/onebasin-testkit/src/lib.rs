@@ -1,1 +1,43 @@
-//! Test tools.
+//! Slow obvious twins and tolerances for tests. Never published; knows none of the other crates.
+
+/// The best value of an assignment, by trying all of them. Meant for `n ≤ 8`.
+pub fn best_assignment_value(n: usize, similarity: &[f64]) -> f64 {
+    fn go(row: usize, n: usize, similarity: &[f64], used: &mut Vec<bool>) -> f64 {
+        if row == n {
+            return 0.0;
+        }
+        let mut best = f64::NEG_INFINITY;
+        for j in 0..n {
+            if !used[j] {
+                used[j] = true;
+                best = best.max(similarity[row * n + j] + go(row + 1, n, similarity, used));
+                used[j] = false;
+            }
+        }
+        best
+    }
+    go(0, n, similarity, &mut vec![false; n])
+}
+
+/// Passes only if two numbers agree to `factor · ε · scale`.
+///
+/// # Panics
+/// If they do not.
+pub fn assert_close(found: f64, expected: f64, factor: f64, scale: f64) {
+    let tolerance = factor * f64::EPSILON * scale.abs().max(f64::MIN_POSITIVE);
+    assert!((found - expected).abs() <= tolerance, "found {found}, expected {expected} ± {tolerance}");
+}
+
+/// The folder of real data for tests: `$ONEBASIN_TEST_DATA`, or `shared/data` beside the checkout.
+///
+/// Says by name that `test` is skipped where the folder is missing.
+#[allow(clippy::print_stdout, reason = "the test task collects this line")]
+pub fn data_or_skip(test: &str) -> Option<std::path::PathBuf> {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
+    let folder = std::env::var_os("ONEBASIN_TEST_DATA").map_or_else(|| beside.into(), std::path::PathBuf::from);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("SKIPPED {test}: no data; set ONEBASIN_TEST_DATA to a folder that holds mnist/");
+    None
+}

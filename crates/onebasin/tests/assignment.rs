@@ -1,0 +1,86 @@
+//! Law 5: exact assignment.
+
+use onebasin::assignment::{Duals, Similarity, assign, certificate};
+use onebasin::stream::Stream;
+use onebasin_testkit::{assert_close, best_assignment_value};
+use proptest::prelude::*;
+
+/// Matrices of the kinds that matching meets: random, tied, low-rank, with dead units.
+fn matrix(kind: usize, n: usize, seed: u64) -> Vec<f64> {
+    let mut s = Stream::new(seed, "matrix");
+    match kind % 4 {
+        0 => (0..n * n).map(|_| s.normal()).collect(),
+        1 => (0..n * n).map(|_| s.below(3) as f64).collect(),
+        2 => {
+            let (u, v): (Vec<f64>, Vec<f64>) = (0..n).map(|_| (s.normal(), s.normal())).unzip();
+            (0..n * n).map(|k| u[k / n] * v[k % n]).collect()
+        }
+        _ => {
+            let dead: Vec<[bool; 2]> = (0..n).map(|_| [s.uniform() < 0.4, s.uniform() < 0.4]).collect();
+            (0..n * n).map(|k| if dead[k / n][0] || dead[k % n][1] { 0.0 } else { s.normal() }).collect()
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn equals_brute_force(kind in 0_usize..4, n in 0_usize..8, seed: u64) {
+        let data = matrix(kind, n, seed);
+        let found = assign(&Similarity::new(n, data.clone()).unwrap(), None).unwrap();
+        let scale = data.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+        assert_close(found.value, best_assignment_value(n, &data), 8.0 * (n + 1) as f64, scale);
+    }
+
+    #[test]
+    fn certificate_proves_it_at_any_size(kind in 0_usize..4, n in 0_usize..80, seed: u64, scale in -30_i32..30) {
+        let data: Vec<f64> = matrix(kind, n, seed).iter().map(|v| v * 10_f64.powi(scale)).collect();
+        let s = Similarity::new(n, data).unwrap();
+        let found = assign(&s, None).unwrap();
+        prop_assert!(certificate(&s, &found).proves_optimal());
+    }
+
+    #[test]
+    fn any_warm_start_gives_the_same_value(n in 1_usize..40, seed: u64) {
+        let s = Similarity::new(n, matrix(0, n, seed)).unwrap();
+        let cold = assign(&s, None).unwrap();
+        let mut stream = Stream::new(seed, "warm");
+        let noise = Duals { row: vec![], col: (0..n).map(|_| 10.0 * stream.normal()).collect() };
+        for warm in [&noise, &cold.duals] {
+            let again = assign(&s, Some(warm)).unwrap();
+            prop_assert!(certificate(&s, &again).proves_optimal());
+            assert_close(again.value, cold.value, 64.0 * n as f64, 10.0);
+        }
+    }
+}
+
+#[test]
+fn a_constant_matrix_gives_the_identity() {
+    for n in [0, 1, 2, 17, 100] {
+        for value in [0.0, -3.5, 1e300] {
+            let found = assign(&Similarity::new(n, vec![value; n * n]).unwrap(), None).unwrap();
+            assert!(found.perm.is_identity());
+        }
+    }
+}
+
+#[test]
+fn a_wrong_assignment_or_wrong_prices_are_not_proved() {
+    let s = Similarity::new(3, vec![5., 1., 0., 1., 5., 0., 0., 0., 5.]).unwrap();
+    let mut found = assign(&s, None).unwrap();
+    found.duals.col[1] += 1.0;
+    assert!(!certificate(&s, &found).proves_optimal());
+    let mut found = assign(&s, None).unwrap();
+    found.perm = onebasin::Perm::new(vec![1, 0, 2]).unwrap();
+    assert!(!certificate(&s, &found).proves_optimal());
+}
+
+#[test]
+fn bad_matrices_are_named() {
+    let error = Similarity::new(2, vec![0., 0., f64::NAN, 0.]).unwrap_err().to_string();
+    assert!(error.contains("row 1, column 0"), "{error}");
+    assert!(Similarity::new(2, vec![0.; 3]).unwrap_err().to_string().contains("found 3"));
+    let s = Similarity::new(2, vec![0.; 4]).unwrap();
+    assert!(
+        assign(&s, Some(&Duals { row: vec![], col: vec![0.] })).unwrap_err().to_string().contains("1 column prices")
+    );
+}
