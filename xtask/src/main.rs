@@ -10,12 +10,11 @@ const USAGE: &str = "usage: cargo xtask test    format, lints, documentation, an
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["test"] => test(),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
+    let done = if let ["test"] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        test()
+    } else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -33,7 +32,9 @@ fn test() -> Result<()> {
     cargo(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])?;
     let skipped = cargo(&["test", "--workspace", "--", "--nocapture"], &[])?;
     println!("\nall checks passed; {} tests skipped", skipped.len());
-    skipped.iter().for_each(|line| println!("  {line}"));
+    for line in skipped {
+        println!("  {line}");
+    }
     Ok(())
 }
 

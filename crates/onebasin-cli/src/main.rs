@@ -19,14 +19,13 @@ use clap::Parser;
 fn main() -> ExitCode {
     let program = args::Program::parse();
     let talk = talk::Talk::new(&program.common);
-    let done = signals::install()
-        .and_then(|()| threads(program.common.threads))
-        .and_then(|()| verbs::run(program.verb, &talk));
+    let done =
+        signals::install().and_then(|()| threads(program.common.threads)).and_then(|()| verbs::run(program.verb, talk));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if talk::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            talk.error(&error);
+            talk::error(&error);
             ExitCode::FAILURE
         }
     }

@@ -95,7 +95,7 @@ pub fn align(
     file: Option<&Path>,
     source: &Source,
     matching: &Matching,
-    talk: &Talk,
+    talk: Talk,
 ) -> Result<Aligned> {
     if let Some(path) = file {
         let checkpoint = read(path)?;
@@ -115,7 +115,7 @@ pub fn run_match(
     a: &Checkpoint,
     b: &Checkpoint,
     options: &MatchOptions,
-    talk: &Talk,
+    talk: Talk,
 ) -> Result<Match> {
     let found = match_weights(symmetry, &a.params, &b.params, None, options, &mut |sweep| {
         talk.detail(&format!(
@@ -135,7 +135,7 @@ pub fn write_alignment(path: &Path, symmetry: &Symmetry, alignment: &Alignment, 
     for (id, group) in symmetry.groups().iter().enumerate().map(|(i, g)| (GroupId(i), g)) {
         let mut shape: Vec<usize> = symmetry.ancestors(id).iter().map(|a| symmetry.group(*a).size).collect();
         shape.push(group.size);
-        let values = alignment.copies(id).iter().flat_map(|p| p.as_slice()).copied().collect();
+        let values = alignment.copies(id).iter().flat_map(onebasin::Perm::as_slice).copied().collect();
         params.insert(&group.name, Tensor::from_u32(&shape, values)?);
     }
     let mut metadata = Metadata::default();

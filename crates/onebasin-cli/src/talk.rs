@@ -51,11 +51,6 @@ impl Talk {
         }
     }
 
-    /// The failure that ends the program.
-    pub fn error(self, error: &anyhow::Error) {
-        line(&format!("error: {error:#}"));
-    }
-
     /// A progress bar on standard error; invisible if quiet or not a terminal.
     pub fn bar(self, len: u64, template: &str) -> ProgressBar {
         let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
@@ -69,6 +64,11 @@ impl Talk {
 fn line(text: &str) {
     // Nothing is left to do if standard error itself is closed.
     writeln!(std::io::stderr().lock(), "{text}").ok();
+}
+
+/// Says what failed; nothing silences it.
+pub fn error(error: &anyhow::Error) {
+    line(&format!("error: {error:#}"));
 }
 
 /// Columns of the terminal on standard output; 80 where it is none.

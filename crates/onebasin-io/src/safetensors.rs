@@ -45,11 +45,11 @@ pub fn read(path: &Path) -> Result<Checkpoint> {
     // this crate replace files by renaming and never shorten one in place.
     #[allow(unsafe_code)]
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io(path, "map", e))?;
-    read_bytes(Bytes::from_owner(map), path)
+    read_bytes(&Bytes::from_owner(map), path)
 }
 
 /// Reads a checkpoint from bytes; `path` only names it in errors.
-pub fn read_bytes(bytes: Bytes, path: &Path) -> Result<Checkpoint> {
+pub fn read_bytes(bytes: &Bytes, path: &Path) -> Result<Checkpoint> {
     const PREFIX: usize = 8;
     let length = bytes.get(..PREFIX).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
     let Some(length) = length else {
@@ -67,8 +67,8 @@ pub fn read_bytes(bytes: Bytes, path: &Path) -> Result<Checkpoint> {
             ),
         ));
     }
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| format_error(path, e.to_string()))?;
-    let view = SafeTensors::deserialize(&bytes).map_err(|e| format_error(path, e.to_string()))?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| format_error(path, e.to_string()))?;
+    let view = SafeTensors::deserialize(bytes).map_err(|e| format_error(path, e.to_string()))?;
     let mut params = Params::new();
     for (name, tensor) in view.iter() {
         let dtype = dtype(tensor.dtype()).ok_or_else(|| {
@@ -80,7 +80,7 @@ pub fn read_bytes(bytes: Bytes, path: &Path) -> Result<Checkpoint> {
         params.insert(name, tensor.map_err(|source| Error::Tensor { path: path.to_owned(), source })?);
     }
     let metadata = Metadata(header.metadata().clone().unwrap_or_default().into_iter().collect());
-    let digest = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let digest = hex::encode(Sha256::digest(bytes));
     Ok(Checkpoint { path: path.to_owned(), params, metadata, digest })
 }
 

@@ -116,7 +116,9 @@ impl Program {
         let batch = labels.len();
         let classes = self.graph.len(self.graph.output());
         let Workspace { values, gradients, d_weights } = space;
-        gradients.iter_mut().for_each(|g| g.fill(0.0));
+        for gradient in gradients.iter_mut() {
+            gradient.fill(0.0);
+        }
         d_weights.fill(0.0);
         let output = self.graph.output().0;
         for ((d, z), &label) in
@@ -125,7 +127,9 @@ impl Program {
             let largest = z.iter().fold(f32::NEG_INFINITY, |m, &v| m.max(v));
             d.iter_mut().zip(z).for_each(|(d, z)| *d = (z - largest).exp());
             let sum: f32 = d.iter().sum();
-            d.iter_mut().for_each(|d| *d *= scale / sum);
+            for d in d.iter_mut() {
+                *d *= scale / sum;
+            }
             d[usize::from(label)] -= scale;
         }
         for (k, kernel) in self.kernels().collect::<Vec<_>>().into_iter().rev() {

@@ -10,7 +10,7 @@ use crate::signals;
 use crate::talk::Talk;
 use crate::verbs::train::check_writable;
 
-pub fn run(args: &Apply, talk: &Talk) -> Result<()> {
+pub fn run(args: &Apply, talk: Talk) -> Result<()> {
     check_writable(&args.output)?;
     let file = read(&args.alignment)?;
     let b = open(&args.b)?;

@@ -16,7 +16,7 @@ use crate::plot;
 use crate::talk::{self, Talk};
 use crate::verbs::train::{check_writable, open_data};
 
-pub fn run(args: &Barrier, talk: &Talk) -> Result<()> {
+pub fn run(args: &Barrier, talk: Talk) -> Result<()> {
     let outputs: Vec<&PathBuf> = args.output.iter().chain(&args.plot).collect();
     outputs.iter().try_for_each(|path| check_writable(path))?;
     args.plot.iter().try_for_each(|path| plot::check(path))?;
@@ -46,7 +46,7 @@ pub fn measure(
     program: &Program,
     data: &Data,
     points: usize,
-    talk: &Talk,
+    talk: Talk,
 ) -> Result<Report> {
     let lambda = lambda_grid(points)?;
     let moved = aligned.alignment.apply(&aligned.symmetry, &b.params)?;

@@ -18,7 +18,7 @@ use crate::verbs::train::Job;
 /// Enough training for the barrier to vanish, short enough for two cores.
 const EPOCHS: usize = 40;
 
-pub fn run(args: &Demo, talk: &Talk) -> Result<()> {
+pub fn run(args: &Demo, talk: Talk) -> Result<()> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot create the folder", args.out.display()))?;
     let file = |name: &str| args.out.join(name);
     let data = Data::open("digits")?;

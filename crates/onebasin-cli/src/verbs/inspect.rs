@@ -11,7 +11,7 @@ use crate::args::Inspect;
 use crate::network::{NETWORK, SYMMETRY, network, symmetry};
 use crate::talk::Talk;
 
-pub fn run(args: &Inspect, talk: &Talk) -> Result<()> {
+pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
     let file = read(&args.file)?;
     let is_alignment = file.metadata.get(SYMMETRY).is_some();
     let known = args.source.symmetry.is_some() || (!is_alignment && network(&file, &args.source)?.is_some());

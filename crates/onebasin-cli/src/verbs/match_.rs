@@ -13,7 +13,7 @@ use crate::network::{input, open_pair, provenance, run_match, symmetry, write_al
 use crate::talk::Talk;
 use crate::verbs::train::check_writable;
 
-pub fn run(args: &Match, talk: &Talk) -> Result<()> {
+pub fn run(args: &Match, talk: Talk) -> Result<()> {
     check_writable(&args.output)?;
     let (a, b) = open_pair(&args.a, &args.b)?;
     let symmetry = symmetry(&a, &args.source)?;

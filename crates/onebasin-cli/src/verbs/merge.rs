@@ -11,7 +11,7 @@ use crate::signals;
 use crate::talk::Talk;
 use crate::verbs::train::check_writable;
 
-pub fn run(args: &Merge, talk: &Talk) -> Result<()> {
+pub fn run(args: &Merge, talk: Talk) -> Result<()> {
     if !(0.0..=1.0).contains(&args.lambda) {
         bail!("--lambda must lie between 0 (network A) and 1 (network B), found {}", args.lambda);
     }
@@ -27,7 +27,7 @@ pub fn run(args: &Merge, talk: &Talk) -> Result<()> {
     inputs.extend(aligned.file);
     let options = json!({
         "lambda": args.lambda, "interpolation": args.interpolation.to_string(),
-        "dtype": args.dtype.map(|d| d.name()), "matching": aligned.record,
+        "dtype": args.dtype.map(onebasin::DType::name), "matching": aligned.record,
     });
     let mut metadata = a.metadata;
     metadata.set_json(PROVENANCE, &provenance("merge", &inputs, &options));

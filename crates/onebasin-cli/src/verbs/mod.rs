@@ -14,7 +14,7 @@ use clap::CommandFactory;
 use crate::args::{Program, Verb};
 use crate::talk::Talk;
 
-pub fn run(verb: Verb, talk: &Talk) -> Result<()> {
+pub fn run(verb: Verb, talk: Talk) -> Result<()> {
     match verb {
         Verb::Demo(args) => demo::run(&args, talk),
         Verb::Train(args) => train::run(&args, talk),

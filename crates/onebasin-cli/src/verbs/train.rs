@@ -18,7 +18,7 @@ use crate::talk::Talk;
 const EPOCH: &str = "onebasin.train.epoch";
 const OPTIONS: &str = "onebasin.train.options";
 
-pub fn run(args: &Train, talk: &Talk) -> Result<()> {
+pub fn run(args: &Train, talk: Talk) -> Result<()> {
     let data = open_data(&args.data, talk)?;
     let network = Network::new(&args.network, data.train.input_len(), data.train.classes())?;
     let (optimizer, schedule, rate) = match args.optimizer {
@@ -43,7 +43,7 @@ pub fn run(args: &Train, talk: &Talk) -> Result<()> {
 }
 
 /// Opens a data set and passes on what the user should know of it.
-pub fn open_data(spec: &str, talk: &Talk) -> Result<Data> {
+pub fn open_data(spec: &str, talk: Talk) -> Result<Data> {
     let data = Data::open(spec)?;
     data.notes.iter().for_each(|note| talk.say(&format!("note: {note}")));
     Ok(data)
@@ -72,7 +72,7 @@ pub struct Job<'a> {
 
 impl Job<'_> {
     /// Trains, writes the checkpoint, prints what came of it.
-    pub fn run(&self, state: TrainState, talk: &Talk) -> Result<()> {
+    pub fn run(&self, state: TrainState, talk: Talk) -> Result<()> {
         let (state, summary) = self.train(state, talk)?;
         let text = format!(
             "{}: {} after {} epochs on {}: train loss {:.4}, accuracy {:.2} %; test loss {:.4}, accuracy {:.2} %",
@@ -93,7 +93,7 @@ impl Job<'_> {
     }
 
     /// Trains and writes the checkpoint.
-    pub fn train(&self, state: TrainState, talk: &Talk) -> Result<(TrainState, Summary)> {
+    pub fn train(&self, state: TrainState, talk: Talk) -> Result<(TrainState, Summary)> {
         let images = self.data.train.len() as u64;
         let bar = talk.bar(images * self.options.epochs as u64, "{prefix} {bar:24} {msg} {per_sec} eta {eta}");
         bar.set_prefix(format!("seed {}", self.options.seed));

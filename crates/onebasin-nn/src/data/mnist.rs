@@ -22,7 +22,7 @@ pub(super) fn open(spec: &str, folder: &Path) -> Result<Data> {
         let (name, original) = FILES[file];
         let path = find(folder, name)?;
         let array = idx::read(&path, axes)?;
-        let digest: String = Sha256::digest(&array.bytes).iter().map(|b| format!("{b:02x}")).collect();
+        let digest = hex::encode(Sha256::digest(&array.bytes));
         if digest != original {
             notes.push(format!("{} is not the original MNIST file (SHA-256 of its data {digest})", path.display()));
         }
@@ -34,7 +34,7 @@ pub(super) fn open(spec: &str, folder: &Path) -> Result<Data> {
             .map_err(|e| Error::Data { spec: spec.to_owned(), why: e.to_string() })
     };
     let (train, test) = (split(0, 1)?, split(2, 3)?);
-    Ok(Data { name: spec.to_owned(), train, test, notes })
+    Ok(Data { name: "mnist".to_owned(), train, test, notes })
 }
 
 fn find(folder: &Path, name: &str) -> Result<PathBuf> {

@@ -22,7 +22,7 @@ pub struct Dataset {
 /// A data set with its training and test splits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Data {
-    /// The name it was opened by.
+    /// Its name, without the folder it was read from.
     pub name: String,
     /// What training sees.
     pub train: Dataset,

@@ -105,7 +105,7 @@ pub fn is_quadratic(symmetry: &Symmetry, root: GroupId, layout: &TensorLayout) -
 
 /// Positions along the axis by free row and by context, for A (in place) and for B (context aligned).
 struct Rows {
-    rows: usize,
+    count: usize,
     context: usize,
     a: Vec<u32>,
     b: Vec<u32>,
@@ -128,7 +128,7 @@ fn rows(symmetry: &Symmetry, current: &Alignment, site: &Site<'_>) -> Rows {
             b.push(site.occurrence.position(&current.source_digits(symmetry, &aligned, &values)) as u32);
         });
     });
-    Rows { rows: moving_lens.iter().product(), context: fixed_lens.iter().product(), a, b }
+    Rows { count: moving_lens.iter().product(), context: fixed_lens.iter().product(), a, b }
 }
 
 /// A tensor unfolded along one axis: rows are free units, columns run over (context, outer, inner).
@@ -222,7 +222,7 @@ fn add_site(
     let inner_source = flatten(&gathers(site.axis + 1..shape.len()));
     let ub = Unfolded { context, ..unfold(Values::of(b)?, &positions.b, outer_source, Some(inner_source)) };
 
-    let (n, columns) = (positions.rows, ua.columns());
+    let (n, columns) = (positions.count, ua.columns());
     if n == 0 {
         return Ok(());
     }

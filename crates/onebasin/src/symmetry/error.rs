@@ -85,7 +85,7 @@ fn list(names: &[String]) -> String {
     const SHOWN: usize = 8;
     let mut text = names.iter().take(SHOWN).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
-        text.push_str(&format!(" and {} more tensors", names.len() - SHOWN));
+        text = format!("{text} and {} more tensors", names.len() - SHOWN);
     }
     text
 }
