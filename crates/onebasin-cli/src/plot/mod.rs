@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use onebasin::report::Report;
+use onebasin::report::{Report, Split};
 
 /// Passes only if the extension says a format that can be drawn.
 pub fn check(path: &Path) -> Result<()> {
@@ -19,25 +19,25 @@ pub fn render(path: &Path, _report: &Report) -> Result<Vec<u8>> {
     Ok(Vec::new())
 }
 
-/// The table and the plot as text.
+/// The table as text.
 pub fn text(report: &Report, _width: usize, _colour: bool) -> String {
-    let mut text = String::new();
-    for c in &report.curves {
-        for (split, s) in [("train", &c.train), ("test", &c.test)] {
-            text += &format!(
-                "{:8} {:5} A {:.4} mid {:.4} B {:.4} | barrier {:.4} chord {:.4} | acc A {:.4} mid {:.4} B {:.4}\n",
-                c.name,
-                split,
-                s.loss[0],
-                onebasin::report::Split::midpoint(&s.loss),
-                s.loss[s.loss.len() - 1],
-                s.barrier.mean_ends,
-                s.barrier.chord,
-                s.accuracy[0],
-                onebasin::report::Split::midpoint(&s.accuracy),
-                s.accuracy[s.accuracy.len() - 1]
-            );
+    let mut lines = vec![format!(
+        "{:<8} {:<5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "curve", "split", "loss A", "middle", "loss B", "barrier", "chord", "mid acc"
+    )];
+    for curve in &report.curves {
+        for (name, split) in [("train", &curve.train), ("test", &curve.test)] {
+            lines.push(format!(
+                "{:<8} {name:<5} {:>9.4} {:>9.4} {:>9.4} {:>9.4} {:>9.4} {:>7.2} %",
+                curve.name,
+                split.loss[0],
+                Split::midpoint(&split.loss),
+                split.loss[split.loss.len() - 1],
+                split.barrier.mean_ends,
+                split.barrier.chord,
+                100.0 * Split::midpoint(&split.accuracy),
+            ));
         }
     }
-    text
+    lines.join("\n")
 }
