@@ -5,7 +5,6 @@
 #![allow(unreachable_pub, reason = "a program exports nothing")]
 
 mod args;
-mod curves;
 mod network;
 mod plot;
 mod signals;

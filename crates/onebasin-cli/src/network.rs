@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use onebasin::matching::{Match, MatchOptions, match_weights};
 use onebasin::report::{Input, MatchRecord};
-use onebasin::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
-use onebasin::{Params, Perm, Tensor};
-use onebasin_io::{Checkpoint, Metadata, read, write};
+use onebasin::symmetry::{Alignment, Symmetry, SymmetrySpec};
+use onebasin_io::{Checkpoint, read, read_alignment};
 use onebasin_nn::Network;
 use serde_json::{Value, json};
 
@@ -17,8 +16,6 @@ use crate::talk::Talk;
 
 /// Header entries of ours.
 pub const NETWORK: &str = "onebasin.network";
-pub const PROVENANCE: &str = "onebasin.provenance";
-pub const SYMMETRY: &str = "onebasin.symmetry";
 
 /// Opens a checkpoint and refuses one that holds NaN or infinity.
 pub fn open(path: &Path) -> Result<Checkpoint> {
@@ -127,40 +124,4 @@ pub fn run_match(
     signals::check()?;
     talk.detail(&format!("{} after {} sweeps", found.stop, found.sweeps.len()));
     Ok(found)
-}
-
-/// Writes an alignment: one u32 tensor per group, the symmetry and the provenance in the header.
-pub fn write_alignment(path: &Path, symmetry: &Symmetry, alignment: &Alignment, provenance: &Value) -> Result<()> {
-    let mut params = Params::new();
-    for (id, group) in symmetry.groups().iter().enumerate().map(|(i, g)| (GroupId(i), g)) {
-        let mut shape: Vec<usize> = symmetry.ancestors(id).iter().map(|a| symmetry.group(*a).size).collect();
-        shape.push(group.size);
-        let values = alignment.copies(id).iter().flat_map(onebasin::Perm::as_slice).copied().collect();
-        params.insert(&group.name, Tensor::from_u32(&shape, values)?);
-    }
-    let mut metadata = Metadata::default();
-    metadata.set(SYMMETRY, symmetry.spec().to_toml());
-    metadata.set_json(PROVENANCE, provenance);
-    Ok(write(path, &params, &metadata)?)
-}
-
-/// Reads an alignment and fits its symmetry to a network.
-pub fn read_alignment(file: &Checkpoint, params: &Params) -> Result<(Symmetry, Alignment)> {
-    let path = || file.path.display().to_string();
-    let text = file.metadata.get(SYMMETRY).ok_or_else(|| {
-        anyhow!("{}: not an alignment (no `{SYMMETRY}` in its header); `onebasin match` writes one", path())
-    })?;
-    let spec = SymmetrySpec::from_toml(text).with_context(path)?;
-    let symmetry = Symmetry::resolve(&spec, params).with_context(|| format!("{}: made for another network", path()))?;
-    let mut perms = Vec::new();
-    for (id, group) in symmetry.groups().iter().enumerate().map(|(i, g)| (GroupId(i), g)) {
-        let tensor = file.params.require(&group.name).with_context(path)?;
-        let values = tensor.to_u32().with_context(|| format!("{}: group `{}`", path(), group.name))?;
-        let copies =
-            (0..symmetry.copies(id)).map(|c| values.get(c * group.size..(c + 1) * group.size).map(<[u32]>::to_vec));
-        let copies: Result<Vec<Perm>, _> = copies.map(|c| Perm::new(c.unwrap_or_default())).collect();
-        perms.push(copies.with_context(|| format!("{}: group `{}`", path(), group.name))?);
-    }
-    let alignment = Alignment::new(&symmetry, perms).with_context(path)?;
-    Ok((symmetry, alignment))
 }

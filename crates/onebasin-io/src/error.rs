@@ -59,9 +59,17 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
-    /// A tensor that cannot be built.
+    /// A file that is no alignment, or not one of this network.
+    #[error("{}: {why}", .path.display())]
+    Alignment {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// Something the mathematics refused.
     #[error("{}: {source}", .path.display())]
-    Tensor {
+    Core {
         /// The file.
         path: PathBuf,
         /// What is wrong.

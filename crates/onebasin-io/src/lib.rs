@@ -1,15 +1,17 @@
 //! Bytes ⇄ networks: safetensors through a memory map, atomic writes, provenance in the header.
 //!
-//! [`read`] opens a checkpoint without copying its tensors; [`write`] leaves the old file or the whole new one.
+//! [`read`] opens a checkpoint without copying its tensors; [`write()`] leaves the old file or the whole new one.
 
+mod alignment;
 mod atomic;
 mod error;
 mod metadata;
 mod safetensors;
 mod write;
 
+pub use alignment::{SYMMETRY, read_alignment, write_alignment};
 pub use atomic::{INTERRUPTED, write_atomic};
 pub use error::{Error, Result};
-pub use metadata::Metadata;
+pub use metadata::{Metadata, PROVENANCE};
 pub use safetensors::{Checkpoint, read, read_bytes};
 pub use write::write;

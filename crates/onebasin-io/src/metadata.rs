@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 
+/// Header entry that says how a file came to be, as JSON.
+pub const PROVENANCE: &str = "onebasin.provenance";
+
 /// Text entries by key, in order. Entries of other programs are kept; ours begin with `onebasin.` and hold JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata(pub BTreeMap<String, String>);

@@ -77,7 +77,7 @@ pub fn read_bytes(bytes: &Bytes, path: &Path) -> Result<Checkpoint> {
         })?;
         let data = bytes.slice_ref(tensor.data());
         let tensor = Tensor::new(dtype, tensor.shape(), data);
-        params.insert(name, tensor.map_err(|source| Error::Tensor { path: path.to_owned(), source })?);
+        params.insert(name, tensor.map_err(|source| Error::Core { path: path.to_owned(), source })?);
     }
     let metadata = Metadata(header.metadata().clone().unwrap_or_default().into_iter().collect());
     let digest = hex::encode(Sha256::digest(bytes));

@@ -57,6 +57,9 @@ pub enum Error {
         /// The loss.
         loss: f64,
     },
+    /// The observer asked to stop.
+    #[error("stopped before it was done")]
+    Stopped,
     /// Training options that cannot be.
     #[error("{0}")]
     Options(String),

@@ -1,5 +1,7 @@
 //! What can go wrong in the mathematics, each with the facts a reader needs to mend it.
 
+use crate::dtype::DType;
+
 /// An error of the core crate: names the tensor, the axis, what was expected and what came.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -8,7 +10,7 @@ pub enum Error {
     #[error("a {dtype} tensor of shape {shape:?} needs {expected} bytes, found {found}")]
     Bytes {
         /// Element type asked for.
-        dtype: crate::DType,
+        dtype: DType,
         /// Shape asked for.
         shape: Vec<usize>,
         /// Bytes the shape needs.
@@ -48,13 +50,13 @@ pub enum Error {
         /// Tensor name.
         tensor: String,
         /// Its element type.
-        dtype: crate::DType,
+        dtype: DType,
         /// What was asked of it.
         what: &'static str,
     },
     /// Two networks that are not the same network.
     #[error("the two networks differ in structure:\n{0}")]
-    Structure(crate::params::StructureDiff),
+    Structure(crate::structure::StructureDiff),
     /// A similarity that cannot be solved.
     #[error("similarity: {0}")]
     Similarity(String),

@@ -8,6 +8,7 @@
 
 pub mod assignment;
 pub mod barrier;
+pub mod dtype;
 pub mod error;
 pub mod graph;
 pub mod linalg;
@@ -17,10 +18,12 @@ pub mod params;
 pub mod perm;
 pub mod report;
 pub mod stream;
+pub mod structure;
 pub mod symmetry;
 pub mod tensor;
 
+pub use dtype::DType;
 pub use error::Error;
 pub use params::Params;
 pub use perm::Perm;
-pub use tensor::{DType, Tensor};
+pub use tensor::Tensor;

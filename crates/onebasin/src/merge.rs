@@ -3,9 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::params::Params;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// How to go from A (λ = 0) to B (λ = 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
+use crate::structure::StructureDiff;
 use crate::tensor::Tensor;
 
 /// A network's tensors by name, always in the byte order of the names: the order of a file changes no result.
@@ -84,31 +85,13 @@ impl Params {
     /// # Errors
     /// [`Error::Structure`] lists every difference, with the nearest name for each missing one.
     pub fn check_same_structure(&self, other: &Self) -> Result<()> {
-        let diff = StructureDiff::between(self, other);
+        let diff = self.diff(other);
         if diff.is_empty() { Ok(()) } else { Err(Error::Structure(diff)) }
     }
-}
 
-impl FromIterator<(String, Tensor)> for Params {
-    fn from_iter<I: IntoIterator<Item = (String, Tensor)>>(iter: I) -> Self {
-        Self { tensors: iter.into_iter().collect() }
-    }
-}
-
-/// How two networks differ in names and shapes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StructureDiff {
-    /// Names only A has, each with the nearest name only B has.
-    pub only_a: Vec<(String, Option<String>)>,
-    /// Names only B has.
-    pub only_b: Vec<String>,
-    /// Names whose shapes differ: name, A's shape, B's shape.
-    pub shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
-}
-
-impl StructureDiff {
-    /// Compares names and shapes.
-    pub fn between(a: &Params, b: &Params) -> Self {
+    /// How names and shapes of `other` (B) differ from these (A).
+    pub fn diff(&self, other: &Self) -> StructureDiff {
+        let (a, b) = (self, other);
         let only_b: Vec<String> = b.names().filter(|n| a.get(n).is_none()).map(str::to_owned).collect();
         let only_a = a
             .names()
@@ -122,36 +105,13 @@ impl StructureDiff {
                 (ta.shape() != tb.shape()).then(|| (name.to_owned(), ta.shape().to_vec(), tb.shape().to_vec()))
             })
             .collect();
-        Self { only_a, only_b, shapes }
-    }
-
-    /// Whether the networks have the same structure.
-    pub fn is_empty(&self) -> bool {
-        self.only_a.is_empty() && self.only_b.is_empty() && self.shapes.is_empty()
+        StructureDiff { only_a, only_b, shapes }
     }
 }
 
-impl std::fmt::Display for StructureDiff {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const SHOWN: usize = 20;
-        let mut lines = Vec::new();
-        for (name, a, b) in &self.shapes {
-            lines.push(format!("  `{name}`: shape {a:?} in A, {b:?} in B"));
-        }
-        for (name, near) in &self.only_a {
-            let hint = near.as_ref().map_or(String::new(), |n| format!(" (nearest name in B: `{n}`)"));
-            lines.push(format!("  `{name}`: only in A{hint}"));
-        }
-        for name in &self.only_b {
-            lines.push(format!("  `{name}`: only in B"));
-        }
-        let more = lines.len().saturating_sub(SHOWN);
-        lines.truncate(SHOWN);
-        f.write_str(&lines.join("\n"))?;
-        if more > 0 {
-            write!(f, "\n  … and {more} more")?;
-        }
-        Ok(())
+impl FromIterator<(String, Tensor)> for Params {
+    fn from_iter<I: IntoIterator<Item = (String, Tensor)>>(iter: I) -> Self {
+        Self { tensors: iter.into_iter().collect() }
     }
 }
 

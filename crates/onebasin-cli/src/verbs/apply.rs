@@ -1,11 +1,11 @@
 //! `onebasin apply`: act with an alignment.
 
 use anyhow::Result;
-use onebasin_io::{read, write};
+use onebasin_io::{PROVENANCE, read, read_alignment, write};
 use serde_json::json;
 
 use crate::args::Apply;
-use crate::network::{PROVENANCE, input, open, provenance, read_alignment};
+use crate::network::{input, open, provenance};
 use crate::signals;
 use crate::talk::Talk;
 use crate::verbs::train::check_writable;

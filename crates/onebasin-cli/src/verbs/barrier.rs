@@ -6,13 +6,13 @@ use anyhow::{Context, Result};
 use onebasin::barrier::lambda_grid;
 use onebasin::report::{Report, SCHEMA};
 use onebasin_io::{Checkpoint, write_atomic};
-use onebasin_nn::Data;
 use onebasin_nn::exec::Program;
+use onebasin_nn::{Data, curve};
 
 use crate::args::Barrier;
-use crate::curves::curve;
 use crate::network::{Aligned, align, input, network, open_pair};
 use crate::plot;
+use crate::signals;
 use crate::talk::{self, Talk};
 use crate::verbs::train::{check_writable, open_data};
 
@@ -51,10 +51,15 @@ pub fn measure(
     let lambda = lambda_grid(points)?;
     let moved = aligned.alignment.apply(&aligned.symmetry, &b.params)?;
     let bar = talk.bar(2 * lambda.len() as u64, "evaluating {bar:24} {pos}/{len} λ, eta {eta}");
-    let curves = vec![
-        curve("naive", program, [&a.params, &b.params], &lambda, data, &bar)?,
-        curve("weight", program, [&a.params, &moved], &lambda, data, &bar)?,
-    ];
+    let mut curves = Vec::new();
+    for (name, end) in [("naive", &b.params), ("weight", &moved)] {
+        let found = curve(name, program, [&a.params, end], &lambda, data, &mut || {
+            bar.inc(1);
+            !signals::interrupted()
+        });
+        signals::check()?;
+        curves.push(found?);
+    }
     bar.finish_and_clear();
     let mut inputs = vec![input("a", a), input("b", b)];
     inputs.extend(aligned.file.clone());

@@ -2,14 +2,14 @@
 
 use anyhow::{Context, Result};
 use onebasin::merge::{Interpolation, merge};
-use onebasin_io::{Metadata, write};
+use onebasin_io::{Metadata, PROVENANCE, write, write_alignment};
 use onebasin_nn::exec::Program;
 use onebasin_nn::train::{TrainOptions, TrainState};
 use onebasin_nn::{Data, Network};
 use serde_json::json;
 
 use crate::args::{Demo, Matching, Source};
-use crate::network::{NETWORK, PROVENANCE, align, input, open, provenance, write_alignment};
+use crate::network::{NETWORK, align, input, open, provenance};
 use crate::plot;
 use crate::talk::{self, Talk};
 use crate::verbs::barrier::{measure, write_plot, write_report};

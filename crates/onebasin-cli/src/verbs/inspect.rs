@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use onebasin::symmetry::Symmetry;
-use onebasin_io::read;
+use onebasin_io::{SYMMETRY, read};
 use serde_json::{Value, json};
 
 use crate::args::Inspect;
-use crate::network::{NETWORK, SYMMETRY, network, symmetry};
+use crate::network::{NETWORK, network, symmetry};
 use crate::talk::Talk;
 
 pub fn run(args: &Inspect, talk: Talk) -> Result<()> {

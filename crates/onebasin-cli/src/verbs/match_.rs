@@ -6,10 +6,11 @@ use anyhow::Result;
 use onebasin::matching::MatchOptions;
 use onebasin::report::MatchRecord;
 use onebasin::symmetry::GroupId;
+use onebasin_io::write_alignment;
 use serde_json::json;
 
 use crate::args::Match;
-use crate::network::{input, open_pair, provenance, run_match, symmetry, write_alignment};
+use crate::network::{input, open_pair, provenance, run_match, symmetry};
 use crate::talk::Talk;
 use crate::verbs::train::check_writable;
 

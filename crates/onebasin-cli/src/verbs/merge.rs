@@ -2,11 +2,11 @@
 
 use anyhow::{Result, bail};
 use onebasin::merge::{cast, merge};
-use onebasin_io::write;
+use onebasin_io::{PROVENANCE, write};
 use serde_json::json;
 
 use crate::args::Merge;
-use crate::network::{PROVENANCE, align, input, open_pair, provenance};
+use crate::network::{align, input, open_pair, provenance};
 use crate::signals;
 use crate::talk::Talk;
 use crate::verbs::train::check_writable;

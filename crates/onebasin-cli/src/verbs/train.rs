@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use onebasin::Params;
-use onebasin_io::{Metadata, read, write};
+use onebasin_io::{Metadata, PROVENANCE, read, write};
 use onebasin_nn::optim::{Optimizer, Schedule};
 use onebasin_nn::train::{Event, TrainOptions, TrainState, train};
 use onebasin_nn::{Data, Network, evaluate, exec::Program};
 use serde_json::json;
 
 use crate::args::{OptimizerName, Train};
-use crate::network::{NETWORK, PROVENANCE, provenance};
+use crate::network::{NETWORK, provenance};
 use crate::signals;
 use crate::talk::Talk;
 

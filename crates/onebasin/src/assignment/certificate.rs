@@ -1,7 +1,27 @@
-//! The proof that an assignment is optimal, checked without solving anything.
+//! An assignment, and the proof that it is optimal, checked without solving anything.
 
-use super::shortest_path::Assignment;
 use super::similarity::Similarity;
+use crate::perm::Perm;
+
+/// Prices that prove an assignment optimal: `row[i] + col[j] ≥ s[i, j]` everywhere, with equality where `perm[i] = j`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Duals {
+    /// One price per unit of A.
+    pub row: Vec<f64>,
+    /// One price per unit of B.
+    pub col: Vec<f64>,
+}
+
+/// An optimal assignment with its proof.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assignment {
+    /// `perm[i] = j`: unit i of A corresponds to unit j of B.
+    pub perm: Perm,
+    /// `Σ_i s[i, perm[i]]`.
+    pub value: f64,
+    /// The proof, and the warm start of a similar problem.
+    pub duals: Duals,
+}
 
 /// How far duals are from proving an assignment optimal.
 #[derive(Debug, Clone, Copy, PartialEq)]

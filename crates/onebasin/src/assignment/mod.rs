@@ -4,6 +4,6 @@ pub mod certificate;
 pub mod shortest_path;
 pub mod similarity;
 
-pub use certificate::{Certificate, certificate};
-pub use shortest_path::{Assignment, Duals, assign};
+pub use certificate::{Assignment, Certificate, Duals, certificate};
+pub use shortest_path::assign;
 pub use similarity::Similarity;

@@ -2,12 +2,13 @@
 
 use rayon::prelude::*;
 
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::linalg::{Mat, matmul_f64};
 use crate::params::Params;
 use crate::symmetry::layout::{Occurrence, for_each_index};
 use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// Inner products of slices of A and B, indexed by the units that are free to move.
 ///

@@ -1,7 +1,8 @@
 //! One element of a symmetry: a permutation for every group, and how it acts on tensors.
 
+use super::group::GroupId;
 use super::layout::AxisLayout;
-use super::resolve::{GroupId, Symmetry};
+use super::resolve::Symmetry;
 use crate::error::{Error, Result};
 use crate::params::Params;
 use crate::perm::Perm;

@@ -4,8 +4,8 @@
 //! group or over fixed entries, and says at which position of the axis every combination of digits stands. A group that
 //! stands in slices gives one occurrence of several *boxes*, each an affine map from digits to positions.
 
+use super::group::GroupId;
 use super::pattern::{Term, TermKind};
-use super::resolve::GroupId;
 
 /// One axis: its length and what stands in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,13 +6,16 @@
 
 pub mod alignment;
 pub mod error;
+pub mod group;
 pub mod layout;
 pub mod pattern;
 pub mod resolve;
+mod sizes;
 pub mod spec;
 
 pub use alignment::Alignment;
 pub use error::SymmetryError;
+pub use group::{Group, GroupId};
 pub use pattern::Pattern;
-pub use resolve::{Group, GroupId, Symmetry, TensorLayout};
+pub use resolve::{Symmetry, TensorLayout};
 pub use spec::SymmetrySpec;

@@ -3,25 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::error::SymmetryError;
+use super::group::{Group, GroupId};
 use super::layout::{AxisLayout, expand, join_slices};
 use super::pattern::{Pattern, Term, TermKind};
+use super::sizes::{Covered, Sizes, group_error, visit_groups};
 use super::spec::SymmetrySpec;
 use crate::params::{Params, nearest};
-
-/// Index of a group in [`Symmetry::groups`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupId(pub usize);
-
-/// A set of units that move together everywhere they appear.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
-    /// Its name.
-    pub name: String,
-    /// Number of units.
-    pub size: usize,
-    /// For a family, the group whose units index it; it comes earlier in [`Symmetry::groups`].
-    pub parent: Option<GroupId>,
-}
 
 /// The layout of every axis of one tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,8 +134,6 @@ impl Symmetry {
     }
 }
 
-type Covered<'a> = Vec<(&'a str, &'a Pattern, &'a [usize])>;
-
 fn cover<'a>(spec: &'a SymmetrySpec, params: &'a Params) -> Result<Covered<'a>, SymmetryError> {
     let unknown: Vec<_> = spec
         .tensors
@@ -178,19 +163,6 @@ fn cover<'a>(spec: &'a SymmetrySpec, params: &'a Params) -> Result<Covered<'a>, 
         covered.push((name, pattern, tensor.shape()));
     }
     Ok(covered)
-}
-
-fn group_error(group: &str, why: impl Into<String>) -> SymmetryError {
-    SymmetryError::Group { group: group.to_owned(), why: why.into() }
-}
-
-/// Calls `visit` with every group mentioned in a term: name, parent, slice.
-fn visit_groups<'a>(term: &'a Term, visit: &mut dyn FnMut(&'a str, Option<&'a str>, Option<(usize, usize)>)) {
-    match &term.kind {
-        TermKind::Group { name, parent, slice } => visit(name, parent.as_deref(), *slice),
-        TermKind::Product(terms) | TermKind::Sum(terms) => terms.iter().for_each(|t| visit_groups(t, visit)),
-        TermKind::Fixed | TermKind::Number(_) => {}
-    }
 }
 
 fn parents(patterns: &Covered<'_>) -> Result<BTreeMap<String, Option<String>>, SymmetryError> {
@@ -241,123 +213,6 @@ fn order(parents: &BTreeMap<String, Option<String>>, sizes: &Sizes) -> Result<Ve
         parent: parents[*name].as_ref().and_then(index),
     };
     Ok(by_depth.iter().map(group).collect())
-}
-
-/// Sizes of groups, each with the place it came from.
-struct Sizes {
-    known: BTreeMap<String, (usize, String)>,
-}
-
-impl Sizes {
-    fn infer(
-        spec: &SymmetrySpec,
-        parents: &BTreeMap<String, Option<String>>,
-        patterns: &Covered<'_>,
-    ) -> Result<Self, SymmetryError> {
-        let mut sizes = Self { known: BTreeMap::new() };
-        for (name, &size) in &spec.sizes {
-            if !parents.contains_key(name) {
-                return Err(group_error(name, "a size is given, but no pattern mentions it"));
-            }
-            sizes.known.insert(name.clone(), (size, "given".to_owned()));
-        }
-        let mut progress = true;
-        while progress {
-            progress = false;
-            for (tensor, pattern, shape) in patterns {
-                for (axis, (term, &len)) in pattern.axes.iter().zip(*shape).enumerate() {
-                    progress |= sizes.solve_axis(tensor, axis, pattern, term, len)?;
-                }
-            }
-        }
-        for name in parents.keys() {
-            if !sizes.known.contains_key(name) {
-                let mut end = None;
-                let mut look = |n: &str, _: Option<&str>, slice: Option<(usize, usize)>| {
-                    if n == name {
-                        end = end.max(slice.map(|s| s.1));
-                    }
-                };
-                patterns.iter().flat_map(|(_, p, _)| &p.axes).for_each(|term| visit_groups(term, &mut look));
-                let Some(end) = end else {
-                    let why = format!("the tensors do not determine its size; give it: [sizes] {name} = …");
-                    return Err(group_error(name, why));
-                };
-                sizes.known.insert(name.clone(), (end, "the end of its last slice".to_owned()));
-            }
-        }
-        Ok(sizes)
-    }
-
-    /// Finds the one unknown size of an axis, if exactly one is unknown and the length determines it.
-    fn solve_axis(
-        &mut self,
-        tensor: &str,
-        axis: usize,
-        pattern: &Pattern,
-        term: &Term,
-        len: usize,
-    ) -> Result<bool, SymmetryError> {
-        let mut unknown: Vec<&str> = Vec::new();
-        visit_groups(term, &mut |name, _, slice| {
-            if slice.is_none() && !self.known.contains_key(name) && !unknown.contains(&name) {
-                unknown.push(name);
-            }
-        });
-        let [name] = unknown[..] else { return Ok(false) };
-        let extent =
-            |size: usize| expand(term, len, &|n| (GroupId(0), self.known.get(n).map_or(size, |known| known.0))).0;
-        // The extent grows with the size, so the smallest size that reaches the length is the only candidate.
-        let (mut low, mut high) = (0, len);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if extent(middle) < len { low = middle + 1 } else { high = middle }
-        }
-        if extent(low) != len {
-            return Err(SymmetryError::Axis {
-                tensor: tensor.to_owned(),
-                axis,
-                pattern: pattern.to_string(),
-                column: term.column,
-                term: term.to_string(),
-                expected: format!("{} or {}", extent(low.saturating_sub(1)), extent(low)),
-                found: len,
-                why: format!(": no size of `{name}` fits{}", self.sources(term)),
-            });
-        }
-        if extent(low + 1) == len {
-            return Ok(false);
-        }
-        self.known.insert(name.to_owned(), (low, format!("from `{tensor}`, axis {axis}")));
-        Ok(true)
-    }
-
-    fn sources(&self, term: &Term) -> String {
-        let mut text = String::new();
-        visit_groups(term, &mut |name, _, _| {
-            if let Some((size, source)) = self.known.get(name) {
-                let part = format!("; `{name}` = {size} ({source})");
-                if !text.contains(&part) {
-                    text.push_str(&part);
-                }
-            }
-        });
-        text
-    }
-
-    fn mismatch(&self, tensor: &str, axis: usize, pattern: &Pattern, expected: usize, found: usize) -> SymmetryError {
-        let term = &pattern.axes[axis];
-        SymmetryError::Axis {
-            tensor: tensor.to_owned(),
-            axis,
-            pattern: pattern.to_string(),
-            column: term.column,
-            term: term.to_string(),
-            expected: expected.to_string(),
-            found,
-            why: self.sources(term),
-        }
-    }
 }
 
 /// Refuses a product in which two factors are slices: which entries belong together would be ambiguous.

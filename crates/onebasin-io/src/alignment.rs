@@ -1,0 +1,67 @@
+//! Alignments as files: one tensor of indices per group, the symmetry in the header.
+
+use std::path::Path;
+
+use onebasin::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
+use onebasin::{Params, Perm, Tensor};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::metadata::{Metadata, PROVENANCE};
+use crate::safetensors::Checkpoint;
+use crate::write::write;
+
+/// Header entry that holds the symmetry an alignment belongs to, as TOML.
+pub const SYMMETRY: &str = "onebasin.symmetry";
+
+/// Writes an alignment as safetensors, atomically.
+///
+/// Shapes: for a group of `n` units one u32 tensor of its name and shape `[n]`; for a family `[p, …, n]`, one index
+/// vector for every unit of its ancestors, outermost first. Entry `i` is the source unit of result unit `i`.
+///
+/// # Errors
+/// As [`write`](crate::write()).
+pub fn write_alignment(path: &Path, symmetry: &Symmetry, alignment: &Alignment, provenance: &Value) -> Result<()> {
+    let mut params = Params::new();
+    for (id, group) in groups(symmetry) {
+        let mut shape: Vec<usize> = symmetry.ancestors(id).iter().map(|a| symmetry.group(*a).size).collect();
+        shape.push(group.size);
+        let values = alignment.copies(id).iter().flat_map(Perm::as_slice).copied().collect();
+        let tensor = Tensor::from_u32(&shape, values);
+        params.insert(&group.name, tensor.map_err(|source| Error::Core { path: path.to_owned(), source })?);
+    }
+    let mut metadata = Metadata::default();
+    metadata.set(SYMMETRY, symmetry.spec().to_toml());
+    metadata.set_json(PROVENANCE, provenance);
+    write(path, &params, &metadata)
+}
+
+/// Reads an alignment and fits its symmetry to a network.
+///
+/// # Errors
+/// If the file is no alignment, was made for another network, or holds something that is no permutation.
+pub fn read_alignment(file: &Checkpoint, params: &Params) -> Result<(Symmetry, Alignment)> {
+    let fail = |why: String| Error::Alignment { path: file.path.clone(), why };
+    let text = file.metadata.get(SYMMETRY).ok_or_else(|| {
+        fail(format!("not an alignment (no `{SYMMETRY}` in its header); `onebasin match` writes one"))
+    })?;
+    let spec = SymmetrySpec::from_toml(text).map_err(|e| fail(e.to_string()))?;
+    let symmetry = Symmetry::resolve(&spec, params).map_err(|e| fail(format!("made for another network: {e}")))?;
+    let mut perms = Vec::new();
+    for (id, group) in groups(&symmetry) {
+        let named = |e: onebasin::Error| fail(format!("group `{}`: {e}", group.name));
+        let values = file.params.require(&group.name).and_then(Tensor::to_u32).map_err(named)?;
+        let expected = symmetry.copies(id) * group.size;
+        if values.len() != expected {
+            return Err(fail(format!("group `{}` needs {expected} indices, found {}", group.name, values.len())));
+        }
+        let copy = |c: usize| Perm::new(values[c * group.size..][..group.size].to_vec());
+        perms.push((0..symmetry.copies(id)).map(copy).collect::<onebasin::error::Result<_>>().map_err(named)?);
+    }
+    let alignment = Alignment::new(&symmetry, perms).map_err(|e| fail(e.to_string()))?;
+    Ok((symmetry, alignment))
+}
+
+fn groups(symmetry: &Symmetry) -> impl Iterator<Item = (GroupId, &onebasin::symmetry::Group)> {
+    symmetry.groups().iter().enumerate().map(|(i, group)| (GroupId(i), group))
+}

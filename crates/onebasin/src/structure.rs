@@ -1,0 +1,43 @@
+//! How two networks differ.
+
+/// How two networks differ in names and shapes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StructureDiff {
+    /// Names only A has, each with the nearest name only B has.
+    pub only_a: Vec<(String, Option<String>)>,
+    /// Names only B has.
+    pub only_b: Vec<String>,
+    /// Names whose shapes differ: name, A's shape, B's shape.
+    pub shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
+}
+
+impl StructureDiff {
+    /// Whether the networks have the same structure.
+    pub fn is_empty(&self) -> bool {
+        self.only_a.is_empty() && self.only_b.is_empty() && self.shapes.is_empty()
+    }
+}
+
+impl std::fmt::Display for StructureDiff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const SHOWN: usize = 20;
+        let mut lines = Vec::new();
+        for (name, a, b) in &self.shapes {
+            lines.push(format!("  `{name}`: shape {a:?} in A, {b:?} in B"));
+        }
+        for (name, near) in &self.only_a {
+            let hint = near.as_ref().map_or(String::new(), |n| format!(" (nearest name in B: `{n}`)"));
+            lines.push(format!("  `{name}`: only in A{hint}"));
+        }
+        for name in &self.only_b {
+            lines.push(format!("  `{name}`: only in B"));
+        }
+        let more = lines.len().saturating_sub(SHOWN);
+        lines.truncate(SHOWN);
+        f.write_str(&lines.join("\n"))?;
+        if more > 0 {
+            write!(f, "\n  … and {more} more")?;
+        }
+        Ok(())
+    }
+}
