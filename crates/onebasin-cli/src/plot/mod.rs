@@ -1,43 +1,30 @@
-//! Curves as a figure, and as text.
+//! Curves as a figure, as a terminal plot, and as a table.
 
-use std::path::Path;
+mod figure;
+mod table;
+mod terminal;
 
-use anyhow::{Result, bail};
-use onebasin::report::{Report, Split};
+use onebasin::report::{Curve, Report, Split};
 
-/// Passes only if the extension says a format that can be drawn.
-pub fn check(path: &Path) -> Result<()> {
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("svg" | "png") => Ok(()),
-        _ => bail!("{}: a plot is a .svg or a .png file", path.display()),
-    }
+pub use figure::{check, render};
+pub use table::table;
+
+/// The table and, where the terminal is wide enough, the plot of the loss on the test data.
+pub fn text(report: &Report, width: usize, colour: bool) -> String {
+    [terminal::plot(report, width, colour), table(report, width)].into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
-/// The figure as a file's bytes.
-pub fn render(path: &Path, _report: &Report) -> Result<Vec<u8>> {
-    check(path)?;
-    Ok(Vec::new())
+/// The splits of a curve, named.
+fn splits(curve: &Curve) -> [(&'static str, &Split); 2] {
+    [("train", &curve.train), ("test", &curve.test)]
 }
 
-/// The table as text.
-pub fn text(report: &Report, _width: usize, _colour: bool) -> String {
-    let mut lines = vec![format!(
-        "{:<8} {:<5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-        "curve", "split", "loss A", "middle", "loss B", "barrier", "chord", "mid acc"
-    )];
-    for curve in &report.curves {
-        for (name, split) in [("train", &curve.train), ("test", &curve.test)] {
-            lines.push(format!(
-                "{:<8} {name:<5} {:>9.4} {:>9.4} {:>9.4} {:>9.4} {:>9.4} {:>7.2} %",
-                curve.name,
-                split.loss[0],
-                Split::midpoint(&split.loss),
-                split.loss[split.loss.len() - 1],
-                split.barrier.mean_ends,
-                split.barrier.chord,
-                100.0 * Split::midpoint(&split.accuracy),
-            ));
-        }
-    }
-    lines.join("\n")
+/// How the lines of a curve are drawn: the naive one is dashed.
+fn is_dashed(curve: &Curve) -> bool {
+    curve.name == "naive"
+}
+
+/// Colours of the splits, as red, green and blue: told apart by most colour-blind readers, and in grey.
+fn colour_of(split: &str) -> &'static str {
+    if split == "train" { "#0072b2" } else { "#d55e00" }
 }
