@@ -193,4 +193,9 @@ impl Workspace {
     pub fn input(&mut self, len: usize) -> &mut [f32] {
         &mut self.values[0][..len]
     }
+
+    /// The first `len` numbers of the last forward pass's output, one row per sample.
+    pub fn output(&self, len: usize) -> &[f32] {
+        self.values.last().map_or(&[], |v| &v[..len])
+    }
 }

@@ -84,3 +84,64 @@ fn bad_matrices_are_named() {
         assign(&s, Some(&Duals { row: vec![], col: vec![0.] })).unwrap_err().to_string().contains("1 column prices")
     );
 }
+
+/// One case of `goldens/assignment.json`; the matrix is drawn here as in the script that made the file.
+#[derive(serde::Deserialize)]
+struct Golden {
+    kind: String,
+    n: usize,
+    seed: u64,
+    value: f64,
+    perm: Option<Vec<u32>>,
+}
+
+impl Golden {
+    fn matrix(&self) -> Vec<f64> {
+        let mut state = self.seed;
+        let mut bits = || {
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut z = state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            z ^ (z >> 31)
+        };
+        let uniform = |bits: u64| (bits >> 11) as f64 / (1_u64 << 53) as f64 - 0.5;
+        let n = self.n;
+        match self.kind.as_str() {
+            "random" => (0..n * n).map(|_| uniform(bits())).collect(),
+            "tied" => (0..n * n).map(|_| (bits() % 4) as f64).collect(),
+            "low-rank" => {
+                let u: Vec<f64> = (0..3 * n).map(|_| uniform(bits())).collect();
+                let v: Vec<f64> = (0..3 * n).map(|_| uniform(bits())).collect();
+                let entry = |k: usize| (0..3).map(|r| u[3 * (k / n) + r] * v[3 * (k % n) + r]).sum();
+                (0..n * n).map(entry).collect()
+            }
+            "dead" => {
+                let rows: Vec<bool> = (0..n).map(|_| bits() % 3 == 0).collect();
+                let cols: Vec<bool> = (0..n).map(|_| bits() % 3 == 0).collect();
+                (0..n * n).map(|k| if rows[k / n] || cols[k % n] { 0.0 } else { uniform(bits()) }).collect()
+            }
+            "constant" => vec![7.25; n * n],
+            other => panic!("unknown kind {other}"),
+        }
+    }
+}
+
+#[test]
+fn agrees_with_scipy() {
+    #[derive(serde::Deserialize)]
+    struct File {
+        cases: Vec<Golden>,
+    }
+    let file: File = serde_json::from_str(include_str!("goldens/assignment.json")).unwrap();
+    assert_eq!(file.cases.len(), 35);
+    for case in &file.cases {
+        let s = Similarity::new(case.n, case.matrix()).unwrap();
+        let found = assign(&s, None).unwrap();
+        assert!(certificate(&s, &found).proves_optimal(), "{} {}", case.kind, case.n);
+        assert_close(found.value, case.value, 4.0 * case.n as f64, case.n as f64 * s.scale());
+        if let Some(perm) = &case.perm {
+            assert_eq!(found.perm.as_slice(), perm, "{} {}", case.kind, case.n);
+        }
+    }
+}

@@ -40,18 +40,23 @@ pub fn best_element(symmetry: &Symmetry, id: GroupId, grams: &[Gram], current: &
         similarity.iter_mut().zip(&gram.data).for_each(|(s, g)| *s += g);
     }
     let mut inner: Vec<Vec<(GroupId, Element)>> = Vec::new();
+    let mut current_value: f64 = (0..n).map(|i| similarity[i * n + current.perm.at(i)]).sum();
     if !nested.is_empty() {
         for i in 0..n {
             for j in 0..n {
-                let start = if current.perm.at(i) == j { Some(current.unit(i)) } else { None };
                 let block: Vec<Gram> = nested.iter().map(|g| restrict(g, i, j)).collect();
+                let mut start = None;
+                if current.perm.at(i) == j {
+                    let unit = current.unit(i);
+                    current_value += families_value(symmetry, &block, &unit);
+                    start = Some(unit);
+                }
                 let (elements, value) = best_families(symmetry, id, &block, start)?;
                 similarity[i * n + j] += value;
                 inner.push(elements);
             }
         }
     }
-    let current_value = (0..n).map(|i| similarity[i * n + current.perm.at(i)]).sum();
     let assignment = assign(&Similarity::new(n, similarity)?, None)?;
     let families = symmetry.children(id).into_iter().map(|child| {
         let of = |i: usize| {
@@ -94,8 +99,13 @@ fn best_families(
             break;
         }
     }
-    let value = grams.iter().map(|g| contract(symmetry, g, &elements, |_| true).data[0]).sum();
+    let value = families_value(symmetry, grams, &elements);
     Ok((elements, value))
+}
+
+/// The value of given families of one pair of units.
+fn families_value(symmetry: &Symmetry, grams: &[Gram], elements: &[(GroupId, Element)]) -> f64 {
+    grams.iter().map(|g| contract(symmetry, g, elements, |_| true).data[0]).sum()
 }
 
 fn is_below(symmetry: &Symmetry, id: GroupId, top: GroupId) -> bool {
