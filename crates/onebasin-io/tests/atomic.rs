@@ -1,0 +1,37 @@
+//! A write that does not finish leaves what was there. One test: the interruption flag is the whole process's.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::Ordering;
+
+use onebasin_io::{Error, INTERRUPTED, write_atomic};
+
+#[test]
+fn the_old_file_or_the_whole_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let names = || std::fs::read_dir(folder.path()).unwrap().count();
+    write_atomic(&path, |out| out.write_all(b"old")).unwrap();
+
+    let failed = write_atomic(&path, |out| {
+        out.write_all(&[1; 5 << 20])?;
+        Err(std::io::Error::other("no more"))
+    });
+    assert!(failed.unwrap_err().to_string().contains("no more"));
+
+    let block = vec![1; 3 << 20];
+    let failed = write_atomic(&path, |out| {
+        out.write_all(&block)?;
+        INTERRUPTED.store(true, Ordering::Relaxed);
+        out.write_all(&block)
+    });
+    assert!(matches!(failed, Err(Error::Interrupted { .. })));
+    let late = write_atomic(&path, |_| Ok(()));
+    assert!(matches!(late, Err(Error::Interrupted { .. })));
+    INTERRUPTED.store(false, Ordering::Relaxed);
+
+    assert_eq!((std::fs::read(&path).unwrap(), names()), (b"old".to_vec(), 1));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    write_atomic(&path, |out| out.write_all(b"new")).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!((std::fs::read(&path).unwrap(), names()), (b"new".to_vec(), 1));
+}
