@@ -77,8 +77,11 @@ pub enum Event<'a> {
     },
 }
 
-/// Samples one task runs; fixed, so that results do not depend on the number of threads.
-const SHARD: usize = 125;
+/// Samples one task runs, at least and at most. A batch is cut by its own size alone, so that results do not depend on
+/// the number of threads: small enough to keep a few threads busy, large enough that adding up gradients costs little.
+const SHARD: [usize; 2] = [50, 125];
+/// Tasks a small batch is cut into.
+const TASKS: usize = 4;
 
 /// Trains until `options.epochs` epochs are done, starting from `state`.
 ///
@@ -107,8 +110,9 @@ pub fn train(
     if moments.len() != options.optimizer.moments() {
         return Err(Error::Options("the saved optimiser state belongs to another optimiser".to_owned()));
     }
-    let shards = options.batch.min(data.len()).div_ceil(SHARD);
-    let mut spaces: Vec<Workspace> = (0..shards).map(|_| Workspace::training(&program, SHARD)).collect();
+    let shard = options.batch.div_ceil(TASKS).clamp(SHARD[0], SHARD[1]);
+    let shards = options.batch.min(data.len()).div_ceil(shard);
+    let mut spaces: Vec<Workspace> = (0..shards).map(|_| Workspace::training(&program, shard)).collect();
     let per_epoch = data.len().div_ceil(options.batch) as u64;
     let total = per_epoch * options.epochs as u64;
     while state.epoch < options.epochs {
@@ -117,8 +121,8 @@ pub fn train(
         let (mut seen, mut outcome) = (0, Outcome::default());
         for (k, batch) in order.as_slice().chunks(options.batch).enumerate() {
             let step = state.epoch as u64 * per_epoch + k as u64;
-            let used = batch.len().div_ceil(SHARD);
-            outcome = outcome + run_batch(&program, &weights, data, batch, &mut spaces[..used]);
+            let used = batch.len().div_ceil(shard);
+            outcome = outcome + run_batch(&program, &weights, data, batch, shard, &mut spaces[..used]);
             seen += batch.len();
             if !outcome.loss.is_finite() {
                 return Err(Error::Diverged { epoch, step: step + 1, loss: outcome.loss });
@@ -155,17 +159,24 @@ fn check(network: &Network, data: &Dataset, options: &TrainOptions) -> Result<()
 }
 
 /// Gradients of the batch's mean loss into the workspaces, one shard each.
-fn run_batch(program: &Program, weights: &[f32], data: &Dataset, batch: &[u32], spaces: &mut [Workspace]) -> Outcome {
+fn run_batch(
+    program: &Program,
+    weights: &[f32],
+    data: &Dataset,
+    batch: &[u32],
+    shard: usize,
+    spaces: &mut [Workspace],
+) -> Outcome {
     let scale = 1.0 / batch.len() as f32;
-    let shard = |(samples, space): (&[u32], &mut Workspace)| {
-        let mut labels = [0; SHARD];
-        data.gather(samples, space.input(samples.len() * data.input_len()), &mut labels[..samples.len()]);
-        let labels = &labels[..samples.len()];
+    let run = |(samples, space): (&[u32], &mut Workspace)| {
+        let mut labels = [0; SHARD[1]];
+        let labels = &mut labels[..samples.len()];
+        data.gather(samples, space.input(samples.len() * data.input_len()), labels);
         program.forward(weights, samples.len(), space);
         let outcome = program.outcome(labels, space);
         program.backward(weights, labels, scale, space);
         outcome
     };
-    let outcomes: Vec<Outcome> = batch.par_chunks(SHARD).zip(spaces.par_iter_mut()).map(shard).collect();
+    let outcomes: Vec<Outcome> = batch.par_chunks(shard).zip(spaces.par_iter_mut()).map(run).collect();
     outcomes.into_iter().fold(Outcome::default(), |a, b| a + b)
 }

@@ -15,8 +15,9 @@ use crate::talk::{self, Talk};
 use crate::verbs::barrier::{measure, write_plot, write_report};
 use crate::verbs::train::Job;
 
-/// Enough training for the barrier to vanish, short enough for two cores.
-const EPOCHS: usize = 40;
+/// Enough steps for the barrier to vanish, few enough for two cores.
+const EPOCHS: usize = 20;
+const BATCH: usize = 100;
 
 pub fn run(args: &Demo, talk: Talk) -> Result<()> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot create the folder", args.out.display()))?;
@@ -29,7 +30,7 @@ pub fn run(args: &Demo, talk: Talk) -> Result<()> {
             name.to_uppercase(),
             network.name
         ));
-        let options = TrainOptions { seed, epochs: EPOCHS, ..TrainOptions::default() };
+        let options = TrainOptions { seed, epochs: EPOCHS, batch: BATCH, ..TrainOptions::default() };
         let output = file(&format!("{name}.safetensors"));
         let job = Job { network: &network, data: &data, options: &options, output: &output, checkpoint_every: None };
         let (_, summary) = job.train(TrainState::fresh(&network, seed)?, talk)?;

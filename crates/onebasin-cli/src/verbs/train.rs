@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use indicatif::HumanDuration;
 use onebasin::Params;
 use onebasin_io::{Metadata, PROVENANCE, read, write};
 use onebasin_nn::optim::{Optimizer, Schedule};
@@ -14,6 +15,9 @@ use crate::args::{OptimizerName, Train};
 use crate::network::{NETWORK, provenance};
 use crate::signals;
 use crate::talk::Talk;
+
+/// Lines of progress at most, where no bar can be drawn.
+const LINES: usize = 10;
 
 const EPOCH: &str = "onebasin.train.epoch";
 const OPTIONS: &str = "onebasin.train.options";
@@ -95,7 +99,7 @@ impl Job<'_> {
     /// Trains and writes the checkpoint.
     pub fn train(&self, state: TrainState, talk: Talk) -> Result<(TrainState, Summary)> {
         let images = self.data.train.len() as u64;
-        let bar = talk.bar(images * self.options.epochs as u64, "{prefix} {bar:24} {msg} {per_sec} eta {eta}");
+        let bar = talk.bar(images * self.options.epochs as u64, "{prefix} {wide_bar} {msg} {per_sec:.0} eta {eta}");
         bar.set_prefix(format!("seed {}", self.options.seed));
         bar.set_position(images * state.epoch as u64);
         bar.reset_eta();
@@ -111,8 +115,18 @@ impl Job<'_> {
                 ));
                 !signals::interrupted()
             }
-            Event::Epoch { state, .. } => {
+            Event::Epoch { state, loss, accuracy } => {
                 done = state.epoch;
+                if bar.is_hidden() && done % self.options.epochs.div_ceil(LINES) == 0 {
+                    talk.say(&format!(
+                        "seed {}: epoch {done}/{}, loss {loss:.4}, accuracy {:.2} %, {:.0} images/s, eta {}",
+                        self.options.seed,
+                        self.options.epochs,
+                        100.0 * accuracy,
+                        bar.per_sec(),
+                        HumanDuration(bar.eta()),
+                    ));
+                }
                 let due = self.checkpoint_every.is_some_and(|n| state.epoch % n as usize == 0);
                 failed = if due { self.checkpoint(state).err() } else { None };
                 failed.is_none() && !signals::interrupted()

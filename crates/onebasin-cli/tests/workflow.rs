@@ -1,0 +1,200 @@
+//! The program from training to report, as a user runs it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use onebasin::{DType, Params, Tensor};
+use onebasin_io::{Metadata, read, write};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_onebasin")).current_dir(folder).args(arguments).output().unwrap()
+}
+
+/// Runs the program, expects success, gives back standard output.
+fn done(folder: &Path, line: &str) -> String {
+    let output = run(folder, &line.split_whitespace().collect::<Vec<_>>());
+    assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn params(folder: &Path, name: &str) -> Params {
+    read(&folder.join(name)).unwrap().params
+}
+
+/// A folder with two small networks trained on digits.
+fn trained() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for seed in [0, 1] {
+        done(
+            folder.path(),
+            &format!("-q train mlp:24x2 --data digits --epochs 2 --seed {seed} -o {}.safetensors", ["a", "b"][seed]),
+        );
+    }
+    folder
+}
+
+#[test]
+fn from_two_networks_to_one() {
+    let folder = trained();
+    let at = folder.path();
+
+    let merged: Value =
+        serde_json::from_str(&done(at, "--json merge a.safetensors b.safetensors -o m.safetensors")).unwrap();
+    assert_eq!(merged["options"]["matching"]["stop"], "converged");
+
+    done(at, "match a.safetensors b.safetensors -o align.safetensors");
+    done(at, "apply align.safetensors b.safetensors -o moved.safetensors");
+    done(at, "merge a.safetensors b.safetensors --align align.safetensors -o again.safetensors");
+    assert_eq!(params(at, "again.safetensors"), params(at, "m.safetensors"));
+    for (lambda, end) in [("0", "a.safetensors"), ("1", "moved.safetensors")] {
+        for how in ["lerp", "slerp"] {
+            let line = format!(
+                "merge a.safetensors b.safetensors --align align.safetensors --lambda {lambda} --interpolation {how} -o end.safetensors"
+            );
+            done(at, &line);
+            assert_eq!(params(at, "end.safetensors"), params(at, end), "λ = {lambda}, {how}");
+        }
+    }
+    done(at, "apply align.safetensors moved.safetensors --inverse -o back.safetensors");
+    assert_eq!(params(at, "back.safetensors"), params(at, "b.safetensors"));
+
+    let inspected: Value = serde_json::from_str(&done(at, "inspect --json m.safetensors")).unwrap();
+    assert_eq!(inspected["tensors"][3]["pattern"], "h2 h1");
+    assert_eq!(inspected["groups"][1]["size"], 24);
+    assert!(inspected["metadata"]["onebasin.provenance"].as_str().unwrap().contains("\"verb\":\"merge\""));
+
+    let printed = done(
+        at,
+        "barrier a.safetensors b.safetensors --data digits --samples 300 --points 5 -o r.json --plot f.svg --plot f.png",
+    );
+    assert!(printed.contains("naive") && printed.contains("weight") && printed.contains("barrier"), "{printed}");
+    let report: Value = serde_json::from_slice(&std::fs::read(at.join("r.json")).unwrap()).unwrap();
+    assert_eq!(report["schema"], "onebasin.report/1");
+    assert_eq!((&report["curves"][0]["name"], &report["curves"][1]["name"]), (&"naive".into(), &"weight".into()));
+    for curve in report["curves"].as_array().unwrap() {
+        assert_eq!(curve["lambda"].as_array().unwrap().len(), 5);
+        for split in ["train", "test"] {
+            let at = |key: &str| {
+                curve[split][key].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect::<Vec<_>>()
+            };
+            let (loss, accuracy) = (at("loss"), at("accuracy"));
+            assert_eq!((loss.len(), accuracy.len()), (5, 5));
+            let highest = loss.iter().fold(0.0, |m: f64, l| m.max(*l));
+            let barrier = &curve[split]["barrier"];
+            assert_eq!(barrier["mean_ends"].as_f64().unwrap(), highest - 0.5 * (loss[0] + loss[4]));
+            assert!(barrier["chord"].as_f64().unwrap() >= 0.0);
+        }
+    }
+    assert!(std::fs::read_to_string(at.join("f.svg")).unwrap().starts_with("<svg"));
+    assert!(std::fs::read(at.join("f.png")).unwrap().starts_with(b"\x89PNG"));
+}
+
+#[test]
+fn the_same_command_gives_the_same_bytes_and_resuming_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let bytes = |name: &str| std::fs::read(at.join(name)).unwrap();
+    let train = "-q train mlp:24 --data digits --seed 5";
+    done(at, &format!("{train} --epochs 3 --threads 1 -o whole.safetensors"));
+    done(at, &format!("{train} --epochs 3 --threads 3 -o threads.safetensors"));
+    done(at, &format!("{train} --epochs 1 --checkpoint-every 1 -o parts.safetensors"));
+    done(at, &format!("{train} --epochs 3 --checkpoint-every 1 --resume -o parts.safetensors"));
+    assert_eq!(bytes("threads.safetensors"), bytes("whole.safetensors"));
+    assert_eq!(bytes("parts.safetensors"), bytes("whole.safetensors"));
+    assert_eq!(params(at, "parts.epoch-003.safetensors"), params(at, "whole.safetensors"));
+    let other = run(
+        at,
+        &"train mlp:24 --data digits --seed 6 --epochs 3 --resume -o parts.safetensors".split(' ').collect::<Vec<_>>(),
+    );
+    assert_eq!(other.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("other options"));
+}
+
+/// A network of one hidden layer whose weights differ with `seed`.
+fn net(path: &Path, hidden: usize, input: usize, seed: f32, dtype: DType) {
+    let mut net = Params::new();
+    for (name, shape) in [
+        ("fc1.weight", vec![hidden, input]),
+        ("fc1.bias", vec![hidden]),
+        ("fc2.weight", vec![2, hidden]),
+        ("fc2.bias", vec![2]),
+    ] {
+        let values = (0..shape.iter().product::<usize>()).map(|k| ((k as f32 + 1.0) * seed).sin()).collect();
+        net.insert(name, Tensor::from_f32(&shape, values).unwrap().cast(dtype).unwrap());
+    }
+    write(path, &net, &Metadata::default()).unwrap();
+}
+
+#[test]
+fn element_types_are_kept_or_changed_as_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for dtype in [DType::F16, DType::BF16, DType::F64, DType::F32] {
+        net(&at.join("a.safetensors"), 8, 3, 0.7, dtype);
+        net(&at.join("b.safetensors"), 8, 3, 1.3, dtype);
+        done(at, "merge a.safetensors b.safetensors -o m.safetensors --network mlp:8");
+        assert!(params(at, "m.safetensors").iter().all(|(_, t)| t.dtype() == dtype));
+        done(at, "merge a.safetensors b.safetensors -o m.safetensors --network mlp:8 --dtype bf16");
+        assert!(params(at, "m.safetensors").iter().all(|(_, t)| t.dtype() == DType::BF16));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    net(&folder.path().join("a.safetensors"), 8, 3, 0.7, DType::F32);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_onebasin"))
+        .current_dir(folder.path())
+        .args(["inspect", "a.safetensors"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Ctrl-C while the merged network is being written: exit code 1, the old file untouched, nothing left behind.
+#[test]
+fn an_interrupted_write_leaves_the_old_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    net(&at.join("a.safetensors"), 8, 4 << 20, 0.7, DType::F32);
+    let out: PathBuf = at.join("out");
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("m.safetensors"), b"old").unwrap();
+    let line = "merge a.safetensors a.safetensors --network mlp:8 --max-sweeps 0 -o out/m.safetensors";
+    let child = Command::new(env!("CARGO_BIN_EXE_onebasin"))
+        .current_dir(at)
+        .args(line.split(' '))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = || std::fs::read_dir(&out).unwrap().any(|e| e.unwrap().file_name().to_string_lossy().ends_with(".tmp"));
+    let limit = Instant::now() + Duration::from_secs(60);
+    while !began() {
+        assert!(Instant::now() < limit, "the write never began");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("interrupted while writing"), "{said}");
+    assert_eq!(std::fs::read(out.join("m.safetensors")).unwrap(), b"old");
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1);
+}
+
+#[test]
+fn every_help_shows_an_example() {
+    for verb in ["demo", "train", "inspect", "match", "apply", "merge", "barrier", "completions"] {
+        let help = done(Path::new("."), &format!("{verb} --help"));
+        assert!(help.contains("Example") && help.contains(&format!("onebasin {verb}")), "{help}");
+    }
+    assert!(done(Path::new("."), "completions bash").contains("_onebasin"));
+}
