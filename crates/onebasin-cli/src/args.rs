@@ -22,6 +22,7 @@ pub struct Program {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Common {
     /// Print the result as JSON.
     #[arg(long, global = true)]
