@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 
 use crate::args::Common;
@@ -55,7 +55,11 @@ impl Talk {
     pub fn bar(self, len: u64, template: &str) -> ProgressBar {
         let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(len), target);
-        bar.set_style(ProgressStyle::with_template(template).expect("the template is fixed").progress_chars("━╸ "));
+        let style = ProgressStyle::with_template(template).expect("the template is fixed").progress_chars("━╸ ");
+        bar.set_style(style.with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // A bar that cannot be drawn is no reason to stop.
+            write!(out, "{:.0}/s", state.per_sec()).ok();
+        }));
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }

@@ -13,7 +13,7 @@ fn the_old_file_or_the_whole_new_one() {
     write_atomic(&path, |out| out.write_all(b"old")).unwrap();
 
     let failed = write_atomic(&path, |out| {
-        out.write_all(&[1; 5 << 20])?;
+        out.write_all(&vec![1; 5 << 20])?;
         Err(std::io::Error::other("no more"))
     });
     assert!(failed.unwrap_err().to_string().contains("no more"));

@@ -1,6 +1,6 @@
 //! Networks that run: built-in networks, data sets, training, evaluation.
 //!
-//! Read in this order: [`network`] → [`ops`] → [`exec`] → [`data`] → [`optim`] → [`train`] → [`evaluate`].
+//! Read in this order: [`network`] → [`ops`] → [`exec`] → [`data`] → [`optim`] → [`mod@train`] → [`mod@evaluate`].
 
 pub mod data;
 pub mod error;

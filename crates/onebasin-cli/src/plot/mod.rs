@@ -7,11 +7,11 @@ mod terminal;
 use onebasin::report::{Curve, Report, Split};
 
 pub use figure::{check, render};
-pub use table::table;
+use table::table;
 
 /// The table and, where the terminal is wide enough, the plot of the loss on the test data.
 pub fn text(report: &Report, width: usize, colour: bool) -> String {
-    [terminal::plot(report, width, colour), table(report, width)].into_iter().flatten().collect::<Vec<_>>().join("\n")
+    terminal::plot(report, width, colour).map_or_else(String::new, |plot| plot + "\n") + &table(report, width)
 }
 
 /// The splits of a curve, named.

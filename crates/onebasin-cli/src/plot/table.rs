@@ -5,7 +5,7 @@ use onebasin::report::{Report, Split};
 use super::splits;
 
 /// One row per curve and split; the columns that fit the width.
-pub fn table(report: &Report, width: usize) -> Option<String> {
+pub fn table(report: &Report, width: usize) -> String {
     type Column = (&'static str, fn(&Split) -> String);
     const COLUMNS: [Column; 6] = [
         ("barrier", |s| format!("{:.4}", s.barrier.mean_ends)),
@@ -18,15 +18,14 @@ pub fn table(report: &Report, width: usize) -> Option<String> {
     const FIRST: usize = 14;
     const EACH: usize = 10;
     let shown = &COLUMNS[..(width.saturating_sub(FIRST) / EACH).clamp(1, COLUMNS.len())];
-    let row = |name: &str, split: &str, cells: &mut dyn Iterator<Item = String>| {
-        let cells: String = cells.map(|c| format!("{c:>EACH$}")).collect();
-        format!("{name:<8} {split:<5}{cells}")
+    let row = |name: &str, split: &str, cells: Vec<String>| {
+        cells.iter().fold(format!("{name:<8} {split:<5}"), |row, cell| row + &format!("{cell:>EACH$}"))
     };
-    let mut rows = vec![row("curve", "split", &mut shown.iter().map(|(title, _)| (*title).to_owned()))];
+    let mut rows = vec![row("curve", "split", shown.iter().map(|(title, _)| (*title).to_owned()).collect())];
     for curve in &report.curves {
         for (name, split) in splits(curve) {
-            rows.push(row(&curve.name, name, &mut shown.iter().map(|(_, cell)| cell(split))));
+            rows.push(row(&curve.name, name, shown.iter().map(|(_, cell)| cell(split)).collect()));
         }
     }
-    Some(rows.join("\n"))
+    rows.join("\n")
 }

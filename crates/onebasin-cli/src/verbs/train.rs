@@ -99,7 +99,7 @@ impl Job<'_> {
     /// Trains and writes the checkpoint.
     pub fn train(&self, state: TrainState, talk: Talk) -> Result<(TrainState, Summary)> {
         let images = self.data.train.len() as u64;
-        let bar = talk.bar(images * self.options.epochs as u64, "{prefix} {wide_bar} {msg} {per_sec:.0} eta {eta}");
+        let bar = talk.bar(images * self.options.epochs as u64, "{prefix} {wide_bar} {msg} {rate} eta {eta}");
         bar.set_prefix(format!("seed {}", self.options.seed));
         bar.set_position(images * state.epoch as u64);
         bar.reset_eta();
@@ -109,7 +109,7 @@ impl Job<'_> {
             Event::Step { epoch, samples, loss, accuracy } => {
                 bar.set_position(images * (epoch as u64 - 1) + samples as u64);
                 bar.set_message(format!(
-                    "epoch {epoch}/{} loss {loss:.4} accuracy {:.2} %",
+                    "{epoch}/{} loss {loss:.4} acc {:.2} %",
                     self.options.epochs,
                     100.0 * accuracy
                 ));
@@ -117,7 +117,7 @@ impl Job<'_> {
             }
             Event::Epoch { state, loss, accuracy } => {
                 done = state.epoch;
-                if bar.is_hidden() && done % self.options.epochs.div_ceil(LINES) == 0 {
+                if bar.is_hidden() && done.is_multiple_of(self.options.epochs.div_ceil(LINES)) {
                     talk.say(&format!(
                         "seed {}: epoch {done}/{}, loss {loss:.4}, accuracy {:.2} %, {:.0} images/s, eta {}",
                         self.options.seed,
