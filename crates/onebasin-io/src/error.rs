@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::format::Format;
+
 /// An error of reading or writing a file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -43,11 +45,13 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
-    /// Bytes that are not a safetensors file.
-    #[error("{}: not a valid safetensors file: {why}", .path.display())]
+    /// Bytes that are not what their format says.
+    #[error("{}: not a valid {format} file: {why}", .path.display())]
     Format {
         /// The file.
         path: PathBuf,
+        /// The format it was read as.
+        format: Format,
         /// What is wrong, and where.
         why: String,
     },

@@ -1,6 +1,5 @@
 //! Reading safetensors: the header is checked, the tensors stay in the memory map.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::format::Format;
 use crate::metadata::Metadata;
 
 /// A checkpoint: its tensors, its header entries, and what identifies its bytes.
@@ -16,39 +16,21 @@ use crate::metadata::Metadata;
 pub struct Checkpoint {
     /// Where it was read from.
     pub path: PathBuf,
-    /// Its tensors, still in the memory map.
+    /// Its tensors, still in the memory map where the format lets them.
     pub params: Params,
-    /// The text entries of its header.
+    /// The text entries of its header; formats other than safetensors have none.
     pub metadata: Metadata,
     /// SHA-256 of the file, in lower-case hexadecimal.
     pub digest: String,
 }
 
-/// Opens a safetensors file through a memory map.
+/// Reads a safetensors checkpoint from bytes; `path` only names it in errors.
 ///
-/// Cost: one pass over the file for its digest; no tensor is copied. The file must not be cut short by another
-/// program while the checkpoint is in use.
+/// Cost: one pass over the bytes for their digest; no tensor is copied.
 ///
 /// # Errors
-/// If the path is a folder, the file is missing, empty or not valid, or a tensor has an element type other than
-/// f64, f32, f16, bf16, the integers up to 64 bits, and bool.
-pub fn read(path: &Path) -> Result<Checkpoint> {
-    let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
-    let found = file.metadata().map_err(|e| Error::io(path, "open", e))?;
-    if found.is_dir() {
-        return Err(Error::IsFolder { path: path.to_owned() });
-    }
-    if found.len() == 0 {
-        return Err(format_error(path, "the file is empty"));
-    }
-    // SAFETY: the map is only read. Another process that truncates the file meanwhile would make reads fault; writers of
-    // this crate replace files by renaming and never shorten one in place.
-    #[allow(unsafe_code)]
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io(path, "map", e))?;
-    read_bytes(&Bytes::from_owner(map), path)
-}
-
-/// Reads a checkpoint from bytes; `path` only names it in errors.
+/// If the bytes are not valid, or a tensor has an element type other than f64, f32, f16, bf16, the integers up to 64
+/// bits, and bool.
 pub fn read_bytes(bytes: &Bytes, path: &Path) -> Result<Checkpoint> {
     const PREFIX: usize = 8;
     let length = bytes.get(..PREFIX).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
@@ -85,7 +67,7 @@ pub fn read_bytes(bytes: &Bytes, path: &Path) -> Result<Checkpoint> {
 }
 
 fn format_error(path: &Path, why: impl Into<String>) -> Error {
-    Error::Format { path: path.to_owned(), why: why.into() }
+    Error::Format { path: path.to_owned(), format: Format::Safetensors, why: why.into() }
 }
 
 fn dtype(dtype: Dtype) -> Option<DType> {

@@ -38,6 +38,6 @@ pub fn data_or_skip(test: &str) -> Option<std::path::PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    println!("SKIPPED {test}: no data; set ONEBASIN_TEST_DATA to a folder that holds mnist/");
+    println!("SKIPPED {test}: no data; set ONEBASIN_TEST_DATA to a folder that holds mnist/ and checkpoints/");
     None
 }

@@ -1,0 +1,63 @@
+//! The one entry that opens checkpoints of every format.
+
+use std::fs::File;
+use std::path::Path;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::format::Format;
+use crate::metadata::Metadata;
+use crate::safetensors::{Checkpoint, read_bytes};
+use crate::{flax, npz, torch};
+
+/// Opens a checkpoint of any [`Format`], recognised by its content, then by its extension.
+///
+/// Names: as in the file; nested keys are joined by `.` in torch files, by `/` in Flax files. A torch training
+/// checkpoint gives its network alone (`state_dict`, `model_state_dict`, `model`, `net` or `network`), and prefixes
+/// common to all keys (`module.` of data parallel, `_orig_mod.` of compiled modules) are taken off.
+///
+/// Shapes: row-major whatever the layout in the file (views, transposes, offsets, Fortran order); big-endian arrays of
+/// NumPy become little-endian.
+///
+/// Cost: one pass over the file for its digest. Tensors of safetensors, Flax, and uncompressed NumPy files in C order
+/// stay in the memory map; others are copied. The file must not be changed by another program while it is in use.
+///
+/// # Errors
+/// If the path is a folder, the file is missing, empty or not valid, a file other than safetensors holds no tensors, or
+/// a tensor has an element type other than f64, f32, f16, bf16, the integers up to 64 bits, and bool. Pickled code is
+/// never run, and a file whose tensors would take far more memory than its length (64 MiB + 64 times the file) is
+/// refused before memory is asked for.
+///
+/// ```
+/// let checkpoint = onebasin_io::read("tests/goldens/legacy.pth".as_ref())?;
+/// assert_eq!(checkpoint.params.require("conv.weight")?.shape(), [2, 3, 2, 2]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn read(path: &Path) -> Result<Checkpoint> {
+    let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
+    let found = file.metadata().map_err(|e| Error::io(path, "open", e))?;
+    if found.is_dir() {
+        return Err(Error::IsFolder { path: path.to_owned() });
+    }
+    let invalid = |format, why| Error::Format { path: path.to_owned(), format, why };
+    if found.len() == 0 {
+        return Err(invalid(Format::of(&[], path), "the file is empty".to_owned()));
+    }
+    // SAFETY: the map is only read. Another process that truncates the file meanwhile would make reads fault; writers of
+    // this crate replace files by renaming and never shorten one in place.
+    #[allow(unsafe_code)]
+    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io(path, "map", e))?;
+    let bytes = Bytes::from_owner(map);
+    let format = Format::of(&bytes, path);
+    let params = match format {
+        Format::Safetensors => return read_bytes(&bytes, path),
+        Format::Torch => torch::params(path, found.len()),
+        Format::Npz => npz::params(&bytes),
+        Format::Flax => flax::params(&bytes),
+    };
+    let params = params.map_err(|why| invalid(format, why))?;
+    let digest = hex::encode(Sha256::digest(&bytes));
+    Ok(Checkpoint { path: path.to_owned(), params, metadata: Metadata::default(), digest })
+}
