@@ -5,6 +5,7 @@
 mod alignment;
 mod atomic;
 mod error;
+mod map;
 mod metadata;
 mod safetensors;
 mod write;

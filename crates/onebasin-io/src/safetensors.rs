@@ -1,6 +1,5 @@
 //! Reading safetensors: the header is checked, the tensors stay in the memory map.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::map::map;
 use crate::metadata::Metadata;
 
 /// A checkpoint: its tensors, its header entries, and what identifies its bytes.
@@ -33,19 +33,11 @@ pub struct Checkpoint {
 /// If the path is a folder, the file is missing, empty or not valid, or a tensor has an element type other than
 /// f64, f32, f16, bf16, the integers up to 64 bits, and bool.
 pub fn read(path: &Path) -> Result<Checkpoint> {
-    let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
-    let found = file.metadata().map_err(|e| Error::io(path, "open", e))?;
-    if found.is_dir() {
-        return Err(Error::IsFolder { path: path.to_owned() });
-    }
-    if found.len() == 0 {
+    let bytes = map(path)?;
+    if bytes.is_empty() {
         return Err(format_error(path, "the file is empty"));
     }
-    // SAFETY: the map is only read. Another process that truncates the file meanwhile would make reads fault; writers of
-    // this crate replace files by renaming and never shorten one in place.
-    #[allow(unsafe_code)]
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io(path, "map", e))?;
-    read_bytes(&Bytes::from_owner(map), path)
+    read_bytes(&bytes, path)
 }
 
 /// Reads a checkpoint from bytes; `path` only names it in errors.
