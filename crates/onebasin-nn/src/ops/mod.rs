@@ -1,40 +1,78 @@
-//! How every operator computes: forward, and backward as a vector–Jacobian product. One file each.
+//! How every operator computes: forward, and backward as a vector–Jacobian product. One file a family.
+//!
+//! Kernels are generic over `f32` and `f64`: networks run in the first, and the second lets tests hold every gradient
+//! against finite differences.
 
-mod linear;
-mod relu;
+use onebasin::linalg::Scalar;
 
-use onebasin::graph::Op;
+/// Numbers kernels compute in.
+pub trait Real: Scalar + num_traits::Float + std::ops::AddAssign + std::ops::MulAssign + std::iter::Sum {
+    /// The nearest number of this type.
+    fn of(value: f64) -> Self;
 
-/// The slices an operator works on. Values and gradients are row-major, one row per sample.
-pub struct Call<'a> {
-    /// Samples in this call.
-    pub batch: usize,
-    /// Its inputs.
-    pub inputs: &'a [&'a [f32]],
-    /// Its parameters.
-    pub params: &'a [&'a [f32]],
+    /// The number as `f64`, exactly.
+    fn wide(self) -> f64;
 }
 
-/// An operator that runs.
-pub trait Kernel: Sync {
-    /// Computes the output.
-    fn forward(&self, call: &Call<'_>, output: &mut [f32]);
+impl Real for f32 {
+    fn of(value: f64) -> Self {
+        value as Self
+    }
 
-    /// Adds `Jᵀ · d_output` to the gradients of the parameters and of those inputs that want one.
+    fn wide(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Real for f64 {
+    fn of(value: f64) -> Self {
+        value
+    }
+
+    fn wide(self) -> f64 {
+        self
+    }
+}
+
+/// How the axes of an image lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// As the graph says: `[N, C, H, W]`, last axis fastest.
+    Plain,
+    /// Channels fastest: `[N, H, W, C]`. A convolution's weight `[O, C, kernel…]` lies as `[O, kernel…, C]`.
+    ChannelsLast,
+}
+
+/// What a kernel works on. Shapes are those of memory: for a [`Layout::ChannelsLast`] kernel `[N, spatial…, C]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a, T> {
+    /// The operator's inputs, parameters included.
+    pub inputs: &'a [&'a [T]],
+    /// Their shapes.
+    pub input_shapes: &'a [&'a [usize]],
+    /// Shapes of the outputs.
+    pub output_shapes: &'a [&'a [usize]],
+}
+
+/// An operator that runs, on one thread, for one shard of a batch.
+pub trait Kernel<T: Real>: Send + Sync {
+    /// How the image-like inputs and outputs must lie. `None`: any layout will do, if it is the same for all of them.
+    fn layout(&self) -> Option<Layout> {
+        Some(Layout::Plain)
+    }
+
+    /// Computes the outputs. `scratch` is the kernel's own between calls; it may be resized.
+    fn forward(&self, call: &Call<'_, T>, outputs: &mut [&mut [T]], scratch: &mut Vec<T>);
+
+    /// Adds `Jᵀ · d_outputs` to the gradients of those inputs that want one.
+    ///
+    /// `outputs` are those of the forward pass on the same inputs. Gradients of inputs that are `None` are not asked for.
     fn backward(
         &self,
-        call: &Call<'_>,
-        output: &[f32],
-        d_output: &[f32],
-        d_inputs: &mut [Option<&mut [f32]>],
-        d_params: &mut [&mut [f32]],
+        call: &Call<'_, T>,
+        outputs: &[&[T]],
+        d_outputs: &[&[T]],
+        d_inputs: &mut [Option<&mut [T]>],
+        scratch: &mut Vec<T>,
     );
-}
-
-/// How an operator runs.
-pub fn kernel(op: Op) -> &'static dyn Kernel {
-    match op {
-        Op::Linear => &linear::Linear,
-        Op::Relu => &relu::Relu,
-    }
 }
