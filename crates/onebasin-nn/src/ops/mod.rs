@@ -3,6 +3,15 @@
 //! Kernels are generic over `f32` and `f64`: networks run in the first, and the second lets tests hold every gradient
 //! against finite differences.
 
+mod binary;
+mod concat;
+mod reduce;
+mod reshape;
+mod transpose;
+mod unary;
+mod walk;
+
+use onebasin::graph::Op;
 use onebasin::linalg::Scalar;
 
 /// Numbers kernels compute in.
@@ -12,6 +21,10 @@ pub trait Real: Scalar + num_traits::Float + std::ops::AddAssign + std::ops::Mul
 
     /// The number as `f64`, exactly.
     fn wide(self) -> f64;
+
+    /// `2/√π ∫₀ˣ exp(−t²) dt`, to the last bit or two.
+    #[must_use]
+    fn erf(self) -> Self;
 }
 
 impl Real for f32 {
@@ -22,6 +35,10 @@ impl Real for f32 {
     fn wide(self) -> f64 {
         f64::from(self)
     }
+
+    fn erf(self) -> Self {
+        libm::erff(self)
+    }
 }
 
 impl Real for f64 {
@@ -31,6 +48,10 @@ impl Real for f64 {
 
     fn wide(self) -> f64 {
         self
+    }
+
+    fn erf(self) -> Self {
+        libm::erf(self)
     }
 }
 
@@ -75,4 +96,34 @@ pub trait Kernel<T: Real>: Send + Sync {
         d_inputs: &mut [Option<&mut [T]>],
         scratch: &mut Vec<T>,
     );
+}
+
+/// The kernel of an operator; `None` for one that is not known.
+pub fn kernel<T: Real>(op: &Op) -> Option<Box<dyn Kernel<T>>> {
+    Some(match op {
+        Op::Linear
+        | Op::MatMul
+        | Op::Conv(_)
+        | Op::ConvTranspose { .. }
+        | Op::Pool(_)
+        | Op::BatchNorm { .. }
+        | Op::LayerNorm { .. }
+        | Op::GroupNorm { .. }
+        | Op::LocalResponseNorm { .. }
+        | Op::Where
+        | Op::Softmax { .. }
+        | Op::Gather { .. }
+        | Op::Resize { .. }
+        | Op::Recurrent { .. }
+        | Op::Unknown(_) => return None,
+        Op::Unary(unary) => Box::new(*unary),
+        Op::Binary(binary) => Box::new(*binary),
+        Op::Reduce { kind, axes, keep } => Box::new(reduce::Reduce { kind: *kind, axes: axes.clone(), keep: *keep }),
+        Op::Reshape(_) => Box::new(reshape::Reshape),
+        Op::Transpose(order) => Box::new(transpose::Transpose(order.clone())),
+        Op::Concat { axis } => Box::new(concat::Concat(*axis)),
+        &Op::Slice { axis, start, len, step } => Box::new(concat::Slice { axis, start, len, step }),
+        Op::Pad { before, mode, .. } => Box::new(concat::Pad { before: before.clone(), mode: *mode }),
+        Op::Expand(_) => Box::new(reshape::Expand),
+    })
 }
