@@ -9,16 +9,17 @@ mod layout;
 mod loss;
 mod plan;
 mod slots;
+mod synchronised;
 mod workspace;
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use onebasin::graph::{Graph, Op, Source, Value, ValueId};
-use onebasin::{Params, Tensor};
+use onebasin::graph::{Graph, NodeId, Op, Source, Value, ValueId};
+use onebasin::{DType, Params, Tensor};
 
-pub use lanes::Lanes;
+pub use lanes::{Feed, Found, Lanes};
 pub use loss::Outcome;
 use plan::{Plan, runnable};
 pub use plan::Wants;
@@ -94,10 +95,7 @@ impl<T: Real> Program<T> {
             return Err(Error::Options("the network has no output that is computed".into()));
         }
         let constants = graph.values().iter().filter_map(|v| match &v.source {
-            Source::Constant(tensor) => Some(T::constant(tensor).map_err(|why| Error::Operator {
-                node: v.name.clone(),
-                operator: format!("constant of {}", tensor.dtype()),
-            })),
+            Source::Constant(tensor) => Some(numbers(tensor)),
             _ => None,
         });
         let constants = constants.collect::<Result<_>>()?;
@@ -199,6 +197,13 @@ impl<T: Real> Program<T> {
         Ok(plan)
     }
 
+    /// Samples of a shard that is run forward only: at most `most`, fewer where a sample has many values.
+    pub(crate) fn shard(&self, most: usize) -> usize {
+        /// Numbers in all values of a shard; buffers are shared, so that far fewer are held at once.
+        const NUMBERS: f64 = (1 << 21) as f64;
+        ((NUMBERS / self.work.numbers.max(1.0)) as usize).clamp(5, most)
+    }
+
     /// Computes every value for the samples in the workspace's inputs. BatchNorms use their running statistics.
     pub fn forward(&self, flat: &Flat<T>, space: &mut Workspace<T>) {
         let steps = 0..space.plan().steps.len();
@@ -231,14 +236,13 @@ impl<T: Real> Program<T> {
         space.d_weights = d_weights;
     }
 
-    /// Moves the running statistics towards those of a batch, one [`Moments`] per BatchNorm in running order.
+    /// Moves the running statistics towards those of a batch.
     ///
     /// Formula: `r ← (1 − momentum) r + momentum · s`, with the batch's mean, and its variance with divisor `n − 1`.
-    pub fn update_statistics(&self, statistics: &mut [T], moments: &[Moments], momentum: f64) {
-        let norms = self.graph.nodes().iter().filter(|n| matches!(n.op, Op::BatchNorm { .. }));
-        for (node, moments) in norms.zip(moments) {
+    pub fn update_statistics(&self, statistics: &mut [T], moments: &[(NodeId, Moments)], momentum: f64) {
+        for (node, moments) in moments {
             let found = [moments.mean.clone(), moments.unbiased_variance()];
-            for (value, found) in node.inputs[3..].iter().zip(found) {
+            for (value, found) in self.graph.node(*node).inputs[3..].iter().zip(found) {
                 let name = &self.graph.value(*value).name;
                 let Some((_, place)) = self.placed().find(|(v, p)| v.name == *name && !p.trained) else { continue };
                 for (r, s) in statistics[place.range.clone()].iter_mut().zip(found) {
@@ -254,6 +258,25 @@ impl<T> Flat<T> {
         let all = if place.trained { &self.weights } else { &self.statistics };
         &all[place.range.clone()]
     }
+}
+
+/// The values of a constant of any type; integers above 2⁵³ are rounded.
+fn numbers<T: Real>(tensor: &Tensor) -> Result<Vec<T>> {
+    fn decode<T: Real, const N: usize>(tensor: &Tensor, read: impl Fn([u8; N]) -> f64) -> Vec<T> {
+        let (numbers, _) = tensor.bytes().as_chunks();
+        numbers.iter().map(|bytes| T::of(read(*bytes))).collect()
+    }
+    Ok(match tensor.dtype() {
+        DType::F64 | DType::F32 | DType::F16 | DType::BF16 => T::values(tensor)?.into_owned(),
+        DType::I64 => decode(tensor, |b| i64::from_le_bytes(b) as f64),
+        DType::I32 => decode(tensor, |b| f64::from(i32::from_le_bytes(b))),
+        DType::I16 => decode(tensor, |b| f64::from(i16::from_le_bytes(b))),
+        DType::I8 => decode(tensor, |b| f64::from(i8::from_le_bytes(b))),
+        DType::U64 => decode(tensor, |b| u64::from_le_bytes(b) as f64),
+        DType::U32 => decode(tensor, |b| f64::from(u32::from_le_bytes(b))),
+        DType::U16 => decode(tensor, |b| f64::from(u16::from_le_bytes(b))),
+        DType::U8 | DType::Bool => decode(tensor, |[b]| f64::from(b)),
+    })
 }
 
 /// Lays the parameters out. What a convolution takes as its weight lies channels-last.

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use onebasin::graph::{Graph, Node, Op, Source, ValueId};
+use onebasin::graph::{Graph, Node, NodeId, Op, Source, ValueId};
 
 use super::layout::{Convert, after, aligned, in_channels_last, memory_shape, same};
 use super::{Program, slots};
 use crate::error::{Error, Result};
-use crate::ops::batch_norm::BatchNorm;
+use crate::ops::batch_norm::{BatchNorm, Sums};
 use crate::ops::{Kernel, Layout, Real, kernel};
 
 /// What a workspace is for, besides the network's outputs.
@@ -55,6 +55,8 @@ pub(crate) struct Input {
 }
 
 pub(crate) struct Step<T> {
+    /// The node it comes from; none for a conversion.
+    pub node: Option<NodeId>,
     pub work: Work<T>,
     pub inputs: Vec<Input>,
     /// Buffers and their shapes in memory.
@@ -96,8 +98,8 @@ impl<T: Real> Plan<T> {
         let inputs = builder.sources();
         let outputs: Vec<ValueId> = graph.outputs().iter().chain(&wants.values).copied().collect();
         let live = live(&graph, &outputs);
-        for node in graph.nodes().iter().zip(live).filter_map(|(node, live)| live.then_some(node)) {
-            builder.node(node)?;
+        for (node, _) in live.into_iter().enumerate().filter(|(_, live)| *live) {
+            builder.node(NodeId(node))?;
         }
         let mut kept = Vec::new();
         for value in outputs {
@@ -128,6 +130,24 @@ impl<T: Real> Plan<T> {
     /// Buffer of the first output.
     pub(crate) fn output(&self) -> usize {
         self.kept[0].1
+    }
+
+    /// The BatchNorm that is step `k`.
+    pub(crate) fn norm(&self, k: usize) -> Option<BatchNorm> {
+        match self.steps[k].work {
+            Work::BatchNorm(norm) => Some(norm),
+            Work::Kernel(_) => None,
+        }
+    }
+
+    /// Adds the gradients of gain and bias of the BatchNorm that is step `k`, given the batch's sums.
+    pub(crate) fn add_norm_gradients(&self, k: usize, program: &Program<T>, sums: &Sums, d_weights: &mut [T]) {
+        for (input, sum) in self.steps[k].inputs[1..].iter().zip([&sums.dy_x, &sums.dy]) {
+            if let (Operand::Param(p), true) = (input.operand, input.wanted) {
+                let range = program.params[p].range.clone();
+                d_weights[range].iter_mut().zip(sum).for_each(|(d, s)| *d += T::of(*s));
+            }
+        }
     }
 
     /// Marks what gradients pass through, from the first output back to what is trained or asked for.
@@ -230,6 +250,7 @@ impl<T: Real> Builder<'_, T> {
         } else {
             let output = self.buffer(shape);
             self.steps.push(Step {
+                node: None,
                 work: Work::Kernel(Box::new(Convert::new(shape, layout))),
                 inputs: vec![Input { operand: source, shape: memory_shape(shape, other), wanted: false }],
                 outputs: vec![(output, wanted.clone())],
@@ -242,8 +263,9 @@ impl<T: Real> Builder<'_, T> {
         (operand, wanted)
     }
 
-    fn node(&mut self, node: &Node) -> Result<()> {
+    fn node(&mut self, id: NodeId) -> Result<()> {
         let graph = self.graph;
+        let node = graph.node(id);
         let shapes: Vec<&[usize]> = node.inputs.iter().map(|v| graph.shape(*v)).collect();
         let moved = self.channels_last(node, &shapes);
         let (layout, op) = match &moved {
@@ -273,7 +295,7 @@ impl<T: Real> Builder<'_, T> {
             Op::BatchNorm { epsilon } => Work::BatchNorm(BatchNorm { epsilon: *epsilon }),
             op => Work::Kernel(runnable(node, op)?),
         };
-        self.steps.push(Step { work, inputs, outputs, backward: false, clear: Vec::new() });
+        self.steps.push(Step { node: Some(id), work, inputs, outputs, backward: false, clear: Vec::new() });
         Ok(())
     }
 

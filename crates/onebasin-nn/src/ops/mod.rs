@@ -3,14 +3,24 @@
 //! Kernels are generic over `f32` and `f64`: networks run in the first, and the second lets tests hold every gradient
 //! against finite differences.
 
+pub mod batch_norm;
 mod binary;
 mod concat;
+mod conv;
+mod group_norm;
+mod layer_norm;
+mod linear;
+mod pool;
 mod reduce;
 mod reshape;
 mod transpose;
 mod unary;
 mod walk;
+mod window;
 
+use std::borrow::Cow;
+
+use onebasin::Tensor;
 use onebasin::graph::Op;
 use onebasin::linalg::Scalar;
 
@@ -25,6 +35,12 @@ pub trait Real: Scalar + num_traits::Float + std::ops::AddAssign + std::ops::Mul
     /// `2/√π ∫₀ˣ exp(−t²) dt`, to the last bit or two.
     #[must_use]
     fn erf(self) -> Self;
+
+    /// A tensor's values in this type.
+    fn values(tensor: &Tensor) -> onebasin::error::Result<Cow<'_, [Self]>>;
+
+    /// A tensor of values of this type.
+    fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin::error::Result<Tensor>;
 }
 
 impl Real for f32 {
@@ -38,6 +54,14 @@ impl Real for f32 {
 
     fn erf(self) -> Self {
         libm::erff(self)
+    }
+
+    fn values(tensor: &Tensor) -> onebasin::error::Result<Cow<'_, [Self]>> {
+        tensor.to_f32()
+    }
+
+    fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin::error::Result<Tensor> {
+        Tensor::from_f32(shape, values)
     }
 }
 
@@ -53,10 +77,18 @@ impl Real for f64 {
     fn erf(self) -> Self {
         libm::erf(self)
     }
+
+    fn values(tensor: &Tensor) -> onebasin::error::Result<Cow<'_, [Self]>> {
+        tensor.to_f64()
+    }
+
+    fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin::error::Result<Tensor> {
+        Tensor::from_f64(shape, values)
+    }
 }
 
 /// How the axes of an image lie in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Layout {
     /// As the graph says: `[N, C, H, W]`, last axis fastest.
     Plain,
@@ -76,13 +108,23 @@ pub struct Call<'a, T> {
 }
 
 /// An operator that runs, on one thread, for one shard of a batch.
+///
+/// Axes among its attributes are counted in memory: the executor's plan translates them where a kernel runs
+/// channels-last, so `LayerNorm` over the channels of an image is made with `axes: [3]` and sees `[N, H, W, C]`. Inputs of
+/// lower rank that are broadcast against channels-last ones then have all axes, in memory's order: `[C, 1, 1]` comes as
+/// `[1, 1, 1, C]`.
 pub trait Kernel<T: Real>: Send + Sync {
     /// How the image-like inputs and outputs must lie. `None`: any layout will do, if it is the same for all of them.
     fn layout(&self) -> Option<Layout> {
         Some(Layout::Plain)
     }
 
-    /// Computes the outputs. `scratch` is the kernel's own between calls; it may be resized.
+    /// Whether `scratch` holds nothing from one call to the next, so that one will do for all kernels and stay in cache.
+    fn shares_scratch(&self) -> bool {
+        false
+    }
+
+    /// Computes the outputs. `scratch` is the kernel's own between calls, unless it is shared; it may be resized.
     fn forward(&self, call: &Call<'_, T>, outputs: &mut [&mut [T]], scratch: &mut Vec<T>);
 
     /// Adds `Jᵀ · d_outputs` to the gradients of those inputs that want one.
@@ -101,14 +143,8 @@ pub trait Kernel<T: Real>: Send + Sync {
 /// The kernel of an operator; `None` for one that is not known.
 pub fn kernel<T: Real>(op: &Op) -> Option<Box<dyn Kernel<T>>> {
     Some(match op {
-        Op::Linear
-        | Op::MatMul
-        | Op::Conv(_)
+        Op::MatMul
         | Op::ConvTranspose { .. }
-        | Op::Pool(_)
-        | Op::BatchNorm { .. }
-        | Op::LayerNorm { .. }
-        | Op::GroupNorm { .. }
         | Op::LocalResponseNorm { .. }
         | Op::Where
         | Op::Softmax { .. }
@@ -116,9 +152,17 @@ pub fn kernel<T: Real>(op: &Op) -> Option<Box<dyn Kernel<T>>> {
         | Op::Resize { .. }
         | Op::Recurrent { .. }
         | Op::Unknown(_) => return None,
+        Op::Linear => Box::new(linear::Linear),
+        Op::Conv(conv) => Box::new(conv.clone()),
+        Op::Pool(pool) => Box::new(pool.clone()),
+        &Op::BatchNorm { epsilon } => Box::new(batch_norm::BatchNorm { epsilon }),
+        Op::LayerNorm { axes, epsilon, centred } => {
+            Box::new(layer_norm::LayerNorm { axes: axes.clone(), epsilon: *epsilon, centred: *centred })
+        }
+        &Op::GroupNorm { groups, epsilon } => Box::new(group_norm::GroupNorm { groups, epsilon }),
         Op::Unary(unary) => Box::new(*unary),
         Op::Binary(binary) => Box::new(*binary),
-        Op::Reduce { kind, axes, keep } => Box::new(reduce::Reduce { kind: *kind, axes: axes.clone(), keep: *keep }),
+        Op::Reduce { kind, axes, .. } => Box::new(reduce::Reduce { kind: *kind, axes: axes.clone() }),
         Op::Reshape(_) => Box::new(reshape::Reshape),
         Op::Transpose(order) => Box::new(transpose::Transpose(order.clone())),
         Op::Concat { axis } => Box::new(concat::Concat(*axis)),
