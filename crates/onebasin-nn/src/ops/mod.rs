@@ -5,11 +5,19 @@
 
 mod binary;
 mod concat;
+mod conv_transpose;
+mod gather;
+mod local_response_norm;
+mod matmul;
+mod recurrent;
 mod reduce;
 mod reshape;
+mod resize;
+mod softmax;
 mod transpose;
 mod unary;
 mod walk;
+mod where_;
 
 use onebasin::graph::Op;
 use onebasin::linalg::Scalar;
@@ -102,22 +110,21 @@ pub trait Kernel<T: Real>: Send + Sync {
 pub fn kernel<T: Real>(op: &Op) -> Option<Box<dyn Kernel<T>>> {
     Some(match op {
         Op::Linear
-        | Op::MatMul
         | Op::Conv(_)
-        | Op::ConvTranspose { .. }
         | Op::Pool(_)
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
         | Op::GroupNorm { .. }
-        | Op::LocalResponseNorm { .. }
-        | Op::Where
-        | Op::Softmax { .. }
-        | Op::Gather { .. }
-        | Op::Resize { .. }
-        | Op::Recurrent { .. }
         | Op::Unknown(_) => return None,
+        Op::MatMul => Box::new(matmul::MatMul),
+        Op::ConvTranspose { conv, .. } => Box::new(conv_transpose::ConvTranspose(conv.clone())),
+        &Op::LocalResponseNorm { size, alpha, beta, bias } => {
+            Box::new(local_response_norm::LocalResponseNorm { size, alpha, beta, bias })
+        }
         Op::Unary(unary) => Box::new(*unary),
         Op::Binary(binary) => Box::new(*binary),
+        Op::Where => Box::new(where_::Where),
+        &Op::Softmax { axis, log } => Box::new(softmax::Softmax { axis, log }),
         Op::Reduce { kind, axes, keep } => Box::new(reduce::Reduce { kind: *kind, axes: axes.clone(), keep: *keep }),
         Op::Reshape(_) => Box::new(reshape::Reshape),
         Op::Transpose(order) => Box::new(transpose::Transpose(order.clone())),
@@ -125,5 +132,8 @@ pub fn kernel<T: Real>(op: &Op) -> Option<Box<dyn Kernel<T>>> {
         &Op::Slice { axis, start, len, step } => Box::new(concat::Slice { axis, start, len, step }),
         Op::Pad { before, mode, .. } => Box::new(concat::Pad { before: before.clone(), mode: *mode }),
         Op::Expand(_) => Box::new(reshape::Expand),
+        Op::Gather { axis } => Box::new(gather::Gather(*axis)),
+        Op::Resize { mode, .. } => Box::new(resize::Resize(*mode)),
+        &Op::Recurrent { cell, direction } => Box::new(recurrent::Recurrent { cell, direction }),
     })
 }
