@@ -21,8 +21,8 @@ use onebasin::{DType, Params, Tensor};
 
 pub use lanes::{Feed, Found, Lanes};
 pub use loss::Outcome;
-use plan::{Plan, runnable};
 pub use plan::Wants;
+use plan::{Plan, runnable};
 pub use workspace::Workspace;
 
 use crate::error::{Error, Result};

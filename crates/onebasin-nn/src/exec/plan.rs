@@ -94,7 +94,8 @@ pub(crate) struct Plan<T> {
 impl<T: Real> Plan<T> {
     pub(crate) fn new(program: &Program<T>, batch: usize, wants: &Wants) -> Result<Self> {
         let graph = program.graph().with_batch(batch)?;
-        let mut builder = Builder { program, graph: &graph, places: HashMap::new(), steps: Vec::new(), lens: Vec::new() };
+        let mut builder =
+            Builder { program, graph: &graph, places: HashMap::new(), steps: Vec::new(), lens: Vec::new() };
         let inputs = builder.sources();
         let outputs: Vec<ValueId> = graph.outputs().iter().chain(&wants.values).copied().collect();
         let live = live(&graph, &outputs);
@@ -307,9 +308,8 @@ impl<T: Real> Builder<'_, T> {
         };
         let op = in_channels_last(&node.op, shapes)?;
         let rank = self.graph.shape(node.outputs[0]).len().max(shapes[0].len());
-        let lies_so = |v: &ValueId| {
-            self.graph.shape(*v).len() == rank && self.places.contains_key(&(*v, Layout::ChannelsLast))
-        };
+        let lies_so =
+            |v: &ValueId| self.graph.shape(*v).len() == rank && self.places.contains_key(&(*v, Layout::ChannelsLast));
         let fits = |shape: &&[usize]| shape.len() == rank || same(&aligned(shape, rank));
         match wish {
             Some(Layout::ChannelsLast) => Some(op),

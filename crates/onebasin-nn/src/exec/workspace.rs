@@ -178,13 +178,7 @@ impl<T: Real> Workspace<T> {
     }
 
     /// Runs steps backward, last first; gradients of weights are added to `d_weights`.
-    pub(super) fn backward(
-        &mut self,
-        program: &Program<T>,
-        flat: &Flat<T>,
-        steps: Range<usize>,
-        d_weights: &mut [T],
-    ) {
+    pub(super) fn backward(&mut self, program: &Program<T>, flat: &Flat<T>, steps: Range<usize>, d_weights: &mut [T]) {
         let plan = Arc::clone(&self.buffers.plan);
         for k in steps.rev().filter(|k| plan.steps[*k].backward) {
             let step = &plan.steps[k];

@@ -63,12 +63,12 @@ impl<T: Real> Kernel<T> for GroupNorm {
         let channels = gain.len();
         let sample = (x.len() / call.input_shapes[0][0].max(1)).max(1);
         let pixels = sample / channels.max(1);
-        let samples = x.chunks_exact(sample).zip(dy.chunks_exact(sample)).zip(scratch.chunks_exact(2 * channels.max(1)));
+        let samples =
+            x.chunks_exact(sample).zip(dy.chunks_exact(sample)).zip(scratch.chunks_exact(2 * channels.max(1)));
         for (s, ((x, dy), statistics)) in samples.enumerate() {
             let (mean, inverse) = statistics.split_at(channels);
-            let [dy_sum, dy_x_sum] = columns(channels, sample, |at, c| {
-                [dy[at].wide(), (dy[at] * ((x[at] - mean[c]) * inverse[c])).wide()]
-            });
+            let [dy_sum, dy_x_sum] =
+                columns(channels, sample, |at, c| [dy[at].wide(), (dy[at] * ((x[at] - mean[c]) * inverse[c])).wide()]);
             for (k, sum) in [(1, &dy_x_sum), (2, &dy_sum)] {
                 if let Some(d) = &mut d_inputs[k] {
                     d.iter_mut().zip(sum).for_each(|(d, s)| *d += T::of(*s));

@@ -7,15 +7,23 @@ pub mod batch_norm;
 mod binary;
 mod concat;
 mod conv;
+mod conv_transpose;
+mod gather;
 mod group_norm;
 mod layer_norm;
 mod linear;
+mod local_response_norm;
+mod matmul;
 mod pool;
+mod recurrent;
 mod reduce;
 mod reshape;
+mod resize;
+mod softmax;
 mod transpose;
 mod unary;
 mod walk;
+mod where_;
 mod window;
 
 use std::borrow::Cow;
@@ -143,25 +151,24 @@ pub trait Kernel<T: Real>: Send + Sync {
 /// The kernel of an operator; `None` for one that is not known.
 pub fn kernel<T: Real>(op: &Op) -> Option<Box<dyn Kernel<T>>> {
     Some(match op {
-        Op::MatMul
-        | Op::ConvTranspose { .. }
-        | Op::LocalResponseNorm { .. }
-        | Op::Where
-        | Op::Softmax { .. }
-        | Op::Gather { .. }
-        | Op::Resize { .. }
-        | Op::Recurrent { .. }
-        | Op::Unknown(_) => return None,
+        Op::Unknown(_) => return None,
         Op::Linear => Box::new(linear::Linear),
+        Op::MatMul => Box::new(matmul::MatMul),
         Op::Conv(conv) => Box::new(conv.clone()),
+        Op::ConvTranspose { conv, .. } => Box::new(conv_transpose::ConvTranspose(conv.clone())),
         Op::Pool(pool) => Box::new(pool.clone()),
         &Op::BatchNorm { epsilon } => Box::new(batch_norm::BatchNorm { epsilon }),
         Op::LayerNorm { axes, epsilon, centred } => {
             Box::new(layer_norm::LayerNorm { axes: axes.clone(), epsilon: *epsilon, centred: *centred })
         }
         &Op::GroupNorm { groups, epsilon } => Box::new(group_norm::GroupNorm { groups, epsilon }),
+        &Op::LocalResponseNorm { size, alpha, beta, bias } => {
+            Box::new(local_response_norm::LocalResponseNorm { size, alpha, beta, bias })
+        }
         Op::Unary(unary) => Box::new(*unary),
         Op::Binary(binary) => Box::new(*binary),
+        Op::Where => Box::new(where_::Where),
+        &Op::Softmax { axis, log } => Box::new(softmax::Softmax { axis, log }),
         Op::Reduce { kind, axes, .. } => Box::new(reduce::Reduce { kind: *kind, axes: axes.clone() }),
         Op::Reshape(_) => Box::new(reshape::Reshape),
         Op::Transpose(order) => Box::new(transpose::Transpose(order.clone())),
@@ -169,5 +176,8 @@ pub fn kernel<T: Real>(op: &Op) -> Option<Box<dyn Kernel<T>>> {
         &Op::Slice { axis, start, len, step } => Box::new(concat::Slice { axis, start, len, step }),
         Op::Pad { before, mode, .. } => Box::new(concat::Pad { before: before.clone(), mode: *mode }),
         Op::Expand(_) => Box::new(reshape::Expand),
+        Op::Gather { axis } => Box::new(gather::Gather(*axis)),
+        Op::Resize { mode, .. } => Box::new(resize::Resize(*mode)),
+        &Op::Recurrent { cell, direction } => Box::new(recurrent::Recurrent { cell, direction }),
     })
 }
