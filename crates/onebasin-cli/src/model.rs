@@ -128,7 +128,10 @@ impl Model {
         if is_onnx(output) && self.onnx.is_none() {
             bail!("{}: ONNX files are written from ONNX files; use .safetensors", output.display());
         }
-        if ["pt", "pth", "th", "bin", "npz", "msgpack", "flax"].iter().any(|e| output.extension().is_some_and(|x| x == *e)) {
+        if ["pt", "pth", "th", "bin", "npz", "msgpack", "flax"]
+            .iter()
+            .any(|e| output.extension().is_some_and(|x| x == *e))
+        {
             bail!("{}: this format is only read; write .safetensors", output.display());
         }
         Ok(())
@@ -180,7 +183,9 @@ fn split(graph: &Graph, params: &Params) -> Result<(Params, Params)> {
     let (mut used, mut wrong) = (Params::new(), Vec::new());
     for param in graph.params() {
         match params.get(&param.name) {
-            Some(tensor) if tensor.shape() == param.shape && tensor.dtype().is_float() => used.insert(&param.name, tensor.clone()),
+            Some(tensor) if tensor.shape() == param.shape && tensor.dtype().is_float() => {
+                used.insert(&param.name, tensor.clone())
+            }
             Some(tensor) => wrong.push(format!(
                 "`{}`: {} {:?}, the graph has {:?}",
                 param.name,
@@ -194,7 +199,8 @@ fn split(graph: &Graph, params: &Params) -> Result<(Params, Params)> {
             }
         }
     }
-    let rest: Params = params.iter().filter(|(n, _)| used.get(n).is_none()).map(|(n, t)| (n.to_owned(), t.clone())).collect();
+    let rest: Params =
+        params.iter().filter(|(n, _)| used.get(n).is_none()).map(|(n, t)| (n.to_owned(), t.clone())).collect();
     if wrong.is_empty() {
         return Ok((used, rest));
     }

@@ -89,12 +89,7 @@ struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    fn new(
-        program: &'a Program,
-        params: &'a Params,
-        symmetry: &'a Symmetry,
-        options: &CheckOptions,
-    ) -> Result<Self> {
+    fn new(program: &'a Program, params: &'a Params, symmetry: &'a Symmetry, options: &CheckOptions) -> Result<Self> {
         let own = program.graph();
         let input = own.inputs().next();
         let built = input.and_then(|v| own.shape(v).first().copied()).unwrap_or(1);
@@ -103,11 +98,12 @@ impl<'a> Checker<'a> {
         let graph = batched.unwrap_or_else(|_| own.clone());
         let inputs = random_inputs(&graph, options.seed);
         let element = Alignment::random(symmetry, &mut Stream::new(options.seed, "check/element"));
-        let mut checker =
-            Self { program, params, symmetry, element, inputs, batch, expected: Vec::new(), scale: 0.0 };
+        let mut checker = Self { program, params, symmetry, element, inputs, batch, expected: Vec::new(), scale: 0.0 };
         checker.expected = checker.run(params)?;
         if let Some(value) = checker.expected.iter().find(|v| !v.is_finite()) {
-            return Err(Error::Options(format!("the network's output on a random batch is {value}; nothing to compare")));
+            return Err(Error::Options(format!(
+                "the network's output on a random batch is {value}; nothing to compare"
+            )));
         }
         checker.scale = checker.expected.iter().fold(0.0, |m: f64, v| m.max(f64::from(v.abs())));
         Ok(checker)

@@ -7,7 +7,7 @@ use onebasin::barrier::lambda_grid;
 use onebasin::report::{Report, SCHEMA};
 use onebasin_io::write_atomic;
 use onebasin_nn::exec::Program;
-use onebasin_nn::{Data, curve};
+use onebasin_nn::{Data, Dataset, curve};
 
 use crate::align::{Aligned, align, input};
 use crate::args::Barrier;
@@ -32,7 +32,10 @@ pub fn run(args: &Barrier, talk: Talk) -> Result<()> {
     }
     let aligned = align(&a, &b, args.align.as_deref(), &args.source, &args.matching, talk)?;
     let lambda = lambda_grid(args.points)?;
-    let report = measure(&a, &b, &aligned, &program, &data, &lambda, args.batch_norm_samples, talk)?;
+    let normed = program.statistic_count() > 0 && args.batch_norm_samples > 0;
+    let batch_norm = normed.then(|| data.train.take(args.batch_norm_samples));
+    let how = Measure { program: &program, data: &data, lambda: &lambda, batch_norm: batch_norm.as_ref() };
+    let report = measure(&a, &b, &aligned, &how, talk)?;
     if let Some(path) = &args.output {
         write_report(path, &report)?;
     }
@@ -40,23 +43,23 @@ pub fn run(args: &Barrier, talk: Talk) -> Result<()> {
     talk.result(&report, &plot::text(&report, talk::width(), talk::colour()))
 }
 
-/// Both curves, naive and aligned. BatchNorm statistics are recomputed at every λ on so many training samples.
-#[allow(clippy::too_many_arguments, reason = "the parts of one measurement, each used once")]
-pub fn measure(
-    a: &Model,
-    b: &Model,
-    aligned: &Aligned,
-    program: &Program,
-    data: &Data,
-    lambda: &[f64],
-    batch_norm_samples: usize,
-    talk: Talk,
-) -> Result<Report> {
+/// What is measured, and where.
+pub struct Measure<'a> {
+    pub program: &'a Program,
+    pub data: &'a Data,
+    pub lambda: &'a [f64],
+    /// Data on which BatchNorm statistics are recomputed at every λ.
+    pub batch_norm: Option<&'a Dataset>,
+}
+
+/// Both curves, naive and aligned.
+pub fn measure(a: &Model, b: &Model, aligned: &Aligned, how: &Measure<'_>, talk: Talk) -> Result<Report> {
+    let Measure { program, data, lambda, batch_norm } = *how;
     let moved = aligned.alignment.apply(&aligned.symmetry, b.params())?;
     let bar = talk.bar(2 * lambda.len() as u64, "evaluating {bar:24} {pos}/{len} λ, eta {eta}");
     let mut curves = Vec::new();
     for (name, end) in [("naive", b.params()), ("weight", &moved)] {
-        let found = curve(name, program, [a.params(), end], lambda, data, batch_norm_samples, &mut || {
+        let found = curve(name, program, [a.params(), end], lambda, data, batch_norm, &mut || {
             bar.inc(1);
             !signals::interrupted()
         });

@@ -13,7 +13,7 @@ use crate::args::{Demo, Matching, Source};
 use crate::model::Model;
 use crate::plot;
 use crate::talk::{self, Talk};
-use crate::verbs::barrier::{measure, write_plot, write_report};
+use crate::verbs::barrier::{Measure, measure, write_plot, write_report};
 use crate::verbs::train::Job;
 
 /// Enough steps for the barrier to vanish, few enough for two cores.
@@ -56,7 +56,9 @@ pub fn run(args: &Demo, talk: Talk) -> Result<()> {
     let options = json!({ "lambda": 0.5, "matching": aligned.record });
     a.write(&file("merged.safetensors"), &merged, &provenance("merge", &inputs, &options))?;
 
-    let report = measure(&a, &b, &aligned, &a.program()?, &data, &lambda_grid(25)?, 0, talk)?;
+    let (program, lambda) = (a.program()?, lambda_grid(25)?);
+    let how = Measure { program: &program, data: &data, lambda: &lambda, batch_norm: None };
+    let report = measure(&a, &b, &aligned, &how, talk)?;
     write_report(&file("report.json"), &report)?;
     write_plot(&file("figure.svg"), &report)?;
     write_plot(&file("figure.png"), &report)?;

@@ -12,8 +12,10 @@ use crate::model::{Model, NETWORK};
 use crate::talk::Talk;
 
 pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
-    let is_alignment = args.file.extension().is_none_or(|e| e != "onnx") && read(&args.file)?.metadata.get(SYMMETRY).is_some();
-    let model = if is_alignment { Model::bare(read(&args.file)?) } else { Model::open(&args.file, &args.source, talk)? };
+    let is_alignment =
+        args.file.extension().is_none_or(|e| e != "onnx") && read(&args.file)?.metadata.get(SYMMETRY).is_some();
+    let model =
+        if is_alignment { Model::bare(read(&args.file)?) } else { Model::open(&args.file, &args.source, talk)? };
     if let Some((tensor, axis)) = &args.why {
         return why(&model, tensor, *axis, talk);
     }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use onebasin::merge::{cast, merge};
-use onebasin_nn::recompute_batch_norm;
+use onebasin_nn::evaluate::{BATCH, recompute_batch_norm};
 use serde_json::json;
 
 use crate::align::{align, ensure, input, provenance};
@@ -28,7 +28,7 @@ pub fn run(args: &Merge, talk: Talk) -> Result<()> {
     let mut merged = merge(a.params(), &moved, args.lambda, args.interpolation)?;
     let has_statistics = a.graph.as_ref().is_some_and(|g| g.statistics().next().is_some());
     match &data {
-        Some(data) if has_statistics => merged = recompute_batch_norm(&a.program()?, &merged, &data.train)?,
+        Some(data) if has_statistics => merged = recompute_batch_norm(&a.program()?, &merged, &data.train, BATCH)?,
         Some(_) => talk.say("note: the network has no BatchNorm; --data changes nothing"),
         None if has_statistics => talk.say(
             "note: the statistics of BatchNorms were interpolated, which ruins most merged networks; give --data to \
