@@ -47,6 +47,14 @@ pub enum Error {
         /// Its shape in the checkpoint, or that it is missing.
         found: String,
     },
+    /// An operator that no kernel computes.
+    #[error("node `{node}` cannot run: there is no kernel for {operator}")]
+    Operator {
+        /// The node.
+        node: String,
+        /// What it is.
+        operator: String,
+    },
     /// Training ran away.
     #[error("the loss became {loss} in epoch {epoch}, step {step}; a lower learning rate may help")]
     Diverged {

@@ -13,6 +13,6 @@ pub mod train;
 
 pub use data::{Data, Dataset};
 pub use error::{Error, Result};
-pub use evaluate::{Metrics, curve, evaluate};
+pub use evaluate::{Metrics, curve, evaluate, recompute_batch_norm};
 pub use network::Network;
 pub use train::{Event, TrainOptions, TrainState, train};

@@ -91,14 +91,15 @@ impl Network {
 
     /// Its operators.
     pub fn graph(&self) -> Result<Graph> {
-        let mut graph = Graph::new(&[self.input]);
-        let mut x = graph.input();
+        let mut graph = Graph::new();
+        let mut x = graph.input("image", &[1, self.input])?;
         let hidden = self.hidden()?;
         for (layer, &units) in hidden.iter().enumerate() {
             x = graph.linear(&format!("fc{}", layer + 1), x, units)?;
-            x = graph.relu(&format!("relu{}", layer + 1), x)?;
+            x = graph.relu(x)?;
         }
-        graph.linear(&format!("fc{}", hidden.len() + 1), x, self.classes)?;
+        x = graph.linear(&format!("fc{}", hidden.len() + 1), x, self.classes)?;
+        graph.output(x);
         Ok(graph)
     }
 
@@ -158,7 +159,7 @@ impl Network {
                 None => return Err(fail(&param.name, &param.shape, "none of this name".to_owned())),
             }
         }
-        match params.names().find(|name| graph.params().iter().all(|p| p.name != *name)) {
+        match params.names().find(|name| graph.params().all(|p| p.name != *name)) {
             Some(extra) => Err(fail(extra, &[], "a tensor the network does not have".to_owned())),
             None => Ok(()),
         }

@@ -29,7 +29,7 @@ pub fn run(args: &Barrier, talk: Talk) -> Result<()> {
     let network = network(&a, &args.source)?
         .with_context(|| format!("{} does not say what network it is; name it with --network", a.path.display()))?;
     data.test.check_fits(&network)?;
-    let program = Program::new(network.graph()?);
+    let program = Program::new(network.graph()?)?;
     let report = measure(&a, &b, &aligned, &program, &data, args.points, talk)?;
     if let Some(path) = &args.output {
         write_report(path, &report)?;

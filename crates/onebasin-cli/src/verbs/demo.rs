@@ -55,7 +55,7 @@ pub fn run(args: &Demo, talk: Talk) -> Result<()> {
     metadata.set_json(PROVENANCE, &provenance("merge", &inputs, &json!({ "lambda": 0.5, "matching": aligned.record })));
     write(&file("merged.safetensors"), &merged, &metadata)?;
 
-    let program = Program::new(network.graph()?);
+    let program = Program::new(network.graph()?)?;
     let report = measure(&a, &b, &aligned, &program, &data, 25, talk)?;
     write_report(&file("report.json"), &report)?;
     write_plot(&file("figure.svg"), &report)?;

@@ -143,7 +143,7 @@ impl Job<'_> {
             };
             bail!("interrupted after {done} epochs; {hint}");
         }
-        let program = Program::new(self.network.graph()?);
+        let program = Program::new(self.network.graph()?)?;
         let summary = Summary {
             train: evaluate(&program, &state.params, &self.data.train)?,
             test: evaluate(&program, &state.params, &self.data.test)?,

@@ -3,12 +3,18 @@
 //! Kernels are generic over `f32` and `f64`: networks run in the first, and the second lets tests hold every gradient
 //! against finite differences.
 
+pub mod batch_norm;
 mod binary;
 mod concat;
+mod conv;
 mod conv_transpose;
 mod gather;
+mod group_norm;
+mod layer_norm;
+mod linear;
 mod local_response_norm;
 mod matmul;
+mod pool;
 mod recurrent;
 mod reduce;
 mod reshape;
@@ -18,7 +24,11 @@ mod transpose;
 mod unary;
 mod walk;
 mod where_;
+mod window;
 
+use std::borrow::Cow;
+
+use onebasin::Tensor;
 use onebasin::graph::Op;
 use onebasin::linalg::Scalar;
 
@@ -33,6 +43,12 @@ pub trait Real: Scalar + num_traits::Float + std::ops::AddAssign + std::ops::Mul
     /// `2/√π ∫₀ˣ exp(−t²) dt`, to the last bit or two.
     #[must_use]
     fn erf(self) -> Self;
+
+    /// A tensor's values in this type.
+    fn values(tensor: &Tensor) -> onebasin::error::Result<Cow<'_, [Self]>>;
+
+    /// A tensor of values of this type.
+    fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin::error::Result<Tensor>;
 }
 
 impl Real for f32 {
@@ -46,6 +62,14 @@ impl Real for f32 {
 
     fn erf(self) -> Self {
         libm::erff(self)
+    }
+
+    fn values(tensor: &Tensor) -> onebasin::error::Result<Cow<'_, [Self]>> {
+        tensor.to_f32()
+    }
+
+    fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin::error::Result<Tensor> {
+        Tensor::from_f32(shape, values)
     }
 }
 
@@ -61,10 +85,18 @@ impl Real for f64 {
     fn erf(self) -> Self {
         libm::erf(self)
     }
+
+    fn values(tensor: &Tensor) -> onebasin::error::Result<Cow<'_, [Self]>> {
+        tensor.to_f64()
+    }
+
+    fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin::error::Result<Tensor> {
+        Tensor::from_f64(shape, values)
+    }
 }
 
 /// How the axes of an image lie in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Layout {
     /// As the graph says: `[N, C, H, W]`, last axis fastest.
     Plain,
@@ -84,13 +116,23 @@ pub struct Call<'a, T> {
 }
 
 /// An operator that runs, on one thread, for one shard of a batch.
+///
+/// Axes among its attributes are counted in memory: the executor's plan translates them where a kernel runs
+/// channels-last, so `LayerNorm` over the channels of an image is made with `axes: [3]` and sees `[N, H, W, C]`. Inputs of
+/// lower rank that are broadcast against channels-last ones then have all axes, in memory's order: `[C, 1, 1]` comes as
+/// `[1, 1, 1, C]`.
 pub trait Kernel<T: Real>: Send + Sync {
     /// How the image-like inputs and outputs must lie. `None`: any layout will do, if it is the same for all of them.
     fn layout(&self) -> Option<Layout> {
         Some(Layout::Plain)
     }
 
-    /// Computes the outputs. `scratch` is the kernel's own between calls; it may be resized.
+    /// Whether `scratch` holds nothing from one call to the next, so that one will do for all kernels and stay in cache.
+    fn shares_scratch(&self) -> bool {
+        false
+    }
+
+    /// Computes the outputs. `scratch` is the kernel's own between calls, unless it is shared; it may be resized.
     fn forward(&self, call: &Call<'_, T>, outputs: &mut [&mut [T]], scratch: &mut Vec<T>);
 
     /// Adds `Jᵀ · d_outputs` to the gradients of those inputs that want one.
@@ -109,15 +151,17 @@ pub trait Kernel<T: Real>: Send + Sync {
 /// The kernel of an operator; `None` for one that is not known.
 pub fn kernel<T: Real>(op: &Op) -> Option<Box<dyn Kernel<T>>> {
     Some(match op {
-        Op::Linear
-        | Op::Conv(_)
-        | Op::Pool(_)
-        | Op::BatchNorm { .. }
-        | Op::LayerNorm { .. }
-        | Op::GroupNorm { .. }
-        | Op::Unknown(_) => return None,
+        Op::Unknown(_) => return None,
+        Op::Linear => Box::new(linear::Linear),
         Op::MatMul => Box::new(matmul::MatMul),
+        Op::Conv(conv) => Box::new(conv.clone()),
         Op::ConvTranspose { conv, .. } => Box::new(conv_transpose::ConvTranspose(conv.clone())),
+        Op::Pool(pool) => Box::new(pool.clone()),
+        &Op::BatchNorm { epsilon } => Box::new(batch_norm::BatchNorm { epsilon }),
+        Op::LayerNorm { axes, epsilon, centred } => {
+            Box::new(layer_norm::LayerNorm { axes: axes.clone(), epsilon: *epsilon, centred: *centred })
+        }
+        &Op::GroupNorm { groups, epsilon } => Box::new(group_norm::GroupNorm { groups, epsilon }),
         &Op::LocalResponseNorm { size, alpha, beta, bias } => {
             Box::new(local_response_norm::LocalResponseNorm { size, alpha, beta, bias })
         }
@@ -125,7 +169,7 @@ pub fn kernel<T: Real>(op: &Op) -> Option<Box<dyn Kernel<T>>> {
         Op::Binary(binary) => Box::new(*binary),
         Op::Where => Box::new(where_::Where),
         &Op::Softmax { axis, log } => Box::new(softmax::Softmax { axis, log }),
-        Op::Reduce { kind, axes, keep } => Box::new(reduce::Reduce { kind: *kind, axes: axes.clone(), keep: *keep }),
+        Op::Reduce { kind, axes, .. } => Box::new(reduce::Reduce { kind: *kind, axes: axes.clone() }),
         Op::Reshape(_) => Box::new(reshape::Reshape),
         Op::Transpose(order) => Box::new(transpose::Transpose(order.clone())),
         Op::Concat { axis } => Box::new(concat::Concat(*axis)),

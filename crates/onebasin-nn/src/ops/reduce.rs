@@ -11,7 +11,6 @@ use super::{Call, Kernel, Layout, Real};
 pub(super) struct Reduce {
     pub(super) kind: Kind,
     pub(super) axes: Vec<usize>,
-    pub(super) keep: bool,
 }
 
 impl Reduce {
@@ -33,9 +32,8 @@ impl Reduce {
 }
 
 impl<T: Real> Kernel<T> for Reduce {
-    /// Any where the axes stay, with `axes` counted in memory.
     fn layout(&self) -> Option<Layout> {
-        (!self.keep).then_some(Layout::Plain)
+        None
     }
 
     fn forward(&self, call: &Call<'_, T>, outputs: &mut [&mut [T]], _scratch: &mut Vec<T>) {

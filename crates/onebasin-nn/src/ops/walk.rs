@@ -94,3 +94,37 @@ pub(super) fn sum<T: super::Real>(u: &[T], v: &[T], term: impl Fn(T, T) -> T) ->
     }
     parts.into_iter().sum::<T>() + rest
 }
+
+/// Sums of `terms(position, column)` over the rows of a matrix of `len` entries, for every one of `cols` columns.
+///
+/// Rows are added several at once, so that narrow ones fill vectors too.
+pub(super) fn columns<A, const N: usize>(
+    cols: usize,
+    len: usize,
+    mut terms: impl FnMut(usize, usize) -> [A; N],
+) -> [Vec<A>; N]
+where
+    A: Copy + Default + std::ops::AddAssign,
+{
+    /// Sums kept side by side, at least.
+    const WIDTH: usize = 64;
+    let width = cols * WIDTH.div_ceil(cols.max(1));
+    let mut wide: [Vec<A>; N] = std::array::from_fn(|_| vec![A::default(); width]);
+    for start in (0..len).step_by(width.max(1)) {
+        for at in (0..width.min(len - start)).step_by(cols) {
+            let mut parts = wide.each_mut().map(|w| &mut w[at..at + cols]);
+            for c in 0..cols {
+                let found = terms(start + at + c, c);
+                parts.iter_mut().zip(found).for_each(|(part, term)| part[c] += term);
+            }
+        }
+    }
+    wide.map(|mut wide| {
+        let (sums, rest) = wide.split_at_mut(cols);
+        for row in rest.chunks_exact(cols.max(1)) {
+            sums.iter_mut().zip(row).for_each(|(s, r)| *s += *r);
+        }
+        wide.truncate(cols);
+        wide
+    })
+}
