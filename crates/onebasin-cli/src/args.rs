@@ -89,9 +89,9 @@ pub enum OptimizerName {
   onebasin train mlp:512x3 --data mnist:data/mnist --seed 1 -o b.safetensors --checkpoint-every 10
   onebasin train mlp:512x3 --data mnist:data/mnist --seed 1 -o b.safetensors --checkpoint-every 10 --resume")]
 pub struct Train {
-    /// The network: `mlp:512x3` (three hidden layers of 512) or `mlp:400-200-100`.
+    /// The network: `mlp:512x3` (three hidden layers of 512), `resnet20-ln:4` (four times as wide); an unknown name lists all.
     pub network: String,
-    /// The data: `digits`, or `mnist:DIR`.
+    /// The data: `digits`, `mnist:DIR` or `cifar10:DIR`.
     #[arg(long)]
     pub data: String,
     /// Where to write the checkpoint.
@@ -222,7 +222,7 @@ pub struct Barrier {
     pub a: PathBuf,
     /// The network at λ = 1.
     pub b: PathBuf,
-    /// The data: `digits`, or `mnist:DIR`.
+    /// The data: `digits`, `mnist:DIR` or `cifar10:DIR`.
     #[arg(long)]
     pub data: String,
     /// Use this alignment instead of finding one.

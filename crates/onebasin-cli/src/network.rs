@@ -41,7 +41,7 @@ pub fn network(checkpoint: &Checkpoint, source: &Source) -> Result<Option<Networ
     };
     let path = || checkpoint.path.display().to_string();
     let Some(found) = network else { return Ok(None) };
-    let network = Network::new(&found.name, found.input, found.classes).with_context(path)?;
+    let network = Network::new(&found.name, &found.input, found.classes).with_context(path)?;
     network.check(&checkpoint.params).with_context(path)?;
     Ok(Some(network))
 }

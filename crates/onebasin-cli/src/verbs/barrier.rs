@@ -28,6 +28,7 @@ pub fn run(args: &Barrier, talk: Talk) -> Result<()> {
     let aligned = align(&a, &b, args.align.as_deref(), &args.source, &args.matching, talk)?;
     let network = network(&a, &args.source)?
         .with_context(|| format!("{} does not say what network it is; name it with --network", a.path.display()))?;
+    let network = network.with_input(data.test.shape())?;
     data.test.check_fits(&network)?;
     let program = Program::new(network.graph()?);
     let report = measure(&a, &b, &aligned, &program, &data, args.points, talk)?;

@@ -23,7 +23,7 @@ pub fn run(args: &Demo, talk: Talk) -> Result<()> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot create the folder", args.out.display()))?;
     let file = |name: &str| args.out.join(name);
     let data = Data::open("digits")?;
-    let network = Network::new("mlp:512x3", data.train.input_len(), data.train.classes())?;
+    let network = Network::new("mlp:512x3", data.train.shape(), data.train.classes())?;
     for (name, seed) in [("a", args.seed), ("b", args.seed.wrapping_add(1))] {
         talk.say(&format!(
             "training network {} ({} on digits, seed {seed}, {EPOCHS} epochs)",

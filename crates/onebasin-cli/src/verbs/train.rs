@@ -24,7 +24,7 @@ const OPTIONS: &str = "onebasin.train.options";
 
 pub fn run(args: &Train, talk: Talk) -> Result<()> {
     let data = open_data(&args.data, talk)?;
-    let network = Network::new(&args.network, data.train.input_len(), data.train.classes())?;
+    let network = Network::new(&args.network, data.train.shape(), data.train.classes())?;
     let (optimizer, schedule, rate) = match args.optimizer {
         OptimizerName::Adam => (Optimizer::Adam, Schedule::Constant, 1e-3),
         OptimizerName::Sgd => {
