@@ -31,7 +31,7 @@ fn loss_twin(sizes: &[usize], weights: &[f64], inputs: &[f64], labels: &[u8]) ->
 #[test]
 fn gradients_agree_with_central_differences_of_the_twin() {
     let sizes = [5, 7, 4, 3];
-    let network = Network::new("mlp:7-4", 5, 3).unwrap();
+    let network = Network::new("mlp:7-4", &[5], 3).unwrap();
     let program = Program::new(network.graph().unwrap()).unwrap();
     let mut stream = Stream::new(1, "gradients");
     let weights: Vec<f32> = (0..program.weight_count()).map(|_| 0.7 * stream.normal() as f32).collect();
@@ -70,7 +70,7 @@ fn gradients_agree_with_central_differences_of_the_twin() {
 #[test]
 fn training_resumes_and_runs_on_any_number_of_threads_to_the_same_bits() {
     let data = Data::open("digits").unwrap().train.take(730);
-    let network = Network::new("mlp:24x2", 784, 10).unwrap();
+    let network = Network::new("mlp:24x2", &[784], 10).unwrap();
     let sgd = Optimizer::Sgd { momentum: 0.9, weight_decay: 5e-4 };
     for (optimizer, schedule) in [(Optimizer::Adam, Schedule::Constant), (sgd, Schedule::Cosine { warmup_epochs: 1.0 })]
     {
@@ -92,7 +92,7 @@ fn training_resumes_and_runs_on_any_number_of_threads_to_the_same_bits() {
 #[test]
 fn training_learns_and_a_bad_rate_is_named() {
     let data = Data::open("digits").unwrap();
-    let network = Network::new("mlp:64", 784, 10).unwrap();
+    let network = Network::new("mlp:64", &[784], 10).unwrap();
     let small = data.train.take(2000);
     let options = TrainOptions { epochs: 3, batch: 50, ..TrainOptions::default() };
     let fresh = || TrainState::fresh(&network, 0).unwrap();

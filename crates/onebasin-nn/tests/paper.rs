@@ -68,7 +68,7 @@ fn the_counterexample_of_a6() {
     };
     let a = network(-1., [1., 0.], [-1., 1.], [1., 0.]);
     let b = network(1., [0., 1.], [1., -1.], [0., 1.]);
-    let symmetry = Symmetry::resolve(&Network::new("mlp:2-2", 2, 1).unwrap().symmetry().unwrap(), &a).unwrap();
+    let symmetry = Symmetry::resolve(&Network::new("mlp:2-2", &[2], 1).unwrap().symmetry().unwrap(), &a).unwrap();
     let program = Program::new(graph).unwrap();
 
     // (swap in layer 1, swap in layer 2), then the accuracy at λ = 0, 0.1, …, 0.5; it is symmetric.
@@ -111,7 +111,7 @@ fn accuracy_on_the_square(program: &Program, params: &Params) -> f64 {
 #[test]
 #[allow(clippy::print_stdout, reason = "docs/results quotes this line")]
 fn a_permutation_planted_in_the_papers_mlp_is_recovered() {
-    let network = Network::new("mlp:512x3", 784, 10).unwrap();
+    let network = Network::new("mlp:512x3", &[784], 10).unwrap();
     let mut sweeps = Vec::new();
     for seed in 0..20 {
         let a = network.init(seed).unwrap();
@@ -130,7 +130,7 @@ fn a_permutation_planted_in_the_papers_mlp_is_recovered() {
 #[test]
 fn an_aligned_network_computes_the_same() {
     for (name, input) in [("mlp:512x3", 784), ("mlp:33-1-70", 5), ("mlp:1x1", 3072)] {
-        let network = Network::new(name, input, 10).unwrap();
+        let network = Network::new(name, &[input], 10).unwrap();
         let net = network.init(7).unwrap();
         let symmetry = Symmetry::resolve(&network.symmetry().unwrap(), &net).unwrap();
         let moved = Alignment::random(&symmetry, &mut Stream::new(7, "law")).apply(&symmetry, &net).unwrap();
