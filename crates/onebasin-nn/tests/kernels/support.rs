@@ -69,8 +69,8 @@ pub(crate) struct Runner<T: Real> {
 }
 
 impl<T: Real> Runner<T> {
-    pub(crate) fn new(op: &Op) -> Option<Self> {
-        Some(Self { op: op.clone(), kernel: kernel(op)? })
+    pub(crate) fn new(op: &Op) -> Self {
+        Self { op: op.clone(), kernel: kernel(op).expect("a known operator") }
     }
 
     fn channels_last(&self) -> bool {
@@ -81,33 +81,37 @@ impl<T: Real> Runner<T> {
         arrays.iter().map(|a| if self.channels_last() { a.moved(1, a.shape.len() - 1) } else { a.clone() }).collect()
     }
 
-    fn from_memory(&self, arrays: Vec<Array<T>>) -> Vec<Array<T>> {
+    fn to_graph(&self, arrays: Vec<Array<T>>) -> Vec<Array<T>> {
         if !self.channels_last() {
             return arrays;
         }
         arrays.iter().map(|a| a.moved(a.shape.len() - 1, 1)).collect()
     }
 
-    /// Outputs are made from buffers full of NaN, with scratch that holds something else.
-    fn forward_in_memory(&self, inputs: &[Array<T>], original: &[Array<T>]) -> Vec<Array<T>> {
+    /// Outputs are made from buffers full of NaN.
+    fn forward_in_memory(&self, inputs: &[Array<T>], original: &[Array<T>], scratch: &mut Vec<T>) -> Vec<Array<T>> {
         let shapes: Vec<&[usize]> = original.iter().map(|a| a.shape.as_slice()).collect();
         let shapes = shape::infer(&self.op, &shapes).expect("the operator fits its inputs");
         let blank: Vec<Array<T>> = shapes.iter().map(|s| Array::filled(s, T::nan())).collect();
         let mut outputs = self.to_memory(&blank);
         let shapes: Vec<Vec<usize>> = outputs.iter().map(|a| a.shape.clone()).collect();
         let mut slices: Vec<&mut [T]> = outputs.iter_mut().map(|a| a.data.as_mut_slice()).collect();
-        with_call(inputs, &shapes, |call| self.kernel.forward(call, &mut slices, &mut vec![T::nan(); 3]));
+        with_call(inputs, &shapes, |call| self.kernel.forward(call, &mut slices, scratch));
         outputs
     }
 
     pub(crate) fn forward(&self, inputs: &[Array<T>]) -> Vec<Array<T>> {
-        self.from_memory(self.forward_in_memory(&self.to_memory(inputs), inputs))
+        self.to_graph(self.forward_in_memory(&self.to_memory(inputs), inputs, &mut foreign()))
     }
 
     /// What the backward pass adds to the gradients of the inputs that are `wanted`.
     pub(crate) fn backward(&self, inputs: &[Array<T>], d_outputs: &[Array<T>], wanted: &[bool]) -> Vec<Array<T>> {
         let (inputs, originals) = (self.to_memory(inputs), inputs);
-        let outputs = self.forward_in_memory(&inputs, originals);
+        let mut scratch = foreign();
+        let outputs = self.forward_in_memory(&inputs, originals, &mut scratch);
+        if self.kernel.shares_scratch() {
+            scratch = foreign();
+        }
         let d_outputs = self.to_memory(d_outputs);
         let shapes: Vec<Vec<usize>> = outputs.iter().map(|a| a.shape.clone()).collect();
         // Gradients start from 1, to see that they are added to.
@@ -117,11 +121,16 @@ impl<T: Real> Runner<T> {
         let (outputs, d_outputs): (Vec<&[T]>, Vec<&[T]>) =
             outputs.iter().zip(&d_outputs).map(|(y, dy)| (y.data.as_slice(), dy.data.as_slice())).unzip();
         with_call(&inputs, &shapes, |call| {
-            self.kernel.backward(call, &outputs, &d_outputs, &mut slices, &mut vec![T::nan(); 3]);
+            self.kernel.backward(call, &outputs, &d_outputs, &mut slices, &mut scratch);
         });
         gradients.iter_mut().flat_map(|a| &mut a.data).for_each(|g| *g = *g - T::one());
-        self.from_memory(gradients)
+        self.to_graph(gradients)
     }
+}
+
+/// Scratch as another kernel left it.
+fn foreign<T: Real>() -> Vec<T> {
+    vec![T::nan(); 3]
 }
 
 fn with_call<T: Real>(inputs: &[Array<T>], output_shapes: &[Vec<usize>], f: impl FnOnce(&Call<'_, T>)) {
