@@ -236,6 +236,19 @@ proptest! {
     }
 
     #[test]
+    fn local_response_norm(size in 1_usize..6, channels in 1_usize..7, seed: u64) {
+        let x = random(seed, &[2, channels, 3]);
+        let (alpha, beta, bias) = (0.4, 0.75, 1.25);
+        let expected = Array::from_fn(&x.shape, |i| {
+            let (back, ahead) = ((size - 1) / 2, size / 2);
+            let window = (0..channels).filter(|c| c + back >= i[1] && *c <= i[1] + ahead);
+            let squares: f64 = window.map(|c| x.at(&[i[0], c, i[2]]).powi(2)).sum();
+            x.at(&i) / (bias + alpha / size as f64 * squares).powf(beta)
+        });
+        close(&run(&Op::LocalResponseNorm { size, alpha, beta, bias }, &[x]), &expected, size)?;
+    }
+
+    #[test]
     fn resize(shape in prop::collection::vec(1_usize..6, 1..4), size in prop::collection::vec(1_usize..9, 3), seed: u64) {
         let size = size[..shape.len()].to_vec();
         let x = random(seed, &[&[1, 2], &shape[..]].concat());
