@@ -26,6 +26,9 @@ pub struct Metrics {
 /// Samples one task runs at most; cut by sizes alone, so that results do not depend on the number of threads.
 const SHARD: usize = 500;
 
+/// Samples in a batch of which BatchNorm statistics are taken.
+pub const BATCH: usize = 500;
+
 /// Evaluates a network. BatchNorms use their running statistics.
 ///
 /// Cost: one forward pass over the data, in shards side by side on threads; sums are f64 in a fixed order.
@@ -107,7 +110,10 @@ pub fn recompute_batch_norm(program: &Program, params: &Params, data: &Dataset, 
 
 /// Evaluates the straight line between two networks at every λ, on both splits.
 ///
-/// Cost: one merge and one pass over both splits per λ. `observe` is called after every λ; when it returns false the
+/// With `batch_norm` data, BatchNorm statistics are recomputed on them at every λ, the ends included (as the paper does);
+/// without, they are interpolated like weights.
+///
+/// Cost: one merge and one pass over both splits (and over the `batch_norm` data) per λ. `observe` is called after every λ; when it returns false the
 /// curve is given up.
 ///
 /// # Errors
@@ -118,11 +124,15 @@ pub fn curve(
     ends: [&Params; 2],
     lambda: &[f64],
     data: &Data,
+    batch_norm: Option<&Dataset>,
     observe: &mut dyn FnMut() -> bool,
 ) -> Result<Curve> {
     let mut values: [Vec<f64>; 4] = Default::default();
     for &l in lambda {
-        let between = merge(ends[0], ends[1], l, Interpolation::Lerp)?;
+        let mut between = merge(ends[0], ends[1], l, Interpolation::Lerp)?;
+        if let Some(data) = batch_norm {
+            between = recompute_batch_norm(program, &between, data, BATCH)?;
+        }
         let (train, test) = (evaluate(program, &between, &data.train)?, evaluate(program, &between, &data.test)?);
         let found = [train.loss, train.accuracy, test.loss, test.accuracy];
         values.iter_mut().zip(found).for_each(|(v, x)| v.push(x));

@@ -2,20 +2,26 @@
 
 use std::fmt::Write;
 
-use anyhow::Result;
-use onebasin::symmetry::Symmetry;
+use anyhow::{Context, Result};
+use onebasin::symmetry::{Symmetry, discover};
 use onebasin_io::{SYMMETRY, read};
 use serde_json::{Value, json};
 
 use crate::args::Inspect;
-use crate::network::{NETWORK, network, symmetry};
+use crate::model::{Model, NETWORK};
 use crate::talk::Talk;
 
 pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
-    let file = read(&args.file)?;
-    let is_alignment = file.metadata.get(SYMMETRY).is_some();
-    let known = args.source.symmetry.is_some() || (!is_alignment && network(&file, &args.source)?.is_some());
-    let symmetry = if known { Some(symmetry(&file, &args.source)?) } else { None };
+    let is_alignment =
+        args.file.extension().is_none_or(|e| e != "onnx") && read(&args.file)?.metadata.get(SYMMETRY).is_some();
+    let model =
+        if is_alignment { Model::bare(read(&args.file)?) } else { Model::open(&args.file, &args.source, talk)? };
+    if let Some((tensor, axis)) = &args.why {
+        return why(&model, tensor, *axis, talk);
+    }
+    let known = args.source.symmetry.is_some() || model.graph.is_some();
+    let symmetry = if known { Some(model.symmetry(&args.source)?) } else { None };
+    let file = &model.checkpoint;
     let mut text = String::new();
     let mut tensors = Vec::new();
     let pattern = |name: &str| symmetry.as_ref().and_then(|s| s.tensor(name).ok()).map(|t| t.pattern.to_string());
@@ -50,4 +56,11 @@ pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
         "file": args.file.display().to_string(), "sha256": file.digest, "tensors": tensors, "groups": groups, "metadata": file.metadata.0,
     });
     talk.result(&value, &text)
+}
+
+/// Says why an axis may or may not move.
+fn why(model: &Model, tensor: &str, axis: usize, talk: Talk) -> Result<()> {
+    let graph = model.graph.as_ref().context("--why explains graphs; name the network with --network or --graph")?;
+    let lines = discover(graph).why(tensor, axis)?;
+    talk.result(&json!({ "tensor": tensor, "axis": axis, "why": lines }), &lines.join("\n"))
 }
