@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use onebasin::graph::op::{Conv, Unary};
 use onebasin::graph::Graph;
+use onebasin::graph::op::{Conv, Unary};
 use onebasin::stream::Stream;
 use onebasin_nn::data::Dataset;
 use onebasin_nn::exec::{Flat, Found, Lanes, Program};

@@ -135,7 +135,10 @@ fn backward_agrees_with_central_differences() {
         (Op::Pool(pool(PoolKind::AverageWithPadding, 3, 2, 1, true)), vec![&[2, 3, 6, 6]]),
         (Op::BatchNorm { epsilon: 1e-5 }, vec![&[3, 4, 3, 2], &[4], &[4], &[4], &[4]]),
         (Op::LayerNorm { axes: vec![1], epsilon: 1e-6, centred: true }, vec![&[2, 5, 3, 2], &[5], &[5]]),
-        (Op::LayerNorm { axes: vec![1, 2, 3], epsilon: 1e-6, centred: true }, vec![&[2, 3, 3, 2], &[3, 3, 2], &[3, 3, 2]]),
+        (
+            Op::LayerNorm { axes: vec![1, 2, 3], epsilon: 1e-6, centred: true },
+            vec![&[2, 3, 3, 2], &[3, 3, 2], &[3, 3, 2]],
+        ),
         (Op::LayerNorm { axes: vec![2], epsilon: 1e-6, centred: false }, vec![&[2, 3, 7], &[7]]),
         (Op::LayerNorm { axes: vec![0, 2], epsilon: 1e-3, centred: true }, vec![&[2, 3, 4]]),
         (Op::GroupNorm { groups: 2, epsilon: 1e-5 }, vec![&[2, 6, 3, 2], &[6], &[6]]),
@@ -164,7 +167,8 @@ fn gradients_add_up_wherever_a_value_is_used() {
     let plane = graph.param("plane", &[3, 4, 4]).unwrap();
     let y = graph.push("plus", Op::Binary(Binary::Add), &[y, plane]).unwrap();
     let weight = graph.param("conv.weight", &[3, 3, 3, 3]).unwrap();
-    let mean = graph.push("mean", Op::Reduce { kind: Reduce::Mean, axes: vec![0, 2, 3], keep: true }, &[weight]).unwrap();
+    let mean =
+        graph.push("mean", Op::Reduce { kind: Reduce::Mean, axes: vec![0, 2, 3], keep: true }, &[weight]).unwrap();
     let y = graph.push("times", Op::Binary(Binary::Mul), &[y, mean]).unwrap();
     let y = graph.global_average("pool", y).unwrap();
     let y = graph.linear("fc", y, 4).unwrap();
@@ -243,7 +247,8 @@ fn what_cannot_run_is_named() {
     assert!(error.contains("detector") && error.contains("NonMaxSuppression"), "{error}");
     let (graph, _) = residual(1);
     let program = Program::<f32>::new(graph).unwrap();
-    let mut params = program.unflatten(&Flat { weights: vec![0.0; program.weight_count()], statistics: vec![] }).unwrap();
+    let mut params =
+        program.unflatten(&Flat { weights: vec![0.0; program.weight_count()], statistics: vec![] }).unwrap();
     params.insert("fc.bias", onebasin::Tensor::from_f32(&[2], vec![0.0; 2]).unwrap());
     let error = program.flatten(&params).unwrap_err().to_string();
     assert!(error.contains("fc.bias") && error.contains("[3]") && error.contains("[2]"), "{error}");
@@ -263,7 +268,14 @@ fn offset(shape: &[usize], index: &[usize]) -> usize {
 }
 
 /// The pixel a tap sees, where it lies inside the image.
-fn pixel(o: &[usize], tap: &[usize], strides: &[usize], dilations: &[usize], before: &[usize], len: &[usize]) -> Option<Vec<usize>> {
+fn pixel(
+    o: &[usize],
+    tap: &[usize],
+    strides: &[usize],
+    dilations: &[usize],
+    before: &[usize],
+    len: &[usize],
+) -> Option<Vec<usize>> {
     let at = |s: usize| (o[s] * strides[s] + tap[s] * dilations[s]).checked_sub(before[s]).filter(|i| *i < len[s]);
     (0..o.len()).map(at).collect()
 }
@@ -274,7 +286,9 @@ fn conv_twin(conv: &Conv, x: &[f64], xs: &[usize], w: &[f64], ws: &[usize], ys: 
     let entry = |y: Vec<usize>| -> f64 {
         let first = y[1] / group_out * group_in;
         let term = |k: Vec<usize>| {
-            let Some(p) = pixel(&y[2..], &k[1..], &conv.strides, &conv.dilations, &conv.before, &xs[2..]) else { return 0.0 };
+            let Some(p) = pixel(&y[2..], &k[1..], &conv.strides, &conv.dilations, &conv.before, &xs[2..]) else {
+                return 0.0;
+            };
             w[offset(ws, &[&[y[1]], &k[..]].concat())] * x[offset(xs, &[&[y[0], first + k[0]], &p[..]].concat())]
         };
         indices(&ws[1..]).into_iter().map(term).sum()
@@ -290,7 +304,8 @@ fn pool_twin(pool: &Pool, x: &[f64], xs: &[usize], ys: &[usize]) -> Vec<f64> {
         let seen = taps.iter().filter_map(|k| pixel(&y[2..], k, &pool.strides, &ones, &pool.before, &xs[2..]));
         let values: Vec<f64> = seen.map(|p| x[offset(xs, &[&y[..2], &p[..]].concat())]).collect();
         let padded: Vec<usize> = (0..ones.len()).map(|s| xs[s + 2] + pool.before[s] + pool.after[s]).collect();
-        let count = taps.iter().filter(|k| pixel(&y[2..], k, &pool.strides, &ones, &vec![0; ones.len()], &padded).is_some());
+        let count =
+            taps.iter().filter(|k| pixel(&y[2..], k, &pool.strides, &ones, &vec![0; ones.len()], &padded).is_some());
         match pool.kind {
             PoolKind::Max => values.iter().fold(f64::NEG_INFINITY, |m, v| m.max(*v)),
             PoolKind::Average => values.iter().sum::<f64>() / values.len().max(1) as f64,

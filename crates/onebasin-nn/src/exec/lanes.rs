@@ -26,15 +26,23 @@ struct Cut {
 }
 
 impl Cut {
-    /// Samples after which a lane's gradient is worth its memory and its addition, if every weight is used once a sample.
-    const LANE: f64 = 125.0;
+    /// Lanes at most.
+    const LANES: usize = 8;
+    /// How often a weight is used before its gradient is written to memory, at least.
+    const REUSE: f64 = 256.0;
+    /// Samples after which a larger matrix no longer helps.
+    const SAMPLES: f64 = 125.0;
     /// Numbers in all values of a shard that still stay near the processor.
     const NUMBERS: f64 = (1 << 19) as f64;
 
+    /// A lane has to be worth a gradient of its own, and there should be two of them; a shard has to be worth reading the
+    /// weights, and should have few values.
     fn new<T: Real>(program: &Program<T>, batch: usize) -> Self {
-        let lanes = if batch < 2 { 1 } else { (batch as f64 * program.work.reuse / Self::LANE).ceil() as usize };
-        let lane = batch.div_ceil(lanes.clamp(2.min(batch.max(1)), 8)).max(1);
-        let shard = ((Self::NUMBERS / program.work.numbers.max(1.0)) as usize).clamp(5, 125);
+        let worth = (Self::REUSE / program.work.reuse).min(Self::SAMPLES).ceil() as usize;
+        let lane = worth.max(batch.div_ceil(Self::LANES)).min(batch.div_ceil(2)).max(1);
+        let lane = batch.div_ceil(batch.div_ceil(lane).max(1)).max(1);
+        let near = (Self::NUMBERS / program.work.numbers.max(1.0)).min(Self::SAMPLES) as usize;
+        let shard = near.max(worth).max(5);
         Self { lane, shard: lane.div_ceil(lane.div_ceil(shard)) }
     }
 
@@ -72,7 +80,7 @@ pub type Feed<'a, T> = dyn Fn(Range<usize>, &mut [T], &mut [u8]) + Sync + 'a;
 /// one workspace for all its shards.
 pub struct Lanes<T: Real = f32> {
     cut: Cut,
-    lanes: Vec<Lane<T>>,
+    all: Vec<Lane<T>>,
     gradients: bool,
     /// Whether there is a BatchNorm.
     synchronised: bool,
@@ -90,8 +98,8 @@ impl<T: Real> Lanes<T> {
             let len = if gradients { program.weight_count() } else { 0 };
             Ok(Lane { spaces: spaces.collect::<Result<_>>()?, d_weights: vec![T::default(); len] })
         };
-        let lanes = cut.shards(batch).iter().map(lane).collect::<Result<_>>()?;
-        Ok(Self { cut, lanes, gradients, synchronised })
+        let all = cut.shards(batch).iter().map(lane).collect::<Result<_>>()?;
+        Ok(Self { cut, all, gradients, synchronised })
     }
 
     /// Runs `batch` samples forward and, if these lanes have gradients, backward from `1/batch · Σ` cross-entropy of the
@@ -103,7 +111,7 @@ impl<T: Real> Lanes<T> {
         let shards = self.cut.shards(batch);
         let scale = T::one() / T::of(batch as f64);
         let gradients = self.gradients;
-        let lanes = &mut self.lanes[..shards.len()];
+        let lanes = &mut self.all[..shards.len()];
         lanes.par_iter_mut().for_each(|lane| lane.d_weights.fill(T::default()));
         if self.synchronised {
             let mut jobs = Vec::new();
@@ -141,6 +149,6 @@ impl<T: Real> Lanes<T> {
 
     /// Gradients of the lanes that `batch` samples ran in; their sum is the gradient.
     pub fn d_weights(&self, batch: usize) -> Vec<&[T]> {
-        self.lanes[..batch.div_ceil(self.cut.lane)].iter().map(|l| l.d_weights.as_slice()).collect()
+        self.all[..batch.div_ceil(self.cut.lane)].iter().map(|l| l.d_weights.as_slice()).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Running a graph: forward, loss, backward, over one shard of a batch.
 //!
-//! [`Program`] knows where every parameter lies; [`plan`] makes its graph ready for one batch size: [`layout`]s,
-//! conversions, [`slots`]. A [`Workspace`] holds every buffer of one shard, so that steps allocate next to nothing.
+//! [`Program`] knows where every parameter lies; a plan makes its graph ready for one batch size: layouts, conversions,
+//! buffers. A [`Workspace`] holds every buffer of one shard, so that steps allocate next to nothing.
 //! [`Lanes`] run the shards of a batch on threads.
 
 mod lanes;
@@ -50,8 +50,11 @@ pub struct Program<T: Real = f32> {
     params: Vec<Place>,
     constants: Vec<Vec<T>>,
     work: Work,
-    plans: Mutex<HashMap<(usize, Wants), Arc<Plan<T>>>>,
+    plans: Mutex<Plans<T>>,
 }
+
+/// Plans by batch size and by what is wanted of them.
+type Plans<T> = HashMap<(usize, Wants), Arc<Plan<T>>>;
 
 /// A network's numbers, parameter after parameter in the order of [`Graph::params`].
 ///
@@ -167,22 +170,13 @@ impl<T: Real> Program<T> {
 
     /// The tensors of flat vectors.
     pub fn unflatten(&self, flat: &Flat<T>) -> Result<Params> {
-        self.placed().map(|(value, place)| self.tensor(value, place, flat.of(place))).collect()
+        self.placed().map(|(value, place)| tensor(value, place, flat.of(place))).collect()
     }
 
     /// The tensors of a vector as long as the weights: weights, gradients, an optimiser's moments.
     pub fn unflatten_weights(&self, weights: &[T]) -> Result<Params> {
         let trained = self.placed().filter(|(_, place)| place.trained);
-        trained.map(|(value, place)| self.tensor(value, place, &weights[place.range.clone()])).collect()
-    }
-
-    fn tensor(&self, value: &Value, place: &Place, numbers: &[T]) -> Result<(String, Tensor)> {
-        let mut numbers = numbers.to_vec();
-        if let ([o, c, kernel @ ..], Layout::ChannelsLast) = (&value.shape[..], place.layout) {
-            let source = numbers.clone();
-            layout::transpose([*o, kernel.iter().product(), *c], &source, &mut numbers, |y, x| *y = x);
-        }
-        Ok((value.name.clone(), T::tensor(&value.shape, numbers)?))
+        trained.map(|(value, place)| tensor(value, place, &weights[place.range.clone()])).collect()
     }
 
     /// The plan for a batch size, made when it is first asked for.
@@ -197,11 +191,15 @@ impl<T: Real> Program<T> {
         Ok(plan)
     }
 
-    /// Samples of a shard that is run forward only: at most `most`, fewer where a sample has many values.
+    /// Samples of a shard that is run forward only: at most `most`, fewer where a sample has many values, unless there are
+    /// many weights to read.
     pub(crate) fn shard(&self, most: usize) -> usize {
         /// Numbers in all values of a shard; buffers are shared, so that far fewer are held at once.
         const NUMBERS: f64 = (1 << 21) as f64;
-        ((NUMBERS / self.work.numbers.max(1.0)) as usize).clamp(5, most)
+        /// How often a weight is used once it is read.
+        const REUSE: f64 = 1024.0;
+        let near = NUMBERS / self.work.numbers.max(1.0);
+        (near.max(REUSE / self.work.reuse) as usize).clamp(5, most)
     }
 
     /// Computes every value for the samples in the workspace's inputs. BatchNorms use their running statistics.
@@ -279,6 +277,16 @@ fn numbers<T: Real>(tensor: &Tensor) -> Result<Vec<T>> {
     })
 }
 
+/// A parameter's name and tensor.
+fn tensor<T: Real>(value: &Value, place: &Place, numbers: &[T]) -> Result<(String, Tensor)> {
+    let mut numbers = numbers.to_vec();
+    if let ([o, c, kernel @ ..], Layout::ChannelsLast) = (&value.shape[..], place.layout) {
+        let source = numbers.clone();
+        layout::transpose([*o, kernel.iter().product(), *c], &source, &mut numbers, |y, x| *y = x);
+    }
+    Ok((value.name.clone(), T::tensor(&value.shape, numbers)?))
+}
+
 /// Lays the parameters out. What a convolution takes as its weight lies channels-last.
 fn places(graph: &Graph) -> Vec<Place> {
     let statistics: Vec<ValueId> = graph.statistics().collect();
@@ -317,6 +325,6 @@ impl Work {
             }
         });
         let weights: f64 = graph.params().map(|p| p.shape.iter().product::<usize>() as f64).sum();
-        Self { numbers, reuse: products.sum::<f64>() / batch as f64 / weights.max(1.0) }
+        Self { numbers, reuse: (products.sum::<f64>() / batch as f64 / weights.max(1.0)).max(f64::EPSILON) }
     }
 }

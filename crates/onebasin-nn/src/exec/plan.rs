@@ -170,7 +170,7 @@ impl<T: Real> Plan<T> {
         reaches[self.output()] = true;
         for step in self.steps.iter_mut().rev() {
             step.backward = step.outputs.iter().any(|(b, _)| reaches[*b]) && step.inputs.iter().any(|i| i.wanted);
-            for input in step.inputs.iter_mut() {
+            for input in &mut step.inputs {
                 input.wanted &= step.backward;
                 if let (Operand::Buffer(b), true) = (input.operand, input.wanted) {
                     reaches[b] = true;
@@ -185,7 +185,9 @@ impl<T: Real> Plan<T> {
 /// Nodes that lead to one of the values.
 fn live(graph: &Graph, values: &[ValueId]) -> Vec<bool> {
     let mut wanted = vec![false; graph.values().len()];
-    values.iter().for_each(|v| wanted[v.0] = true);
+    for value in values {
+        wanted[value.0] = true;
+    }
     let mut live = vec![false; graph.nodes().len()];
     for (node, live) in graph.nodes().iter().zip(&mut live).rev() {
         *live = node.outputs.iter().any(|v| wanted[v.0]);
@@ -311,13 +313,11 @@ impl<T: Real> Builder<'_, T> {
         let lies_so =
             |v: &ValueId| self.graph.shape(*v).len() == rank && self.places.contains_key(&(*v, Layout::ChannelsLast));
         let fits = |shape: &&[usize]| shape.len() == rank || same(&aligned(shape, rank));
-        match wish {
-            Some(Layout::ChannelsLast) => Some(op),
-            Some(Layout::Plain) => None,
-            None if rank < 3 || !node.inputs.iter().any(lies_so) => None,
-            None if matches!(op, Op::Binary(_) | Op::Where) && !shapes.iter().all(fits) => None,
-            None => Some(op),
-        }
+        let may = || {
+            let broadcast = matches!(op, Op::Binary(_) | Op::Where);
+            rank >= 3 && node.inputs.iter().any(lies_so) && (!broadcast || shapes.iter().all(fits))
+        };
+        wish.map_or_else(may, |layout| layout == Layout::ChannelsLast).then_some(op)
     }
 }
 

@@ -46,7 +46,9 @@ pub(crate) fn forward<T>(
     let pinned = kept.iter().map(|(_, b, _)| b).chain(inputs);
     pinned.for_each(|b| last[*b] = usize::MAX);
     let mut slots = Slots::default();
-    inputs.iter().for_each(|b| buffers[*b].slot = slots.take(buffers[*b].len));
+    for &b in inputs {
+        buffers[b].slot = slots.take(buffers[b].len);
+    }
     for (k, step) in steps.iter().enumerate() {
         step.outputs.iter().for_each(|(b, _)| buffers[*b].slot = slots.take(buffers[*b].len));
         let mut done: Vec<usize> = step.inputs.iter().filter_map(|i| buffer(i.operand)).collect();

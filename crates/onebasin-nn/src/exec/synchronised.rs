@@ -51,10 +51,10 @@ pub(super) fn run<T: Real>(
             feed(shard.clone(), space.input(0), labels);
         }
     });
-    let moments = nodes.into_iter().enumerate().map(|(number, node)| (node, batch.to_norm(number, jobs))).collect();
-    let outcome = batch.to_end(jobs, scale);
+    let moments = nodes.into_iter().enumerate().map(|(number, node)| (node, batch.run_to_norm(number, jobs))).collect();
+    let outcome = batch.run_to_end(jobs, scale);
     if scale.is_some() {
-        batch.back(jobs);
+        batch.run_back(jobs);
     }
     Found { outcome, moments }
 }
@@ -67,7 +67,7 @@ impl<T: Real> Batch<'_, T> {
     }
 
     /// Runs up to a BatchNorm and finds its statistics.
-    fn to_norm(&mut self, number: usize, jobs: &mut [Job<'_, T>]) -> Moments {
+    fn run_to_norm(&mut self, number: usize, jobs: &mut [Job<'_, T>]) -> Moments {
         let (step, segment) = (self.norms[number], self.segment(number));
         let shard = |space: &mut Workspace<T>| {
             space.forward(self.program, self.flat, segment.clone(), Some(&self.statistics));
@@ -75,14 +75,14 @@ impl<T: Real> Batch<'_, T> {
         };
         let lane = |job: &mut Job<'_, T>| job.spaces.iter_mut().map(shard).collect();
         let found: Vec<Vec<Moments>> = jobs.par_iter_mut().map(lane).collect();
-        let moments = found.into_iter().flatten().reduce(Moments::combine).unwrap_or_default();
+        let moments = found.into_iter().flatten().reduce(|a, b| a.combine(&b)).unwrap_or_default();
         let statistics = jobs[0].spaces[0].norm(step).map(|norm| norm.statistics(&moments));
         self.statistics.extend(statistics);
         moments
     }
 
     /// Runs from the last BatchNorm to the loss.
-    fn to_end(&self, jobs: &mut [Job<'_, T>], scale: Option<T>) -> Outcome {
+    fn run_to_end(&self, jobs: &mut [Job<'_, T>], scale: Option<T>) -> Outcome {
         let segment = self.segment(self.norms.len());
         let shard = |(space, labels): (&mut Workspace<T>, &Vec<u8>)| {
             space.forward(self.program, self.flat, segment.clone(), Some(&self.statistics));
@@ -97,7 +97,7 @@ impl<T: Real> Batch<'_, T> {
     }
 
     /// Runs backward, from BatchNorm to BatchNorm.
-    fn back(&self, jobs: &mut [Job<'_, T>]) {
+    fn run_back(&self, jobs: &mut [Job<'_, T>]) {
         let mut above: Option<Sums> = None;
         for number in (0..=self.norms.len()).rev() {
             let end = self.segment(number).end;
@@ -114,7 +114,7 @@ impl<T: Real> Batch<'_, T> {
                 spaces.iter_mut().filter_map(shard).collect()
             };
             let found: Vec<Vec<Sums>> = jobs.par_iter_mut().map(lane).collect();
-            above = found.into_iter().flatten().reduce(Sums::combine);
+            above = found.into_iter().flatten().reduce(|a, b| a.combine(&b));
             if let (Some(sums), Some(k)) = (&above, below) {
                 let Job { spaces, d_weights, .. } = &mut jobs[0];
                 spaces[0].plan().add_norm_gradients(self.norms[k], self.program, sums, d_weights);

@@ -29,7 +29,6 @@ struct Buffers<T> {
 
 /// The parts of a BatchNorm's call that it needs when it runs for a whole batch.
 struct NormInputs<'a, T> {
-    norm: BatchNorm,
     x: &'a [T],
     gain: &'a [T],
     bias: &'a [T],
@@ -139,20 +138,17 @@ impl<T: Real> Workspace<T> {
             let mut owned: Vec<Vec<T>> = slots.clone().map(|s| std::mem::take(&mut self.buffers.values[s])).collect();
             let lens = step.outputs.iter().map(|(b, _)| plan.buffers[*b].len);
             let mut outputs: Vec<&mut [T]> = owned.iter_mut().zip(lens).map(|(v, len)| &mut v[..len]).collect();
-            match (norms, &step.work) {
-                (Some(norms), Work::BatchNorm(_)) => {
-                    let call = self.buffers.norm(k, program, flat);
-                    let number = plan.batch_norms.partition_point(|s| *s < k);
-                    call.norm.normalise(call.x, &norms[number], call.gain, call.bias, outputs[0]);
-                }
-                _ => {
-                    let kernel = step.work.kernel();
-                    let inputs = self.buffers.inputs(step, program, flat);
-                    let (input_shapes, output_shapes) = shapes(step);
-                    let call = Call { inputs: &inputs, input_shapes: &input_shapes, output_shapes: &output_shapes };
-                    let at = if kernel.shares_scratch() { self.scratch.len() - 1 } else { k };
-                    kernel.forward(&call, &mut outputs, &mut self.scratch[at]);
-                }
+            if let (Some(norms), Work::BatchNorm(_)) = (norms, &step.work) {
+                let call = self.buffers.norm(k, program, flat);
+                let number = plan.batch_norms.partition_point(|s| *s < k);
+                norms[number].normalise(call.x, call.gain, call.bias, outputs[0]);
+            } else {
+                let kernel = step.work.kernel();
+                let inputs = self.buffers.inputs(step, program, flat);
+                let (input_shapes, output_shapes) = shapes(step);
+                let call = Call { inputs: &inputs, input_shapes: &input_shapes, output_shapes: &output_shapes };
+                let at = if kernel.shares_scratch() { self.scratch.len() - 1 } else { k };
+                kernel.forward(&call, &mut outputs, &mut self.scratch[at]);
             }
             slots.zip(owned).for_each(|(s, v)| self.buffers.values[s] = v);
         }
@@ -252,7 +248,7 @@ impl<T: Real> Workspace<T> {
         let mut dx = self.buffers.take_gradient(x).unwrap_or_default();
         let call = self.buffers.norm(k, program, flat);
         let dy = self.buffers.gradient(step.outputs[0].0);
-        call.norm.backward_batch(call.x, dy, norm, sums, call.gain, &mut dx[..dy.len()]);
+        norm.backward_batch(call.x, dy, sums, call.gain, &mut dx[..dy.len()]);
         self.buffers.put_gradient(x, dx);
     }
 }
@@ -304,9 +300,8 @@ impl<T: Real> Buffers<T> {
 
     fn norm<'a>(&'a self, k: usize, program: &'a Program<T>, flat: &'a Flat<T>) -> NormInputs<'a, T> {
         let step = &self.plan.steps[k];
-        let Work::BatchNorm(norm) = step.work else { unreachable!("step {k} is a BatchNorm") };
         let input = |i: usize| self.operand(step.inputs[i].operand, program, flat);
-        NormInputs { norm, x: input(0), gain: input(1), bias: input(2) }
+        NormInputs { x: input(0), gain: input(1), bias: input(2) }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! As a kernel it takes `μ` and `σ²` from the running statistics. While training they are those of the whole batch: every
 //! shard gives its [`Moments`], the executor combines them, and every shard is normalised by the same [`Statistics`]; on
-//! the way back likewise with [`Sums`]. Moments and sums are f64, and combined in a fixed order.
+//! the way back likewise with `Σ dy` and `Σ dy · x̂`. Moments and sums are f64, and combined in a fixed order.
 
 use super::walk::columns;
 use super::{Call, Kernel, Layout, Real};
@@ -46,7 +46,9 @@ impl Moments {
     pub fn of<T: Real>(x: &[T], channels: usize) -> Self {
         let count = (x.len() / channels.max(1)) as f64;
         let [mut mean] = columns(channels, x.len(), |at, _| [x[at].wide()]);
-        mean.iter_mut().for_each(|m| *m /= count.max(1.0));
+        for m in &mut mean {
+            *m /= count.max(1.0);
+        }
         let [squares] = columns(channels, x.len(), |at, c| {
             let d = x[at].wide() - mean[c];
             [d * d]
@@ -56,7 +58,7 @@ impl Moments {
 
     /// Of both together (Chan, Golub and LeVeque 1979).
     #[must_use]
-    pub fn combine(mut self, other: Self) -> Self {
+    pub fn combine(mut self, other: &Self) -> Self {
         let count = self.count + other.count;
         if other.count == 0.0 {
             return self;
@@ -88,9 +90,9 @@ impl Sums {
         Self { dy, dy_x }
     }
 
-    pub(crate) fn combine(mut self, other: Self) -> Self {
-        self.dy.iter_mut().zip(other.dy).for_each(|(a, b)| *a += b);
-        self.dy_x.iter_mut().zip(other.dy_x).for_each(|(a, b)| *a += b);
+    pub(crate) fn combine(mut self, other: &Self) -> Self {
+        self.dy.iter_mut().zip(&other.dy).for_each(|(a, b)| *a += b);
+        self.dy_x.iter_mut().zip(&other.dy_x).for_each(|(a, b)| *a += b);
         self
     }
 }
@@ -108,38 +110,39 @@ impl BatchNorm {
         let inverse = variance.iter().map(|v| T::of(1.0 / (v.wide() + self.epsilon).sqrt())).collect();
         Statistics { count: 0.0, mean: mean.to_vec(), inverse }
     }
+}
 
+impl<T: Real> Statistics<T> {
     /// Writes `y = gain · (x − μ) / √(σ² + ε) + bias`.
-    pub(crate) fn normalise<T: Real>(self, x: &[T], norm: &Statistics<T>, gain: &[T], bias: &[T], y: &mut [T]) {
+    pub(crate) fn normalise(&self, x: &[T], gain: &[T], bias: &[T], y: &mut [T]) {
         let channels = gain.len().max(1);
-        let factor: Vec<T> = gain.iter().zip(&norm.inverse).map(|(g, i)| *g * *i).collect();
+        let factor: Vec<T> = gain.iter().zip(&self.inverse).map(|(g, i)| *g * *i).collect();
+        let (mean, factor, bias) = (&self.mean[..gain.len()], &factor[..gain.len()], &bias[..gain.len()]);
         for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-            for c in 0..x.len() {
-                y[c] = (x[c] - norm.mean[c]) * factor[c] + bias[c];
+            for c in 0..gain.len() {
+                y[c] = (x[c] - mean[c]) * factor[c] + bias[c];
             }
         }
     }
 
     /// Adds the gradient with respect to `x` where `μ` and `σ²` depend on the whole batch:
     /// `gain/σ · (dy − Σdy/n − x̂ · Σ(dy · x̂)/n)`.
-    pub(crate) fn backward_batch<T: Real>(
-        self,
-        x: &[T],
-        dy: &[T],
-        norm: &Statistics<T>,
-        sums: &Sums,
-        gain: &[T],
-        dx: &mut [T],
-    ) {
+    pub(crate) fn backward_batch(&self, x: &[T], dy: &[T], sums: &Sums, gain: &[T], dx: &mut [T]) {
         let channels = gain.len().max(1);
-        let mean = |sums: &[f64]| -> Vec<T> { sums.iter().map(|s| T::of(s / norm.count)).collect() };
-        let (dy_mean, dy_x_mean) = (mean(&sums.dy), mean(&sums.dy_x));
-        let factor: Vec<T> = gain.iter().zip(&norm.inverse).map(|(g, i)| *g * *i).collect();
+        // dx += a · dy + b · (x − μ) + c
+        let terms = |k: usize| {
+            let factor = gain[k].wide() * self.inverse[k].wide();
+            let slope = -factor * self.inverse[k].wide() * sums.dy_x[k] / self.count;
+            [factor, slope, -factor * sums.dy[k] / self.count].map(T::of)
+        };
+        let terms: Vec<[T; 3]> = (0..gain.len()).map(terms).collect();
+        let [a, b, c] = [0, 1, 2].map(|part| terms.iter().map(|t| t[part]).collect::<Vec<T>>());
+        let mean = &self.mean[..gain.len()];
+        let [a, b, c] = [&a[..gain.len()], &b[..gain.len()], &c[..gain.len()]];
         let rows = dx.chunks_exact_mut(channels).zip(x.chunks_exact(channels)).zip(dy.chunks_exact(channels));
         for ((dx, x), dy) in rows {
-            for c in 0..channels {
-                let normal = (x[c] - norm.mean[c]) * norm.inverse[c];
-                dx[c] += factor[c] * (dy[c] - dy_mean[c] - normal * dy_x_mean[c]);
+            for k in 0..gain.len() {
+                dx[k] += a[k] * dy[k] + b[k] * (x[k] - mean[k]) + c[k];
             }
         }
     }
@@ -156,7 +159,7 @@ impl<T: Real> Kernel<T> for BatchNorm {
 
     fn forward(&self, call: &Call<'_, T>, outputs: &mut [&mut [T]], _scratch: &mut Vec<T>) {
         let &[x, gain, bias, mean, variance] = call.inputs else { unreachable!("shapes are inferred before running") };
-        self.normalise(x, &self.running(mean, variance), gain, bias, outputs[0]);
+        self.running(mean, variance).normalise(x, gain, bias, outputs[0]);
     }
 
     fn backward(

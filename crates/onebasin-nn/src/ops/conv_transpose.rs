@@ -88,6 +88,10 @@ impl ConvTranspose {
 }
 
 impl<T: Real> Kernel<T> for ConvTranspose {
+    fn shares_scratch(&self) -> bool {
+        true
+    }
+
     fn forward(&self, call: &Call<'_, T>, outputs: &mut [&mut [T]], scratch: &mut Vec<T>) {
         let sizes = self.sizes(call);
         let Sizes { groups, inputs, outputs: channels, taps, grid, image, .. } = sizes;

@@ -64,20 +64,21 @@ impl LayerNorm {
     /// Writes the normalised row.
     fn row<T: Real>(&self, x: &[T], affine: &[&[T]], y: &mut [T]) -> [T; 2] {
         let (mean, inverse) = self.statistics(x);
+        let pairs = y.iter_mut().zip(x);
         match affine {
             [gain, bias, ..] => {
-                for k in 0..x.len() {
-                    y[k] = (x[k] - mean) * inverse * gain[k] + bias[k];
+                for ((y, x), (gain, bias)) in pairs.zip(gain.iter().zip(*bias)) {
+                    *y = (*x - mean) * inverse * *gain + *bias;
                 }
             }
             [gain] => {
-                for k in 0..x.len() {
-                    y[k] = (x[k] - mean) * inverse * gain[k];
+                for ((y, x), gain) in pairs.zip(*gain) {
+                    *y = (*x - mean) * inverse * *gain;
                 }
             }
             [] => {
-                for k in 0..x.len() {
-                    y[k] = (x[k] - mean) * inverse;
+                for (y, x) in pairs {
+                    *y = (*x - mean) * inverse;
                 }
             }
         }
@@ -87,14 +88,14 @@ impl LayerNorm {
     /// Adds a row's gradients; `dx` is written over.
     fn row_back<T: Real>(&self, x: &[T], dy: &[T], [mean, inverse]: [T; 2], gain: Option<&[T]>, dx: &mut [T]) {
         let count = T::of(x.len() as f64);
-        let part = |k: usize| gain.map_or(dy[k], |gain| dy[k] * gain[k]);
-        for k in 0..x.len() {
-            dx[k] = part(k);
+        match gain {
+            Some(gain) => dx.iter_mut().zip(dy.iter().zip(gain)).for_each(|(d, (dy, gain))| *d = *dy * *gain),
+            None => dx.copy_from_slice(dy),
         }
         let slope = sum(dx, x, |t, x| t * ((x - mean) * inverse)) / count;
         let level = if self.centred { sum(dx, dx, |t, _| t) / count } else { T::zero() };
-        for k in 0..x.len() {
-            dx[k] = inverse * (dx[k] - level - (x[k] - mean) * inverse * slope);
+        for (d, x) in dx.iter_mut().zip(x) {
+            *d = inverse * (*d - level - (*x - mean) * inverse * slope);
         }
     }
 }
@@ -149,8 +150,8 @@ impl<T: Real> Kernel<T> for LayerNorm {
                 (&*row, &*d_row)
             };
             if let Some(Some(d_gain)) = affine.first_mut() {
-                for k in 0..len {
-                    d_gain[k] += dy[k] * ((x[k] - mean) * inverse);
+                for (d, (dy, x)) in d_gain.iter_mut().zip(dy.iter().zip(x)) {
+                    *d += *dy * ((*x - mean) * inverse);
                 }
             }
             if let Some(Some(d_bias)) = affine.get_mut(1) {

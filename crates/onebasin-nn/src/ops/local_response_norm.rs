@@ -33,6 +33,10 @@ impl LocalResponseNorm {
 }
 
 impl<T: Real> Kernel<T> for LocalResponseNorm {
+    fn shares_scratch(&self) -> bool {
+        true
+    }
+
     fn forward(&self, call: &Call<'_, T>, outputs: &mut [&mut [T]], scratch: &mut Vec<T>) {
         let (x, y) = (call.inputs[0], &mut *outputs[0]);
         if x.is_empty() {

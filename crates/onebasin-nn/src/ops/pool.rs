@@ -72,7 +72,9 @@ impl<T: Real> Kernel<T> for Pool {
                 for row in rows {
                     y.iter_mut().zip(row).for_each(|(y, x)| *y += *x);
                 }
-                y.iter_mut().for_each(|y| *y *= share);
+                for y in y.iter_mut() {
+                    *y *= share;
+                }
             }
         });
     }

@@ -289,6 +289,10 @@ impl<'a, T: Real> Layer<'a, T> {
 }
 
 impl<T: Real> Kernel<T> for Recurrent {
+    fn shares_scratch(&self) -> bool {
+        true
+    }
+
     fn forward(&self, call: &Call<'_, T>, outputs: &mut [&mut [T]], scratch: &mut Vec<T>) {
         let directions = self.direction.count();
         for d in 0..directions {

@@ -36,6 +36,10 @@ impl<T: Real> Kernel<T> for Reduce {
         None
     }
 
+    fn shares_scratch(&self) -> bool {
+        true
+    }
+
     fn forward(&self, call: &Call<'_, T>, outputs: &mut [&mut [T]], _scratch: &mut Vec<T>) {
         let (x, shape, y) = (call.inputs[0], call.input_shapes[0], &mut *outputs[0]);
         let walk = self.walk(shape);

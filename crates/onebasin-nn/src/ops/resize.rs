@@ -3,7 +3,7 @@
 use onebasin::graph::op::ResizeMode;
 
 use super::walk::around;
-use super::{Call, Kernel, Real};
+use super::{Call, Kernel, Layout, Real};
 
 /// Scales to the shape of the output.
 pub(super) struct Resize(pub(super) ResizeMode);
@@ -62,6 +62,14 @@ fn rows<T: Real>(
 }
 
 impl<T: Real> Kernel<T> for Resize {
+    fn layout(&self) -> Option<Layout> {
+        None
+    }
+
+    fn shares_scratch(&self) -> bool {
+        true
+    }
+
     fn forward(&self, call: &Call<'_, T>, outputs: &mut [&mut [T]], scratch: &mut Vec<T>) {
         let (passes, most) = passes(call.input_shapes[0], call.output_shapes[0]);
         if outputs[0].is_empty() {

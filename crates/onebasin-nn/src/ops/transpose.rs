@@ -31,7 +31,7 @@ const TILE: usize = 16;
 ///
 /// Axes that stay behind each other are moved as one. Where the last axis stays last, whole runs are moved; otherwise
 /// the last axes of the two arrays are walked in tiles.
-pub(crate) fn permute<T: Real>(x: &[T], shape: &[usize], order: &[usize], y: &mut [T], put: impl Fn(&mut T, T)) {
+fn permute<T: Real>(x: &[T], shape: &[usize], order: &[usize], y: &mut [T], put: impl Fn(&mut T, T)) {
     let (lens, strides) = joined(shape, order);
     if lens.contains(&0) {
         return;

@@ -83,6 +83,7 @@ pub(super) fn around(shape: &[usize], axis: usize) -> (usize, usize, usize) {
 
 /// Sum of `term(u[k], v[k])` in eight interleaved parts: the compiler may use vectors, and the rounding error grows an
 /// eighth as fast.
+#[inline]
 pub(super) fn sum<T: super::Real>(u: &[T], v: &[T], term: impl Fn(T, T) -> T) -> T {
     let mut parts = [T::zero(); 8];
     let (us, vs) = (u.chunks_exact(8), v.chunks_exact(8));
@@ -114,8 +115,9 @@ where
         for at in (0..width.min(len - start)).step_by(cols) {
             let mut parts = wide.each_mut().map(|w| &mut w[at..at + cols]);
             for c in 0..cols {
-                let found = terms(start + at + c, c);
-                parts.iter_mut().zip(found).for_each(|(part, term)| part[c] += term);
+                for (part, term) in parts.iter_mut().zip(terms(start + at + c, c)) {
+                    part[c] += term;
+                }
             }
         }
     }

@@ -69,8 +69,8 @@ pub(crate) struct Runner<T: Real> {
 }
 
 impl<T: Real> Runner<T> {
-    pub(crate) fn new(op: &Op) -> Option<Self> {
-        Some(Self { op: op.clone(), kernel: kernel(op)? })
+    pub(crate) fn new(op: &Op) -> Self {
+        Self { op: op.clone(), kernel: kernel(op).expect("a known operator") }
     }
 
     fn channels_last(&self) -> bool {
@@ -81,7 +81,7 @@ impl<T: Real> Runner<T> {
         arrays.iter().map(|a| if self.channels_last() { a.moved(1, a.shape.len() - 1) } else { a.clone() }).collect()
     }
 
-    fn from_memory(&self, arrays: Vec<Array<T>>) -> Vec<Array<T>> {
+    fn to_graph(&self, arrays: Vec<Array<T>>) -> Vec<Array<T>> {
         if !self.channels_last() {
             return arrays;
         }
@@ -101,16 +101,16 @@ impl<T: Real> Runner<T> {
     }
 
     pub(crate) fn forward(&self, inputs: &[Array<T>]) -> Vec<Array<T>> {
-        self.from_memory(self.forward_in_memory(&self.to_memory(inputs), inputs, &mut dirty()))
+        self.to_graph(self.forward_in_memory(&self.to_memory(inputs), inputs, &mut foreign()))
     }
 
     /// What the backward pass adds to the gradients of the inputs that are `wanted`.
     pub(crate) fn backward(&self, inputs: &[Array<T>], d_outputs: &[Array<T>], wanted: &[bool]) -> Vec<Array<T>> {
         let (inputs, originals) = (self.to_memory(inputs), inputs);
-        let mut scratch = dirty();
+        let mut scratch = foreign();
         let outputs = self.forward_in_memory(&inputs, originals, &mut scratch);
         if self.kernel.shares_scratch() {
-            scratch = dirty();
+            scratch = foreign();
         }
         let d_outputs = self.to_memory(d_outputs);
         let shapes: Vec<Vec<usize>> = outputs.iter().map(|a| a.shape.clone()).collect();
@@ -124,12 +124,12 @@ impl<T: Real> Runner<T> {
             self.kernel.backward(call, &outputs, &d_outputs, &mut slices, &mut scratch);
         });
         gradients.iter_mut().flat_map(|a| &mut a.data).for_each(|g| *g = *g - T::one());
-        self.from_memory(gradients)
+        self.to_graph(gradients)
     }
 }
 
-/// Scratch that another kernel has left something in.
-fn dirty<T: Real>() -> Vec<T> {
+/// Scratch as another kernel left it.
+fn foreign<T: Real>() -> Vec<T> {
     vec![T::nan(); 3]
 }
 

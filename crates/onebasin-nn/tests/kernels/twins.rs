@@ -1,6 +1,6 @@
 //! Results against twins that go index by index, on random shapes.
 
-use onebasin::graph::op::{Binary, PadMode, Reduce, ResizeMode};
+use onebasin::graph::op::{Binary, Cell, Conv, Direction, PadMode, Reduce, ResizeMode};
 use onebasin::graph::{Op, shape};
 use onebasin::stream::Stream;
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ fn random(seed: u64, shape: &[usize]) -> Array<f64> {
 }
 
 fn run(op: &Op, inputs: &[Array<f64>]) -> Array<f64> {
-    Runner::new(op).expect("a kernel").forward(inputs).remove(0)
+    Runner::new(op).forward(inputs).remove(0)
 }
 
 fn lens(rank: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Vec<usize>> {
@@ -40,6 +40,30 @@ fn close(found: &Array<f64>, expected: &Array<f64>, terms: usize) -> Result<(), 
         prop_assert!((f - e).abs() <= tolerance || f == e || f.is_nan() && e.is_nan(), "{} is not {}", f, e);
     }
     Ok(())
+}
+
+#[test]
+fn shapes_without_a_result_are_refused() {
+    let many = usize::MAX / 2;
+    let refused = |op: Op, inputs: &[&[usize]]| {
+        assert!(shape::infer(&op, inputs).is_err(), "{op:?} of {inputs:?}");
+    };
+    for mode in [PadMode::Reflect, PadMode::Edge] {
+        refused(Op::Pad { before: vec![1], after: vec![0], mode }, &[&[0]]);
+    }
+    refused(Op::Pad { before: vec![many, 0], after: vec![many, 0], mode: PadMode::Edge }, &[&[2, 1]]);
+    refused(Op::Resize { size: vec![2], mode: ResizeMode::Nearest }, &[&[1, 1, 0]]);
+    refused(Op::LocalResponseNorm { size: 0, alpha: 1.0, beta: 1.0, bias: 1.0 }, &[&[1, 1]]);
+    refused(Op::Reduce { kind: Reduce::Mean, axes: vec![0, 0], keep: true }, &[&[2]]);
+    refused(Op::Concat { axis: 1 }, &[&[0, many], &[0, many], &[0, many]]);
+    let line = Conv { strides: vec![0], dilations: vec![1], before: vec![0], after: vec![0], groups: 1 };
+    refused(Op::Conv(line.clone()), &[&[1, 1, 3], &[1, 1, 3]]);
+    refused(Op::ConvTranspose { conv: line.clone(), output_padding: vec![0] }, &[&[1, 1, 3], &[1, 1, 3]]);
+    let far = Conv { strides: vec![many], ..line };
+    refused(Op::ConvTranspose { conv: far, output_padding: vec![0] }, &[&[1, 1, 9], &[1, 1, 3]]);
+    let gru = Op::Recurrent { cell: Cell::Gru { reset_after: true }, direction: Direction::Forward };
+    let state: &[usize] = &[1, 1, 1];
+    refused(gru, &[&[1, 1, 1], &[1, 3, 1], &[1, 3, 1], &[1, 6], state, state]);
 }
 
 proptest! {
@@ -94,7 +118,7 @@ proptest! {
             if keep {
                 expected.shape = (0..shape.len()).map(|a| if axes.contains(&a) { 1 } else { shape[a] }).collect();
             }
-            close(&run(&Op::Reduce { kind, axes: axes.clone(), keep }, &[x.clone()]), &expected, count)?;
+            close(&run(&Op::Reduce { kind, axes: axes.clone(), keep }, std::slice::from_ref(&x)), &expected, count)?;
         }
     }
 
@@ -168,7 +192,7 @@ proptest! {
                 }
                 x.at(&own)
             });
-            prop_assert_eq!(run(&Op::Pad { before: before.clone(), after: after.clone(), mode }, &[x.clone()]), expected);
+            prop_assert_eq!(run(&Op::Pad { before: before.clone(), after: after.clone(), mode }, std::slice::from_ref(&x)), expected);
         }
     }
 
@@ -212,6 +236,19 @@ proptest! {
     }
 
     #[test]
+    fn local_response_norm(size in 1_usize..6, channels in 1_usize..7, seed: u64) {
+        let x = random(seed, &[2, channels, 3]);
+        let (alpha, beta, bias) = (0.4, 0.75, 1.25);
+        let expected = Array::from_fn(&x.shape, |i| {
+            let (back, ahead) = ((size - 1) / 2, size / 2);
+            let window = (0..channels).filter(|c| c + back >= i[1] && *c <= i[1] + ahead);
+            let squares: f64 = window.map(|c| x.at(&[i[0], c, i[2]]).powi(2)).sum();
+            x.at(&i) / (bias + alpha / size as f64 * squares).powf(beta)
+        });
+        close(&run(&Op::LocalResponseNorm { size, alpha, beta, bias }, &[x]), &expected, size)?;
+    }
+
+    #[test]
     fn resize(shape in prop::collection::vec(1_usize..6, 1..4), size in prop::collection::vec(1_usize..9, 3), seed: u64) {
         let size = size[..shape.len()].to_vec();
         let x = random(seed, &[&[1, 2], &shape[..]].concat());
@@ -233,7 +270,7 @@ proptest! {
                     w * x.at(&[&i[..2], &k[..]].concat())
                 }).sum()
             });
-            close(&run(&Op::Resize { size: size.clone(), mode }, &[x.clone()]), &expected, 64)?;
+            close(&run(&Op::Resize { size: size.clone(), mode }, std::slice::from_ref(&x)), &expected, 64)?;
         }
     }
 }

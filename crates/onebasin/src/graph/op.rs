@@ -12,7 +12,7 @@ pub enum Op {
     MatMul,
     /// Convolution. Inputs: `x [N, C, spatial…]`, `W [O, C / groups, kernel…]`, (`b [O]`).
     Conv(Conv),
-    /// Transposed convolution. Inputs: `x [N, C, spatial…]`, `W [C, O / groups, kernel…]`, (`b [O / …]`).
+    /// Transposed convolution. Inputs: `x [N, C, spatial…]`, `W [C, O / groups, kernel…]`, (`b [O]`).
     ConvTranspose {
         /// Strides, dilations, padding and groups of the convolution it transposes.
         conv: Conv,
@@ -43,7 +43,8 @@ pub enum Op {
         /// Added to the variance.
         epsilon: f64,
     },
-    /// Division by a power of the sum of squares of neighbouring channels (axis 1).
+    /// Division by a power of the sum of squares of neighbouring channels (axis 1): `⌊(size − 1) / 2⌋` back and the rest
+    /// ahead.
     LocalResponseNorm {
         /// Number of neighbours, itself included.
         size: usize,
@@ -107,7 +108,8 @@ pub enum Op {
     },
     /// Axes of length 1 repeated, and axes added in front, to the given shape.
     Expand(Vec<usize>),
-    /// Slices of `data` along an axis, chosen by `indices`. Inputs: `data`, `indices` (an embedding: axis 0).
+    /// Slices of `data` along an axis, chosen by `indices`. Inputs: `data`, `indices` (an embedding: axis 0). Negative
+    /// indices count from the end; the slice of an index outside is NaN.
     Gather {
         /// The axis.
         axis: usize,
@@ -181,7 +183,7 @@ pub enum PoolKind {
 pub enum Unary {
     Identity,
     Relu,
-    /// `max(x, slope · x)` for slopes below 1.
+    /// `x` above 0, `slope · x` below.
     LeakyRelu(f64),
     /// `x` above 0, `alpha (exp x − 1)` below.
     Elu(f64),
@@ -224,6 +226,7 @@ pub enum Unary {
     Sign,
     Floor,
     Ceil,
+    /// To the nearest whole number, halves to the even one.
     Round,
     Sin,
     Cos,
@@ -283,7 +286,7 @@ pub enum Dim {
 pub enum PadMode {
     /// This number.
     Constant(f64),
-    /// The mirror image, edge not repeated.
+    /// The mirror image, edge not repeated; mirrored again where it is longer than the axis.
     Reflect,
     /// The edge, repeated.
     Edge,

@@ -1,6 +1,6 @@
 //! How shapes follow from operators.
 
-use super::op::{Conv, Dim, Op, Pool};
+use super::op::{Cell, Conv, Dim, Op, PadMode, Pool};
 
 /// Shapes of an operator's outputs; the error says what does not fit, with the shapes in question.
 pub fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, String> {
@@ -18,7 +18,7 @@ pub fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, String> {
             convolution(conv, x, w).and_then(one)
         }
         (Op::ConvTranspose { conv, output_padding }, [x, w, bias @ ..])
-            if w.len() >= 3 && fits(bias, w[1] * conv.groups) =>
+            if w.len() >= 3 && fits(bias, w[1].saturating_mul(conv.groups)) =>
         {
             transposed(conv, output_padding, x, w).and_then(one)
         }
@@ -31,7 +31,7 @@ pub fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, String> {
             }
             one(shape)
         }
-        (Op::LayerNorm { axes, .. }, [x, rest @ ..]) if rest.len() <= 2 => {
+        (Op::LayerNorm { axes, .. }, [x, rest @ ..]) if rest.len() <= 2 && ascending(axes) => {
             let normalised: Vec<usize> =
                 axes.iter().map(|&a| x.get(a).copied()).collect::<Option<_>>().ok_or_else(|| no_axis(axes, x))?;
             match rest.iter().find(|r| **r != normalised) {
@@ -39,7 +39,7 @@ pub fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, String> {
                 None => one(x.to_vec()),
             }
         }
-        (Op::LocalResponseNorm { .. }, [x]) if x.len() >= 2 => one(x.to_vec()),
+        (Op::LocalResponseNorm { size: 1.., .. }, [x]) if x.len() >= 2 => one(x.to_vec()),
         (Op::Unary(_), [x]) => one(x.to_vec()),
         (Op::Binary(_), [a, b]) => broadcast(a, b).and_then(one),
         (Op::Where, [c, a, b]) => broadcast(&broadcast(c, a)?, b).and_then(one),
@@ -50,7 +50,7 @@ pub fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, String> {
                 Err(no_axis(&[*axis], x))
             }
         }
-        (Op::Reduce { axes, keep, .. }, [x]) => {
+        (Op::Reduce { axes, keep, .. }, [x]) if ascending(axes) => {
             if axes.iter().any(|a| *a >= x.len()) {
                 return Err(no_axis(axes, x));
             }
@@ -81,8 +81,8 @@ pub fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, String> {
             *shape.get_mut(*axis).ok_or_else(|| no_axis(&[*axis], x))? = *len;
             one(shape)
         }
-        (Op::Pad { before, after, .. }, [x]) if before.len() == x.len() && after.len() == x.len() => {
-            one(x.iter().zip(before).zip(after).map(|((n, b), a)| n + b + a).collect())
+        (Op::Pad { before, after, mode }, [x]) if before.len() == x.len() && after.len() == x.len() => {
+            padded(*mode, before, after, x).and_then(one)
         }
         (Op::Expand(shape), [x]) => {
             let found = broadcast(x, shape)?;
@@ -94,21 +94,29 @@ pub fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, String> {
             }
             one([&data[..*axis], indices, &data[axis + 1..]].concat())
         }
-        (Op::Resize { size, .. }, [x]) if x.len() == size.len() + 2 => one([&x[..2], size].concat()),
-        (Op::Recurrent { cell, direction }, [x @ [time, batch, features], w, r, rest @ ..]) if rest.len() <= 3 => {
+        (Op::Resize { size, .. }, [x]) if x.len() == size.len() + 2 => {
+            if x[2..].contains(&0) && !size.contains(&0) {
+                return Err(format!("an image of shape {x:?} has no pixels to make {size:?} of"));
+            }
+            one([&x[..2], size].concat())
+        }
+        (Op::Recurrent { cell, direction }, [x @ [time, batch, features], w, r, rest @ ..])
+            if rest.len() <= 2 + usize::from(*cell == Cell::Lstm) =>
+        {
             let (gates, directions) = (cell.gates(), direction.count());
             let hidden = r.last().copied().unwrap_or(0);
-            if **w != [directions, gates * hidden, *features] || **r != [directions, gates * hidden, hidden] {
+            let rows = gates.saturating_mul(hidden);
+            if **w != [directions, rows, *features] || **r != [directions, rows, hidden] {
                 return Err(format!("weights of shape {w:?} and {r:?} do not fit an input of shape {x:?}"));
             }
             let expected: [&[usize]; 3] =
-                [&[directions, 2 * gates * hidden], &[directions, *batch, hidden], &[directions, *batch, hidden]];
+                [&[directions, rows.saturating_mul(2)], &[directions, *batch, hidden], &[directions, *batch, hidden]];
             if let Some((found, wanted)) = rest.iter().zip(expected).find(|(f, e)| **f != *e) {
                 return Err(format!("expected shape {wanted:?}, found {found:?}"));
             }
             let state = vec![directions, *batch, hidden];
             let mut outputs = vec![vec![*time, directions, *batch, hidden], state.clone()];
-            outputs.extend((gates == 4).then_some(state));
+            outputs.extend((*cell == Cell::Lstm).then_some(state));
             Ok(outputs)
         }
         (Op::Unknown(name), _) => Err(format!("the shape of `{name}` is not known")),
@@ -118,6 +126,10 @@ pub fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, String> {
 
 fn no_axis(axes: &[usize], shape: &[usize]) -> String {
     format!("there is no axis {axes:?} in shape {shape:?}")
+}
+
+fn ascending(axes: &[usize]) -> bool {
+    axes.windows(2).all(|pair| pair[0] < pair[1])
 }
 
 /// Whether an optional bias has `len` entries.
@@ -167,7 +179,7 @@ fn per_channel(x: &[usize], params: &[&[usize]]) -> Result<Vec<usize>, String> {
 /// Length of a spatial axis after sliding a window of `kernel` taps over it.
 fn slide(len: usize, kernel: usize, stride: usize, dilation: usize, padding: usize) -> Option<usize> {
     let span = dilation.checked_mul(kernel.checked_sub(1)?)?.checked_add(1)?;
-    Some(len.checked_add(padding)?.checked_sub(span)? / stride.max(1) + 1)
+    Some(len.checked_add(padding)?.checked_sub(span)? / stride + 1)
 }
 
 fn convolution(conv: &Conv, x: &[usize], w: &[usize]) -> Result<Vec<usize>, String> {
@@ -178,15 +190,18 @@ fn convolution(conv: &Conv, x: &[usize], w: &[usize]) -> Result<Vec<usize>, Stri
     if x.len() != w.len()
         || !whole
         || conv.groups == 0
-        || x[1] != w[1] * conv.groups
+        || conv.strides.contains(&0)
+        || Some(x[1]) != w[1].checked_mul(conv.groups)
         || !w[0].is_multiple_of(conv.groups)
     {
         return Err(fail());
     }
     let mut shape = vec![x[0], w[0]];
     for s in 0..spatial {
-        let padding = conv.before[s] + conv.after[s];
-        shape.push(slide(x[s + 2], w[s + 2], conv.strides[s], conv.dilations[s], padding).ok_or_else(fail)?);
+        let len = conv.before[s]
+            .checked_add(conv.after[s])
+            .and_then(|padding| slide(x[s + 2], w[s + 2], conv.strides[s], conv.dilations[s], padding));
+        shape.push(len.ok_or_else(fail)?);
     }
     Ok(shape)
 }
@@ -195,16 +210,38 @@ fn transposed(conv: &Conv, output_padding: &[usize], x: &[usize], w: &[usize]) -
     let fail = || format!("a transposed convolution with {conv:?} and a weight of shape {w:?} does not fit {x:?}");
     let spatial = w.len() - 2;
     let whole = [&conv.strides, &conv.dilations, &conv.before, &conv.after].iter().all(|v| v.len() == spatial);
-    if x.len() != w.len() || !whole || output_padding.len() != spatial || x[1] != w[0] || conv.groups == 0 {
+    if x.len() != w.len()
+        || !whole
+        || output_padding.len() != spatial
+        || x[1] != w[0]
+        || conv.groups == 0
+        || !w[0].is_multiple_of(conv.groups)
+        || conv.strides.contains(&0)
+    {
         return Err(fail());
     }
-    let mut shape = vec![x[0], w[1] * conv.groups];
+    let mut shape = vec![x[0], w[1].checked_mul(conv.groups).ok_or_else(fail)?];
     for s in 0..spatial {
-        let full = (x[s + 2].max(1) - 1) * conv.strides[s] + conv.dilations[s] * (w[s + 2].max(1) - 1) + 1;
-        let len = (full + output_padding[s]).checked_sub(conv.before[s] + conv.after[s]);
-        shape.push(len.ok_or_else(fail)?);
+        let len = || {
+            let steps = (x[s + 2].max(1) - 1).checked_mul(conv.strides[s])?;
+            let span = (w[s + 2].max(1) - 1).checked_mul(conv.dilations[s])?;
+            let full = steps.checked_add(span)?.checked_add(1)?.checked_add(output_padding[s])?;
+            full.checked_sub(conv.before[s].checked_add(conv.after[s])?)
+        };
+        shape.push(len().ok_or_else(fail)?);
     }
     Ok(shape)
+}
+
+fn padded(mode: PadMode, before: &[usize], after: &[usize], x: &[usize]) -> Result<Vec<usize>, String> {
+    let fail = || format!("shape {x:?} cannot be padded by {before:?} before and {after:?} after");
+    let axes = x.iter().zip(before).zip(after);
+    let len = |((n, b), a): ((&usize, &usize), &usize)| {
+        let sum = n.checked_add(*b)?.checked_add(*a)?;
+        // An axis without positions has no edge and no mirror image.
+        (matches!(mode, PadMode::Constant(_)) || *n > 0 || sum == 0).then_some(sum)
+    };
+    axes.map(len).collect::<Option<_>>().ok_or_else(fail)
 }
 
 fn pooled(pool: &Pool, x: &[usize]) -> Result<Vec<usize>, String> {
@@ -217,7 +254,8 @@ fn pooled(pool: &Pool, x: &[usize]) -> Result<Vec<usize>, String> {
     let mut shape = x[..2].to_vec();
     for s in 0..spatial {
         let (len, stride, before) = (x[s + 2], pool.strides[s], pool.before[s]);
-        let reach = (len + before + pool.after[s]).checked_sub(pool.kernel[s]).ok_or_else(fail)?;
+        let padded = len.checked_add(before).and_then(|n| n.checked_add(pool.after[s]));
+        let reach = padded.and_then(|n| n.checked_sub(pool.kernel[s])).ok_or_else(fail)?;
         let mut windows = if pool.ceil { reach.div_ceil(stride) } else { reach / stride } + 1;
         // A window that would start in the padding behind the image is dropped, as PyTorch and ONNX do.
         if pool.ceil && (windows - 1) * stride >= len + before {
@@ -253,6 +291,7 @@ fn concatenated(axis: usize, first: &[usize], inputs: &[&[usize]]) -> Result<Vec
         return Err(format!("shapes {inputs:?} do not join along axis {axis}"));
     }
     let mut shape = first.to_vec();
-    shape[axis] = inputs.iter().map(|x| x[axis]).sum();
+    let sum = inputs.iter().try_fold(0_usize, |sum, x| sum.checked_add(x[axis]));
+    shape[axis] = sum.ok_or_else(|| format!("shapes {inputs:?} are too long to join along axis {axis}"))?;
     Ok(shape)
 }
