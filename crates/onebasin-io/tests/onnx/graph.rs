@@ -78,7 +78,7 @@ fn graphs_of_the_zoo_become_graphs_of_known_operators() {
             assert!(unknown(&graph).is_empty(), "{name}: {:?}", unknown(&graph));
             check_outputs(&model, &graph, None);
             check_outputs(&model, &graph.with_batch(4).unwrap(), Some(4));
-            let read: BTreeSet<&str> = model.nodes().iter().flat_map(|n| n.reads()).collect();
+            let read: BTreeSet<&str> = model.nodes().iter().flat_map(onebasin_io::onnx::Node::reads).collect();
             let weights = model.params().iter().filter(|(n, t)| t.dtype().is_float() && read.contains(n));
             assert_eq!(graph.params().count(), weights.count(), "{name}");
         }
