@@ -228,8 +228,8 @@ fn attention(g: &mut Graph, x: ValueId, count: usize, kv: usize, d: usize, size:
         }
         let dims = vec![Dim::Same(0), Dim::Same(1), Dim::Size(1), Dim::Same(2), Dim::Same(3)];
         let x = g.push(&format!("{name}.one"), Op::Reshape(dims), &[x]).unwrap();
-        let mut shape = g.shape(x).to_vec();
-        shape[2] = count / kv;
+        let mut shape: Vec<Dim> = (0..5).map(Dim::Same).collect();
+        shape[2] = Dim::Size(count / kv);
         let x = g.push(&format!("{name}.repeat"), Op::Expand(shape), &[x]).unwrap();
         let dims = vec![Dim::Same(0), Dim::Size(count), Dim::Same(3), Dim::Same(4)];
         g.push(&format!("{name}.join"), Op::Reshape(dims), &[x]).unwrap()

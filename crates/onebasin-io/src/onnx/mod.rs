@@ -25,6 +25,7 @@
 
 mod external;
 mod fill;
+mod graph;
 mod model;
 mod proto;
 mod tensor;
@@ -68,6 +69,7 @@ pub struct OnnxModel {
     nodes: Vec<Node>,
     inputs: Vec<Value>,
     outputs: Vec<Value>,
+    values: Vec<Value>,
     /// Where each node lies in the file; nodes that were filled are in neither list.
     positions: Vec<usize>,
     /// Where the main graph lies in the file.
@@ -128,6 +130,7 @@ impl OnnxModel {
             nodes: Vec::new(),
             inputs: Vec::new(),
             outputs: main.output.iter().map(model::graph_value).collect(),
+            values: main.value_info.iter().map(model::graph_value).collect(),
             positions: Vec::new(),
             graph: graph.payload.start,
             weights: BTreeMap::new(),
@@ -254,6 +257,11 @@ impl OnnxModel {
     /// Its outputs.
     pub fn outputs(&self) -> &[Value] {
         &self.outputs
+    }
+
+    /// Values between its nodes whose type the file gives (`value_info`); mostly none.
+    pub fn values(&self) -> &[Value] {
+        &self.values
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) struct GraphProto {
     pub(super) input: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "12")]
     pub(super) output: Vec<ValueInfoProto>,
+    #[prost(message, repeated, tag = "13")]
+    pub(super) value_info: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "15")]
     pub(super) sparse_initializer: Vec<SparseTensorProto>,
 }

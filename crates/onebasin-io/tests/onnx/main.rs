@@ -1,6 +1,7 @@
 //! ONNX models: what is read, that nothing is lost in writing, and what bad input is told.
 
 mod goldens;
+mod graph;
 mod hostile;
 mod real;
 mod written;

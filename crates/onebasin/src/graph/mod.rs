@@ -6,6 +6,7 @@
 //! computes. All three are exhaustive matches over [`Op`], so the compiler refuses an operator that lacks one.
 
 mod build;
+mod display;
 pub mod op;
 pub mod shape;
 

@@ -106,8 +106,9 @@ pub enum Op {
         /// What stands there.
         mode: PadMode,
     },
-    /// Axes of length 1 repeated, and axes added in front, to the given shape.
-    Expand(Vec<usize>),
+    /// Axes of length 1 repeated, and axes added in front, to the given shape, which may be that of another value.
+    /// Inputs: `x`, (`like`); [`Dim::Same`] is an axis of `like`, and without it of `x`. No [`Dim::Rest`].
+    Expand(Vec<Dim>),
     /// Slices of `data` along an axis, chosen by `indices`. Inputs: `data`, `indices` (an embedding: axis 0). Negative
     /// indices count from the end; the slice of an index outside is NaN.
     Gather {
@@ -270,7 +271,7 @@ pub enum Reduce {
     L2,
 }
 
-/// One axis of a reshape's result.
+/// One axis of the result of a reshape or an expansion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dim {
     /// As long as this axis of the input.

@@ -84,9 +84,8 @@ pub fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, String> {
         (Op::Pad { before, after, mode }, [x]) if before.len() == x.len() && after.len() == x.len() => {
             padded(*mode, before, after, x).and_then(one)
         }
-        (Op::Expand(shape), [x]) => {
-            let found = broadcast(x, shape)?;
-            if found == *shape { one(found) } else { Err(format!("shape {x:?} does not expand to {shape:?}")) }
+        (Op::Expand(dims), [x, like @ ..]) if like.len() <= 1 => {
+            expanded(dims, x, like.first().unwrap_or(x)).and_then(one)
         }
         (Op::Gather { axis }, [data, indices]) => {
             if *axis >= data.len() {
@@ -282,6 +281,17 @@ fn reshaped(dims: &[Dim], x: &[usize]) -> Result<Vec<usize>, String> {
         return Err(fail());
     }
     Ok(known.into_iter().map(|d| d.unwrap_or(count / product.max(1))).collect())
+}
+
+fn expanded(dims: &[Dim], x: &[usize], like: &[usize]) -> Result<Vec<usize>, String> {
+    let length = |dim: &Dim| match dim {
+        Dim::Same(axis) => like.get(*axis).copied().ok_or_else(|| no_axis(&[*axis], like)),
+        Dim::Size(n) => Ok(*n),
+        Dim::Rest => Err(format!("an expansion to {dims:?} has an axis of no length")),
+    };
+    let shape: Vec<usize> = dims.iter().map(length).collect::<Result<_, _>>()?;
+    let found = broadcast(x, &shape)?;
+    if found == shape { Ok(found) } else { Err(format!("shape {x:?} does not expand to {shape:?}")) }
 }
 
 fn concatenated(axis: usize, first: &[usize], inputs: &[&[usize]]) -> Result<Vec<usize>, String> {
