@@ -89,11 +89,12 @@ pub enum OptimizerName {
 #[command(after_help = "Examples:
   onebasin train mlp:512x3 --data digits --epochs 10 -o a.safetensors
   onebasin train mlp:512x3 --data mnist:data/mnist --seed 1 -o b.safetensors --checkpoint-every 10
-  onebasin train mlp:512x3 --data mnist:data/mnist --seed 1 -o b.safetensors --checkpoint-every 10 --resume")]
+  onebasin train mlp:512x3 --data mnist:data/mnist --seed 1 -o b.safetensors --checkpoint-every 10 --resume
+  onebasin train resnet20-ln:1 --data cifar10:data/cifar10 --optimizer sgd --weight-decay 5e-4 --batch 100 --augment -o r.safetensors")]
 pub struct Train {
-    /// The network: `mlp:512x3` (three hidden layers of 512) or `mlp:400-200-100`.
+    /// The network: `mlp:512x3` (three hidden layers of 512), `resnet20-ln:4` (four times as wide); an unknown name lists all.
     pub network: String,
-    /// The data: `digits`, or `mnist:DIR`.
+    /// The data: `digits`, `mnist:DIR` or `cifar10:DIR`.
     #[arg(long)]
     pub data: String,
     /// Where to write the checkpoint.
@@ -117,6 +118,9 @@ pub struct Train {
     /// Weight decay (sgd only).
     #[arg(long, default_value_t = 0.0)]
     pub weight_decay: f32,
+    /// Flip and crop images at random.
+    #[arg(long)]
+    pub augment: bool,
     /// Every N epochs write FILE.epoch-NNN.safetensors and, to resume from, FILE.resume.safetensors.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub checkpoint_every: Option<u32>,
@@ -260,7 +264,7 @@ pub struct Barrier {
     pub a: PathBuf,
     /// The network at λ = 1.
     pub b: PathBuf,
-    /// The data: `digits`, or `mnist:DIR`.
+    /// The data: `digits`, `mnist:DIR` or `cifar10:DIR`.
     #[arg(long)]
     pub data: String,
     /// Use this alignment instead of finding one.

@@ -9,8 +9,8 @@ pub enum Error {
     /// The mathematics refused.
     #[error(transparent)]
     Core(#[from] onebasin::Error),
-    /// A network name that is not known.
-    #[error("unknown network `{name}`: {why}")]
+    /// A network that is not known, or does not fit its samples.
+    #[error("network `{name}`: {why}")]
     Network {
         /// The name asked for.
         name: String,

@@ -27,11 +27,21 @@ pub struct TrainOptions {
     pub rate: f64,
     /// Learning rate over time.
     pub schedule: Schedule,
+    /// Whether images are randomly flipped and cropped.
+    pub augment: bool,
 }
 
 impl Default for TrainOptions {
     fn default() -> Self {
-        Self { seed: 0, epochs: 100, batch: 500, optimizer: Optimizer::Adam, rate: 1e-3, schedule: Schedule::Constant }
+        Self {
+            seed: 0,
+            epochs: 100,
+            batch: 500,
+            optimizer: Optimizer::Adam,
+            rate: 1e-3,
+            schedule: Schedule::Constant,
+            augment: false,
+        }
     }
 }
 
@@ -118,7 +128,11 @@ pub fn train(
         for (k, batch) in order.as_slice().chunks(options.batch).enumerate() {
             let step = state.epoch as u64 * per_epoch + k as u64;
             let feed = |shard: Range<usize>, input: &mut [f32], labels: &mut [u8]| {
-                data.gather(&batch[shard], input, labels);
+                if options.augment {
+                    data.gather_augmented(&batch[shard], options.seed, epoch, input, labels);
+                } else {
+                    data.gather(&batch[shard], input, labels);
+                }
             };
             let found = lanes.run(&program, &flat, batch.len(), &feed)?;
             outcome = outcome + found.outcome;

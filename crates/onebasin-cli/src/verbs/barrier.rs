@@ -22,14 +22,18 @@ pub fn run(args: &Barrier, talk: Talk) -> Result<()> {
     outputs.iter().try_for_each(|path| check_writable(path))?;
     args.plot.iter().try_for_each(|path| plot::check(path))?;
     let (a, b) = Model::open_pair(&args.a, &args.b, &args.source, talk)?;
-    let program = a.program()?;
     let mut data = open_data(&args.data, talk)?;
     if let Some(n) = args.samples {
         (data.train, data.test) = (data.train.take(n as usize), data.test.take(n as usize));
     }
-    if let Some(network) = &a.network {
-        data.test.check_fits(network)?;
-    }
+    let program = match &a.network {
+        Some(network) => {
+            let network = network.with_input(data.test.shape())?;
+            data.test.check_fits(&network)?;
+            Program::new(network.graph()?)?
+        }
+        None => a.program()?,
+    };
     let aligned = align(&a, &b, args.align.as_deref(), &args.source, &args.matching, talk)?;
     let lambda = lambda_grid(args.points)?;
     let normed = program.statistic_count() > 0 && args.batch_norm_samples > 0;

@@ -34,7 +34,8 @@ pub fn run(args: &Train, talk: Talk) -> Result<()> {
         }
     };
     let rate = args.rate.unwrap_or(rate);
-    let options = TrainOptions { seed: args.seed, epochs: args.epochs, batch: args.batch, optimizer, rate, schedule };
+    let (epochs, batch, augment) = (args.epochs, args.batch, args.augment);
+    let options = TrainOptions { seed: args.seed, epochs, batch, optimizer, rate, schedule, augment };
     check_writable(&args.output)?;
     let job = Job {
         network: &network,
