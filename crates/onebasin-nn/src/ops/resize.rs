@@ -15,6 +15,12 @@ struct Mix<T> {
     share: T,
 }
 
+impl<T: Real> Mix<T> {
+    fn of(&self, low: T, high: T) -> T {
+        if self.share == T::zero() { low } else { low + self.share * (high - low) }
+    }
+}
+
 impl Resize {
     fn mixes<T: Real>(&self, from: usize, to: usize) -> Vec<Mix<T>> {
         let last = from - 1;
@@ -50,13 +56,13 @@ fn passes(input: &[usize], output: &[usize]) -> (Vec<(usize, Vec<usize>)>, usize
 fn rows<T: Real>(
     mixes: &[Mix<T>],
     (outer, axis, inner): (usize, usize, usize),
-    mut f: impl FnMut(T, [std::ops::Range<usize>; 2], std::ops::Range<usize>),
+    mut f: impl FnMut(&Mix<T>, [std::ops::Range<usize>; 2], std::ops::Range<usize>),
 ) {
     for o in 0..outer {
         for (i, mix) in mixes.iter().enumerate() {
             let [low, high] = [mix.low, mix.high].map(|k| (o * axis + k) * inner);
             let to = (o * mixes.len() + i) * inner;
-            f(mix.share, [low..low + inner, high..high + inner], to..to + inner);
+            f(mix, [low..low + inner, high..high + inner], to..to + inner);
         }
     }
 }
@@ -85,11 +91,16 @@ impl<T: Real> Kernel<T> for Resize {
             let from: &[T] = if k == 0 { call.inputs[0] } else { x };
             let to: &mut [T] = if k + 1 == passes.len() { outputs[0] } else { y };
             let mixes = self.mixes::<T>(shape[*axis], call.output_shapes[0][*axis]);
-            rows(&mixes, around(shape, *axis), |share, [low, high], out| {
-                for ((y, a), b) in to[out].iter_mut().zip(&from[low]).zip(&from[high]) {
-                    *y = if share == T::zero() { *a } else { *a + share * (*b - *a) };
+            if axis + 1 == shape.len() {
+                for (x, y) in from.chunks_exact(shape[*axis]).zip(to.chunks_exact_mut(mixes.len())) {
+                    y.iter_mut().zip(&mixes).for_each(|(y, mix)| *y = mix.of(x[mix.low], x[mix.high]));
                 }
-            });
+            } else {
+                rows(&mixes, around(shape, *axis), |mix, [low, high], out| {
+                    let sources = from[low].iter().zip(&from[high]);
+                    to[out].iter_mut().zip(sources).for_each(|(y, (low, high))| *y = mix.of(*low, *high));
+                });
+            }
             std::mem::swap(&mut x, &mut y);
         }
     }
@@ -120,10 +131,20 @@ impl<T: Real> Kernel<T> for Resize {
                 to.fill(T::zero());
             }
             let mixes = self.mixes::<T>(shape[*axis], call.output_shapes[0][*axis]);
-            rows(&mixes, around(shape, *axis), |share, [low, high], out| {
-                to[low].iter_mut().zip(&from[out.clone()]).for_each(|(d, dy)| *d += (T::one() - share) * *dy);
-                to[high].iter_mut().zip(&from[out]).for_each(|(d, dy)| *d += share * *dy);
-            });
+            if axis + 1 == shape.len() {
+                for (dx, dy) in to.chunks_exact_mut(shape[*axis]).zip(from.chunks_exact(mixes.len())) {
+                    for (mix, dy) in mixes.iter().zip(dy) {
+                        dx[mix.low] += (T::one() - mix.share) * *dy;
+                        dx[mix.high] += mix.share * *dy;
+                    }
+                }
+            } else {
+                rows(&mixes, around(shape, *axis), |mix, [low, high], out| {
+                    let dy = &from[out];
+                    to[low].iter_mut().zip(dy).for_each(|(d, dy)| *d += (T::one() - mix.share) * *dy);
+                    to[high].iter_mut().zip(dy).for_each(|(d, dy)| *d += mix.share * *dy);
+                });
+            }
             std::mem::swap(&mut a, &mut b);
         }
     }

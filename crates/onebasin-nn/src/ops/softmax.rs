@@ -1,12 +1,40 @@
 //! `exp x / Σ exp x` along an axis, or its logarithm. The largest entry is subtracted first, so nothing overflows.
 
-use super::walk::around;
+use super::walk::{around, sum};
 use super::{Call, Kernel, Layout, Real};
 
 pub(super) struct Softmax {
     /// Counted in memory.
     pub(super) axis: usize,
     pub(super) log: bool,
+}
+
+impl Softmax {
+    /// Along neighbours in memory.
+    fn row<T: Real>(&self, x: &[T], y: &mut [T]) {
+        let top = x.iter().fold(x[0], |top, x| if *x > top { *x } else { top });
+        if self.log {
+            let total = sum(x, x, |x, _| (x - top).exp()).ln();
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = *x - top - total);
+        } else {
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = (*x - top).exp());
+            let share = sum(y, y, |y, _| y).recip();
+            for y in y {
+                *y *= share;
+            }
+        }
+    }
+
+    fn row_back<T: Real>(&self, y: &[T], dy: &[T], dx: &mut [T]) {
+        let entries = dx.iter_mut().zip(dy).zip(y);
+        if self.log {
+            let total = sum(dy, dy, |dy, _| dy);
+            entries.for_each(|((dx, dy), y)| *dx += *dy - y.exp() * total);
+        } else {
+            let total = sum(y, dy, |y, dy| y * dy);
+            entries.for_each(|((dx, dy), y)| *dx += *y * (*dy - total));
+        }
+    }
 }
 
 /// `total[j] += term(u[i, j], v[i, j])` over the rows of two arrays.
@@ -31,6 +59,10 @@ impl<T: Real> Kernel<T> for Softmax {
             return;
         }
         let (_, axis, inner) = around(call.input_shapes[0], self.axis);
+        if inner == 1 {
+            let rows = x.chunks_exact(axis).zip(y.chunks_exact_mut(axis));
+            return rows.for_each(|(x, y)| self.row(x, y));
+        }
         scratch.clear();
         scratch.resize(2 * inner, T::zero());
         let (top, total) = scratch.split_at_mut(inner);
@@ -83,6 +115,9 @@ impl<T: Real> Kernel<T> for Softmax {
         let (_, axis, inner) = around(call.input_shapes[0], self.axis);
         let block = axis * inner;
         let blocks = outputs[0].chunks_exact(block).zip(d_outputs[0].chunks_exact(block));
+        if inner == 1 {
+            return blocks.zip(dx.chunks_exact_mut(block)).for_each(|((y, dy), dx)| self.row_back(y, dy, dx));
+        }
         for ((y, dy), dx) in blocks.zip(dx.chunks_exact_mut(block)) {
             scratch.clear();
             scratch.resize(inner, T::zero());
