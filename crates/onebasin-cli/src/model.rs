@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use onebasin::graph::{Graph, Op};
-use onebasin::symmetry::pattern::{Pattern, Term, TermKind};
 use onebasin::symmetry::{Symmetry, SymmetrySpec, discover};
 use onebasin::{Params, params::nearest};
 use onebasin_io::{Checkpoint, Metadata, OnnxModel, PROVENANCE, read, write};
@@ -184,7 +183,7 @@ fn split(graph: &Graph, params: &Params) -> Result<(Params, Params)> {
     for param in graph.params() {
         match params.get(&param.name) {
             Some(tensor) if tensor.shape() == param.shape && tensor.dtype().is_float() => {
-                used.insert(&param.name, tensor.clone())
+                used.insert(&param.name, tensor.clone());
             }
             Some(tensor) => wrong.push(format!(
                 "`{}`: {} {:?}, the graph has {:?}",

@@ -5,7 +5,7 @@ use onebasin::graph::op::{Binary, Cell, Conv, Dim, Direction, PadMode, Pool, Poo
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use crate::support::{Array, Runner};
+use crate::support::{Array, Runner, expand};
 
 const CASES: &str = include_str!("../goldens/operators.json");
 const TENSORS: &[u8] = include_bytes!("../goldens/operators.safetensors");
@@ -139,7 +139,7 @@ fn operator(v: &Value) -> Op {
                 other => panic!("padding {other}"),
             },
         },
-        "Expand" => Op::Expand(numbers(&v["shape"])),
+        "Expand" => expand(&numbers(&v["shape"])),
         "Gather" => Op::Gather { axis: axis() },
         "Resize" => Op::Resize {
             size: numbers(&v["size"]),

@@ -1,5 +1,6 @@
 //! Running one operator on arrays.
 
+use onebasin::graph::op::Dim;
 use onebasin::graph::{Op, shape};
 use onebasin::stream::Stream;
 use onebasin_nn::ops::{Call, Kernel, Layout, Real, kernel};
@@ -144,4 +145,9 @@ fn with_call<T: Real>(inputs: &[Array<T>], output_shapes: &[Vec<usize>], f: impl
 pub(crate) fn away_from_kinks(stream: &mut Stream, shape: &[usize], low: i32, high: i32) -> Array<f64> {
     let halves = (high - low) as usize * 2;
     Array::from_fn(shape, |_| f64::from(low) + 0.5 * stream.below(halves) as f64 + stream.range(0.02, 0.48))
+}
+
+/// Expansion to lengths that are given.
+pub(crate) fn expand(shape: &[usize]) -> Op {
+    Op::Expand(shape.iter().map(|n| Dim::Size(*n)).collect())
 }
