@@ -57,9 +57,12 @@ pub fn align(
     Ok(Aligned { symmetry, alignment: found.alignment, record, file: None })
 }
 
-/// Weight matching, told sweep by sweep.
+/// Weight matching, told sweep by sweep. Running statistics move with their channels but are no weights: they would
+/// outweigh all else.
 pub fn run_match(symmetry: &Symmetry, a: &Model, b: &Model, options: &MatchOptions, talk: Talk) -> Result<Match> {
-    let found = match_weights(symmetry, a.params(), b.params(), None, options, &mut |sweep| {
+    let statistics = a.statistics();
+    let weights = symmetry.restrict(|name| !statistics.contains(name));
+    let found = match_weights(&weights, a.params(), b.params(), None, options, &mut |sweep| {
         talk.detail(&format!(
             "sweep {}: objective {:.6} (+{:.3e}), {} of {} solved groups changed",
             sweep.sweep, sweep.objective, sweep.gain, sweep.changed_groups, sweep.solved_groups

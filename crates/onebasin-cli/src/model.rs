@@ -1,6 +1,6 @@
 //! The networks a verb works on: tensors, graph and symmetry opened together, and written back in their format.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -115,6 +115,13 @@ impl Model {
             format!("{} does not say what network it is; name it with --network or --graph", self.path().display())
         })?;
         Ok(Program::new(graph)?)
+    }
+
+    /// Names of the running statistics of BatchNorms, as far as a graph tells.
+    pub fn statistics(&self) -> BTreeSet<&str> {
+        let name = |graph: &'_ Graph| graph.statistics().map(|v| graph.value(v).name.clone()).collect::<BTreeSet<_>>();
+        let found = self.graph.as_ref().map(name).unwrap_or_default();
+        self.params().names().filter(|n| found.contains(*n)).collect()
     }
 
     /// Whether every operator is known, so that the network can run.

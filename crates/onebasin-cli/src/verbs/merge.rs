@@ -26,7 +26,7 @@ pub fn run(args: &Merge, talk: Talk) -> Result<()> {
     }
     let moved = aligned.alignment.apply(&aligned.symmetry, b.params())?;
     let mut merged = merge(a.params(), &moved, args.lambda, args.interpolation)?;
-    let has_statistics = a.graph.as_ref().is_some_and(|g| g.statistics().next().is_some());
+    let has_statistics = !a.statistics().is_empty();
     match &data {
         Some(data) if has_statistics => merged = recompute_batch_norm(&a.program()?, &merged, &data.train, BATCH)?,
         Some(_) => talk.say("note: the network has no BatchNorm; --data changes nothing"),

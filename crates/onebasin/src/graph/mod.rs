@@ -2,7 +2,7 @@
 //!
 //! A value is an input, a parameter, a constant, or an output of a node; its shape is written with the batch as axis 0.
 //! Every operator is known in three rooms: here, how shapes follow ([`shape`]); in
-//! `symmetry::rules`, how symmetries pass through it; in the crate that runs networks, how it
+//! `symmetry::discover`, how symmetries pass through it; in the crate that runs networks, how it
 //! computes. All three are exhaustive matches over [`Op`], so the compiler refuses an operator that lacks one.
 
 mod build;

@@ -1,8 +1,8 @@
 //! Symmetries discovered from a graph: what may be permuted in a network never seen before.
 //!
-//! Every axis of every value begins as an unknown. [`rules`] says, operator by operator, which unknowns are the same
+//! Every axis of every value begins as an unknown. `rules` says, operator by operator, which unknowns are the same
 //! units, which are products or concatenations of others, and which cannot move; inputs and outputs of the network stay.
-//! Whatever is still free in a parameter is a group ([`groups`]), and [`why`] tells in words why the rest is not.
+//! Whatever is still free in a parameter is a group (`groups`), and `why` tells in words why the rest is not.
 
 mod groups;
 mod rules;
