@@ -27,14 +27,25 @@ pub struct Model {
     /// The built-in network it is of.
     pub network: Option<Network>,
     /// Tensors that the graph does not use; they are carried along.
-    rest: Params,
+    pub rest: Params,
     onnx: Option<OnnxModel>,
 }
 
 impl Model {
+    /// Opens a network to work with: as [`Self::look`], and every weight must be finite.
+    pub fn open(path: &Path, source: &Source, talk: Talk) -> Result<Self> {
+        let model = Self::look(path, source)?;
+        if !model.rest.is_empty() {
+            let names: Vec<&str> = model.rest.names().collect();
+            talk.detail(&format!("{}: carried along, not used by the graph: {}", path.display(), names.join(", ")));
+        }
+        model.params().check_finite().with_context(|| path.display().to_string())?;
+        Ok(model)
+    }
+
     /// Opens a file of any format. The graph is that of the file itself (ONNX), of `--graph`, of `--network`, or of the
     /// network that the header names.
-    pub fn open(path: &Path, source: &Source, talk: Talk) -> Result<Self> {
+    pub fn look(path: &Path, source: &Source) -> Result<Self> {
         let here = || path.display().to_string();
         let (checkpoint, onnx) = if is_onnx(path) {
             let model = OnnxModel::open(path)?;
@@ -55,13 +66,8 @@ impl Model {
         let mut model = Self { checkpoint, graph, network, rest: Params::new(), onnx };
         if let Some(graph) = &model.graph {
             let (used, rest) = split(graph, &model.checkpoint.params).with_context(here)?;
-            if !rest.is_empty() {
-                let names: Vec<&str> = rest.names().collect();
-                talk.detail(&format!("{}: carried along, not used by the graph: {}", here(), names.join(", ")));
-            }
             (model.checkpoint.params, model.rest) = (used, rest);
         }
-        model.params().check_finite().with_context(here)?;
         Ok(model)
     }
 
@@ -119,9 +125,7 @@ impl Model {
 
     /// Names of the running statistics of BatchNorms, as far as a graph tells.
     pub fn statistics(&self) -> BTreeSet<&str> {
-        let name = |graph: &'_ Graph| graph.statistics().map(|v| graph.value(v).name.clone()).collect::<BTreeSet<_>>();
-        let found = self.graph.as_ref().map(name).unwrap_or_default();
-        self.params().names().filter(|n| found.contains(*n)).collect()
+        self.graph.iter().flat_map(|graph| graph.statistics().map(|v| graph.value(v).name.as_str())).collect()
     }
 
     /// Whether every operator is known, so that the network can run.
@@ -159,7 +163,7 @@ impl Model {
     }
 }
 
-fn is_onnx(path: &Path) -> bool {
+pub fn is_onnx(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "onnx")
 }
 

@@ -3,19 +3,23 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
+use onebasin::graph::Op;
 use onebasin::symmetry::{Symmetry, discover};
 use onebasin_io::{SYMMETRY, read};
 use serde_json::{Value, json};
 
 use crate::args::Inspect;
-use crate::model::{Model, NETWORK};
+use crate::model::{Model, NETWORK, is_onnx};
 use crate::talk::Talk;
 
 pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
-    let is_alignment =
-        args.file.extension().is_none_or(|e| e != "onnx") && read(&args.file)?.metadata.get(SYMMETRY).is_some();
-    let model =
-        if is_alignment { Model::bare(read(&args.file)?) } else { Model::open(&args.file, &args.source, talk)? };
+    let alignment = if is_onnx(&args.file) { None } else { Some(read(&args.file)?) };
+    let alignment = alignment.filter(|file| file.metadata.get(SYMMETRY).is_some());
+    let is_alignment = alignment.is_some();
+    let model = match alignment {
+        Some(file) => Model::bare(file),
+        None => Model::look(&args.file, &args.source)?,
+    };
     if let Some((tensor, axis)) = &args.why {
         return why(&model, tensor, *axis, talk);
     }
@@ -41,13 +45,27 @@ pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
         }));
     }
     writeln!(text, "{} tensors, {} values, sha256 {}", file.params.len(), file.params.element_count(), file.digest)?;
+    if !model.rest.is_empty() {
+        let names: Vec<&str> = model.rest.names().collect();
+        writeln!(text, "not used by the graph, carried along: {}", names.join(", "))?;
+    }
     let groups: Vec<Value> =
         symmetry.iter().flat_map(Symmetry::groups).map(|g| json!({ "name": g.name, "size": g.size })).collect();
     if let Some(symmetry) = &symmetry {
         let names: Vec<String> = symmetry.groups().iter().map(|g| format!("{} ({})", g.name, g.size)).collect();
         writeln!(text, "{} groups: {}", names.len(), names.join(", "))?;
+        let graph = model.graph.as_ref().filter(|_| args.source.symmetry.is_none());
+        let unknown: Vec<String> = graph
+            .iter()
+            .flat_map(|g| g.nodes())
+            .filter(|n| matches!(n.op, Op::Unknown(_)))
+            .map(|n| format!("{} ({})", n.name, n.op.name()))
+            .collect();
+        if !unknown.is_empty() {
+            writeln!(text, "operators not known, all they touch is fixed: {}", unknown.join(", "))?;
+        }
     } else if !is_alignment {
-        writeln!(text, "what may be exchanged is not known: give --network NAME or --symmetry FILE")?;
+        writeln!(text, "what may be exchanged is not known: give --network NAME, --graph FILE or --symmetry FILE")?;
     }
     for (key, value) in file.metadata.0.iter().filter(|(k, _)| *k != NETWORK) {
         writeln!(text, "{key}: {}", value.trim_end())?;
