@@ -46,6 +46,8 @@ pub enum Verb {
     Train(Train),
     /// Show what a checkpoint, or an alignment, holds.
     Inspect(Inspect),
+    /// Test on random inputs that what may be exchanged leaves the function as it is.
+    Check(Check),
     /// Find the alignment of B with A.
     Match(Match),
     /// Carry B into A's basin with an alignment found before.
@@ -87,11 +89,12 @@ pub enum OptimizerName {
 #[command(after_help = "Examples:
   onebasin train mlp:512x3 --data digits --epochs 10 -o a.safetensors
   onebasin train mlp:512x3 --data mnist:data/mnist --seed 1 -o b.safetensors --checkpoint-every 10
-  onebasin train mlp:512x3 --data mnist:data/mnist --seed 1 -o b.safetensors --checkpoint-every 10 --resume")]
+  onebasin train mlp:512x3 --data mnist:data/mnist --seed 1 -o b.safetensors --checkpoint-every 10 --resume
+  onebasin train resnet20-ln:1 --data cifar10:data/cifar10 --optimizer sgd --weight-decay 5e-4 --batch 100 --augment -o r.safetensors")]
 pub struct Train {
-    /// The network: `mlp:512x3` (three hidden layers of 512) or `mlp:400-200-100`.
+    /// The network: `mlp:512x3` (three hidden layers of 512), `resnet20-ln:4` (four times as wide); an unknown name lists all.
     pub network: String,
-    /// The data: `digits`, or `mnist:DIR`.
+    /// The data: `digits`, `mnist:DIR` or `cifar10:DIR`.
     #[arg(long)]
     pub data: String,
     /// Where to write the checkpoint.
@@ -115,6 +118,9 @@ pub struct Train {
     /// Weight decay (sgd only).
     #[arg(long, default_value_t = 0.0)]
     pub weight_decay: f32,
+    /// Flip and crop images at random.
+    #[arg(long)]
+    pub augment: bool,
     /// Every N epochs write FILE.epoch-NNN.safetensors and, to resume from, FILE.resume.safetensors.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub checkpoint_every: Option<u32>,
@@ -124,20 +130,48 @@ pub struct Train {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  onebasin inspect merged.safetensors")]
+#[command(after_help = "Examples:
+  onebasin inspect merged.safetensors
+  onebasin inspect net.onnx --why conv1.weight:0")]
 pub struct Inspect {
-    /// A safetensors file.
+    /// A checkpoint, an ONNX file, or an alignment.
     pub file: PathBuf,
+    /// Explain why an axis of a tensor may move or not.
+    #[arg(long, value_name = "TENSOR:AXIS", value_parser = tensor_axis)]
+    pub why: Option<(String, usize)>,
     #[command(flatten)]
     pub source: Source,
 }
 
-/// Where the symmetry comes from when the checkpoint does not say what network it is.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  onebasin check net.onnx
+  onebasin check a.safetensors --network resnet20-ln:1 --symmetry mine.toml")]
+pub struct Check {
+    /// The network.
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub source: Source,
+    /// Decides the random element and the random inputs.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Samples in the random batch.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
+    pub samples: usize,
+}
+
+/// Where graph and symmetry come from when the file does not say what network it is.
+#[derive(Debug, Default, Args)]
 pub struct Source {
     /// The network the checkpoints are of, if they do not say: `mlp:512x3`.
-    #[arg(long, value_name = "NAME", conflicts_with = "symmetry")]
+    #[arg(long, value_name = "NAME")]
     pub network: Option<String>,
+    /// An ONNX file of the same network, whose graph the checkpoints follow.
+    #[arg(long, value_name = "FILE", conflicts_with = "network")]
+    pub graph: Option<PathBuf>,
+    /// Shape of an ONNX input whose axes the file leaves open (may be given several times).
+    #[arg(long, value_name = "NAME=1x3x224x224", value_parser = input_shape)]
+    pub input_shape: Vec<(String, Vec<usize>)>,
     /// A symmetry file (TOML) that says which units may be exchanged.
     #[arg(long, value_name = "FILE")]
     pub symmetry: Option<PathBuf>,
@@ -182,6 +216,8 @@ pub struct Apply {
     /// Undo the alignment instead.
     #[arg(long)]
     pub inverse: bool,
+    #[command(flatten)]
+    pub source: Source,
 }
 
 #[derive(Debug, Args)]
@@ -206,8 +242,14 @@ pub struct Merge {
     #[arg(long, value_parser = dtype)]
     pub dtype: Option<DType>,
     /// Use this alignment instead of finding one.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["symmetry", "network"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "symmetry")]
     pub align: Option<PathBuf>,
+    /// Recompute BatchNorm statistics of the merged network on the training split of this data.
+    #[arg(long, value_name = "DATA")]
+    pub data: Option<String>,
+    /// Do not test the symmetry on a random batch first.
+    #[arg(long)]
+    pub no_check: bool,
     #[command(flatten)]
     pub source: Source,
     #[command(flatten)]
@@ -222,7 +264,7 @@ pub struct Barrier {
     pub a: PathBuf,
     /// The network at λ = 1.
     pub b: PathBuf,
-    /// The data: `digits`, or `mnist:DIR`.
+    /// The data: `digits`, `mnist:DIR` or `cifar10:DIR`.
     #[arg(long)]
     pub data: String,
     /// Use this alignment instead of finding one.
@@ -237,6 +279,9 @@ pub struct Barrier {
     /// Number of λ, both ends included.
     #[arg(long, default_value_t = 25, value_parser = points)]
     pub points: usize,
+    /// Samples of the training split on which BatchNorm statistics are recomputed at every λ; 0 interpolates them.
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    pub batch_norm_samples: usize,
     /// Use only the first N samples of each split.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub samples: Option<u32>,
@@ -244,6 +289,18 @@ pub struct Barrier {
     pub source: Source,
     #[command(flatten)]
     pub matching: Matching,
+}
+
+fn input_shape(text: &str) -> Result<(String, Vec<usize>), String> {
+    let wrong = || "NAME=1x3x224x224: a name and the length of every axis".to_owned();
+    let (name, shape) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let shape = shape.split('x').map(|n| n.parse().ok().filter(|n| *n > 0));
+    Ok((name.to_owned(), shape.collect::<Option<_>>().ok_or_else(wrong)?))
+}
+
+fn tensor_axis(text: &str) -> Result<(String, usize), String> {
+    let split = text.rsplit_once(':').and_then(|(name, axis)| Some((name.to_owned(), axis.parse().ok()?)));
+    split.ok_or_else(|| "TENSOR:AXIS: the name of a tensor and an axis, counted from 0".to_owned())
 }
 
 fn dtype(text: &str) -> Result<DType, String> {

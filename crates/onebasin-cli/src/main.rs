@@ -4,8 +4,9 @@
 
 #![allow(unreachable_pub, reason = "a program exports nothing")]
 
+mod align;
 mod args;
-mod network;
+mod model;
 mod plot;
 mod signals;
 mod talk;

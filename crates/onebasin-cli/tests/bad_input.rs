@@ -90,8 +90,14 @@ fn networks_that_do_not_fit() {
     let a = f.net("a.safetensors", 4, 1.0);
     let nan = f.net("nan.safetensors", 4, f32::NAN);
     refused(&f, &a, &nan, &[], &["nan.safetensors", "`fc1.bias`", "NaN", "[0]"]);
+    let seen = onebasin(&["inspect", text(&nan), "--network", "mlp:4"]);
+    assert!(seen.status.success() && String::from_utf8_lossy(&seen.stdout).contains("12 values are not finite"));
     let wide = f.net("wide.safetensors", 5, 1.0);
-    refused(&f, &a, &wide, &[], &["`fc1.weight`: shape [4, 3] in A, [5, 3] in B"]);
+    refused(&f, &a, &wide, &[], &["wide.safetensors", "`fc1.weight`", "[4, 3]", "[5, 3]"]);
+    let right = b"[tensors]\n'fc1.weight' = 'h .'\n'fc1.bias' = 'h'\n'fc2.weight' = '. h'\n'fc2.bias' = '.'\n";
+    let right = f.bytes("right.toml", right);
+    let words = ["`fc1.weight`: shape [4, 3] in A, [5, 3] in B", "`fc1.bias`: shape [4] in A, [5] in B"];
+    refused(&f, &a, &wide, &["--symmetry", text(&right)], &words);
     let wrong = f.bytes("wrong.toml", b"[tensors]\n\"fc1.weight\" = \"h (\"\n");
     refused(&f, &a, &a, &["--symmetry", text(&wrong)], &["wrong.toml", "`fc1.weight`", "column 4"]);
     let sizes = b"[tensors]\n'fc1.weight' = 'h .'\n'fc1.bias' = 'h'\n'fc2.weight' = 'h .'\n'fc2.bias' = '.'\n";

@@ -62,7 +62,7 @@ fn from_two_networks_to_one() {
     assert_eq!(params(at, "back.safetensors"), params(at, "b.safetensors"));
 
     let inspected: Value = serde_json::from_str(&done(at, "inspect --json m.safetensors")).unwrap();
-    assert_eq!(inspected["tensors"][3]["pattern"], "h2 h1");
+    assert_eq!(inspected["tensors"][3]["pattern"], "fc2 fc1");
     assert_eq!(inspected["groups"][1]["size"], 24);
     assert!(inspected["metadata"]["onebasin.provenance"].as_str().unwrap().contains("\"verb\":\"merge\""));
 
@@ -190,9 +190,64 @@ fn an_interrupted_write_leaves_the_old_file() {
     assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1);
 }
 
+/// The network of a golden file, written by PyTorch.
+fn golden(name: &str) -> String {
+    format!("{}/../onebasin-io/tests/goldens/networks/{name}.onnx", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn onnx_files_are_checked_explained_and_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let net = golden("mobilenet");
+    let checked: Value = serde_json::from_str(&done(at, &format!("--json check {net}"))).unwrap();
+    assert_eq!(checked["passes"], true);
+    assert!(checked["groups"].as_u64().unwrap() > 0);
+
+    let inspected: Value = serde_json::from_str(&done(at, &format!("--json inspect {net}"))).unwrap();
+    let tensors = inspected["tensors"].as_array().unwrap();
+    let moving = tensors
+        .iter()
+        .find(|t| t["pattern"].as_str().is_some_and(|p| p.starts_with(|c: char| c == '_' || c.is_alphabetic())))
+        .unwrap();
+    let name = moving["name"].as_str().unwrap();
+    assert!(done(at, &format!("inspect {net} --why {name}:0")).contains("may be permuted"));
+
+    done(at, &format!("merge {net} {net} -o merged.onnx"));
+    let (before, after) = (onebasin_io::OnnxModel::open(net.as_ref()).unwrap(), at.join("merged.onnx"));
+    let after = onebasin_io::OnnxModel::open(&after).unwrap();
+    assert_eq!(before.params(), after.params());
+    assert!(after.metadata().get("onebasin.provenance").unwrap().contains("merge"));
+
+    // The same weights as a checkpoint, with the graph from the ONNX file.
+    write(&at.join("net.safetensors"), before.params(), &Metadata::default()).unwrap();
+    done(at, &format!("merge net.safetensors net.safetensors --graph {net} -o again.safetensors"));
+    assert_eq!(&params(at, "again.safetensors"), before.params());
+}
+
+#[test]
+fn a_wrong_symmetry_is_refused() {
+    let folder = trained();
+    let at = folder.path();
+    let wrong = "[tensors]\n'fc1.weight' = 'h .'\n'fc1.bias' = 'h'\n'fc2.weight' = 'g .'\n'fc2.bias' = 'g'\n\
+                 'fc3.weight' = '. g'\n'fc3.bias' = '.'\n";
+    std::fs::write(at.join("wrong.toml"), wrong).unwrap();
+    for line in [
+        "check a.safetensors --symmetry wrong.toml",
+        "merge a.safetensors b.safetensors --symmetry wrong.toml -o m.safetensors",
+    ] {
+        let output = run(at, &line.split(' ').collect::<Vec<_>>());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("`h`") && !said.contains("`g`"), "{said}");
+        assert!(!at.join("m.safetensors").exists());
+    }
+    done(at, "merge a.safetensors b.safetensors --symmetry wrong.toml --no-check -o m.safetensors");
+}
+
 #[test]
 fn every_help_shows_an_example() {
-    for verb in ["demo", "train", "inspect", "match", "apply", "merge", "barrier", "completions"] {
+    for verb in ["demo", "train", "inspect", "check", "match", "apply", "merge", "barrier", "completions"] {
         let help = done(Path::new("."), &format!("{verb} --help"));
         assert!(help.contains("Example") && help.contains(&format!("onebasin {verb}")), "{help}");
     }

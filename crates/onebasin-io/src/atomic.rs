@@ -18,7 +18,18 @@ pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// A missing folder, a folder in place of the file, a full disk, an interruption, or what `fill` returns.
 pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    stage(path, fill)?.commit()
+}
+
+/// A file that is written and flushed to disk beside its place; dropping it removes it.
+pub(crate) struct Staged<'a> {
+    path: &'a Path,
+    sibling: tempfile::NamedTempFile,
+}
+
+/// The first half of [`write_atomic`]: all that can fail for want of space, or be interrupted.
+pub(crate) fn stage(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<Staged<'_>> {
+    let folder = folder_of(path);
     if !folder.is_dir() {
         return Err(Error::NoFolder { path: path.to_owned(), folder: folder.to_owned() });
     }
@@ -36,7 +47,6 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::R
         let mut writer = BufWriter::with_capacity(1 << 20, Interruptible(sibling.as_file_mut()));
         fill(&mut writer).and_then(|()| writer.flush())
     };
-    let interrupted = || INTERRUPTED.load(Ordering::Relaxed);
     let checked =
         |e| if interrupted() { Error::Interrupted { path: path.to_owned() } } else { Error::io(path, "write", e) };
     written.map_err(checked)?;
@@ -44,12 +54,29 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::R
     if interrupted() {
         return Err(Error::Interrupted { path: path.to_owned() });
     }
-    sibling.persist(path).map_err(|e| Error::io(path, "rename into place", e.error))?;
-    // The rename itself must reach the disk; systems that cannot open a folder do not need it.
-    if let Ok(folder) = std::fs::File::open(folder) {
-        folder.sync_all().ok();
+    Ok(Staged { path, sibling })
+}
+
+impl Staged<'_> {
+    /// The second half of [`write_atomic`]: the file takes its place.
+    pub(crate) fn commit(self) -> Result<()> {
+        let path = self.path;
+        self.sibling.persist(path).map_err(|e| Error::io(path, "rename into place", e.error))?;
+        // The rename itself must reach the disk; systems that cannot open a folder do not need it.
+        if let Ok(folder) = std::fs::File::open(folder_of(path)) {
+            folder.sync_all().ok();
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// The folder a file lies in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
 }
 
 /// The permissions of the file to be replaced, or those of any new file.
@@ -62,7 +89,7 @@ struct Interruptible<'a>(&'a mut std::fs::File);
 
 impl Write for Interruptible<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if INTERRUPTED.load(Ordering::Relaxed) {
+        if interrupted() {
             return Err(std::io::Error::other("interrupted"));
         }
         self.0.write(&bytes[..bytes.len().min(1 << 20)])

@@ -71,6 +71,57 @@ pub enum Error {
         /// What is wrong, and what to do.
         why: String,
     },
+    /// Bytes that are not an ONNX model, or one that cannot be used.
+    #[error("{}: not a usable ONNX model: {place}: {why}", .path.display())]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// The node, tensor or value.
+        place: String,
+        /// What was expected, what was found, and what to do.
+        why: String,
+    },
+    /// An ONNX model of an operator set whose meaning is not known here.
+    #[error(
+        "{}: the model uses operator set {found} of ONNX; known are {first} to {last}; \
+         convert it with onnx.version_converter or export it again", .path.display()
+    )]
+    OnnxOpset {
+        /// The file.
+        path: PathBuf,
+        /// The version found.
+        found: i64,
+        /// The oldest known version.
+        first: i64,
+        /// The newest known version.
+        last: i64,
+    },
+    /// Tensor data of an ONNX model that lies, or should lie, in a file of its own.
+    #[error("{}: tensor `{tensor}`: external data `{location}`: {why}", .path.display())]
+    ExternalData {
+        /// The model.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Where the model says the data lies.
+        location: String,
+        /// What was expected, what was found, and what to do.
+        why: String,
+    },
+    /// An ONNX model too large to be one protobuf message.
+    #[error(
+        "{}: the model would take {bytes} bytes in one file, and ONNX allows {limit}; save the original with external \
+         data (onnx.save_model(..., save_as_external_data=True)) and start from that; nothing was written",
+        .path.display()
+    )]
+    OnnxTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Bytes it would take.
+        bytes: usize,
+        /// Bytes that one message may take.
+        limit: usize,
+    },
     /// Something the mathematics refused.
     #[error("{}: {source}", .path.display())]
     Core {

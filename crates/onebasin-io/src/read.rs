@@ -1,13 +1,12 @@
 //! The one entry that opens checkpoints of every format.
 
-use std::fs::File;
 use std::path::Path;
 
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::format::Format;
+use crate::map::map;
 use crate::metadata::Metadata;
 use crate::safetensors::{Checkpoint, read_bytes};
 use crate::{flax, npz, torch};
@@ -36,24 +35,15 @@ use crate::{flax, npz, torch};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn read(path: &Path) -> Result<Checkpoint> {
-    let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
-    let found = file.metadata().map_err(|e| Error::io(path, "open", e))?;
-    if found.is_dir() {
-        return Err(Error::IsFolder { path: path.to_owned() });
-    }
+    let bytes = map(path)?;
     let invalid = |format, why| Error::Format { path: path.to_owned(), format, why };
-    if found.len() == 0 {
+    if bytes.is_empty() {
         return Err(invalid(Format::of(&[], path), "the file is empty".to_owned()));
     }
-    // SAFETY: the map is only read. Another process that truncates the file meanwhile would make reads fault; writers of
-    // this crate replace files by renaming and never shorten one in place.
-    #[allow(unsafe_code)]
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io(path, "map", e))?;
-    let bytes = Bytes::from_owner(map);
     let format = Format::of(&bytes, path);
     let params = match format {
         Format::Safetensors => return read_bytes(&bytes, path),
-        Format::Torch => torch::params(path, found.len()),
+        Format::Torch => torch::params(path, bytes.len() as u64),
         Format::Npz => npz::params(&bytes),
         Format::Flax => flax::params(&bytes),
     };

@@ -9,8 +9,8 @@ pub enum Error {
     /// The mathematics refused.
     #[error(transparent)]
     Core(#[from] onebasin::Error),
-    /// A network name that is not known.
-    #[error("unknown network `{name}`: {why}")]
+    /// A network that is not known, or does not fit its samples.
+    #[error("network `{name}`: {why}")]
     Network {
         /// The name asked for.
         name: String,
@@ -46,6 +46,14 @@ pub enum Error {
         expected: Vec<usize>,
         /// Its shape in the checkpoint, or that it is missing.
         found: String,
+    },
+    /// An operator that no kernel computes.
+    #[error("node `{node}` cannot run: there is no kernel for {operator}")]
+    Operator {
+        /// The node.
+        node: String,
+        /// What it is.
+        operator: String,
     },
     /// Training ran away.
     #[error("the loss became {loss} in epoch {epoch}, step {step}; a lower learning rate may help")]

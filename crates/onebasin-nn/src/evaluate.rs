@@ -1,14 +1,18 @@
 //! Loss and accuracy of a network on a data set, and along the line between two networks.
 
+use std::ops::Range;
+
 use onebasin::Params;
+use onebasin::graph::ValueId;
 use onebasin::merge::{Interpolation, merge};
 use onebasin::report::{Curve, Split};
+use onebasin::stream::Stream;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Data, Dataset};
 use crate::error::{Error, Result};
-use crate::exec::{Outcome, Program, Workspace};
+use crate::exec::{Lanes, Outcome, Program, Workspace};
 
 /// Means over a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -19,34 +23,97 @@ pub struct Metrics {
     pub accuracy: f64,
 }
 
-/// Samples one task runs; fixed, so that results do not depend on the number of threads.
+/// Samples one task runs at most; cut by sizes alone, so that results do not depend on the number of threads.
 const SHARD: usize = 500;
 
-/// Evaluates a network.
+/// Samples in a batch of which BatchNorm statistics are taken.
+pub const BATCH: usize = 500;
+
+/// Evaluates a network. BatchNorms use their running statistics.
 ///
 /// Cost: one forward pass over the data, in shards side by side on threads; sums are f64 in a fixed order.
 ///
 /// # Errors
-/// If a tensor of the network is missing.
+/// If a tensor of the network is missing, or its first input or output does not fit the data.
 pub fn evaluate(program: &Program, params: &Params, data: &Dataset) -> Result<Metrics> {
-    let weights = program.flatten(params)?;
-    let starts: Vec<usize> = (0..data.len()).step_by(SHARD).collect();
-    let space = || Workspace::inference(program, SHARD);
-    let shard = |space: &mut Workspace, &start: &usize| {
-        let batch = SHARD.min(data.len() - start);
-        data.fill(start..start + batch, space.input(batch * data.input_len()));
-        program.forward(&weights, batch, space);
-        program.outcome(&data.labels()[start..start + batch], space)
+    check_fits(program, data)?;
+    let flat = program.flatten(params)?;
+    let size = program.shard(SHARD);
+    let starts: Vec<usize> = (0..data.len()).step_by(size).collect();
+    let shard = |space: &mut Option<Workspace>, &start: &usize| {
+        let batch = size.min(data.len() - start);
+        let space = match space {
+            Some(space) => space,
+            None => space.insert(Workspace::inference(program, batch)?),
+        };
+        space.resize(program, batch)?;
+        data.fill(start..start + batch, space.input(0));
+        program.forward(&flat, space);
+        Ok(program.outcome(&data.labels()[start..start + batch], space))
     };
-    let outcomes: Vec<Outcome> = starts.par_iter().map_init(space, shard).collect();
-    let total = outcomes.into_iter().fold(Outcome::default(), |a, b| a + b);
+    let outcomes: Vec<Result<Outcome>> = starts.par_iter().map_init(|| None, shard).collect();
+    let total = outcomes.into_iter().sum::<Result<Outcome>>()?;
     let count = data.len() as f64;
     Ok(Metrics { loss: total.loss / count, accuracy: total.correct as f64 / count })
 }
 
+/// Passes only if the first input takes the images and the first output is one number per class.
+fn check_fits(program: &Program, data: &Dataset) -> Result<()> {
+    let graph = program.graph();
+    let per_sample = |v: ValueId| graph.shape(v).iter().skip(1).product::<usize>();
+    let (input, output) = (graph.inputs().next().map(per_sample), graph.outputs().first().map(|v| per_sample(*v)));
+    if input == Some(data.input_len()) && output == Some(data.classes()) {
+        return Ok(());
+    }
+    let why = format!(
+        "its images have {} numbers and {} classes, the network takes {} and answers {}",
+        data.input_len(),
+        data.classes(),
+        input.unwrap_or(0),
+        output.unwrap_or(0)
+    );
+    Err(Error::Data { spec: format!("{:?} images", data.shape()), why })
+}
+
+/// Recomputes BatchNorm's running statistics, as merged networks need.
+///
+/// The data are run through in training mode, in batches of `batch` samples in an order that is always the same, and the
+/// statistics are set to the plain averages of the batches' (PyTorch's `momentum=None` after a reset):
+/// `mean = 1/K Σ_k mean_k`, `variance = 1/K Σ_k variance_k`, the latter with divisor `n − 1`. Samples beyond the last whole
+/// batch are left out. Networks without BatchNorm come back as they are.
+///
+/// Cost: one forward pass over the data.
+///
+/// # Errors
+/// If a tensor of the network is missing, or its first input or output does not fit the data.
+pub fn recompute_batch_norm(program: &Program, params: &Params, data: &Dataset, batch: usize) -> Result<Params> {
+    check_fits(program, data)?;
+    let batch = batch.min(data.len());
+    if batch == 0 {
+        return Err(Error::Options("statistics need at least one sample and a batch of at least one".to_owned()));
+    }
+    let mut flat = program.flatten(params)?;
+    if flat.statistics.is_empty() {
+        return Ok(params.clone());
+    }
+    let mut lanes = Lanes::new(program, batch, false)?;
+    let order = Stream::new(0, "batch-norm").permutation(data.len());
+    for (k, samples) in order.as_slice().chunks_exact(batch).enumerate() {
+        let feed = |shard: Range<usize>, input: &mut [f32], labels: &mut [u8]| {
+            data.gather(&samples[shard], input, labels);
+        };
+        let found = lanes.run(program, &flat, batch, &feed)?;
+        program.update_statistics(&mut flat.statistics, &found.moments, 1.0 / (k + 1) as f64);
+    }
+    program.unflatten(&flat)
+}
+
 /// Evaluates the straight line between two networks at every λ, on both splits.
 ///
-/// Cost: one merge and one pass over both splits per λ. `observe` is called after every λ; when it returns false the
+/// With `batch_norm` data, BatchNorm statistics are recomputed on them at every λ, the ends included (as the paper does);
+/// without, they are interpolated like weights.
+///
+/// Cost: one merge and one pass over both splits (and over the `batch_norm` data) per λ. `observe` is called after every λ; when it returns false the
 /// curve is given up.
 ///
 /// # Errors
@@ -57,11 +124,15 @@ pub fn curve(
     ends: [&Params; 2],
     lambda: &[f64],
     data: &Data,
+    batch_norm: Option<&Dataset>,
     observe: &mut dyn FnMut() -> bool,
 ) -> Result<Curve> {
     let mut values: [Vec<f64>; 4] = Default::default();
     for &l in lambda {
-        let between = merge(ends[0], ends[1], l, Interpolation::Lerp)?;
+        let mut between = merge(ends[0], ends[1], l, Interpolation::Lerp)?;
+        if let Some(data) = batch_norm {
+            between = recompute_batch_norm(program, &between, data, BATCH)?;
+        }
         let (train, test) = (evaluate(program, &between, &data.train)?, evaluate(program, &between, &data.test)?);
         let found = [train.loss, train.accuracy, test.loss, test.accuracy];
         values.iter_mut().zip(found).for_each(|(v, x)| v.push(x));

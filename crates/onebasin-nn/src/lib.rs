@@ -1,7 +1,9 @@
 //! Networks that run: built-in networks, data sets, training, evaluation.
 //!
-//! Read in this order: [`network`] → [`ops`] → [`exec`] → [`data`] → [`optim`] → [`mod@train`] → [`mod@evaluate`].
+//! Read in this order: [`network`] → [`ops`] → [`exec`] → [`data`] → [`optim`] → [`mod@train`] → [`mod@evaluate`] →
+//! [`mod@check`].
 
+pub mod check;
 pub mod data;
 pub mod error;
 pub mod evaluate;
@@ -11,8 +13,9 @@ pub mod ops;
 pub mod optim;
 pub mod train;
 
+pub use check::{Check, CheckOptions, check};
 pub use data::{Data, Dataset};
 pub use error::{Error, Result};
-pub use evaluate::{Metrics, curve, evaluate};
+pub use evaluate::{Metrics, curve, evaluate, recompute_batch_norm};
 pub use network::Network;
 pub use train::{Event, TrainOptions, TrainState, train};

@@ -1,13 +1,14 @@
 //! Training: mini-batches in seeded order, resumable to the same bits.
 
+use std::ops::Range;
+
 use onebasin::Params;
 use onebasin::stream::Stream;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::exec::{Outcome, Program, Workspace};
+use crate::exec::{Lanes, Outcome, Program};
 use crate::network::Network;
 use crate::optim::{Optimizer, Schedule};
 
@@ -26,22 +27,32 @@ pub struct TrainOptions {
     pub rate: f64,
     /// Learning rate over time.
     pub schedule: Schedule,
+    /// Whether images are randomly flipped and cropped.
+    pub augment: bool,
 }
 
 impl Default for TrainOptions {
     fn default() -> Self {
-        Self { seed: 0, epochs: 100, batch: 500, optimizer: Optimizer::Adam, rate: 1e-3, schedule: Schedule::Constant }
+        Self {
+            seed: 0,
+            epochs: 100,
+            batch: 500,
+            optimizer: Optimizer::Adam,
+            rate: 1e-3,
+            schedule: Schedule::Constant,
+            augment: false,
+        }
     }
 }
 
 /// Everything training needs to go on: weights, the optimiser's moments, and how far it got.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainState {
-    /// The weights.
+    /// The weights, and BatchNorm's running statistics.
     pub params: Params,
     /// Epochs done.
     pub epoch: usize,
-    /// The optimiser's state vectors, each as tensors named like the weights; empty before the first step.
+    /// The optimiser's state vectors, each as tensors named like what is trained; empty before the first step.
     pub moments: Vec<Params>,
 }
 
@@ -77,11 +88,8 @@ pub enum Event<'a> {
     },
 }
 
-/// Samples one task runs, at least and at most. A batch is cut by its own size alone, so that results do not depend on
-/// the number of threads: small enough to keep a few threads busy, large enough that adding up gradients costs little.
-const SHARD: [usize; 2] = [50, 125];
-/// Tasks a small batch is cut into.
-const TASKS: usize = 4;
+/// How fast BatchNorm's running statistics follow those of the batches.
+const MOMENTUM: f64 = 0.1;
 
 /// Trains until `options.epochs` epochs are done, starting from `state`.
 ///
@@ -100,19 +108,17 @@ pub fn train(
 ) -> Result<TrainState> {
     check(network, data, options)?;
     network.check(&state.params)?;
-    let program = Program::new(network.graph()?);
-    let mut weights = program.flatten(&state.params)?;
+    let program = Program::new(network.graph()?)?;
+    let mut flat = program.flatten(&state.params)?;
     let mut moments = if state.moments.is_empty() {
-        vec![vec![0.0; weights.len()]; options.optimizer.moments()]
+        vec![vec![0.0; flat.weights.len()]; options.optimizer.moments()]
     } else {
-        state.moments.iter().map(|m| program.flatten(m)).collect::<Result<Vec<_>>>()?
+        state.moments.iter().map(|m| program.flatten_weights(m)).collect::<Result<Vec<_>>>()?
     };
     if moments.len() != options.optimizer.moments() {
         return Err(Error::Options("the saved optimiser state belongs to another optimiser".to_owned()));
     }
-    let shard = options.batch.div_ceil(TASKS).clamp(SHARD[0], SHARD[1]);
-    let shards = options.batch.min(data.len()).div_ceil(shard);
-    let mut spaces: Vec<Workspace> = (0..shards).map(|_| Workspace::training(&program, shard)).collect();
+    let mut lanes = Lanes::new(&program, options.batch.min(data.len()), true)?;
     let per_epoch = data.len().div_ceil(options.batch) as u64;
     let total = per_epoch * options.epochs as u64;
     while state.epoch < options.epochs {
@@ -121,24 +127,32 @@ pub fn train(
         let (mut seen, mut outcome) = (0, Outcome::default());
         for (k, batch) in order.as_slice().chunks(options.batch).enumerate() {
             let step = state.epoch as u64 * per_epoch + k as u64;
-            let used = batch.len().div_ceil(shard);
-            outcome = outcome + run_batch(&program, &weights, data, batch, shard, &mut spaces[..used]);
+            let feed = |shard: Range<usize>, input: &mut [f32], labels: &mut [u8]| {
+                if options.augment {
+                    data.gather_augmented(&batch[shard], options.seed, epoch, input, labels);
+                } else {
+                    data.gather(&batch[shard], input, labels);
+                }
+            };
+            let found = lanes.run(&program, &flat, batch.len(), &feed)?;
+            outcome = outcome + found.outcome;
             seen += batch.len();
             if !outcome.loss.is_finite() {
                 return Err(Error::Diverged { epoch, step: step + 1, loss: outcome.loss });
             }
-            let gradients: Vec<&[f32]> = spaces[..used].iter().map(|s| s.d_weights.as_slice()).collect();
             let rate = options.schedule.rate(options.rate, step, per_epoch, total);
-            options.optimizer.step(&mut weights, &gradients, &mut moments, rate, step + 1);
+            let gradients = lanes.d_weights(batch.len());
+            options.optimizer.step(&mut flat.weights, &gradients, &mut moments, rate, step + 1);
+            program.update_statistics(&mut flat.statistics, &found.moments, MOMENTUM);
             let (loss, accuracy) = (outcome.loss / seen as f64, outcome.correct as f64 / seen as f64);
             if !observe(Event::Step { epoch, samples: seen, loss, accuracy }) {
                 return Ok(state);
             }
         }
         state = TrainState {
-            params: program.unflatten(&weights, "")?,
+            params: program.unflatten(&flat)?,
             epoch,
-            moments: moments.iter().map(|m| program.unflatten(m, "")).collect::<Result<_>>()?,
+            moments: moments.iter().map(|m| program.unflatten_weights(m)).collect::<Result<_>>()?,
         };
         let (loss, accuracy) = (outcome.loss / seen as f64, outcome.correct as f64 / seen as f64);
         if !observe(Event::Epoch { state: &state, loss, accuracy }) {
@@ -156,27 +170,4 @@ fn check(network: &Network, data: &Dataset, options: &TrainOptions) -> Result<()
         return Err(Error::Options(format!("the learning rate must be positive, found {}", options.rate)));
     }
     data.check_fits(network)
-}
-
-/// Gradients of the batch's mean loss into the workspaces, one shard each.
-fn run_batch(
-    program: &Program,
-    weights: &[f32],
-    data: &Dataset,
-    batch: &[u32],
-    shard: usize,
-    spaces: &mut [Workspace],
-) -> Outcome {
-    let scale = 1.0 / batch.len() as f32;
-    let run = |(samples, space): (&[u32], &mut Workspace)| {
-        let mut labels = [0; SHARD[1]];
-        let labels = &mut labels[..samples.len()];
-        data.gather(samples, space.input(samples.len() * data.input_len()), labels);
-        program.forward(weights, samples.len(), space);
-        let outcome = program.outcome(labels, space);
-        program.backward(weights, labels, scale, space);
-        outcome
-    };
-    let outcomes: Vec<Outcome> = batch.par_chunks(shard).zip(spaces.par_iter_mut()).map(run).collect();
-    outcomes.into_iter().fold(Outcome::default(), |a, b| a + b)
 }

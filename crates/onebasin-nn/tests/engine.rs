@@ -1,7 +1,7 @@
 //! The executor against a slow twin in f64, training that resumes to the same bits, and the data sets.
 
 use onebasin::stream::Stream;
-use onebasin_nn::exec::{Program, Workspace};
+use onebasin_nn::exec::{Flat, Program, Workspace};
 use onebasin_nn::optim::{Optimizer, Schedule};
 use onebasin_nn::train::{Event, TrainOptions, TrainState, train};
 use onebasin_nn::{Data, Network, evaluate};
@@ -31,18 +31,19 @@ fn loss_twin(sizes: &[usize], weights: &[f64], inputs: &[f64], labels: &[u8]) ->
 #[test]
 fn gradients_agree_with_central_differences_of_the_twin() {
     let sizes = [5, 7, 4, 3];
-    let network = Network::new("mlp:7-4", 5, 3).unwrap();
-    let program = Program::new(network.graph().unwrap());
+    let network = Network::new("mlp:7-4", &[5], 3).unwrap();
+    let program = Program::new(network.graph().unwrap()).unwrap();
     let mut stream = Stream::new(1, "gradients");
     let weights: Vec<f32> = (0..program.weight_count()).map(|_| 0.7 * stream.normal() as f32).collect();
     let inputs: Vec<f32> = (0..6 * 5).map(|_| stream.normal() as f32).collect();
     let labels = [0, 1, 2, 2, 1, 0];
 
-    let mut space = Workspace::training(&program, 6);
-    space.input(30).copy_from_slice(&inputs);
-    program.forward(&weights, 6, &mut space);
+    let flat = Flat { weights: weights.clone(), statistics: Vec::new() };
+    let mut space = Workspace::training(&program, 6).unwrap();
+    space.input(0).copy_from_slice(&inputs);
+    program.forward(&flat, &mut space);
     let loss = program.outcome(&labels, &space).loss / 6.0;
-    program.backward(&weights, &labels, 1.0 / 6.0, &mut space);
+    program.backward(&flat, &labels, 1.0 / 6.0, &mut space);
 
     let inputs: Vec<f64> = inputs.iter().map(|&v| f64::from(v)).collect();
     let mut exact: Vec<f64> = weights.iter().map(|&v| f64::from(v)).collect();
@@ -69,7 +70,7 @@ fn gradients_agree_with_central_differences_of_the_twin() {
 #[test]
 fn training_resumes_and_runs_on_any_number_of_threads_to_the_same_bits() {
     let data = Data::open("digits").unwrap().train.take(730);
-    let network = Network::new("mlp:24x2", 784, 10).unwrap();
+    let network = Network::new("mlp:24x2", &[784], 10).unwrap();
     let sgd = Optimizer::Sgd { momentum: 0.9, weight_decay: 5e-4 };
     for (optimizer, schedule) in [(Optimizer::Adam, Schedule::Constant), (sgd, Schedule::Cosine { warmup_epochs: 1.0 })]
     {
@@ -91,12 +92,12 @@ fn training_resumes_and_runs_on_any_number_of_threads_to_the_same_bits() {
 #[test]
 fn training_learns_and_a_bad_rate_is_named() {
     let data = Data::open("digits").unwrap();
-    let network = Network::new("mlp:64", 784, 10).unwrap();
+    let network = Network::new("mlp:64", &[784], 10).unwrap();
     let small = data.train.take(2000);
     let options = TrainOptions { epochs: 3, batch: 50, ..TrainOptions::default() };
     let fresh = || TrainState::fresh(&network, 0).unwrap();
     let state = train(&network, &small, fresh(), &options, &mut |_| true).unwrap();
-    let program = Program::new(network.graph().unwrap());
+    let program = Program::new(network.graph().unwrap()).unwrap();
     let found = evaluate(&program, &state.params, &data.test).unwrap();
     assert!(found.accuracy > 0.75, "{found:?}");
     let wild = TrainOptions { rate: 1e30, ..options };

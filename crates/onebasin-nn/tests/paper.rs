@@ -47,14 +47,15 @@ fn the_toy_of_a72() {
 /// Appendix A.6: two networks without error that no permutation joins without a barrier.
 #[test]
 fn the_counterexample_of_a6() {
-    let mut graph = Graph::new(&[2]);
-    let mut x = graph.input();
+    let mut graph = Graph::new();
+    let mut x = graph.input("x", &[1, 2]).unwrap();
     for (layer, units) in [("fc1", 2), ("fc2", 2), ("fc3", 1)] {
         x = graph.linear(layer, x, units).unwrap();
         if units > 1 {
-            x = graph.relu(&format!("{layer}.relu"), x).unwrap();
+            x = graph.relu(x).unwrap();
         }
     }
+    graph.output(x);
     let network = |k0: f32, b0: [f32; 2], k1: [f32; 2], b1: [f32; 2]| {
         params(&[
             ("fc1.weight", &[2, 2], &[k0, 0., 0., k0]),
@@ -67,8 +68,8 @@ fn the_counterexample_of_a6() {
     };
     let a = network(-1., [1., 0.], [-1., 1.], [1., 0.]);
     let b = network(1., [0., 1.], [1., -1.], [0., 1.]);
-    let symmetry = Symmetry::resolve(&Network::new("mlp:2-2", 2, 1).unwrap().symmetry().unwrap(), &a).unwrap();
-    let program = Program::new(graph);
+    let symmetry = Symmetry::resolve(&Network::new("mlp:2-2", &[2], 1).unwrap().symmetry().unwrap(), &a).unwrap();
+    let program = Program::new(graph).unwrap();
 
     // (swap in layer 1, swap in layer 2), then the accuracy at λ = 0, 0.1, …, 0.5; it is symmetric.
     let expected = [
@@ -94,15 +95,15 @@ fn accuracy_on_the_square(program: &Program, params: &Params) -> f64 {
     const SIDE: usize = 1001;
     let at = |k: usize| (2 * k) as f32 / (SIDE - 1) as f32 - 1.0;
     let weights = program.flatten(params).unwrap();
-    let mut space = Workspace::inference(program, SIDE);
+    let mut space = Workspace::inference(program, SIDE).unwrap();
     let mut correct = 0;
     for i in 0..SIDE {
-        for (j, x) in space.input(2 * SIDE).chunks_exact_mut(2).enumerate() {
+        for (j, x) in space.input(0).chunks_exact_mut(2).enumerate() {
             (x[0], x[1]) = (at(i), at(j));
         }
-        program.forward(&weights, SIDE, &mut space);
+        program.forward(&weights, &mut space);
         let right = |(j, y): (usize, &f32)| (*y >= 0.0) == (at(i) <= 0.0 && at(j) >= 0.0);
-        correct += space.output(SIDE).iter().enumerate().filter(|(j, y)| right((*j, y))).count();
+        correct += space.output().iter().enumerate().filter(|(j, y)| right((*j, y))).count();
     }
     correct as f64 / (SIDE * SIDE) as f64
 }
@@ -110,7 +111,7 @@ fn accuracy_on_the_square(program: &Program, params: &Params) -> f64 {
 #[test]
 #[allow(clippy::print_stdout, reason = "docs/results quotes this line")]
 fn a_permutation_planted_in_the_papers_mlp_is_recovered() {
-    let network = Network::new("mlp:512x3", 784, 10).unwrap();
+    let network = Network::new("mlp:512x3", &[784], 10).unwrap();
     let mut sweeps = Vec::new();
     for seed in 0..20 {
         let a = network.init(seed).unwrap();
@@ -129,18 +130,18 @@ fn a_permutation_planted_in_the_papers_mlp_is_recovered() {
 #[test]
 fn an_aligned_network_computes_the_same() {
     for (name, input) in [("mlp:512x3", 784), ("mlp:33-1-70", 5), ("mlp:1x1", 3072)] {
-        let network = Network::new(name, input, 10).unwrap();
+        let network = Network::new(name, &[input], 10).unwrap();
         let net = network.init(7).unwrap();
         let symmetry = Symmetry::resolve(&network.symmetry().unwrap(), &net).unwrap();
         let moved = Alignment::random(&symmetry, &mut Stream::new(7, "law")).apply(&symmetry, &net).unwrap();
-        let program = Program::new(network.graph().unwrap());
+        let program = Program::new(network.graph().unwrap()).unwrap();
         let outputs = |net: &Params| {
             const BATCH: usize = 16;
-            let mut space = Workspace::inference(&program, BATCH);
+            let mut space = Workspace::inference(&program, BATCH).unwrap();
             let mut stream = Stream::new(7, "input");
-            space.input(BATCH * input).iter_mut().for_each(|x| *x = stream.normal() as f32);
-            program.forward(&program.flatten(net).unwrap(), BATCH, &mut space);
-            space.output(BATCH * 10).to_vec()
+            space.input(0).iter_mut().for_each(|x| *x = stream.normal() as f32);
+            program.forward(&program.flatten(net).unwrap(), &mut space);
+            space.output().to_vec()
         };
         let (before, after) = (outputs(&net), outputs(&moved));
         let scale = before.iter().fold(0.0_f32, |m, v| m.max(v.abs()));

@@ -41,3 +41,15 @@ pub fn data_or_skip(test: &str) -> Option<std::path::PathBuf> {
     println!("SKIPPED {test}: no data; set ONEBASIN_TEST_DATA to a folder that holds mnist/ and checkpoints/");
     None
 }
+
+/// The folder of CIFAR-10's binary batches for tests: `$ONEBASIN_CIFAR10`.
+///
+/// Says by name that `test` is skipped where there is none.
+#[allow(clippy::print_stdout, reason = "the test task collects this line")]
+pub fn cifar10_or_skip(test: &str) -> Option<std::path::PathBuf> {
+    let folder = std::env::var_os("ONEBASIN_CIFAR10").map(std::path::PathBuf::from).filter(|f| f.is_dir());
+    if folder.is_none() {
+        println!("SKIPPED {test}: no data; set ONEBASIN_CIFAR10 to the folder of data_batch_1.bin and its like");
+    }
+    folder
+}

@@ -31,12 +31,8 @@ impl<'a, T> Mat<'a, T> {
 
 macro_rules! product {
     ($name:ident, $t:ty) => {
-        /// `c = beta · c + a · b`, with `c` dense row-major and `beta` 0 or 1. Runs on the calling thread.
-        ///
-        /// # Panics
-        /// If the sizes do not fit.
         #[allow(unsafe_code)]
-        pub fn $name(c: &mut [$t], a: Mat<'_, $t>, b: Mat<'_, $t>, accumulate: bool) {
+        fn $name(c: &mut [$t], a: Mat<'_, $t>, b: Mat<'_, $t>, accumulate: bool) {
             let (m, n, k) = (a.rows, b.cols, a.cols);
             assert_eq!(k, b.rows, "inner sizes differ: {m} × {k} times {} × {n}", b.rows);
             assert_eq!(c.len(), m * n, "the result needs {m} × {n} entries");
@@ -80,3 +76,24 @@ macro_rules! product {
 
 product!(matmul_f32, f32);
 product!(matmul_f64, f64);
+
+/// Numbers that networks and similarities are computed in: `f32` and `f64`.
+pub trait Scalar: Copy + Default + Send + Sync + 'static {
+    /// `c = a · b`, or `c += a · b` where `accumulate`; `c` is dense row-major. Runs on the calling thread.
+    ///
+    /// # Panics
+    /// If the sizes do not fit.
+    fn matmul(c: &mut [Self], a: Mat<'_, Self>, b: Mat<'_, Self>, accumulate: bool);
+}
+
+impl Scalar for f32 {
+    fn matmul(c: &mut [Self], a: Mat<'_, Self>, b: Mat<'_, Self>, accumulate: bool) {
+        matmul_f32(c, a, b, accumulate);
+    }
+}
+
+impl Scalar for f64 {
+    fn matmul(c: &mut [Self], a: Mat<'_, Self>, b: Mat<'_, Self>, accumulate: bool) {
+        matmul_f64(c, a, b, accumulate);
+    }
+}

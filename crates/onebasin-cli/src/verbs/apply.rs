@@ -1,11 +1,12 @@
 //! `onebasin apply`: act with an alignment.
 
 use anyhow::Result;
-use onebasin_io::{PROVENANCE, read, read_alignment, write};
+use onebasin_io::{read, read_alignment};
 use serde_json::json;
 
+use crate::align::{input, provenance};
 use crate::args::Apply;
-use crate::network::{input, open, provenance};
+use crate::model::Model;
 use crate::signals;
 use crate::talk::Talk;
 use crate::verbs::train::check_writable;
@@ -13,15 +14,14 @@ use crate::verbs::train::check_writable;
 pub fn run(args: &Apply, talk: Talk) -> Result<()> {
     check_writable(&args.output)?;
     let file = read(&args.alignment)?;
-    let b = open(&args.b)?;
-    let (symmetry, alignment) = read_alignment(&file, &b.params)?;
+    let b = Model::open(&args.b, &args.source, talk)?;
+    b.check_format(&args.output)?;
+    let (symmetry, alignment) = read_alignment(&file, b.params())?;
     let alignment = if args.inverse { alignment.inverse(&symmetry) } else { alignment };
-    let moved = alignment.apply(&symmetry, &b.params)?;
-    let inputs = [input("alignment", &file), input("b", &b)];
-    let mut metadata = b.metadata;
-    metadata.set_json(PROVENANCE, &provenance("apply", &inputs, &json!({ "inverse": args.inverse })));
+    let moved = alignment.apply(&symmetry, b.params())?;
+    let inputs = [input("alignment", &file), input("b", &b.checkpoint)];
     signals::check()?;
-    write(&args.output, &moved, &metadata)?;
+    b.write(&args.output, &moved, &provenance("apply", &inputs, &json!({ "inverse": args.inverse })))?;
     let text = format!("{}: {} tensors of {} moved", args.output.display(), moved.len(), args.b.display());
     talk.result(&json!({ "output": args.output.display().to_string(), "inputs": inputs }), &text)
 }

@@ -1,18 +1,19 @@
 //! `onebasin demo`: everything, on two small networks, in a minute or two.
 
 use anyhow::{Context, Result};
+use onebasin::barrier::lambda_grid;
 use onebasin::merge::{Interpolation, merge};
-use onebasin_io::{Metadata, PROVENANCE, write, write_alignment};
-use onebasin_nn::exec::Program;
+use onebasin_io::write_alignment;
 use onebasin_nn::train::{TrainOptions, TrainState};
 use onebasin_nn::{Data, Network};
 use serde_json::json;
 
+use crate::align::{align, ensure, input, provenance};
 use crate::args::{Demo, Matching, Source};
-use crate::network::{NETWORK, align, input, open, provenance};
+use crate::model::Model;
 use crate::plot;
 use crate::talk::{self, Talk};
-use crate::verbs::barrier::{measure, write_plot, write_report};
+use crate::verbs::barrier::{Measure, measure, write_plot, write_report};
 use crate::verbs::train::Job;
 
 /// Enough steps for the barrier to vanish, few enough for two cores.
@@ -23,7 +24,7 @@ pub fn run(args: &Demo, talk: Talk) -> Result<()> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot create the folder", args.out.display()))?;
     let file = |name: &str| args.out.join(name);
     let data = Data::open("digits")?;
-    let network = Network::new("mlp:512x3", data.train.input_len(), data.train.classes())?;
+    let network = Network::new("mlp:512x3", data.train.shape(), data.train.classes())?;
     for (name, seed) in [("a", args.seed), ("b", args.seed.wrapping_add(1))] {
         talk.say(&format!(
             "training network {} ({} on digits, seed {seed}, {EPOCHS} epochs)",
@@ -37,10 +38,12 @@ pub fn run(args: &Demo, talk: Talk) -> Result<()> {
         talk.say(&format!("  test accuracy {:.2} %", 100.0 * summary.test.accuracy));
     }
 
-    let (a, b) = (open(&file("a.safetensors"))?, open(&file("b.safetensors"))?);
+    let source = Source::default();
+    let (a, b) = Model::open_pair(&file("a.safetensors"), &file("b.safetensors"), &source, talk)?;
     let matching = Matching { seed: args.seed, max_sweeps: 100 };
-    let aligned = align(&a, &b, None, &Source { network: None, symmetry: None }, &matching, talk)?;
-    let inputs = [input("a", &a), input("b", &b)];
+    let aligned = align(&a, &b, None, &source, &matching, talk)?;
+    ensure(&a, &aligned.symmetry, talk)?;
+    let inputs = [input("a", &a.checkpoint), input("b", &b.checkpoint)];
     write_alignment(
         &file("alignment.safetensors"),
         &aligned.symmetry,
@@ -48,15 +51,14 @@ pub fn run(args: &Demo, talk: Talk) -> Result<()> {
         &provenance("match", &inputs, &json!(aligned.record)),
     )?;
 
-    let moved = aligned.alignment.apply(&aligned.symmetry, &b.params)?;
-    let merged = merge(&a.params, &moved, 0.5, Interpolation::Lerp)?;
-    let mut metadata = Metadata::default();
-    metadata.set_json(NETWORK, &serde_json::to_value(&network)?);
-    metadata.set_json(PROVENANCE, &provenance("merge", &inputs, &json!({ "lambda": 0.5, "matching": aligned.record })));
-    write(&file("merged.safetensors"), &merged, &metadata)?;
+    let moved = aligned.alignment.apply(&aligned.symmetry, b.params())?;
+    let merged = merge(a.params(), &moved, 0.5, Interpolation::Lerp)?;
+    let options = json!({ "lambda": 0.5, "matching": aligned.record });
+    a.write(&file("merged.safetensors"), &merged, &provenance("merge", &inputs, &options))?;
 
-    let program = Program::new(network.graph()?);
-    let report = measure(&a, &b, &aligned, &program, &data, 25, talk)?;
+    let (program, lambda) = (a.program()?, lambda_grid(25)?);
+    let how = Measure { program: &program, data: &data, lambda: &lambda, batch_norm: None };
+    let report = measure(&a, &b, &aligned, &how, talk)?;
     write_report(&file("report.json"), &report)?;
     write_plot(&file("figure.svg"), &report)?;
     write_plot(&file("figure.png"), &report)?;

@@ -2,20 +2,30 @@
 
 use std::fmt::Write;
 
-use anyhow::Result;
-use onebasin::symmetry::Symmetry;
+use anyhow::{Context, Result};
+use onebasin::graph::Op;
+use onebasin::symmetry::{Symmetry, discover};
 use onebasin_io::{SYMMETRY, read};
 use serde_json::{Value, json};
 
 use crate::args::Inspect;
-use crate::network::{NETWORK, network, symmetry};
+use crate::model::{Model, NETWORK, is_onnx};
 use crate::talk::Talk;
 
 pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
-    let file = read(&args.file)?;
-    let is_alignment = file.metadata.get(SYMMETRY).is_some();
-    let known = args.source.symmetry.is_some() || (!is_alignment && network(&file, &args.source)?.is_some());
-    let symmetry = if known { Some(symmetry(&file, &args.source)?) } else { None };
+    let alignment = if is_onnx(&args.file) { None } else { Some(read(&args.file)?) };
+    let alignment = alignment.filter(|file| file.metadata.get(SYMMETRY).is_some());
+    let is_alignment = alignment.is_some();
+    let model = match alignment {
+        Some(file) => Model::bare(file),
+        None => Model::look(&args.file, &args.source)?,
+    };
+    if let Some((tensor, axis)) = &args.why {
+        return why(&model, tensor, *axis, talk);
+    }
+    let known = args.source.symmetry.is_some() || model.graph.is_some();
+    let symmetry = if known { Some(model.symmetry(&args.source)?) } else { None };
+    let file = &model.checkpoint;
     let mut text = String::new();
     let mut tensors = Vec::new();
     let pattern = |name: &str| symmetry.as_ref().and_then(|s| s.tensor(name).ok()).map(|t| t.pattern.to_string());
@@ -35,13 +45,27 @@ pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
         }));
     }
     writeln!(text, "{} tensors, {} values, sha256 {}", file.params.len(), file.params.element_count(), file.digest)?;
+    if !model.rest.is_empty() {
+        let names: Vec<&str> = model.rest.names().collect();
+        writeln!(text, "not used by the graph, carried along: {}", names.join(", "))?;
+    }
     let groups: Vec<Value> =
         symmetry.iter().flat_map(Symmetry::groups).map(|g| json!({ "name": g.name, "size": g.size })).collect();
     if let Some(symmetry) = &symmetry {
         let names: Vec<String> = symmetry.groups().iter().map(|g| format!("{} ({})", g.name, g.size)).collect();
         writeln!(text, "{} groups: {}", names.len(), names.join(", "))?;
+        let graph = model.graph.as_ref().filter(|_| args.source.symmetry.is_none());
+        let unknown: Vec<String> = graph
+            .iter()
+            .flat_map(|g| g.nodes())
+            .filter(|n| matches!(n.op, Op::Unknown(_)))
+            .map(|n| format!("{} ({})", n.name, n.op.name()))
+            .collect();
+        if !unknown.is_empty() {
+            writeln!(text, "operators not known, all they touch is fixed: {}", unknown.join(", "))?;
+        }
     } else if !is_alignment {
-        writeln!(text, "what may be exchanged is not known: give --network NAME or --symmetry FILE")?;
+        writeln!(text, "what may be exchanged is not known: give --network NAME, --graph FILE or --symmetry FILE")?;
     }
     for (key, value) in file.metadata.0.iter().filter(|(k, _)| *k != NETWORK) {
         writeln!(text, "{key}: {}", value.trim_end())?;
@@ -50,4 +74,11 @@ pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
         "file": args.file.display().to_string(), "sha256": file.digest, "tensors": tensors, "groups": groups, "metadata": file.metadata.0,
     });
     talk.result(&value, &text)
+}
+
+/// Says why an axis may or may not move.
+fn why(model: &Model, tensor: &str, axis: usize, talk: Talk) -> Result<()> {
+    let graph = model.graph.as_ref().context("--why explains graphs; name the network with --network or --graph")?;
+    let lines = discover(graph).why(tensor, axis)?;
+    talk.result(&json!({ "tensor": tensor, "axis": axis, "why": lines }), &lines.join("\n"))
 }

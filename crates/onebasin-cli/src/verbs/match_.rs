@@ -9,19 +9,21 @@ use onebasin::symmetry::GroupId;
 use onebasin_io::write_alignment;
 use serde_json::json;
 
+use crate::align::{input, provenance, run_match};
 use crate::args::Match;
-use crate::network::{input, open_pair, provenance, run_match, symmetry};
+use crate::model::Model;
+
 use crate::talk::Talk;
 use crate::verbs::train::check_writable;
 
 pub fn run(args: &Match, talk: Talk) -> Result<()> {
     check_writable(&args.output)?;
-    let (a, b) = open_pair(&args.a, &args.b)?;
-    let symmetry = symmetry(&a, &args.source)?;
+    let (a, b) = Model::open_pair(&args.a, &args.b, &args.source, talk)?;
+    let symmetry = a.symmetry(&args.source)?;
     let options = MatchOptions { seed: args.matching.seed, max_sweeps: args.matching.max_sweeps };
     let found = run_match(&symmetry, &a, &b, &options, talk)?;
     let record = MatchRecord::of(&found, &options);
-    let inputs = [input("a", &a), input("b", &b)];
+    let inputs = [input("a", &a.checkpoint), input("b", &b.checkpoint)];
     let made = provenance("match", &inputs, &json!(record));
     write_alignment(&args.output, &symmetry, &found.alignment, &made)?;
 

@@ -2,37 +2,52 @@
 
 use anyhow::{Result, bail};
 use onebasin::merge::{cast, merge};
-use onebasin_io::{PROVENANCE, write};
+use onebasin_nn::evaluate::{BATCH, recompute_batch_norm};
 use serde_json::json;
 
+use crate::align::{align, ensure, input, provenance};
 use crate::args::Merge;
-use crate::network::{align, input, open_pair, provenance};
+use crate::model::Model;
 use crate::signals;
 use crate::talk::Talk;
-use crate::verbs::train::check_writable;
+use crate::verbs::train::{check_writable, open_data};
 
 pub fn run(args: &Merge, talk: Talk) -> Result<()> {
     if !(0.0..=1.0).contains(&args.lambda) {
         bail!("--lambda must lie between 0 (network A) and 1 (network B), found {}", args.lambda);
     }
     check_writable(&args.output)?;
-    let (a, b) = open_pair(&args.a, &args.b)?;
+    let (a, b) = Model::open_pair(&args.a, &args.b, &args.source, talk)?;
+    a.check_format(&args.output)?;
+    let data = args.data.as_ref().map(|spec| open_data(spec, talk)).transpose()?;
     let aligned = align(&a, &b, args.align.as_deref(), &args.source, &args.matching, talk)?;
-    let moved = aligned.alignment.apply(&aligned.symmetry, &b.params)?;
-    let mut merged = merge(&a.params, &moved, args.lambda, args.interpolation)?;
+    if !args.no_check {
+        ensure(&a, &aligned.symmetry, talk)?;
+    }
+    let moved = aligned.alignment.apply(&aligned.symmetry, b.params())?;
+    let mut merged = merge(a.params(), &moved, args.lambda, args.interpolation)?;
+    let has_statistics = !a.statistics().is_empty();
+    match &data {
+        Some(data) if has_statistics => merged = recompute_batch_norm(&a.program()?, &merged, &data.train, BATCH)?,
+        Some(_) => talk.say("note: the network has no BatchNorm; --data changes nothing"),
+        None if has_statistics => talk.say(
+            "note: the statistics of BatchNorms were interpolated, which ruins most merged networks; give --data to \
+             recompute them",
+        ),
+        None => {}
+    }
     if let Some(dtype) = args.dtype {
         merged = cast(&merged, dtype)?;
     }
-    let mut inputs = vec![input("a", &a), input("b", &b)];
+    let mut inputs = vec![input("a", &a.checkpoint), input("b", &b.checkpoint)];
     inputs.extend(aligned.file);
     let options = json!({
         "lambda": args.lambda, "interpolation": args.interpolation.to_string(),
-        "dtype": args.dtype.map(onebasin::DType::name), "matching": aligned.record,
+        "dtype": args.dtype.map(onebasin::DType::name), "batch_norm": data.as_ref().map(|d| &d.name),
+        "matching": aligned.record,
     });
-    let mut metadata = a.metadata;
-    metadata.set_json(PROVENANCE, &provenance("merge", &inputs, &options));
     signals::check()?;
-    write(&args.output, &merged, &metadata)?;
+    a.write(&args.output, &merged, &provenance("merge", &inputs, &options))?;
 
     let how = match &aligned.record {
         Some(r) => {

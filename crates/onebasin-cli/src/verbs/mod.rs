@@ -2,6 +2,7 @@
 
 mod apply;
 mod barrier;
+mod check;
 mod demo;
 mod inspect;
 mod match_;
@@ -19,6 +20,7 @@ pub fn run(verb: Verb, talk: Talk) -> Result<()> {
         Verb::Demo(args) => demo::run(&args, talk),
         Verb::Train(args) => train::run(&args, talk),
         Verb::Inspect(args) => inspect::run(&args, talk),
+        Verb::Check(args) => check::run(&args, talk),
         Verb::Match(args) => match_::run(&args, talk),
         Verb::Apply(args) => apply::run(&args, talk),
         Verb::Merge(args) => merge::run(&args, talk),

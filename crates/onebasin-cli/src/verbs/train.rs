@@ -11,8 +11,9 @@ use onebasin_nn::train::{Event, TrainOptions, TrainState, train};
 use onebasin_nn::{Data, Network, evaluate, exec::Program};
 use serde_json::json;
 
+use crate::align::provenance;
 use crate::args::{OptimizerName, Train};
-use crate::network::{NETWORK, provenance};
+use crate::model::NETWORK;
 use crate::signals;
 use crate::talk::Talk;
 
@@ -24,7 +25,7 @@ const OPTIONS: &str = "onebasin.train.options";
 
 pub fn run(args: &Train, talk: Talk) -> Result<()> {
     let data = open_data(&args.data, talk)?;
-    let network = Network::new(&args.network, data.train.input_len(), data.train.classes())?;
+    let network = Network::new(&args.network, data.train.shape(), data.train.classes())?;
     let (optimizer, schedule, rate) = match args.optimizer {
         OptimizerName::Adam => (Optimizer::Adam, Schedule::Constant, 1e-3),
         OptimizerName::Sgd => {
@@ -33,7 +34,8 @@ pub fn run(args: &Train, talk: Talk) -> Result<()> {
         }
     };
     let rate = args.rate.unwrap_or(rate);
-    let options = TrainOptions { seed: args.seed, epochs: args.epochs, batch: args.batch, optimizer, rate, schedule };
+    let (epochs, batch, augment) = (args.epochs, args.batch, args.augment);
+    let options = TrainOptions { seed: args.seed, epochs, batch, optimizer, rate, schedule, augment };
     check_writable(&args.output)?;
     let job = Job {
         network: &network,
@@ -143,7 +145,7 @@ impl Job<'_> {
             };
             bail!("interrupted after {done} epochs; {hint}");
         }
-        let program = Program::new(self.network.graph()?);
+        let program = Program::new(self.network.graph()?)?;
         let summary = Summary {
             train: evaluate(&program, &state.params, &self.data.train)?,
             test: evaluate(&program, &state.params, &self.data.test)?,

@@ -1,5 +1,7 @@
 //! Data sets: images as bytes, labels as classes.
 
+pub mod augment;
+mod cifar10;
 mod digits;
 mod idx;
 mod mnist;
@@ -7,20 +9,25 @@ mod mnist;
 use std::ops::Range;
 use std::path::Path;
 
+use onebasin::stream::Stream;
+
 use crate::error::{Error, Result};
 use crate::network::Network;
 
-/// One split of a data set. Pixels are bytes; networks see them divided by 255.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One split of a data set. Pixels are bytes; networks see them divided by 255, and normalised where the data set says
+/// so.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
     shape: Vec<usize>,
     classes: usize,
     images: Vec<u8>,
     labels: Vec<u8>,
+    /// What a network sees of every byte, for one channel after the other; one table serves all channels or one each.
+    values: Vec<[f32; 256]>,
 }
 
 /// A data set with its training and test splits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Data {
     /// Its name, without the folder it was read from.
     pub name: String,
@@ -37,17 +44,20 @@ impl Data {
     ///
     /// - `digits`: 10,000 + 2,000 drawn digits, 28 × 28, made on the spot, always the same.
     /// - `mnist:DIR`: the four IDX files of MNIST (gzipped or not) in folder DIR; data sets in the same format open too.
+    /// - `cifar10:DIR`: the six files of CIFAR-10's binary version in folder DIR.
     ///
     /// # Errors
     /// For an unknown name (the known ones are listed), and files that are missing or not what they should be.
     pub fn open(spec: &str) -> Result<Self> {
-        const KNOWN: &str = "known: `digits` (built in), `mnist:DIR` (folder of the four IDX files)";
+        const KNOWN: &str = "known: `digits` (built in), `mnist:DIR` (folder of the four IDX files), \
+                             `cifar10:DIR` (folder of the six binary batches)";
         let fail = |why: &str| Err(Error::Data { spec: spec.to_owned(), why: format!("{why}; {KNOWN}") });
         match spec.split_once(':') {
             None if spec == "digits" => Ok(digits::open()),
-            None if spec == "mnist" => fail("the folder is missing"),
-            Some(("mnist", "")) => fail("the folder is missing"),
+            None if matches!(spec, "mnist" | "cifar10") => fail("the folder is missing"),
+            Some(("mnist" | "cifar10", "")) => fail("the folder is missing"),
             Some(("mnist", folder)) => mnist::open(spec, Path::new(folder)),
+            Some(("cifar10", folder)) => cifar10::open(Path::new(folder)),
             _ => fail("unknown data set"),
         }
     }
@@ -67,7 +77,22 @@ impl Dataset {
         if let Some(at) = labels.iter().position(|&l| usize::from(l) >= classes) {
             return fail(format!("label {at} is {}, not one of {classes} classes", labels[at]));
         }
-        Ok(Self { shape: shape.to_vec(), classes, images, labels })
+        let values = vec![std::array::from_fn(|p| p as f32 / 255.0)];
+        Ok(Self { shape: shape.to_vec(), classes, images, labels, values })
+    }
+
+    /// The same images, seen as `(pixel / 255 − mean) / std` with one mean and one standard deviation per channel (axis
+    /// 0), rounded to `f32` once.
+    ///
+    /// # Errors
+    /// If there are not as many means and deviations as channels, or a deviation is not positive.
+    pub fn normalised(self, mean: &[f64], std: &[f64]) -> Result<Self> {
+        if [mean.len(), std.len()] != [self.shape[0]; 2] || !std.iter().all(|s| *s > 0.0) {
+            let why = format!("means {mean:?} and deviations {std:?} do not normalise its channels");
+            return Err(Error::Data { spec: format!("{:?} images", self.shape), why });
+        }
+        let table = |(mean, std): (&f64, &f64)| std::array::from_fn(|p| ((p as f64 / 255.0 - mean) / std) as f32);
+        Ok(Self { values: mean.iter().zip(std).map(table).collect(), ..self })
     }
 
     /// Number of samples.
@@ -110,41 +135,57 @@ impl Dataset {
     pub fn take(&self, n: usize) -> Self {
         let n = n.min(self.len());
         let (images, labels) = (self.images[..n * self.input_len()].to_vec(), self.labels[..n].to_vec());
-        Self { shape: self.shape.clone(), classes: self.classes, images, labels }
+        Self { shape: self.shape.clone(), classes: self.classes, images, labels, values: self.values.clone() }
     }
 
-    /// Writes a run of images, divided by 255.
+    /// Writes a run of images, as networks see them.
     pub fn fill(&self, samples: Range<usize>, out: &mut [f32]) {
-        let pixels = self.input_len();
-        scale(&self.images[samples.start * pixels..samples.end * pixels], out);
+        for (s, out) in samples.zip(out.chunks_exact_mut(self.input_len())) {
+            self.see(s, out);
+        }
     }
 
-    /// Writes chosen images, divided by 255, and their labels.
+    /// Writes chosen images, as networks see them, and their labels.
     pub fn gather(&self, samples: &[u32], out: &mut [f32], labels: &mut [u8]) {
-        let pixels = self.input_len();
-        for ((&s, out), label) in samples.iter().zip(out.chunks_exact_mut(pixels)).zip(labels) {
-            scale(&self.images[s as usize * pixels..][..pixels], out);
+        for ((&s, out), label) in samples.iter().zip(out.chunks_exact_mut(self.input_len())).zip(labels) {
+            self.see(s as usize, out);
             *label = self.labels[s as usize];
         }
     }
 
-    /// Passes only if a network has this data set's input and classes.
+    /// Writes chosen images, each augmented by [`augment::crop_and_flip`], and their labels.
+    ///
+    /// Sample `s` has the stream `augment/{epoch}/{s}` of the seed: what becomes of it depends neither on the other
+    /// samples nor on their order.
+    pub fn gather_augmented(&self, samples: &[u32], seed: u64, epoch: usize, out: &mut [f32], labels: &mut [u8]) {
+        let mut image = vec![0.0; self.input_len()];
+        for ((&s, out), label) in samples.iter().zip(out.chunks_exact_mut(self.input_len())).zip(labels) {
+            self.see(s as usize, &mut image);
+            let mut stream = Stream::new(seed, &format!("augment/{epoch}/{s}"));
+            augment::crop_and_flip(&image, &self.shape, &mut stream, out);
+            *label = self.labels[s as usize];
+        }
+    }
+
+    fn see(&self, sample: usize, out: &mut [f32]) {
+        let pixels = self.input_len();
+        let channel = pixels / self.values.len();
+        let image = &self.images[sample * pixels..][..pixels];
+        for ((out, bytes), values) in out.chunks_exact_mut(channel).zip(image.chunks_exact(channel)).zip(&self.values) {
+            out.iter_mut().zip(bytes).for_each(|(o, &byte)| *o = values[usize::from(byte)]);
+        }
+    }
+
+    /// Passes only if a network has this data set's samples, flattened or not, and its classes.
     pub fn check_fits(&self, network: &Network) -> Result<()> {
-        if self.input_len() == network.input && self.classes == network.classes {
+        let shape = network.input == self.shape || network.input == [self.input_len()];
+        if shape && self.classes == network.classes {
             return Ok(());
         }
         let why = format!(
-            "its images have {} numbers and {} classes, network `{}` takes {} and answers {}",
-            self.input_len(),
-            self.classes,
-            network.name,
-            network.input,
-            network.classes
+            "its images have shape {:?} and {} classes, network `{}` takes {:?} and answers {}",
+            self.shape, self.classes, network.name, network.input, network.classes
         );
         Err(Error::Data { spec: format!("{:?} images", self.shape), why })
     }
-}
-
-fn scale(pixels: &[u8], out: &mut [f32]) {
-    out.iter_mut().zip(pixels).for_each(|(o, &p)| *o = f32::from(p) / 255.0);
 }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::linalg::{Mat, matmul_f64};
+use crate::linalg::{Mat, Scalar};
 use crate::params::Params;
 use crate::symmetry::layout::{Occurrence, for_each_index};
 use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
@@ -235,7 +235,7 @@ fn add_site(
             let rows = out.len() / n;
             let mut slice = vec![0.0; rows * width];
             slice.chunks_mut(width).enumerate().for_each(|(r, s)| ua.fill(block * ROWS + r, from, s));
-            matmul_f64(out, Mat::new(&slice, rows, width), Mat::new(&panel, n, width).t(), true);
+            f64::matmul(out, Mat::new(&slice, rows, width), Mat::new(&panel, n, width).t(), true);
         });
     }
     Ok(())

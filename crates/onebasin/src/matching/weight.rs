@@ -84,6 +84,9 @@ pub struct Match {
 /// Cost: per sweep `2 n · numel` flops for every tensor and axis where a group of `n` units stands, and one `O(n³)`
 /// assignment per group. A group is solved again only if one it shares a tensor with has changed.
 ///
+/// Only tensors of the symmetry count; [`Symmetry::restrict`] leaves out those that are no weights, such as BatchNorm's
+/// running statistics.
+///
 /// # Errors
 /// If the networks differ in structure, hold a value that is not finite, or do not fit the symmetry.
 ///

@@ -5,6 +5,7 @@
 //! checked against a network's tensors) → [`Alignment`] (one element: a permutation for every group; how it acts).
 
 pub mod alignment;
+pub mod discover;
 pub mod error;
 pub mod group;
 pub mod layout;
@@ -14,6 +15,7 @@ mod sizes;
 pub mod spec;
 
 pub use alignment::Alignment;
+pub use discover::{Discovery, discover};
 pub use error::SymmetryError;
 pub use group::{Group, GroupId};
 pub use pattern::Pattern;

@@ -93,6 +93,16 @@ impl Symmetry {
         self.tensors.iter().map(|(n, t)| (n.as_str(), t))
     }
 
+    /// The same groups standing only in the tensors that `keep` names. Its alignments are alignments of this symmetry: a
+    /// match on it looks at those tensors alone.
+    #[must_use]
+    pub fn restrict(&self, keep: impl Fn(&str) -> bool) -> Self {
+        let mut restricted = self.clone();
+        restricted.tensors.retain(|name, _| keep(name));
+        restricted.spec.tensors.retain(|name, _| keep(name));
+        restricted
+    }
+
     /// The layout of one tensor.
     ///
     /// # Errors

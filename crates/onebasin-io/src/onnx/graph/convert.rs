@@ -1,0 +1,197 @@
+//! The table of operators, and those that work element by element.
+
+use onebasin::graph::Op;
+use onebasin::graph::op::{Binary, Unary};
+
+use super::array::Kind;
+use super::call::{Call, Made, broken, unknown};
+use super::plan::Slot;
+use super::{images, layout, linear, norm, recurrent, slices};
+
+/// The values that a node makes, as operators.
+pub(super) fn convert(call: &mut Call<'_, '_>) -> Made<Vec<Slot>> {
+    if !call.node.domain.is_empty() {
+        return unknown(format!("operators of `{}` are not known", call.node.domain));
+    }
+    let one = |made: Made<Slot>| made.map(|slot| vec![slot]);
+    match call.node.op_type.as_str() {
+        "Gemm" => one(linear::gemm(call)),
+        "MatMul" => one(linear::matmul(call)),
+        "Einsum" => one(linear::einsum(call)),
+        "Conv" => one(images::conv(call)),
+        "ConvTranspose" => one(images::conv_transpose(call)),
+        "MaxPool" | "AveragePool" => one(images::pool(call)),
+        "GlobalAveragePool" | "GlobalMaxPool" => one(images::global_pool(call)),
+        "Resize" | "Upsample" => one(images::resize(call)),
+        "DepthToSpace" => one(layout::depth_to_space(call)),
+        "SpaceToDepth" => one(layout::space_to_depth(call)),
+        "BatchNormalization" => one(norm::batch(call)),
+        "LayerNormalization" => one(norm::layer(call, true)),
+        "RMSNormalization" | "SimplifiedLayerNormalization" => one(norm::layer(call, false)),
+        "GroupNormalization" => one(norm::group(call)),
+        "InstanceNormalization" => one(norm::instance(call)),
+        "LpNormalization" => one(norm::lp(call)),
+        "LRN" => one(norm::response(call)),
+        "Softmax" => one(norm::softmax(call, false)),
+        "LogSoftmax" => one(norm::softmax(call, true)),
+        name if name.starts_with("Reduce") => one(norm::reduce(call)),
+        "Reshape" => one(layout::reshape(call)),
+        "Flatten" => one(layout::flatten(call)),
+        "Squeeze" => one(layout::squeeze(call)),
+        "Unsqueeze" => one(layout::unsqueeze(call)),
+        "Transpose" => one(layout::transpose(call)),
+        "Expand" => one(layout::expand(call)),
+        "ConstantOfShape" => one(layout::constant_of_shape(call)),
+        "Tile" => one(layout::tile(call)),
+        "Concat" => one(slices::concat(call)),
+        "Split" => slices::split(call),
+        "Slice" => one(slices::slice(call)),
+        "Gather" => one(slices::gather(call)),
+        "Pad" => one(slices::pad(call)),
+        "LSTM" | "GRU" | "RNN" => recurrent::recurrent(call),
+        "Cast" => one(cast(call)),
+        "Dropout" => one(dropout(call)),
+        "Where" => one(choose(call)),
+        "Sum" => one(chain(call, Binary::Add)),
+        "Max" => one(chain(call, Binary::Max)),
+        "Min" => one(chain(call, Binary::Min)),
+        "Mean" => {
+            let count = call.node.inputs.len() as f64;
+            let sum = chain(call, Binary::Add)?;
+            let count = call.scalar(count)?;
+            one(call.binary(Binary::Div, sum, count))
+        }
+        _ => match (unary(call)?, binary(call.node.op_type.as_str())) {
+            (Some(Unary::Identity), _) => one(call.input(0)),
+            (Some(function), _) => one(map(call, function)),
+            (None, Some(function)) => one(zip(call, function)),
+            (None, None) => unknown(format!("operator {} is not known", call.node.op_type)),
+        },
+    }
+}
+
+fn unary(call: &mut Call<'_, '_>) -> Made<Option<Unary>> {
+    Ok(Some(match call.node.op_type.as_str() {
+        "Identity" => Unary::Identity,
+        "Relu" => Unary::Relu,
+        "LeakyRelu" => Unary::LeakyRelu(call.float("alpha", 0.01)?),
+        "Elu" => Unary::Elu(call.float("alpha", 1.0)?),
+        "Selu" => Unary::Selu {
+            alpha: call.float("alpha", 1.673_263_192_176_818_8)?,
+            gamma: call.float("gamma", 1.050_700_902_938_842_8)?,
+        },
+        "Gelu" => match call.text("approximate", "none")? {
+            "none" => Unary::Gelu,
+            "tanh" => Unary::GeluTanh,
+            other => return unknown(format!("Gelu approximated by `{other}` is not known")),
+        },
+        "HardSigmoid" => Unary::HardSigmoid { alpha: call.float("alpha", 0.2)?, beta: call.float("beta", 0.5)? },
+        "HardSwish" => Unary::HardSwish,
+        "Mish" => Unary::Mish,
+        "Sigmoid" => Unary::Sigmoid,
+        "Tanh" => Unary::Tanh,
+        "Softplus" => Unary::Softplus,
+        "Softsign" => Unary::Softsign,
+        "Clip" => {
+            let mut limit = |name: &str, k: usize, usual: f64| -> Made<f64> {
+                Ok(call.number(k)?.unwrap_or(call.float(name, usual)?))
+            };
+            Unary::Clip { low: limit("min", 1, f64::NEG_INFINITY)?, high: limit("max", 2, f64::INFINITY)? }
+        }
+        "Erf" => Unary::Erf,
+        "Exp" => Unary::Exp,
+        "Log" => Unary::Log,
+        "Sqrt" => Unary::Sqrt,
+        "Reciprocal" => Unary::Reciprocal,
+        "Neg" => Unary::Neg,
+        "Abs" => Unary::Abs,
+        "Sign" => Unary::Sign,
+        "Floor" => Unary::Floor,
+        "Ceil" => Unary::Ceil,
+        "Round" => Unary::Round,
+        "Sin" => Unary::Sin,
+        "Cos" => Unary::Cos,
+        "Not" => Unary::Not,
+        _ => return Ok(None),
+    }))
+}
+
+fn map(call: &mut Call<'_, '_>, function: Unary) -> Made<Slot> {
+    let x = call.input(0)?;
+    call.unary(function, x)
+}
+
+fn binary(op_type: &str) -> Option<Binary> {
+    Some(match op_type {
+        "Add" => Binary::Add,
+        "Sub" => Binary::Sub,
+        "Mul" => Binary::Mul,
+        "Div" => Binary::Div,
+        "Pow" => Binary::Pow,
+        "PRelu" => Binary::PRelu,
+        "Equal" => Binary::Equal,
+        "Less" => Binary::Less,
+        "LessOrEqual" => Binary::LessOrEqual,
+        "Greater" => Binary::Greater,
+        "GreaterOrEqual" => Binary::GreaterOrEqual,
+        "And" => Binary::And,
+        "Or" => Binary::Or,
+        _ => return None,
+    })
+}
+
+fn zip(call: &mut Call<'_, '_>, function: Binary) -> Made<Slot> {
+    let (a, b) = (call.input(0)?, call.input(1)?);
+    let kind = match function {
+        Binary::Equal
+        | Binary::Less
+        | Binary::LessOrEqual
+        | Binary::Greater
+        | Binary::GreaterOrEqual
+        | Binary::And
+        | Binary::Or => Kind::Bool,
+        // The quotient of whole numbers is rounded, which no operator of the graph does.
+        Binary::Div | Binary::Pow if call.kind(a) != Kind::Float => {
+            return unknown(format!("{} of whole numbers is not known", call.node.op_type));
+        }
+        _ => call.kind(a),
+    };
+    call.push_as(kind, Op::Binary(function), &[a, b])
+}
+
+fn chain(call: &mut Call<'_, '_>, function: Binary) -> Made<Slot> {
+    let inputs = call.inputs()?;
+    let Some((first, rest)) = inputs.split_first() else { return broken("it has no input") };
+    rest.iter().try_fold(*first, |all, next| call.binary(function, all, *next))
+}
+
+fn choose(call: &mut Call<'_, '_>) -> Made<Slot> {
+    let (condition, a, b) = (call.input(0)?, call.input(1)?, call.input(2)?);
+    call.push_as(call.kind(a), Op::Where, &[condition, a, b])
+}
+
+fn cast(call: &mut Call<'_, '_>) -> Made<Slot> {
+    call.ignore(&["saturate"]);
+    let code = call.int("to", 0)?;
+    let Some(to) = Kind::of_code(code) else { return unknown(format!("a Cast to element type {code} is not known")) };
+    let x = call.input(0)?;
+    match (call.kind(x), to) {
+        (from, to) if from == to => Ok(x),
+        (Kind::Bool, _) | (Kind::Int, Kind::Float) => call.push_as(to, Op::Unary(Unary::Identity), &[x]),
+        (_, Kind::Bool) => {
+            let zero = call.unary(Unary::Not, x)?;
+            call.push_as(Kind::Bool, Op::Unary(Unary::Not), &[zero])
+        }
+        _ => unknown("a Cast of floats to whole numbers is not known"),
+    }
+}
+
+fn dropout(call: &mut Call<'_, '_>) -> Made<Slot> {
+    call.ignore(&["ratio", "seed", "is_test"]);
+    let training = call.number(2)?.unwrap_or(0.0);
+    call.number(1)?;
+    if training != 0.0 {
+        return unknown("Dropout in training is not known");
+    }
+    call.input(0)
+}

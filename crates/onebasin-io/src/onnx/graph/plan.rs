@@ -1,0 +1,206 @@
+//! The graph as it grows: operators with shapes for two batches. Only what the outputs depend on is built in the end.
+
+use std::collections::HashMap;
+
+use onebasin::Tensor;
+use onebasin::graph::{Graph, Op, ValueId, shape};
+
+use super::Pair;
+use super::array::{Kind, bounded};
+
+/// A value of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Slot(usize);
+
+#[derive(Debug, Clone)]
+enum Origin {
+    Input,
+    Param,
+    Constant(Tensor),
+    /// Output of a step.
+    Step(usize),
+}
+
+#[derive(Debug)]
+struct Value {
+    name: String,
+    origin: Origin,
+    kind: Kind,
+    shape: Pair<Vec<usize>>,
+}
+
+#[derive(Debug)]
+struct Step {
+    name: String,
+    op: Op,
+    inputs: Vec<Slot>,
+    outputs: Vec<Slot>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    values: Vec<Value>,
+    steps: Vec<Step>,
+    params: HashMap<String, Slot>,
+}
+
+impl Plan {
+    fn add(&mut self, name: &str, origin: Origin, kind: Kind, shape: Pair<Vec<usize>>) -> Slot {
+        self.values.push(Value { name: name.to_owned(), origin, kind, shape });
+        Slot(self.values.len() - 1)
+    }
+
+    pub(super) fn input(&mut self, name: &str, kind: Kind, shape: Pair<Vec<usize>>) -> Slot {
+        self.add(name, Origin::Input, kind, shape)
+    }
+
+    pub(super) fn param(&mut self, name: &str, shape: &[usize]) -> Slot {
+        if let Some(known) = self.params.get(name) {
+            return *known;
+        }
+        let slot = self.add(name, Origin::Param, Kind::Float, [shape.to_vec(), shape.to_vec()]);
+        self.params.insert(name.to_owned(), slot);
+        slot
+    }
+
+    pub(super) fn constant(&mut self, name: &str, tensor: Tensor, kind: Kind) -> Slot {
+        let shape = tensor.shape().to_vec();
+        self.add(name, Origin::Constant(tensor), kind, [shape.clone(), shape])
+    }
+
+    pub(super) fn shape(&self, slot: Slot) -> &Pair<Vec<usize>> {
+        &self.values[slot.0].shape
+    }
+
+    pub(super) fn kind(&self, slot: Slot) -> Kind {
+        self.values[slot.0].kind
+    }
+
+    /// An input whose first axis has these lengths for the two batches.
+    pub(super) fn batch(&self, lengths: Pair<usize>) -> Option<Slot> {
+        let first = |v: &Value| Some([*v.shape[0].first()?, *v.shape[1].first()?]);
+        let found = self.values.iter().position(|v| matches!(v.origin, Origin::Input) && first(v) == Some(lengths));
+        found.map(Slot)
+    }
+
+    /// The matrix that a value is the transpose of.
+    pub(super) fn transposed(&self, slot: Slot) -> Option<Slot> {
+        let Origin::Step(step) = self.values[slot.0].origin else { return None };
+        let Step { op, inputs, .. } = &self.steps[step];
+        matches!(op, Op::Transpose(order) if order[..] == [1, 0]).then(|| inputs[0])
+    }
+
+    /// Adds an operator, all of whose outputs are of this kind.
+    pub(super) fn push(&mut self, op: Op, inputs: &[Slot], kind: Kind) -> Result<Vec<Slot>, String> {
+        let shapes = |k: usize| inputs.iter().map(|s| self.shape(*s)[k].as_slice()).collect::<Vec<_>>();
+        let first = shape::infer(&op, &shapes(0))?;
+        // Where the model holds its batch fast, the second batch ends.
+        let second = shape::infer(&op, &shapes(1)).unwrap_or_else(|_| first.clone());
+        if let Some(shape) = first.iter().chain(&second).find(|s| !bounded(s)) {
+            return Err(format!("makes a value of shape {shape:?}, which is too large"));
+        }
+        let shapes: Vec<_> = first.into_iter().zip(second).map(|(a, b)| (kind, [a, b])).collect();
+        Ok(self.step("", op, inputs.to_vec(), &shapes))
+    }
+
+    pub(super) fn unknown(
+        &mut self,
+        name: &str,
+        operator: &str,
+        inputs: Vec<Slot>,
+        outputs: &[(Kind, Pair<Vec<usize>>)],
+    ) -> Vec<Slot> {
+        self.step(name, Op::Unknown(operator.to_owned()), inputs, outputs)
+    }
+
+    fn step(&mut self, name: &str, op: Op, inputs: Vec<Slot>, outputs: &[(Kind, Pair<Vec<usize>>)]) -> Vec<Slot> {
+        let index = self.steps.len();
+        let outputs: Vec<Slot> =
+            outputs.iter().map(|(kind, shape)| self.add(name, Origin::Step(index), *kind, shape.clone())).collect();
+        self.steps.push(Step { name: name.to_owned(), op, inputs, outputs: outputs.clone() });
+        outputs
+    }
+
+    /// Where the steps that follow begin.
+    pub(super) fn mark(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Forgets the steps since a mark that have no name yet: those of a conversion that was given up.
+    pub(super) fn back_to(&mut self, mark: usize) {
+        while self.steps.len() > mark && self.steps.last().is_some_and(|s| s.name.is_empty()) {
+            self.steps.pop();
+        }
+    }
+
+    /// Names the steps of a node: the one that makes its only output as the node, those of several outputs as these,
+    /// what comes before with a number.
+    pub(super) fn rename(&mut self, mark: usize, name: &str, outputs: &[(&str, Slot)]) {
+        let mut number = 0;
+        for index in mark..self.steps.len() {
+            if !self.steps[index].name.is_empty() {
+                continue;
+            }
+            let made = |slot: Slot| matches!(self.values[slot.0].origin, Origin::Step(s) if s == index);
+            let mine: Vec<&str> = outputs.iter().filter(|(_, slot)| made(*slot)).map(|(n, _)| *n).collect();
+            self.steps[index].name = match (mine.len(), outputs.len()) {
+                (0, _) => {
+                    number += 1;
+                    format!("{name}/{number}")
+                }
+                (a, b) if a == b => name.to_owned(),
+                _ => mine[0].to_owned(),
+            };
+        }
+    }
+
+    /// The graph of what these outputs, by their names, depend on.
+    pub(super) fn build(&self, outputs: &[(&str, Slot)]) -> onebasin::error::Result<Graph> {
+        let mut live = vec![false; self.values.len()];
+        for (_, slot) in outputs {
+            live[slot.0] = true;
+        }
+        for step in self.steps.iter().rev() {
+            if step.outputs.iter().any(|s| live[s.0]) {
+                step.inputs.iter().for_each(|s| live[s.0] = true);
+            }
+        }
+        let mut graph = Graph::new();
+        let mut ids: Vec<Option<ValueId>> = vec![None; self.values.len()];
+        for (k, value) in self.values.iter().enumerate().filter(|(_, v)| matches!(v.origin, Origin::Input)) {
+            ids[k] = Some(graph.input(&value.name, &value.shape[0])?);
+        }
+        for step in self.steps.iter().filter(|s| s.outputs.iter().any(|o| live[o.0])) {
+            let inputs = step.inputs.iter().map(|s| self.leaf(&mut graph, &mut ids, *s));
+            let inputs = inputs.collect::<onebasin::error::Result<Vec<_>>>()?;
+            let made = if let Op::Unknown(operator) = &step.op {
+                let shapes: Vec<Vec<usize>> = step.outputs.iter().map(|s| self.shape(*s)[0].clone()).collect();
+                graph.push_unknown(&step.name, operator, &inputs, &shapes)?
+            } else {
+                graph.push_many(&step.name, step.op.clone(), &inputs)?
+            };
+            step.outputs.iter().zip(made).for_each(|(s, id)| ids[s.0] = Some(id));
+        }
+        for (_, slot) in outputs {
+            let id = self.leaf(&mut graph, &mut ids, *slot)?;
+            graph.output(id);
+        }
+        Ok(graph)
+    }
+
+    /// The value in the graph, which for a parameter or a constant begins with its first use.
+    fn leaf(&self, graph: &mut Graph, ids: &mut [Option<ValueId>], slot: Slot) -> onebasin::error::Result<ValueId> {
+        let value = &self.values[slot.0];
+        let id = match (ids[slot.0], &value.origin) {
+            (Some(id), _) => id,
+            (None, Origin::Param) => graph.param(&value.name, &value.shape[0])?,
+            (None, Origin::Constant(tensor)) => graph.constant(&value.name, tensor.clone())?,
+            (None, Origin::Input | Origin::Step(_)) => {
+                let why = "is read before it is made".to_owned();
+                return Err(onebasin::Error::Graph { node: value.name.clone(), why });
+            }
+        };
+        ids[slot.0] = Some(id);
+        Ok(id)
+    }
+}

@@ -1,0 +1,218 @@
+//! What is in a model, as plain values.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use onebasin::{DType, Tensor};
+
+use super::external::Externals;
+use super::fail;
+use super::proto::{AttributeProto, GraphProto, NodeProto, ValueInfoProto};
+use super::tensor::{decode, dtype};
+use crate::error::Result;
+
+/// One operator, and the names of the values it reads and makes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Its name; may be empty.
+    pub name: String,
+    /// What it computes: `Conv`, `Gemm`, ….
+    pub op_type: String,
+    /// Whose operator it is; empty for ONNX's own.
+    pub domain: String,
+    /// The values it reads, in the order the operator gives them; an empty name is an input left out.
+    pub inputs: Vec<String>,
+    /// The values it makes; an empty name is an output left out.
+    pub outputs: Vec<String>,
+    /// Its attributes by name. Those left out have the operator's defaults.
+    pub attributes: BTreeMap<String, Attribute>,
+}
+
+impl Node {
+    /// The attribute called `name`.
+    pub fn attribute(&self, name: &str) -> Option<&Attribute> {
+        self.attributes.get(name)
+    }
+
+    /// The values it needs: inputs, and what its subgraphs read from outside.
+    pub fn reads(&self) -> impl Iterator<Item = &str> {
+        let graphs = self.attributes.values().flat_map(|attribute| match attribute {
+            Attribute::Graph(graph) => std::slice::from_ref(graph),
+            Attribute::Graphs(graphs) => graphs.as_slice(),
+            _ => &[],
+        });
+        let captures = graphs.flat_map(|graph| &graph.captures);
+        self.inputs.iter().chain(captures).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// The values it makes, without those left out.
+    pub fn makes(&self) -> impl Iterator<Item = &str> {
+        self.outputs.iter().map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// Whether it is an operator of ONNX itself with this name.
+    pub fn is(&self, op_type: &str) -> bool {
+        self.domain.is_empty() && self.op_type == op_type
+    }
+
+    /// How errors call it.
+    pub(super) fn label(&self) -> String {
+        label(&self.name, &self.op_type, self.makes().next().unwrap_or_default())
+    }
+}
+
+/// The value of an attribute.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Attribute {
+    /// A number.
+    Float(f32),
+    /// A whole number, or a choice.
+    Int(i64),
+    /// A word.
+    String(String),
+    /// A tensor.
+    Tensor(Tensor),
+    /// Numbers.
+    Floats(Vec<f32>),
+    /// Whole numbers.
+    Ints(Vec<i64>),
+    /// Words.
+    Strings(Vec<String>),
+    /// A graph that runs within the node.
+    Graph(Subgraph),
+    /// Several graphs that run within the node.
+    Graphs(Vec<Subgraph>),
+    /// Anything else, which is carried along but not looked at: what it is.
+    Other(&'static str),
+}
+
+/// A graph within a node (`If`, `Loop`, `Scan`), carried along unchanged; its tensors are no weights of the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subgraph {
+    /// Values of the graph around it that it reads.
+    pub captures: Vec<String>,
+    /// Tensors that it holds itself.
+    pub initializers: Vec<String>,
+}
+
+/// An input or output of the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    /// Its name.
+    pub name: String,
+    /// Its element type; none if it is not given, or not one of [`DType`].
+    pub dtype: Option<DType>,
+    /// Its shape; none if it is not given, or the value is no tensor.
+    pub shape: Option<Vec<Dim>>,
+}
+
+/// The length of an axis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dim {
+    /// A number.
+    Fixed(usize),
+    /// A name that stands for any length, the same wherever it appears.
+    Named(String),
+    /// Not given.
+    Unknown,
+}
+
+pub(super) fn node(path: &Path, proto: &NodeProto, externals: &Externals) -> Result<Node> {
+    let place = || label(&proto.name, &proto.op_type, proto.output.first().map_or("", String::as_str));
+    if proto.op_type.is_empty() {
+        return Err(fail(path, place(), "has no operator; the file is damaged"));
+    }
+    let mut attributes = BTreeMap::new();
+    for attribute in &proto.attribute {
+        let place = || format!("{}, attribute `{}`", place(), attribute.name);
+        if attributes.insert(attribute.name.clone(), value(path, place, attribute, externals)?).is_some() {
+            return Err(fail(path, place(), "is given twice; export the model again"));
+        }
+    }
+    Ok(Node {
+        name: proto.name.clone(),
+        op_type: proto.op_type.clone(),
+        domain: domain(&proto.domain).to_owned(),
+        inputs: proto.input.clone(),
+        outputs: proto.output.clone(),
+        attributes,
+    })
+}
+
+/// Both names of ONNX's own operators as one.
+pub(super) fn domain(name: &str) -> &str {
+    if name == "ai.onnx" { "" } else { name }
+}
+
+pub(super) fn graph_value(proto: &ValueInfoProto) -> Value {
+    let tensor = proto.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+    let dim = |d: &super::proto::Dimension| match (d.dim_value.map(usize::try_from), &d.dim_param) {
+        (Some(Ok(n)), _) => Dim::Fixed(n),
+        (_, Some(name)) if !name.is_empty() => Dim::Named(name.clone()),
+        _ => Dim::Unknown,
+    };
+    Value {
+        name: proto.name.clone(),
+        dtype: tensor.and_then(|t| dtype(t.elem_type)),
+        shape: tensor.and_then(|t| t.shape.as_ref()).map(|s| s.dim.iter().map(dim).collect()),
+    }
+}
+
+fn value(path: &Path, place: impl Fn() -> String, proto: &AttributeProto, externals: &Externals) -> Result<Attribute> {
+    let text = |bytes: &bytes::Bytes| std::str::from_utf8(bytes).map(str::to_owned).ok();
+    if !proto.ref_attr_name.is_empty() {
+        return Ok(Attribute::Other("a reference to an attribute of a function"));
+    }
+    Ok(match proto.r#type {
+        1 => Attribute::Float(proto.f),
+        2 => Attribute::Int(proto.i),
+        3 => text(&proto.s).map_or(Attribute::Other("bytes that are no text"), Attribute::String),
+        4 => {
+            let tensor = proto.t.as_ref().ok_or_else(|| fail(path, place(), "is a tensor, but holds none"))?;
+            let tensor = decode(path, &place(), tensor, externals)?;
+            tensor.map_or(Attribute::Other("a tensor of another element type"), Attribute::Tensor)
+        }
+        5 => {
+            let graph = proto.g.as_ref().ok_or_else(|| fail(path, place(), "is a graph, but holds none"))?;
+            Attribute::Graph(subgraph(graph))
+        }
+        6 => Attribute::Floats(proto.floats.clone()),
+        7 => Attribute::Ints(proto.ints.clone()),
+        8 => {
+            let texts = proto.strings.iter().map(text).collect::<Option<_>>();
+            texts.map_or(Attribute::Other("bytes that are no text"), Attribute::Strings)
+        }
+        9 => Attribute::Other("tensors"),
+        10 => Attribute::Graphs(proto.graphs.iter().map(subgraph).collect()),
+        11 | 12 => Attribute::Other("sparse tensors"),
+        13 | 14 => Attribute::Other("types"),
+        found => return Err(fail(path, place(), format!("is of kind {found}; known are 1 to 14"))),
+    })
+}
+
+fn subgraph(graph: &GraphProto) -> Subgraph {
+    Subgraph {
+        captures: captures(graph).into_iter().collect(),
+        initializers: graph.initializer.iter().map(|t| t.name.clone()).collect(),
+    }
+}
+
+/// Values that a subgraph, and the subgraphs within it, read from outside.
+fn captures(graph: &GraphProto) -> BTreeSet<String> {
+    let attributes = || graph.node.iter().flat_map(|n| &n.attribute);
+    let inner = attributes().flat_map(|a| a.g.iter().chain(&a.graphs)).flat_map(captures);
+    let mut reads: BTreeSet<String> = inner.collect();
+    reads.extend(graph.node.iter().flat_map(|n| &n.input).cloned());
+    reads.extend(graph.output.iter().map(|v| v.name.clone()));
+    let sparse = graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref()).map(|t| &t.name);
+    let made = graph.node.iter().flat_map(|n| &n.output).chain(graph.initializer.iter().map(|t| &t.name));
+    for name in made.chain(graph.input.iter().map(|v| &v.name)).chain(sparse) {
+        reads.remove(name);
+    }
+    reads.remove("");
+    reads
+}
+
+fn label(name: &str, op_type: &str, output: &str) -> String {
+    if name.is_empty() { format!("node {op_type} that makes `{output}`") } else { format!("node `{name}` ({op_type})") }
+}

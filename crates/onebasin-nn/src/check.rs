@@ -1,0 +1,157 @@
+//! A symmetry is checked, not believed: random elements must leave the network's function as it was.
+
+use onebasin::graph::{Graph, Op, ValueId};
+use onebasin::stream::Stream;
+use onebasin::symmetry::{Alignment, GroupId, Symmetry};
+use onebasin::{Params, Perm};
+
+use crate::error::{Error, Result};
+use crate::exec::{Program, Workspace};
+
+/// How to check.
+#[derive(Debug, Clone)]
+pub struct CheckOptions {
+    /// Decides the random element and the random inputs.
+    pub seed: u64,
+    /// Samples in the random batch; the graph's own batch where the graph allows no other.
+    pub samples: usize,
+    /// The largest relative difference that rounding may make.
+    pub tolerance: f64,
+}
+
+impl Default for CheckOptions {
+    fn default() -> Self {
+        Self { seed: 0, samples: 4, tolerance: 1e-4 }
+    }
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    /// `max |f(θ, x) − f(π(θ), x)| / max |f(θ, x)|` for a random element π of the whole symmetry.
+    pub difference: f64,
+    /// What of it rounding may make.
+    pub tolerance: f64,
+    /// Root groups that change the function when they alone are moved, with the difference each makes.
+    pub faults: Vec<(String, f64)>,
+}
+
+impl Check {
+    /// Whether the function stayed as it was.
+    pub fn passes(&self) -> bool {
+        self.difference <= self.tolerance
+    }
+}
+
+/// Moves a network by a random element of a symmetry and compares what both compute on a random batch.
+///
+/// Formula: `max |f(θ, x) − f(π(θ), x)| / max |f(θ, x)|` over the first output, with `x` standard normal, or whole
+/// numbers in range where the network takes indices. When that exceeds the tolerance, groups (with their families) are
+/// bisected: sets of groups that move the output are halved until single groups remain.
+///
+/// Cost: two forward passes, and two for every halving.
+///
+/// # Errors
+/// If the network cannot run, a tensor is missing, or the output is not finite.
+pub fn check(program: &Program, params: &Params, symmetry: &Symmetry, options: &CheckOptions) -> Result<Check> {
+    let checker = Checker::new(program, params, symmetry, options)?;
+    let roots = symmetry.roots();
+    let difference = checker.difference(&roots)?;
+    let mut faults = Vec::new();
+    if difference > options.tolerance {
+        let mut sets = vec![roots];
+        while let Some(set) = sets.pop() {
+            let difference = checker.difference(&set)?;
+            match &set[..] {
+                _ if difference <= options.tolerance => {}
+                [] => {}
+                [root] => faults.push((symmetry.group(*root).name.clone(), difference)),
+                many => {
+                    let (left, right) = many.split_at(many.len() / 2);
+                    sets.push(right.to_vec());
+                    sets.push(left.to_vec());
+                }
+            }
+        }
+    }
+    Ok(Check { difference, tolerance: options.tolerance, faults })
+}
+
+struct Checker<'a> {
+    program: &'a Program,
+    params: &'a Params,
+    symmetry: &'a Symmetry,
+    element: Alignment,
+    inputs: Vec<Vec<f32>>,
+    batch: usize,
+    expected: Vec<f32>,
+    scale: f64,
+}
+
+impl<'a> Checker<'a> {
+    fn new(program: &'a Program, params: &'a Params, symmetry: &'a Symmetry, options: &CheckOptions) -> Result<Self> {
+        let own = program.graph();
+        let input = own.inputs().next();
+        let built = input.and_then(|v| own.shape(v).first().copied()).unwrap_or(1);
+        let batched = own.with_batch(options.samples);
+        let batch = if batched.is_ok() { options.samples } else { built };
+        let graph = batched.unwrap_or_else(|_| own.clone());
+        let inputs = random_inputs(&graph, options.seed);
+        let element = Alignment::random(symmetry, &mut Stream::new(options.seed, "check/element"));
+        let mut checker = Self { program, params, symmetry, element, inputs, batch, expected: Vec::new(), scale: 0.0 };
+        checker.expected = checker.run(params)?;
+        if let Some(value) = checker.expected.iter().find(|v| !v.is_finite()) {
+            return Err(Error::Options(format!(
+                "the network's output on a random batch is {value}; nothing to compare"
+            )));
+        }
+        checker.scale = checker.expected.iter().fold(0.0, |m: f64, v| m.max(f64::from(v.abs())));
+        Ok(checker)
+    }
+
+    fn run(&self, params: &Params) -> Result<Vec<f32>> {
+        let mut space = Workspace::inference(self.program, self.batch)?;
+        for (k, input) in self.inputs.iter().enumerate() {
+            space.input(k).copy_from_slice(input);
+        }
+        self.program.forward(&self.program.flatten(params)?, &mut space);
+        Ok(space.output().to_vec())
+    }
+
+    /// The difference that the element makes when only these groups and their families move.
+    fn difference(&self, roots: &[GroupId]) -> Result<f64> {
+        let symmetry = self.symmetry;
+        let copies = |id: GroupId| {
+            let moves = roots.contains(&symmetry.root(id));
+            let still = || vec![Perm::identity(symmetry.group(id).size); symmetry.copies(id)];
+            if moves { self.element.copies(id).to_vec() } else { still() }
+        };
+        let perms = (0..symmetry.groups().len()).map(|id| copies(GroupId(id))).collect();
+        let moved = Alignment::new(symmetry, perms)?.apply(symmetry, self.params)?;
+        let found = self.run(&moved)?;
+        let apart = |(x, y): (&f32, &f32)| f64::from(x - y).abs();
+        // A NaN is the largest difference there is.
+        let worst = |m: f64, d: f64| if d.is_nan() { f64::INFINITY } else { m.max(d) };
+        let largest = self.expected.iter().zip(&found).map(apart).fold(0.0, worst);
+        Ok(if largest == 0.0 { 0.0 } else { largest / self.scale })
+    }
+}
+
+/// A random batch for every input: whole numbers where a node picks by them, normal numbers elsewhere.
+fn random_inputs(graph: &Graph, seed: u64) -> Vec<Vec<f32>> {
+    let mut stream = Stream::new(seed, "check/inputs");
+    let entries = |input: ValueId| {
+        graph.nodes().iter().find_map(|node| match (&node.op, &node.inputs[..]) {
+            (Op::Gather { axis }, [data, indices]) if *indices == input => Some(graph.shape(*data)[*axis]),
+            _ => None,
+        })
+    };
+    let batch = |input: ValueId| {
+        let count = graph.shape(input).iter().product::<usize>();
+        match entries(input) {
+            Some(n) if n > 0 => (0..count).map(|_| stream.below(n) as f32).collect(),
+            _ => (0..count).map(|_| stream.normal() as f32).collect(),
+        }
+    };
+    graph.inputs().map(batch).collect()
+}

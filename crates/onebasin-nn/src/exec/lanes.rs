@@ -1,0 +1,154 @@
+//! A batch on threads: lanes side by side, the shards of a lane one after the other.
+//!
+//! A batch is cut by sizes alone, never by the number of threads, and everything is added up in the order of the samples,
+//! so results are the same bits on any machine size.
+
+use std::ops::Range;
+
+use onebasin::graph::NodeId;
+use rayon::prelude::*;
+
+use super::loss::{Outcome, cross_entropy, cross_entropy_gradient};
+use super::plan::Wants;
+use super::synchronised::{self, Job};
+use super::{Flat, Program, Workspace};
+use crate::error::Result;
+use crate::ops::Real;
+use crate::ops::batch_norm::Moments;
+
+/// How a batch is cut.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    /// Samples of a lane.
+    lane: usize,
+    /// Samples of a shard, at most.
+    shard: usize,
+}
+
+impl Cut {
+    /// Lanes at most.
+    const LANES: usize = 8;
+    /// How often a weight is used before its gradient is written to memory, at least.
+    const REUSE: f64 = 256.0;
+    /// Samples after which a larger matrix no longer helps.
+    const SAMPLES: f64 = 125.0;
+    /// Numbers in all values of a shard that still stay near the processor.
+    const NUMBERS: f64 = (1 << 19) as f64;
+
+    /// A lane has to be worth a gradient of its own, and there should be two of them; a shard has to be worth reading the
+    /// weights, and should have few values.
+    fn new<T: Real>(program: &Program<T>, batch: usize) -> Self {
+        let worth = (Self::REUSE / program.work.reuse).min(Self::SAMPLES).ceil() as usize;
+        let lane = worth.max(batch.div_ceil(Self::LANES)).min(batch.div_ceil(2)).max(1);
+        let lane = batch.div_ceil(batch.div_ceil(lane).max(1)).max(1);
+        let near = (Self::NUMBERS / program.work.numbers.max(1.0)).min(Self::SAMPLES) as usize;
+        let shard = near.max(worth).max(5);
+        Self { lane, shard: lane.div_ceil(lane.div_ceil(shard)) }
+    }
+
+    /// The shards of every lane.
+    fn shards(self, batch: usize) -> Vec<Vec<Range<usize>>> {
+        let cut = |all: Range<usize>, size: usize| -> Vec<Range<usize>> {
+            all.clone().step_by(size).map(|start| start..(start + size).min(all.end)).collect()
+        };
+        cut(0..batch, self.lane).into_iter().map(|lane| cut(lane, self.shard)).collect()
+    }
+}
+
+/// One gradient of the weights, and workspaces.
+struct Lane<T: Real> {
+    spaces: Vec<Workspace<T>>,
+    d_weights: Vec<T>,
+}
+
+/// What a batch gave.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Loss and correct answers.
+    pub outcome: Outcome,
+    /// Moments of the input of every BatchNorm over the whole batch, in running order.
+    pub moments: Vec<(NodeId, Moments)>,
+}
+
+/// Writes the inputs and labels of a range of samples of the batch.
+pub type Feed<'a, T> = dyn Fn(Range<usize>, &mut [T], &mut [u8]) + Sync + 'a;
+
+/// The workspaces of a batch.
+///
+/// BatchNorms use the statistics of the whole batch: all shards run to a BatchNorm, their moments are combined (Chan et
+/// al. 1979), and all go on; likewise backward. Then every shard keeps its own workspace. Without a BatchNorm a lane has
+/// one workspace for all its shards.
+pub struct Lanes<T: Real = f32> {
+    cut: Cut,
+    all: Vec<Lane<T>>,
+    gradients: bool,
+    /// Whether there is a BatchNorm.
+    synchronised: bool,
+}
+
+impl<T: Real> Lanes<T> {
+    /// Workspaces for at most `batch` samples, with or without gradients.
+    pub fn new(program: &Program<T>, batch: usize, gradients: bool) -> Result<Self> {
+        let cut = Cut::new(program, batch);
+        let wants = Wants { gradients, ..Wants::default() };
+        let synchronised = !program.plan(cut.shard.min(batch), &wants)?.batch_norms.is_empty();
+        let lane = |shards: &Vec<Range<usize>>| {
+            let kept = if synchronised { &shards[..] } else { &shards[..1] };
+            let spaces = kept.iter().map(|s| Workspace::of_lane(program, s.len(), wants.clone()));
+            let len = if gradients { program.weight_count() } else { 0 };
+            Ok(Lane { spaces: spaces.collect::<Result<_>>()?, d_weights: vec![T::default(); len] })
+        };
+        let all = cut.shards(batch).iter().map(lane).collect::<Result<_>>()?;
+        Ok(Self { cut, all, gradients, synchronised })
+    }
+
+    /// Runs `batch` samples forward and, if these lanes have gradients, backward from `1/batch · Σ` cross-entropy of the
+    /// first output. `feed` writes the network's first input.
+    ///
+    /// # Errors
+    /// If the network's shapes do not allow a shard's number of samples.
+    pub fn run(&mut self, program: &Program<T>, flat: &Flat<T>, batch: usize, feed: &Feed<'_, T>) -> Result<Found> {
+        let shards = self.cut.shards(batch);
+        let scale = T::one() / T::of(batch as f64);
+        let gradients = self.gradients;
+        let lanes = &mut self.all[..shards.len()];
+        lanes.par_iter_mut().for_each(|lane| lane.d_weights.fill(T::default()));
+        if self.synchronised {
+            let mut jobs = Vec::new();
+            for (Lane { spaces, d_weights }, shards) in lanes.iter_mut().zip(&shards) {
+                for (space, shard) in spaces.iter_mut().zip(shards) {
+                    space.resize(program, shard.len())?;
+                }
+                let labels = shards.iter().map(|s| vec![0; s.len()]).collect();
+                jobs.push(Job { spaces: &mut spaces[..shards.len()], d_weights, shards, labels });
+            }
+            return Ok(synchronised::run(program, flat, &mut jobs, feed, gradients.then_some(scale)));
+        }
+        let run = |(lane, shards): (&mut Lane<T>, &Vec<Range<usize>>)| {
+            let Lane { spaces, d_weights } = lane;
+            let space = &mut spaces[0];
+            let shard = |shard: &Range<usize>| {
+                space.resize(program, shard.len())?;
+                let mut labels = vec![0; shard.len()];
+                feed(shard.clone(), space.input(0), &mut labels);
+                let steps = 0..space.plan().steps.len();
+                space.forward(program, flat, steps.clone(), None);
+                let outcome = cross_entropy(space.output(), &labels);
+                if gradients {
+                    space.seed(|output, gradient| cross_entropy_gradient(output, &labels, scale, gradient));
+                    space.backward(program, flat, steps, d_weights);
+                }
+                Ok(outcome)
+            };
+            shards.iter().map(shard).sum::<Result<Outcome>>()
+        };
+        let outcomes: Vec<Result<Outcome>> = lanes.par_iter_mut().zip(&shards).map(run).collect();
+        let outcome = outcomes.into_iter().sum::<Result<Outcome>>()?;
+        Ok(Found { outcome, moments: Vec::new() })
+    }
+
+    /// Gradients of the lanes that `batch` samples ran in; their sum is the gradient.
+    pub fn d_weights(&self, batch: usize) -> Vec<&[T]> {
+        self.all[..batch.div_ceil(self.cut.lane)].iter().map(|l| l.d_weights.as_slice()).collect()
+    }
+}

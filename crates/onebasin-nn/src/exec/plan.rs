@@ -1,0 +1,327 @@
+//! A graph made ready for one batch size: steps, layouts, buffers.
+
+use std::collections::HashMap;
+
+use onebasin::graph::{Graph, Node, NodeId, Op, Source, ValueId};
+
+use super::layout::{Convert, after, aligned, in_channels_last, memory_shape, same};
+use super::{Program, slots};
+use crate::error::{Error, Result};
+use crate::ops::batch_norm::{BatchNorm, Sums};
+use crate::ops::{Kernel, Layout, Real, kernel};
+
+/// What a workspace is for, besides the network's outputs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Wants {
+    /// Whether gradients of the weights will be asked for.
+    pub gradients: bool,
+    /// Whether gradients of the network's inputs will be asked for.
+    pub input_gradients: bool,
+    /// Values inside the network that will be looked at.
+    pub values: Vec<ValueId>,
+}
+
+/// Where an input of a step lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operand {
+    Buffer(usize),
+    /// Parameter number, in the order of [`Graph::params`].
+    Param(usize),
+    /// Constant number, in the order of the graph's constants.
+    Constant(usize),
+}
+
+/// What a step runs.
+pub(crate) enum Work<T> {
+    Kernel(Box<dyn Kernel<T>>),
+    /// A kernel too, which the whole batch takes part in while training.
+    BatchNorm(BatchNorm),
+}
+
+impl<T: Real> Work<T> {
+    pub(crate) fn kernel(&self) -> &dyn Kernel<T> {
+        match self {
+            Self::Kernel(kernel) => kernel.as_ref(),
+            Self::BatchNorm(norm) => norm,
+        }
+    }
+}
+
+pub(crate) struct Input {
+    pub operand: Operand,
+    pub shape: Vec<usize>,
+    /// Whether something upstream is trained or asked for.
+    pub wanted: bool,
+}
+
+pub(crate) struct Step<T> {
+    /// The node it comes from; none for a conversion.
+    pub node: Option<NodeId>,
+    pub work: Work<T>,
+    pub inputs: Vec<Input>,
+    /// Buffers and their shapes in memory.
+    pub outputs: Vec<(usize, Vec<usize>)>,
+    /// Whether gradients pass through it.
+    pub backward: bool,
+    /// Buffers whose gradients are set to zero before it runs backward.
+    pub clear: Vec<usize>,
+}
+
+pub(crate) struct Buffer {
+    pub len: usize,
+    /// Slot of its numbers.
+    pub slot: usize,
+    /// Slot of its gradient, where it has one.
+    pub gradient: Option<usize>,
+}
+
+/// The steps of one batch size, in running order.
+pub(crate) struct Plan<T> {
+    pub batch: usize,
+    pub steps: Vec<Step<T>>,
+    pub buffers: Vec<Buffer>,
+    /// Lengths of the slots of numbers and of gradients.
+    pub value_slots: Vec<usize>,
+    pub gradient_slots: Vec<usize>,
+    /// Buffer of every input of the graph.
+    pub inputs: Vec<usize>,
+    /// Values that may be looked at, in [`Layout::Plain`], with their buffer and shape; the first is the first output.
+    pub kept: Vec<(ValueId, usize, Vec<usize>)>,
+    /// Steps that are BatchNorms.
+    pub batch_norms: Vec<usize>,
+}
+
+impl<T: Real> Plan<T> {
+    pub(crate) fn new(program: &Program<T>, batch: usize, wants: &Wants) -> Result<Self> {
+        let graph = program.graph().with_batch(batch)?;
+        let mut builder =
+            Builder { program, graph: &graph, places: HashMap::new(), steps: Vec::new(), lens: Vec::new() };
+        let inputs = builder.sources();
+        let outputs: Vec<ValueId> = graph.outputs().iter().chain(&wants.values).copied().collect();
+        let live = live(&graph, &outputs);
+        for (node, _) in live.into_iter().enumerate().filter(|(_, live)| *live) {
+            builder.node(NodeId(node))?;
+        }
+        let mut kept = Vec::new();
+        for value in outputs {
+            if let (Operand::Buffer(buffer), shape) = builder.fetch(value, Layout::Plain) {
+                kept.push((value, buffer, shape));
+            }
+        }
+        let Builder { steps, lens, .. } = builder;
+        let mut plan = Self {
+            batch,
+            batch_norms: (0..steps.len()).filter(|k| matches!(steps[*k].work, Work::BatchNorm(_))).collect(),
+            steps,
+            buffers: lens.into_iter().map(|len| Buffer { len, slot: 0, gradient: None }).collect(),
+            value_slots: Vec::new(),
+            gradient_slots: Vec::new(),
+            inputs,
+            kept,
+        };
+        if wants.gradients || wants.input_gradients {
+            plan.value_slots = slots::own(&mut plan.buffers);
+            plan.differentiate(program, wants);
+        } else {
+            plan.value_slots = slots::forward(&plan.steps, &mut plan.buffers, &plan.inputs, &plan.kept);
+        }
+        Ok(plan)
+    }
+
+    /// Buffer of the first output.
+    pub(crate) fn output(&self) -> usize {
+        self.kept[0].1
+    }
+
+    /// The BatchNorm that is step `k`.
+    pub(crate) fn norm(&self, k: usize) -> Option<BatchNorm> {
+        match self.steps[k].work {
+            Work::BatchNorm(norm) => Some(norm),
+            Work::Kernel(_) => None,
+        }
+    }
+
+    /// Adds the gradients of gain and bias of the BatchNorm that is step `k`, given the batch's sums.
+    pub(crate) fn add_norm_gradients(&self, k: usize, program: &Program<T>, sums: &Sums, d_weights: &mut [T]) {
+        for (input, sum) in self.steps[k].inputs[1..].iter().zip([&sums.dy_x, &sums.dy]) {
+            if let (Operand::Param(p), true) = (input.operand, input.wanted) {
+                let range = program.params[p].range.clone();
+                d_weights[range].iter_mut().zip(sum).for_each(|(d, s)| *d += T::of(*s));
+            }
+        }
+    }
+
+    /// Marks what gradients pass through, from the first output back to what is trained or asked for.
+    fn differentiate(&mut self, program: &Program<T>, wants: &Wants) {
+        let mut needs = vec![false; self.buffers.len()];
+        self.inputs.iter().for_each(|b| needs[*b] = wants.input_gradients);
+        for step in &mut self.steps {
+            for input in &mut step.inputs {
+                input.wanted = match input.operand {
+                    Operand::Buffer(b) => needs[b],
+                    Operand::Param(p) => wants.gradients && program.params[p].trained,
+                    Operand::Constant(_) => false,
+                };
+            }
+            let any = step.inputs.iter().any(|i| i.wanted);
+            step.outputs.iter().for_each(|(b, _)| needs[*b] = any);
+        }
+        let mut reaches = vec![false; self.buffers.len()];
+        reaches[self.output()] = true;
+        for step in self.steps.iter_mut().rev() {
+            step.backward = step.outputs.iter().any(|(b, _)| reaches[*b]) && step.inputs.iter().any(|i| i.wanted);
+            for input in &mut step.inputs {
+                input.wanted &= step.backward;
+                if let (Operand::Buffer(b), true) = (input.operand, input.wanted) {
+                    reaches[b] = true;
+                }
+            }
+        }
+        let output = self.output();
+        self.gradient_slots = slots::backward(&mut self.steps, &mut self.buffers, output);
+    }
+}
+
+/// Nodes that lead to one of the values.
+fn live(graph: &Graph, values: &[ValueId]) -> Vec<bool> {
+    let mut wanted = vec![false; graph.values().len()];
+    for value in values {
+        wanted[value.0] = true;
+    }
+    let mut live = vec![false; graph.nodes().len()];
+    for (node, live) in graph.nodes().iter().zip(&mut live).rev() {
+        *live = node.outputs.iter().any(|v| wanted[v.0]);
+        if *live {
+            node.inputs.iter().for_each(|v| wanted[v.0] = true);
+        }
+    }
+    live
+}
+
+struct Builder<'a, T: Real> {
+    program: &'a Program<T>,
+    graph: &'a Graph,
+    /// Where values lie, in which layout.
+    places: HashMap<(ValueId, Layout), Operand>,
+    steps: Vec<Step<T>>,
+    /// Lengths of the buffers.
+    lens: Vec<usize>,
+}
+
+impl<T: Real> Builder<'_, T> {
+    /// Places inputs, parameters and constants; gives the buffers of the inputs.
+    fn sources(&mut self) -> Vec<usize> {
+        let (mut params, mut constants, mut inputs) = (0, 0, Vec::new());
+        for value in self.graph.ids() {
+            let place = match &self.graph.value(value).source {
+                Source::Input => {
+                    inputs.push(self.buffer(self.graph.shape(value)));
+                    (Layout::Plain, Operand::Buffer(self.lens.len() - 1))
+                }
+                Source::Param => {
+                    params += 1;
+                    (self.program.params[params - 1].layout, Operand::Param(params - 1))
+                }
+                Source::Constant(_) => {
+                    constants += 1;
+                    (Layout::Plain, Operand::Constant(constants - 1))
+                }
+                Source::Node(..) => continue,
+            };
+            self.places.insert((value, place.0), place.1);
+        }
+        inputs
+    }
+
+    fn buffer(&mut self, shape: &[usize]) -> usize {
+        self.lens.push(shape.iter().product());
+        self.lens.len() - 1
+    }
+
+    /// Where a value lies in this layout and its shape there; it is converted if it does not lie so yet.
+    fn fetch(&mut self, value: ValueId, layout: Layout) -> (Operand, Vec<usize>) {
+        let graph = self.graph;
+        let shape = graph.shape(value);
+        let wanted = memory_shape(shape, layout);
+        if let Some(&operand) = self.places.get(&(value, layout)) {
+            return (operand, wanted);
+        }
+        let other = if layout == Layout::Plain { Layout::ChannelsLast } else { Layout::Plain };
+        let source = self.places[&(value, other)];
+        let operand = if same(shape) {
+            source
+        } else {
+            let output = self.buffer(shape);
+            self.steps.push(Step {
+                node: None,
+                work: Work::Kernel(Box::new(Convert::new(shape, layout))),
+                inputs: vec![Input { operand: source, shape: memory_shape(shape, other), wanted: false }],
+                outputs: vec![(output, wanted.clone())],
+                backward: false,
+                clear: Vec::new(),
+            });
+            Operand::Buffer(output)
+        };
+        self.places.insert((value, layout), operand);
+        (operand, wanted)
+    }
+
+    fn node(&mut self, id: NodeId) -> Result<()> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let shapes: Vec<&[usize]> = node.inputs.iter().map(|v| graph.shape(*v)).collect();
+        let moved = self.channels_last(node, &shapes);
+        let (layout, op) = match &moved {
+            Some(op) => (Layout::ChannelsLast, op),
+            None => (Layout::Plain, &node.op),
+        };
+        let rank = shapes[0].len().max(graph.shape(node.outputs[0]).len());
+        let broadcast = layout == Layout::ChannelsLast && matches!(op, Op::Binary(_) | Op::Where);
+        let mut inputs = Vec::new();
+        for &value in &node.inputs {
+            let (operand, shape) = if broadcast && graph.shape(value).len() < rank {
+                let (operand, shape) = self.fetch(value, Layout::Plain);
+                (operand, memory_shape(&aligned(&shape, rank), layout))
+            } else {
+                self.fetch(value, layout)
+            };
+            inputs.push(Input { operand, shape, wanted: false });
+        }
+        let given = if layout == Layout::ChannelsLast { after(&node.op) } else { Layout::Plain };
+        let mut outputs = Vec::new();
+        for &value in &node.outputs {
+            let buffer = self.buffer(graph.shape(value));
+            self.places.insert((value, given), Operand::Buffer(buffer));
+            outputs.push((buffer, memory_shape(graph.shape(value), given)));
+        }
+        let work = match op {
+            Op::BatchNorm { epsilon } => Work::BatchNorm(BatchNorm { epsilon: *epsilon }),
+            op => Work::Kernel(runnable(node, op)?),
+        };
+        self.steps.push(Step { node: Some(id), work, inputs, outputs, backward: false, clear: Vec::new() });
+        Ok(())
+    }
+
+    /// The operator in channels-last memory, where it has to run there, or may and its images lie so.
+    fn channels_last(&self, node: &Node, shapes: &[&[usize]]) -> Option<Op> {
+        let wish = match &node.op {
+            Op::BatchNorm { .. } => Some(Layout::ChannelsLast),
+            op => kernel::<T>(op)?.layout(),
+        };
+        let op = in_channels_last(&node.op, shapes)?;
+        let rank = self.graph.shape(node.outputs[0]).len().max(shapes[0].len());
+        let lies_so =
+            |v: &ValueId| self.graph.shape(*v).len() == rank && self.places.contains_key(&(*v, Layout::ChannelsLast));
+        let fits = |shape: &&[usize]| shape.len() == rank || same(&aligned(shape, rank));
+        let may = || {
+            let broadcast = matches!(op, Op::Binary(_) | Op::Where);
+            rank >= 3 && node.inputs.iter().any(lies_so) && (!broadcast || shapes.iter().all(fits))
+        };
+        wish.map_or_else(may, |layout| layout == Layout::ChannelsLast).then_some(op)
+    }
+}
+
+/// The kernel of a node.
+pub(crate) fn runnable<T: Real>(node: &Node, op: &Op) -> Result<Box<dyn Kernel<T>>> {
+    kernel(op).ok_or_else(|| Error::Operator { node: node.name.clone(), operator: op.name().to_owned() })
+}

@@ -1,0 +1,337 @@
+//! The buffers of one shard, and the steps that run on them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use onebasin::graph::ValueId;
+
+use super::plan::{Input, Operand, Plan, Step, Wants, Work};
+use super::{Flat, Program};
+use crate::error::Result;
+use crate::ops::batch_norm::{BatchNorm, Moments, Statistics, Sums};
+use crate::ops::{Call, Real};
+
+/// All buffers one shard needs.
+pub struct Workspace<T: Real = f32> {
+    wants: Wants,
+    buffers: Buffers<T>,
+    /// What kernels keep between forward and backward, by step; the last one is shared.
+    scratch: Vec<Vec<T>>,
+    /// Gradient with respect to the weights, after [`Program::backward`].
+    pub d_weights: Vec<T>,
+}
+
+struct Buffers<T> {
+    plan: Arc<Plan<T>>,
+    values: Vec<Vec<T>>,
+    gradients: Vec<Vec<T>>,
+}
+
+/// The parts of a BatchNorm's call that it needs when it runs for a whole batch.
+struct NormInputs<'a, T> {
+    x: &'a [T],
+    gain: &'a [T],
+    bias: &'a [T],
+}
+
+impl<T: Real> Workspace<T> {
+    /// Buffers for `batch` samples, forward only.
+    ///
+    /// # Errors
+    /// If the network's shapes do not allow this batch.
+    pub fn inference(program: &Program<T>, batch: usize) -> Result<Self> {
+        Self::new(program, batch, Wants::default())
+    }
+
+    /// Buffers for `batch` samples, forward and backward.
+    pub fn training(program: &Program<T>, batch: usize) -> Result<Self> {
+        Self::new(program, batch, Wants { gradients: true, ..Wants::default() })
+    }
+
+    /// Buffers for `batch` samples and whatever is wanted of them.
+    pub fn new(program: &Program<T>, batch: usize, wants: Wants) -> Result<Self> {
+        let d_weights = if wants.gradients { vec![T::default(); program.weight_count()] } else { Vec::new() };
+        Ok(Self { d_weights, ..Self::of_lane(program, batch, wants)? })
+    }
+
+    /// Buffers without a gradient of the weights, which the lane holds.
+    pub(super) fn of_lane(program: &Program<T>, batch: usize, wants: Wants) -> Result<Self> {
+        let buffers = Buffers { plan: program.plan(batch, &wants)?, values: Vec::new(), gradients: Vec::new() };
+        let mut space = Self { wants, buffers, scratch: Vec::new(), d_weights: Vec::new() };
+        space.allocate();
+        Ok(space)
+    }
+
+    /// Makes the buffers fit another number of samples; memory is kept.
+    pub fn resize(&mut self, program: &Program<T>, batch: usize) -> Result<()> {
+        if batch != self.batch() {
+            self.buffers.plan = program.plan(batch, &self.wants)?;
+            self.allocate();
+        }
+        Ok(())
+    }
+
+    fn allocate(&mut self) {
+        fn grow<T: Real>(slots: &mut Vec<Vec<T>>, lens: &[usize]) {
+            slots.resize_with(lens.len().max(slots.len()), Vec::new);
+            for (slot, &len) in slots.iter_mut().zip(lens) {
+                slot.resize(len.max(slot.len()), T::default());
+            }
+        }
+        let Buffers { plan, values, gradients } = &mut self.buffers;
+        grow(values, &plan.value_slots);
+        grow(gradients, &plan.gradient_slots);
+        self.scratch.resize_with(plan.steps.len() + 1, Vec::new);
+    }
+
+    /// Number of samples.
+    pub fn batch(&self) -> usize {
+        self.buffers.plan.batch
+    }
+
+    pub(super) fn plan(&self) -> &Plan<T> {
+        &self.buffers.plan
+    }
+
+    /// Where input number `index` of the network goes, one row per sample.
+    ///
+    /// # Panics
+    /// If the network has no such input.
+    pub fn input(&mut self, index: usize) -> &mut [T] {
+        let Buffers { plan, values, .. } = &mut self.buffers;
+        let buffer = &plan.buffers[plan.inputs[index]];
+        &mut values[buffer.slot][..buffer.len]
+    }
+
+    /// The first output of the last forward pass.
+    pub fn output(&self) -> &[T] {
+        self.buffers.value(self.plan().output())
+    }
+
+    /// A value of the last forward pass with its shape, as the graph says: an output or one of [`Wants::values`].
+    pub fn value(&self, value: ValueId) -> Option<(&[T], &[usize])> {
+        let (_, buffer, shape) = self.plan().kept.iter().find(|(v, ..)| *v == value)?;
+        Some((self.buffers.value(*buffer), shape))
+    }
+
+    /// Gradient with respect to input number `index`, after a backward pass; none if it was not wanted or nothing
+    /// depends on the input.
+    pub fn input_gradient(&self, index: usize) -> Option<&[T]> {
+        let plan = self.plan();
+        let buffer = &plan.buffers[*plan.inputs.get(index)?];
+        buffer.gradient.map(|slot| &self.buffers.gradients[slot][..buffer.len])
+    }
+
+    /// Runs steps forward. BatchNorms use these statistics of the batch, one for each BatchNorm of the plan, or else their
+    /// running statistics.
+    pub(super) fn forward(
+        &mut self,
+        program: &Program<T>,
+        flat: &Flat<T>,
+        steps: Range<usize>,
+        norms: Option<&[Statistics<T>]>,
+    ) {
+        let plan = Arc::clone(&self.buffers.plan);
+        for k in steps {
+            let step = &plan.steps[k];
+            let slots = step.outputs.iter().map(|(b, _)| plan.buffers[*b].slot);
+            let mut owned: Vec<Vec<T>> = slots.clone().map(|s| std::mem::take(&mut self.buffers.values[s])).collect();
+            let lens = step.outputs.iter().map(|(b, _)| plan.buffers[*b].len);
+            let mut outputs: Vec<&mut [T]> = owned.iter_mut().zip(lens).map(|(v, len)| &mut v[..len]).collect();
+            if let (Some(norms), Work::BatchNorm(_)) = (norms, &step.work) {
+                let call = self.buffers.norm(k, program, flat);
+                let number = plan.batch_norms.partition_point(|s| *s < k);
+                norms[number].normalise(call.x, call.gain, call.bias, outputs[0]);
+            } else {
+                let kernel = step.work.kernel();
+                let inputs = self.buffers.inputs(step, program, flat);
+                let (input_shapes, output_shapes) = shapes(step);
+                let call = Call { inputs: &inputs, input_shapes: &input_shapes, output_shapes: &output_shapes };
+                let at = if kernel.shares_scratch() { self.scratch.len() - 1 } else { k };
+                kernel.forward(&call, &mut outputs, &mut self.scratch[at]);
+            }
+            slots.zip(owned).for_each(|(s, v)| self.buffers.values[s] = v);
+        }
+    }
+
+    /// The BatchNorm that is step `k`.
+    pub(super) fn norm(&self, k: usize) -> Option<BatchNorm> {
+        self.plan().norm(k)
+    }
+
+    /// Moments of what goes into the BatchNorm that is step `k`.
+    pub(super) fn moments(&self, k: usize, program: &Program<T>, flat: &Flat<T>) -> Moments {
+        let call = self.buffers.norm(k, program, flat);
+        Moments::of(call.x, call.gain.len())
+    }
+
+    /// Writes the gradient of the first output: `write(output, gradient)`.
+    pub(super) fn seed(&mut self, write: impl FnOnce(&[T], &mut [T])) {
+        let Buffers { plan, values, gradients } = &mut self.buffers;
+        let buffer = &plan.buffers[plan.output()];
+        let slot = buffer.gradient.expect("the workspace is made for gradients");
+        write(&values[buffer.slot][..buffer.len], &mut gradients[slot][..buffer.len]);
+    }
+
+    /// Runs steps backward, last first; gradients of weights are added to `d_weights`.
+    pub(super) fn backward(&mut self, program: &Program<T>, flat: &Flat<T>, steps: Range<usize>, d_weights: &mut [T]) {
+        let plan = Arc::clone(&self.buffers.plan);
+        for k in steps.rev().filter(|k| plan.steps[*k].backward) {
+            let step = &plan.steps[k];
+            self.buffers.clear(step);
+            let first = |i: usize| step.inputs[..i].iter().all(|o| o.operand != step.inputs[i].operand);
+            let mut owned = Vec::new();
+            let mut ranges = Vec::new();
+            for (i, input) in step.inputs.iter().enumerate() {
+                let (mut own, mut range) = (None, None);
+                match input.operand {
+                    _ if !input.wanted => {}
+                    Operand::Param(p) if first(i) => range = Some(program.params[p].range.clone()),
+                    Operand::Buffer(b) if first(i) => own = self.buffers.take_gradient(b),
+                    _ => own = Some(vec![T::default(); len(input)]),
+                }
+                owned.push(own);
+                ranges.push(range);
+            }
+            let mut d_inputs = disjoint(d_weights, &ranges);
+            for ((part, own), input) in d_inputs.iter_mut().zip(&mut owned).zip(&step.inputs) {
+                if let Some(own) = own {
+                    *part = Some(&mut own[..len(input)]);
+                }
+            }
+            let kernel = step.work.kernel();
+            let inputs = self.buffers.inputs(step, program, flat);
+            let (input_shapes, output_shapes) = shapes(step);
+            let call = Call { inputs: &inputs, input_shapes: &input_shapes, output_shapes: &output_shapes };
+            let outputs: Vec<&[T]> = step.outputs.iter().map(|(b, _)| self.buffers.value(*b)).collect();
+            let d_outputs: Vec<&[T]> = step.outputs.iter().map(|(b, _)| self.buffers.gradient(*b)).collect();
+            let at = if kernel.shares_scratch() { self.scratch.len() - 1 } else { k };
+            kernel.backward(&call, &outputs, &d_outputs, &mut d_inputs, &mut self.scratch[at]);
+            for (i, own) in owned.into_iter().enumerate() {
+                match (own, step.inputs[i].operand) {
+                    (Some(own), Operand::Buffer(b)) if first(i) => self.buffers.put_gradient(b, own),
+                    (Some(own), Operand::Buffer(b)) => add(self.buffers.gradient_mut(b), &own),
+                    (Some(own), Operand::Param(p)) => add(&mut d_weights[program.params[p].range.clone()], &own),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// What this shard adds to the sums in the backward pass of the BatchNorm that is step `k`.
+    pub(super) fn norm_sums(&self, k: usize, program: &Program<T>, flat: &Flat<T>, norm: &Statistics<T>) -> Sums {
+        let step = &self.plan().steps[k];
+        let call = self.buffers.norm(k, program, flat);
+        if step.backward {
+            Sums::of(call.x, self.buffers.gradient(step.outputs[0].0), norm)
+        } else {
+            Sums::zero(call.gain.len())
+        }
+    }
+
+    /// Runs the BatchNorm that is step `k` backward, given the batch's statistics and sums.
+    pub(super) fn backward_norm(
+        &mut self,
+        k: usize,
+        program: &Program<T>,
+        flat: &Flat<T>,
+        norm: &Statistics<T>,
+        sums: &Sums,
+    ) {
+        let plan = Arc::clone(&self.buffers.plan);
+        let step = &plan.steps[k];
+        let (Operand::Buffer(x), true) = (step.inputs[0].operand, step.backward) else { return };
+        self.buffers.clear(step);
+        if !step.inputs[0].wanted {
+            return;
+        }
+        let mut dx = self.buffers.take_gradient(x).unwrap_or_default();
+        let call = self.buffers.norm(k, program, flat);
+        let dy = self.buffers.gradient(step.outputs[0].0);
+        norm.backward_batch(call.x, dy, sums, call.gain, &mut dx[..dy.len()]);
+        self.buffers.put_gradient(x, dx);
+    }
+}
+
+impl<T: Real> Buffers<T> {
+    fn value(&self, buffer: usize) -> &[T] {
+        let buffer = &self.plan.buffers[buffer];
+        &self.values[buffer.slot][..buffer.len]
+    }
+
+    fn gradient(&self, buffer: usize) -> &[T] {
+        let buffer = &self.plan.buffers[buffer];
+        buffer.gradient.map_or(&[], |slot| &self.gradients[slot][..buffer.len])
+    }
+
+    fn gradient_mut(&mut self, buffer: usize) -> &mut [T] {
+        let buffer = &self.plan.buffers[buffer];
+        match buffer.gradient {
+            Some(slot) => &mut self.gradients[slot][..buffer.len],
+            None => &mut [],
+        }
+    }
+
+    fn take_gradient(&mut self, buffer: usize) -> Option<Vec<T>> {
+        self.plan.buffers[buffer].gradient.map(|slot| std::mem::take(&mut self.gradients[slot]))
+    }
+
+    fn put_gradient(&mut self, buffer: usize, gradient: Vec<T>) {
+        if let Some(slot) = self.plan.buffers[buffer].gradient {
+            self.gradients[slot] = gradient;
+        }
+    }
+
+    fn clear(&mut self, step: &Step<T>) {
+        step.clear.iter().for_each(|b| self.gradient_mut(*b).fill(T::default()));
+    }
+
+    fn operand<'a>(&'a self, operand: Operand, program: &'a Program<T>, flat: &'a Flat<T>) -> &'a [T] {
+        match operand {
+            Operand::Buffer(b) => self.value(b),
+            Operand::Param(p) => flat.of(&program.params[p]),
+            Operand::Constant(c) => &program.constants[c],
+        }
+    }
+
+    fn inputs<'a>(&'a self, step: &Step<T>, program: &'a Program<T>, flat: &'a Flat<T>) -> Vec<&'a [T]> {
+        step.inputs.iter().map(|i| self.operand(i.operand, program, flat)).collect()
+    }
+
+    fn norm<'a>(&'a self, k: usize, program: &'a Program<T>, flat: &'a Flat<T>) -> NormInputs<'a, T> {
+        let step = &self.plan.steps[k];
+        let input = |i: usize| self.operand(step.inputs[i].operand, program, flat);
+        NormInputs { x: input(0), gain: input(1), bias: input(2) }
+    }
+}
+
+fn len(input: &Input) -> usize {
+    input.shape.iter().product()
+}
+
+fn add<T: Real>(to: &mut [T], from: &[T]) {
+    to.iter_mut().zip(from).for_each(|(t, f)| *t += *f);
+}
+
+fn shapes<T>(step: &Step<T>) -> (Vec<&[usize]>, Vec<&[usize]>) {
+    (
+        step.inputs.iter().map(|i| i.shape.as_slice()).collect(),
+        step.outputs.iter().map(|(_, shape)| shape.as_slice()).collect(),
+    )
+}
+
+/// Disjoint ranges of one slice, borrowed at once.
+fn disjoint<'a, T>(slice: &'a mut [T], ranges: &[Option<Range<usize>>]) -> Vec<Option<&'a mut [T]>> {
+    let mut order: Vec<(usize, &Range<usize>)> =
+        ranges.iter().enumerate().filter_map(|(k, r)| Some((k, r.as_ref()?))).collect();
+    order.sort_unstable_by_key(|(_, r)| r.start);
+    let mut parts: Vec<Option<&'a mut [T]>> = ranges.iter().map(|_| None).collect();
+    let (mut rest, mut from) = (slice, 0);
+    for (k, range) in order {
+        let (_, tail) = rest.split_at_mut(range.start - from);
+        let (part, tail) = tail.split_at_mut(range.len());
+        (rest, from) = (tail, range.end);
+        parts[k] = Some(part);
+    }
+    parts
+}

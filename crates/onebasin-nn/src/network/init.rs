@@ -1,0 +1,54 @@
+//! Initial weights.
+
+use std::collections::BTreeSet;
+
+use onebasin::graph::{Graph, Op, Value, ValueId};
+use onebasin::stream::Stream;
+use onebasin::{Params, Tensor};
+use rayon::prelude::*;
+
+use crate::error::Result;
+
+/// Weights of a graph as Flax's layers draw them.
+pub(super) fn draw(graph: &Graph, seed: u64) -> Result<Params> {
+    let (mut kernels, mut ones) = (BTreeSet::new(), BTreeSet::new());
+    for node in graph.nodes() {
+        let parts: (&mut BTreeSet<ValueId>, &[usize]) = match node.op {
+            Op::Linear | Op::Conv(_) => (&mut kernels, &[1]),
+            Op::BatchNorm { .. } => (&mut ones, &[1, 4]),
+            Op::LayerNorm { .. } => (&mut ones, &[1]),
+            _ => continue,
+        };
+        parts.0.extend(parts.1.iter().filter_map(|&k| node.inputs.get(k)));
+    }
+    let params: Vec<(ValueId, &Value)> = graph.ids().map(|v| (v, graph.value(v))).filter(is_param).collect();
+    let values = |&(id, value): &(ValueId, &Value)| {
+        let count = onebasin::tensor::element_count(&value.shape)?;
+        let values = match (kernels.contains(&id), ones.contains(&id)) {
+            (true, _) => kernel(&value.shape, count, &mut Stream::new(seed, &format!("init/{}", value.name))),
+            (_, true) => vec![1.0; count],
+            _ => vec![0.0; count],
+        };
+        Ok((value.name.clone(), Tensor::from_f32(&value.shape, values)?))
+    };
+    params.par_iter().map(values).collect::<Result<Vec<_>>>().map(Params::from_iter)
+}
+
+fn is_param(value: &(ValueId, &Value)) -> bool {
+    value.1.source == onebasin::graph::Source::Param
+}
+
+/// A normal of variance 1/fan-in, truncated at two standard deviations and rescaled to keep the variance.
+fn kernel(shape: &[usize], count: usize, stream: &mut Stream) -> Vec<f32> {
+    /// Standard deviation of a standard normal truncated to [−2, 2].
+    const TRUNCATED_STD: f64 = 0.879_625_661_034_239_8;
+    let fan_in = shape.iter().skip(1).product::<usize>() as f64;
+    let scale = (1.0 / fan_in).sqrt() / TRUNCATED_STD;
+    let mut draw = || loop {
+        let z = stream.normal();
+        if z.abs() <= 2.0 {
+            break (z * scale) as f32;
+        }
+    };
+    (0..count).map(|_| draw()).collect()
+}

@@ -1,0 +1,191 @@
+//! The built-in networks: a name that gives a graph and initial weights.
+//!
+//! [`known`] is the table of them. A name with the shape of one sample and the number of classes is a [`Network`].
+
+mod init;
+mod layers;
+mod mlp;
+mod resnet;
+mod table;
+mod vgg;
+
+use std::collections::BTreeMap;
+
+use onebasin::graph::{Graph, Op};
+use onebasin::symmetry::{SymmetrySpec, discover};
+use onebasin::{DType, Params};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use table::Architecture;
+pub use table::{Builtin, known};
+
+/// A built-in network with its input and output sizes: all a checkpoint needs to carry.
+///
+/// ```
+/// use onebasin_nn::Network;
+/// let net = Network::new("mlp:512x3", &[28, 28], 10)?;
+/// assert_eq!(net.init(0)?.element_count(), 932_362);
+/// let net = Network::new("resnet20-ln:4", &[3, 32, 32], 10)?;
+/// let graph = net.graph()?;
+/// assert_eq!(graph.shape(graph.outputs()[0]), [1, 10]);
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// The name: `mlp:512x3`, or another of [`known`].
+    pub name: String,
+    /// Shape of one sample: `[784]`, `[28, 28]`, `[3, 32, 32]`.
+    pub input: Vec<usize>,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+/// Units a layer may have; more is a typing error or an attack.
+const MAX_UNITS: usize = 1 << 20;
+/// Numbers one sample may have.
+const MAX_INPUT: usize = 1 << 28;
+/// Numbers all weights together may have.
+const MAX_WEIGHTS: usize = 1 << 36;
+
+impl Network {
+    /// A network by name, for samples of a shape. Images are `[channels, height, width]` or `[height, width]`; fully
+    /// connected networks flatten whatever comes.
+    ///
+    /// # Errors
+    /// [`Error::Network`] lists the names that are known, or says why such samples do not fit.
+    pub fn new(name: &str, input: &[usize], classes: usize) -> Result<Self> {
+        let network = Self { name: name.to_owned(), input: input.to_vec(), classes };
+        network.graph()?;
+        Ok(network)
+    }
+
+    /// The network of this name that a checkpoint's tensors fit: features and classes are read from the first and last
+    /// layer, images are of the size the network was made for.
+    ///
+    /// # Errors
+    /// If the name is not known or a tensor is missing or has another shape.
+    pub fn fitting(name: &str, params: &Params) -> Result<Self> {
+        let architecture = Architecture::read(name).map_err(|why| fail(name, why))?;
+        let graph = Self::new(name, &architecture.sample(1), 1)?.graph()?;
+        let is_layer = |op: &Op| matches!(op, Op::Linear | Op::Conv(_));
+        let mut layers = graph.nodes().iter().filter(|n| is_layer(&n.op)).map(|n| graph.value(n.inputs[1]));
+        let (first, last) = (layers.next(), layers.next_back());
+        let len = |layer: Option<&onebasin::graph::Value>, axis: usize| {
+            let tensor = layer.map_or("", |v| &v.name);
+            params.get(tensor).and_then(|t| t.shape().get(axis).copied()).ok_or_else(|| Error::Weights {
+                network: name.to_owned(),
+                tensor: tensor.to_owned(),
+                expected: Vec::new(),
+                found: params.get(tensor).map_or("none of this name".to_owned(), |t| format!("{:?}", t.shape())),
+            })
+        };
+        let network = Self::new(name, &architecture.sample(len(first, 1)?), len(last, 0)?)?;
+        network.check(params)?;
+        Ok(network)
+    }
+
+    /// The network of the same weights for samples of another shape.
+    ///
+    /// # Errors
+    /// [`Error::Network`] names the first tensor whose shape would change.
+    pub fn with_input(&self, input: &[usize]) -> Result<Self> {
+        let other = Self::new(&self.name, input, self.classes)?;
+        let (from, to) = (self.graph()?, other.graph()?);
+        match from.params().zip(to.params()).find(|(a, b)| a.shape != b.shape) {
+            None => Ok(other),
+            Some((a, b)) => {
+                let (old, new) = (&self.input, input);
+                let why = format!(
+                    "tensor `{}` has shape {:?} for samples of shape {old:?}, {:?} for {new:?}",
+                    a.name, a.shape, b.shape
+                );
+                Err(fail(&self.name, why))
+            }
+        }
+    }
+
+    /// Its operators, for a batch of one.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn graph(&self) -> Result<Graph> {
+        let architecture = Architecture::read(&self.name).map_err(|why| fail(&self.name, why))?;
+        let numbers = self.input.iter().try_fold(1_usize, |n, &len| n.checked_mul(len));
+        if self.input.is_empty() || !numbers.is_some_and(|n| (1..=MAX_INPUT).contains(&n)) {
+            return Err(fail(&self.name, format!("samples of shape {:?} are out of range", self.input)));
+        }
+        if !(1..=MAX_UNITS).contains(&self.classes) {
+            return Err(fail(&self.name, format!("{} classes are not between 1 and {MAX_UNITS}", self.classes)));
+        }
+        if architecture.sample(1).len() == 3 && !matches!(self.input.len(), 2 | 3) {
+            let why = format!(
+                "it takes images [channels, height, width] or [height, width], found samples of shape {:?}",
+                self.input
+            );
+            return Err(fail(&self.name, why));
+        }
+        let misfit = |e: onebasin::Error| fail(&self.name, format!("samples of shape {:?}: {e}", self.input));
+        let mut graph = Graph::new();
+        let x = graph.input("input", &[&[1], self.input.as_slice()].concat()).map_err(misfit)?;
+        let y = architecture.build(&mut graph, x, self.classes).map_err(misfit)?;
+        graph.output(y);
+        let sizes = graph.params().map(|p| p.shape.iter().product::<usize>());
+        let weights = sizes.fold(0_usize, usize::saturating_add);
+        if weights > MAX_WEIGHTS {
+            return Err(fail(&self.name, format!("it has {weights} weights, more than {MAX_WEIGHTS}")));
+        }
+        Ok(graph)
+    }
+
+    /// Which units may be exchanged, discovered from its graph.
+    pub fn symmetry(&self) -> Result<SymmetrySpec> {
+        Ok(discover(&self.graph()?).spec().clone())
+    }
+
+    /// Initial weights, as Flax draws them: kernels of linear layers and convolutions normal with variance 1/fan-in,
+    /// truncated at two standard deviations and rescaled to keep the variance; fan-in is input channels of a group times
+    /// taps. Gains and running variances are one, biases and running means zero. One stream `init/{tensor}` per tensor.
+    ///
+    /// Cost: one draw per weight, tensors side by side on threads.
+    pub fn init(&self, seed: u64) -> Result<Params> {
+        init::draw(&self.graph()?, seed)
+    }
+
+    /// Passes only if the tensors are exactly this network's. Beside a BatchNorm's running statistics, PyTorch's counter
+    /// `num_batches_tracked` may stand; it is an integer and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] names the first tensor that is missing, extra, or of another shape.
+    pub fn check(&self, params: &Params) -> Result<()> {
+        let graph = self.graph()?;
+        let shapes: BTreeMap<&str, &[usize]> = graph.params().map(|p| (p.name.as_str(), p.shape.as_slice())).collect();
+        let misfit = |tensor: &str, expected: &[usize], found: String| Error::Weights {
+            network: self.name.clone(),
+            tensor: tensor.to_owned(),
+            expected: expected.to_vec(),
+            found,
+        };
+        for param in graph.params() {
+            match params.get(&param.name) {
+                Some(t) if t.shape() == param.shape && t.dtype().is_float() => {}
+                Some(t) => return Err(misfit(&param.name, &param.shape, format!("{} {:?}", t.dtype(), t.shape()))),
+                None => return Err(misfit(&param.name, &param.shape, "none of this name".to_owned())),
+            }
+        }
+        let is_counter = |name: &str| {
+            let norm = name.strip_suffix(".num_batches_tracked");
+            norm.is_some_and(|norm| shapes.contains_key(format!("{norm}.running_mean").as_str()))
+        };
+        for (name, tensor) in params.iter().filter(|(name, _)| !shapes.contains_key(name)) {
+            if !is_counter(name) || tensor.dtype().is_float() || tensor.dtype() == DType::Bool {
+                return Err(misfit(name, &[], "a tensor the network does not have".to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fail(name: &str, why: String) -> Error {
+    Error::Network { name: name.to_owned(), why }
+}

@@ -1,0 +1,220 @@
+//! From unknowns to a symmetry: names, families, slices.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Discoverer;
+use super::terms::{AtomId, Form};
+use crate::graph::{Op, Source, ValueId};
+use crate::symmetry::SymmetrySpec;
+use crate::symmetry::pattern::{Pattern, Term, TermKind};
+
+/// The symmetry of what is still free.
+pub(super) fn spec(d: &Discoverer<'_>) -> SymmetrySpec {
+    let forms: Vec<Vec<Form>> = d.axes.iter().map(|axes| axes.iter().map(|a| d.terms.form(*a)).collect()).collect();
+    let params: Vec<ValueId> = d.graph.ids().filter(|v| d.graph.value(*v).source == Source::Param).collect();
+    let mut names = Names { of: BTreeMap::new(), taken: BTreeSet::new() };
+    for value in &params {
+        let stem = stem(&d.graph.value(*value).name);
+        forms[value.0].iter().for_each(|form| form.each_free(&mut |atom| names.give(atom, &stem)));
+    }
+    let pads = pads(d, &forms, &names);
+    let parents = families(d, &forms, &params, &names);
+    let write = Write { names: &names.of, parents: &parents, pads: &pads };
+    let mut spec = SymmetrySpec::default();
+    for value in params {
+        let axes = forms[value.0].iter().map(|form| write.axis(form)).collect();
+        spec.tensors.insert(d.graph.value(value).name.clone(), Pattern { axes });
+    }
+    for (atom, name) in &names.of {
+        let size = match pads.get(atom) {
+            Some(slice) if slice.start > 0 => continue,
+            Some(slice) => slice.units,
+            None => d.terms.len(*atom),
+        };
+        spec.sizes.insert(name.clone(), size);
+    }
+    spec
+}
+
+/// A parameter's name without its last word, in the characters of group names.
+fn stem(name: &str) -> String {
+    const LAST: [&str; 6] = ["weight", "bias", "kernel", "scale", "W", "w"];
+    let cut = name.rfind(['.', '/']).filter(|at| LAST.contains(&&name[at + 1..])).unwrap_or(name.len());
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || "_-./".contains(c) { c } else { '_' };
+    let stem: String = name[..cut].chars().map(allowed).collect();
+    if stem.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') { stem } else { format!("_{stem}") }
+}
+
+struct Names {
+    of: BTreeMap<AtomId, String>,
+    taken: BTreeSet<String>,
+}
+
+impl Names {
+    fn give(&mut self, atom: AtomId, stem: &str) {
+        if self.of.contains_key(&atom) {
+            return;
+        }
+        let mut name = stem.to_owned();
+        let mut number = 2;
+        while !self.taken.insert(name.clone()) {
+            name = format!("{stem}.{number}");
+            number += 1;
+        }
+        self.of.insert(atom, name);
+    }
+}
+
+/// Where the entries of a pad stand in the group that both its ends make together.
+struct Slice {
+    start: usize,
+    units: usize,
+    /// The end that gives the group its name.
+    first: AtomId,
+}
+
+/// Both ends of a padded axis hold the same constant: where they always stand together they are one group in slices.
+fn pads(d: &Discoverer<'_>, forms: &[Vec<Form>], names: &Names) -> BTreeMap<AtomId, Slice> {
+    let mut pairs: Vec<(AtomId, AtomId)> =
+        d.pads.iter().map(|(front, back)| (d.terms.find(*front), d.terms.find(*back))).collect();
+    pairs.retain(|(f, b)| f != b && names.of.contains_key(f) && names.of.contains_key(b));
+    pairs.retain(|(f, b)| forms.iter().flatten().all(|form| together(form, *f, *b, false)));
+    let mut slices = BTreeMap::new();
+    for (front, back) in pairs {
+        let (p, q) = (d.terms.len(front), d.terms.len(back));
+        slices.insert(front, Slice { start: 0, units: p + q, first: front });
+        slices.insert(back, Slice { start: p, units: p + q, first: front });
+    }
+    slices
+}
+
+/// Whether every concatenation that holds one of two parts holds the other, each once, and they stand nowhere else.
+fn together(form: &Form, a: AtomId, b: AtomId, inside: bool) -> bool {
+    match form {
+        Form::Free(atom) => inside || (*atom != a && *atom != b),
+        Form::Fixed(_) => true,
+        Form::Product(factors) => factors.iter().all(|f| together(f, a, b, false)),
+        Form::Sum(parts) => {
+            let count = |atom: AtomId| parts.iter().filter(|p| **p == Form::Free(atom)).count();
+            let both = count(a) == count(b) && count(a) <= 1;
+            both && parts.iter().all(|p| together(p, a, b, matches!(p, Form::Free(_))))
+        }
+    }
+}
+
+/// The families: a group that everywhere stands beside exactly one unit of another may be permuted for each of those
+/// units on its own.
+fn families(d: &Discoverer<'_>, forms: &[Vec<Form>], params: &[ValueId], names: &Names) -> BTreeMap<AtomId, AtomId> {
+    // In parameters, parent and family must stand in one product, the parent outside.
+    let mut candidates: BTreeMap<AtomId, Vec<AtomId>> = BTreeMap::new();
+    for form in params.iter().flat_map(|v| &forms[v.0]) {
+        let mut found = Vec::new();
+        outer_factors(form, &[], &mut found);
+        for (atom, outer) in found {
+            candidates.entry(atom).and_modify(|c| c.retain(|o| outer.contains(o))).or_insert(outer);
+        }
+    }
+    candidates.retain(|atom, outer| !outer.is_empty() && names.of.contains_key(atom));
+    if candidates.is_empty() {
+        return BTreeMap::new();
+    }
+    let fails = |inner: AtomId, outer: AtomId| {
+        forms.iter().any(|axes| !indexed(axes, inner, outer)) || crossed(d, forms, inner, outer)
+    };
+    let nearest =
+        |(inner, outer): (AtomId, Vec<AtomId>)| outer.into_iter().rev().find(|o| !fails(inner, *o)).map(|o| (inner, o));
+    candidates.into_iter().filter_map(nearest).collect()
+}
+
+/// Every free atom of a form with the free factors that stand outside it in its product.
+fn outer_factors(form: &Form, outer: &[AtomId], found: &mut Vec<(AtomId, Vec<AtomId>)>) {
+    match form {
+        Form::Free(atom) => found.push((*atom, outer.to_vec())),
+        Form::Fixed(_) => {}
+        Form::Sum(parts) => parts.iter().for_each(|p| outer_factors(p, outer, found)),
+        Form::Product(factors) => {
+            let mut outer = outer.to_vec();
+            for factor in factors {
+                outer_factors(factor, &outer, found);
+                if let Form::Free(atom) = factor {
+                    outer.push(*atom);
+                }
+            }
+        }
+    }
+}
+
+/// How often an atom stands in a form, at most once per alternative of a concatenation.
+fn count(form: &Form, atom: AtomId) -> usize {
+    match form {
+        Form::Free(a) => usize::from(*a == atom),
+        Form::Fixed(_) => 0,
+        Form::Product(factors) => factors.iter().map(|f| count(f, atom)).sum(),
+        Form::Sum(parts) => parts.iter().map(|p| count(p, atom)).max().unwrap_or(0),
+    }
+}
+
+/// Whether every `inner` of a value stands beside exactly one `outer`: in its own product, or on another axis.
+fn indexed(axes: &[Form], inner: AtomId, outer: AtomId) -> bool {
+    fn beside(form: &Form, inner: AtomId, outer: AtomId, elsewhere: usize) -> bool {
+        match form {
+            Form::Free(a) => *a != inner || elsewhere == 1,
+            Form::Fixed(_) => true,
+            Form::Sum(parts) => parts.iter().all(|p| beside(p, inner, outer, elsewhere)),
+            Form::Product(factors) => {
+                let total = elsewhere + factors.iter().map(|f| count(f, outer)).sum::<usize>();
+                factors.iter().all(|f| beside(f, inner, outer, total - count(f, outer)))
+            }
+        }
+    }
+    let total: usize = axes.iter().map(|f| count(f, outer)).sum();
+    axes.iter().all(|f| beside(f, inner, outer, total - count(f, outer)))
+}
+
+/// Whether a product of matrices pairs `inner` of one `outer` with `inner` of another.
+fn crossed(d: &Discoverer<'_>, forms: &[Vec<Form>], inner: AtomId, outer: AtomId) -> bool {
+    let holds = |v: &ValueId, atom: AtomId| forms[v.0].iter().map(|f| count(f, atom)).sum::<usize>();
+    d.graph
+        .nodes()
+        .iter()
+        .filter(|n| matches!(n.op, Op::MatMul))
+        .any(|n| n.inputs.iter().any(|v| holds(v, inner) > 0) && n.outputs.iter().any(|v| holds(v, outer) > 1))
+}
+
+struct Write<'a> {
+    names: &'a BTreeMap<AtomId, String>,
+    parents: &'a BTreeMap<AtomId, AtomId>,
+    pads: &'a BTreeMap<AtomId, Slice>,
+}
+
+impl Write<'_> {
+    fn axis(&self, form: &Form) -> Term {
+        match form {
+            Form::Fixed(_) => Term { kind: TermKind::Fixed, column: 1 },
+            form => self.term(form),
+        }
+    }
+
+    fn term(&self, form: &Form) -> Term {
+        let all = |children: &[Form]| children.iter().map(|c| self.term(c)).collect();
+        let kind = match form {
+            Form::Fixed(n) => TermKind::Number(*n),
+            Form::Free(atom) => {
+                let slice = self.pads.get(atom);
+                let name = slice.map_or(atom, |s| &s.first);
+                let (name, parent) = (self.names[name].clone(), self.parents.get(atom).map(|p| self.names[p].clone()));
+                let entries = |s: &Slice| if s.start > 0 { (s.start, s.units) } else { (0, self.front(s)) };
+                TermKind::Group { name, parent, slice: slice.map(entries) }
+            }
+            Form::Product(factors) => TermKind::Product(all(factors)),
+            Form::Sum(parts) => TermKind::Sum(all(parts)),
+        };
+        Term { kind, column: 1 }
+    }
+
+    /// Where the front end of a pad stops: where the back end starts.
+    fn front(&self, slice: &Slice) -> usize {
+        let back = self.pads.values().find(|s| s.first == slice.first && s.start > 0);
+        back.map_or(slice.units, |s| s.start)
+    }
+}

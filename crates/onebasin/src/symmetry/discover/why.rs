@@ -1,0 +1,124 @@
+//! Why an axis may or may not move, in words.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{AxisRef, Discovery, Reason};
+use crate::error::{Error, Result};
+use crate::graph::{NodeId, Source, ValueId};
+use crate::params::nearest;
+use crate::symmetry::pattern::{Term, TermKind};
+
+impl Discovery<'_> {
+    /// Explains one axis of one parameter, step by step: which groups stand in it and where else they stand, or the chain
+    /// of nodes that leads to what holds it in place.
+    ///
+    /// # Errors
+    /// If the network has no such parameter or the parameter no such axis.
+    pub fn why(&self, tensor: &str, axis: usize) -> Result<Vec<String>> {
+        let params = || self.graph.ids().filter(|v| self.graph.value(*v).source == Source::Param);
+        let found = params().find(|v| self.graph.value(*v).name == tensor);
+        let Some(value) = found else {
+            let hint = nearest(tensor, self.graph.params().map(|p| p.name.as_str()));
+            let hint = hint.map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+            return Err(Error::Invalid(format!("the network has no parameter `{tensor}`{hint}")));
+        };
+        let pattern = &self.spec.tensors[tensor];
+        let Some(term) = pattern.axes.get(axis) else {
+            let shape = self.graph.shape(value);
+            return Err(Error::Invalid(format!(
+                "`{tensor}` has axes 0 to {}, not {axis} (shape {shape:?})",
+                shape.len() - 1
+            )));
+        };
+        let mut lines = vec![format!("{} is `{term}` in `{pattern}`", self.name(AxisRef { value, axis }))];
+        let mut groups = Vec::new();
+        collect(term, &mut groups);
+        for group in &groups {
+            lines.push(format!("`{group}`, {} units, may be permuted; it stands in", self.spec.sizes[group]));
+            for (name, pattern) in &self.spec.tensors {
+                for (a, term) in pattern.axes.iter().enumerate() {
+                    let mut here = Vec::new();
+                    collect(term, &mut here);
+                    if here.contains(group) {
+                        lines.push(format!("  {name}, axis {a}: `{term}`"));
+                    }
+                }
+            }
+        }
+        if groups.is_empty() || has_number(term) {
+            lines.extend(self.chain(AxisRef { value, axis }));
+        }
+        Ok(lines)
+    }
+
+    /// The shortest chain of nodes from an axis to one with a reason of its own.
+    fn chain(&self, start: AxisRef) -> Vec<String> {
+        let mut near: BTreeMap<AxisRef, Vec<(AxisRef, NodeId)>> = BTreeMap::new();
+        for r in &self.relations {
+            near.entry(r.a).or_default().push((r.b, r.node));
+            near.entry(r.b).or_default().push((r.a, r.node));
+        }
+        let mut from: BTreeMap<AxisRef, Option<(AxisRef, NodeId)>> = BTreeMap::from([(start, None)]);
+        let mut queue = VecDeque::from([start]);
+        while let Some(at) = queue.pop_front() {
+            if let Some(reason) = self.reasons.get(&at) {
+                return self.tell(start, at, &from, reason);
+            }
+            for (next, node) in near.get(&at).into_iter().flatten() {
+                if !from.contains_key(next) {
+                    from.insert(*next, Some((at, *node)));
+                    queue.push_back(*next);
+                }
+            }
+        }
+        vec!["one entry: there is nothing to permute".to_owned()]
+    }
+
+    fn tell(
+        &self,
+        start: AxisRef,
+        end: AxisRef,
+        from: &BTreeMap<AxisRef, Option<(AxisRef, NodeId)>>,
+        reason: &Reason,
+    ) -> Vec<String> {
+        let mut steps = Vec::new();
+        let mut at = end;
+        while let Some(Some((before, node))) = from.get(&at) {
+            let node = self.graph.node(*node);
+            steps.push(format!(
+                "{} shares units with {} through `{}` ({})",
+                self.name(*before),
+                self.name(at),
+                node.name,
+                node.op.name()
+            ));
+            at = *before;
+        }
+        steps.reverse();
+        let node = reason.node.map_or(String::new(), |n| format!(" (node `{}`)", self.graph.node(n).name));
+        let held = if end == start { "it".to_owned() } else { self.name(end) };
+        steps.push(format!("{held} stays: {}{node}", reason.text));
+        steps
+    }
+
+    fn name(&self, at: AxisRef) -> String {
+        let ValueId(index) = at.value;
+        format!("axis {} of `{}`", at.axis, self.graph.values()[index].name)
+    }
+}
+
+fn collect(term: &Term, groups: &mut Vec<String>) {
+    match &term.kind {
+        TermKind::Group { name, .. } if !groups.contains(name) => groups.push(name.clone()),
+        TermKind::Product(terms) | TermKind::Sum(terms) => terms.iter().for_each(|t| collect(t, groups)),
+        TermKind::Group { .. } | TermKind::Fixed | TermKind::Number(_) => {}
+    }
+}
+
+fn has_number(term: &Term) -> bool {
+    match &term.kind {
+        TermKind::Number(_) => true,
+        TermKind::Product(terms) | TermKind::Sum(terms) => terms.iter().any(has_number),
+        TermKind::Group { .. } | TermKind::Fixed => false,
+    }
+}
