@@ -5,16 +5,15 @@
 
 use std::ops::Range;
 
-use onebasin::graph::NodeId;
 use rayon::prelude::*;
 
+use super::batch::{Feed, Found};
 use super::loss::{Outcome, cross_entropy, cross_entropy_gradient};
 use super::plan::Wants;
 use super::synchronised::{self, Job};
 use super::{Flat, Program, Workspace};
 use crate::error::Result;
 use crate::ops::Real;
-use crate::ops::batch_norm::Moments;
 
 /// How a batch is cut.
 #[derive(Debug, Clone, Copy)]
@@ -60,18 +59,6 @@ struct Lane<T: Real> {
     spaces: Vec<Workspace<T>>,
     d_weights: Vec<T>,
 }
-
-/// What a batch gave.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// Loss and correct answers.
-    pub outcome: Outcome,
-    /// Moments of the input of every BatchNorm over the whole batch, in running order.
-    pub moments: Vec<(NodeId, Moments)>,
-}
-
-/// Writes the inputs and labels of a range of samples of the batch.
-pub type Feed<'a, T> = dyn Fn(Range<usize>, &mut [T], &mut [u8]) + Sync + 'a;
 
 /// The workspaces of a batch.
 ///

@@ -4,11 +4,13 @@
 //! buffers. A [`Workspace`] holds every buffer of one shard, so that steps allocate next to nothing.
 //! [`Lanes`] run the shards of a batch on threads.
 
+mod batch;
 mod lanes;
 mod layout;
 mod loss;
 mod plan;
 mod slots;
+mod step;
 mod synchronised;
 mod workspace;
 
@@ -19,7 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use onebasin::graph::{Graph, NodeId, Op, Source, Value, ValueId};
 use onebasin::{DType, Params, Tensor};
 
-pub use lanes::{Feed, Found, Lanes};
+pub use batch::{Feed, Found};
+pub use lanes::Lanes;
 pub use loss::Outcome;
 pub use plan::Wants;
 use plan::{Plan, runnable};

@@ -2,7 +2,7 @@
 
 use onebasin::graph::ValueId;
 
-use super::plan::{Buffer, Operand, Step};
+use super::step::{Buffer, Operand, Step};
 
 /// Slots and which of them are free.
 #[derive(Default)]

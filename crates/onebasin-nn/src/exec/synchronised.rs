@@ -5,7 +5,7 @@ use std::ops::Range;
 use onebasin::graph::NodeId;
 use rayon::prelude::*;
 
-use super::lanes::{Feed, Found};
+use super::batch::{Feed, Found};
 use super::loss::{Outcome, cross_entropy, cross_entropy_gradient};
 use super::plan::Plan;
 use super::{Flat, Program, Workspace};

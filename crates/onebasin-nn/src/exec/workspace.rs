@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use onebasin::graph::ValueId;
 
-use super::plan::{Input, Operand, Plan, Step, Wants, Work};
+use super::plan::{Plan, Wants};
+use super::step::{Input, Operand, Step, Work};
 use super::{Flat, Program};
 use crate::error::Result;
 use crate::ops::batch_norm::{BatchNorm, Moments, Statistics, Sums};

@@ -1,0 +1,60 @@
+//! What a plan is made of: steps, what they read, and the buffers they write.
+
+use onebasin::graph::NodeId;
+
+use crate::ops::batch_norm::BatchNorm;
+use crate::ops::{Kernel, Real};
+
+/// Where an input of a step lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operand {
+    Buffer(usize),
+    /// Parameter number, in the order of [`Graph::params`].
+    Param(usize),
+    /// Constant number, in the order of the graph's constants.
+    Constant(usize),
+}
+
+/// What a step runs.
+pub(crate) enum Work<T> {
+    Kernel(Box<dyn Kernel<T>>),
+    /// A kernel too, which the whole batch takes part in while training.
+    BatchNorm(BatchNorm),
+}
+
+impl<T: Real> Work<T> {
+    pub(crate) fn kernel(&self) -> &dyn Kernel<T> {
+        match self {
+            Self::Kernel(kernel) => kernel.as_ref(),
+            Self::BatchNorm(norm) => norm,
+        }
+    }
+}
+
+pub(crate) struct Input {
+    pub operand: Operand,
+    pub shape: Vec<usize>,
+    /// Whether something upstream is trained or asked for.
+    pub wanted: bool,
+}
+
+pub(crate) struct Step<T> {
+    /// The node it comes from; none for a conversion.
+    pub node: Option<NodeId>,
+    pub work: Work<T>,
+    pub inputs: Vec<Input>,
+    /// Buffers and their shapes in memory.
+    pub outputs: Vec<(usize, Vec<usize>)>,
+    /// Whether gradients pass through it.
+    pub backward: bool,
+    /// Buffers whose gradients are set to zero before it runs backward.
+    pub clear: Vec<usize>,
+}
+
+pub(crate) struct Buffer {
+    pub len: usize,
+    /// Slot of its numbers.
+    pub slot: usize,
+    /// Slot of its gradient, where it has one.
+    pub gradient: Option<usize>,
+}
