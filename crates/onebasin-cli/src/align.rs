@@ -51,7 +51,7 @@ pub fn align(
         return Ok(Aligned { symmetry, alignment, record: None, file: Some(input("alignment", &checkpoint)) });
     }
     let symmetry = a.symmetry(source)?;
-    let options = MatchOptions { seed: matching.seed, max_sweeps: matching.max_sweeps };
+    let options = MatchOptions { seed: matching.seed, max_sweeps: matching.max_sweeps, ..MatchOptions::default() };
     let found = run_match(&symmetry, a, b, &options, talk)?;
     let record = Some(MatchRecord::of(&found, &options));
     Ok(Aligned { symmetry, alignment: found.alignment, record, file: None })

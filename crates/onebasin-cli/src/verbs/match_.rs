@@ -20,7 +20,8 @@ pub fn run(args: &Match, talk: Talk) -> Result<()> {
     check_writable(&args.output)?;
     let (a, b) = Model::open_pair(&args.a, &args.b, &args.source, talk)?;
     let symmetry = a.symmetry(&args.source)?;
-    let options = MatchOptions { seed: args.matching.seed, max_sweeps: args.matching.max_sweeps };
+    let options =
+        MatchOptions { seed: args.matching.seed, max_sweeps: args.matching.max_sweeps, ..MatchOptions::default() };
     let found = run_match(&symmetry, &a, &b, &options, talk)?;
     let record = MatchRecord::of(&found, &options);
     let inputs = [input("a", &a.checkpoint), input("b", &b.checkpoint)];

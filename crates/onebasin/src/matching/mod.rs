@@ -1,12 +1,17 @@
 //! Finding the alignment of two networks.
 //!
-//! Every matcher is: where the similarity comes from × how a group is updated × in which order. [`similarity`] computes
-//! the similarity of a group from the weights, [`nested`] turns it into the best element (a linear assignment; families
-//! first, their parent on the values), [`weight`] is the schedule of the paper's Algorithm 1.
+//! Every matcher is: where the similarity comes from × how a group is updated × in which order. A [`Source`] gives the
+//! Grams of a group ([`weight`]: from the weights; [`Fixed`]: from anything that does not depend on other groups),
+//! [`nested`] turns them into the best element (a linear assignment; families first, their parent on the values), and a
+//! schedule visits the groups ([`ascent`]: coordinate ascent, the paper's Algorithm 1).
 
+pub mod ascent;
 pub mod nested;
 pub mod similarity;
+pub mod source;
 pub mod weight;
 
+pub use ascent::{Match, MatchOptions, Order, StopReason, Sweep, ascend};
 pub use similarity::objective;
-pub use weight::{Match, MatchOptions, StopReason, Sweep, match_weights};
+pub use source::{Blend, Fixed, Root, Source};
+pub use weight::{Weights, match_weights};

@@ -108,6 +108,11 @@ fn families_value(symmetry: &Symmetry, grams: &[Gram], elements: &[(GroupId, Ele
     grams.iter().map(|g| contract(symmetry, g, elements, |_| true).data[0]).sum()
 }
 
+/// The value of an element of a root, given its Grams.
+pub fn value_of(symmetry: &Symmetry, grams: &[Gram], root: GroupId, element: &Element) -> f64 {
+    families_value(symmetry, grams, &[(root, element.clone())])
+}
+
 fn is_below(symmetry: &Symmetry, id: GroupId, top: GroupId) -> bool {
     id == top || symmetry.ancestors(id).contains(&top)
 }

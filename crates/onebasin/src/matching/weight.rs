@@ -1,85 +1,111 @@
-//! Weight matching: the paper's Algorithm 1, coordinate ascent over the groups of any symmetry.
+//! Weight matching: the inner product of A's weights with B's, as a source.
 
-use serde::{Deserialize, Serialize};
-
-use super::nested::{Element, best_element};
-use super::similarity::{dot, is_quadratic, objective, tensor_objective, weight_grams};
+use super::ascent::{Match, MatchOptions, Sweep, ascend};
+use super::similarity::{Gram, dot, is_quadratic, objective, tensor_objective, weight_grams};
+use super::source::{Root, Source};
 use crate::error::Result;
 use crate::params::Params;
-use crate::stream::Stream;
 use crate::symmetry::{Alignment, GroupId, Symmetry};
 
-/// How to match.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MatchOptions {
-    /// Decides the order of groups in every sweep.
-    pub seed: u64,
-    /// Stop after this many sweeps even if groups still change.
-    pub max_sweeps: usize,
+/// `⟨A, π(B)⟩` over the tensors of a symmetry.
+///
+/// Only tensors of the symmetry count; [`Symmetry::restrict`] leaves out those that are no weights, such as BatchNorm's
+/// running statistics.
+pub struct Weights<'a> {
+    symmetry: &'a Symmetry,
+    a: &'a Params,
+    b: &'a Params,
+    roots: Vec<Root>,
+    /// By root: the tensors it stands in.
+    tensors: Vec<Vec<&'a str>>,
 }
 
-impl Default for MatchOptions {
-    fn default() -> Self {
-        Self { seed: 0, max_sweeps: 100 }
+impl<'a> Weights<'a> {
+    /// Prepares two networks of one symmetry.
+    ///
+    /// # Errors
+    /// If the networks differ in structure, hold a value that is not finite, or do not fit the symmetry.
+    pub fn new(symmetry: &'a Symmetry, a: &'a Params, b: &'a Params) -> Result<Self> {
+        a.check_same_structure(b)?;
+        a.check_finite()?;
+        b.check_finite()?;
+        let (mut roots, mut tensors) = (Vec::new(), Vec::new());
+        for id in symmetry.roots() {
+            let (mut root, mut names) =
+                (Root { id, neighbours: Vec::new(), quadratic: false, tolerance: 0.0 }, Vec::new());
+            for (name, layout) in symmetry.tensors() {
+                let mut groups = layout.axes.iter().flat_map(|x| &x.occurrences).flat_map(|o| &o.digits);
+                let float = a.require(name)?.dtype().is_float();
+                if float && groups.any(|d| d.group.is_some_and(|g| symmetry.root(g) == id)) {
+                    let (va, vb) = (a.require(name)?.to_f64()?, b.require(name)?.to_f64()?);
+                    root.tolerance += 64.0 * f64::EPSILON * (dot(&va, &va) * dot(&vb, &vb)).sqrt();
+                    root.quadratic |= is_quadratic(symmetry, id, layout);
+                    names.push(name);
+                }
+            }
+            roots.push(root);
+            tensors.push(names);
+        }
+        let mut weights = Self { symmetry, a, b, roots, tensors };
+        weights.connect();
+        Ok(weights)
+    }
+
+    /// The same with the roots in the order in which these tensors name them first, for
+    /// [`Order::Forward`](super::Order::Forward); others follow.
+    #[must_use]
+    pub fn in_order<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        let place: std::collections::HashMap<&str, usize> =
+            names.into_iter().enumerate().map(|(k, name)| (name, k)).collect();
+        let first = |names: &[&str]| names.iter().filter_map(|n| place.get(n)).min().copied().unwrap_or(usize::MAX);
+        let mut order: Vec<usize> = (0..self.roots.len()).collect();
+        order.sort_by_key(|&k| first(&self.tensors[k]));
+        self.roots = order.iter().map(|&k| self.roots[k].clone()).collect();
+        self.tensors = order.iter().map(|&k| self.tensors[k].clone()).collect();
+        self.connect();
+        self
+    }
+
+    fn connect(&mut self) {
+        let shares = |i: usize, j: usize| self.tensors[i].iter().any(|t| self.tensors[j].contains(t));
+        let near = |i: usize| -> Vec<usize> {
+            (0..self.roots.len()).filter(|&j| if i == j { self.roots[i].quadratic } else { shares(i, j) }).collect()
+        };
+        let neighbours: Vec<Vec<usize>> = (0..self.roots.len()).map(near).collect();
+        self.roots.iter_mut().zip(neighbours).for_each(|(root, n)| root.neighbours = n);
+    }
+
+    /// A and B.
+    pub fn networks(&self) -> [&'a Params; 2] {
+        [self.a, self.b]
     }
 }
 
-/// Why matching stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StopReason {
-    /// No group can be improved while the others stay.
-    Converged,
-    /// The limit of sweeps was reached.
-    SweepLimit,
-    /// The observer asked to stop.
-    Interrupted,
-}
-
-impl std::fmt::Display for StopReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Converged => "converged: no group can be improved while the others stay",
-            Self::SweepLimit => "stopped at the limit of sweeps",
-            Self::Interrupted => "interrupted",
-        })
+impl Source for Weights<'_> {
+    fn symmetry(&self) -> &Symmetry {
+        self.symmetry
     }
-}
 
-/// What one sweep did.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Sweep {
-    /// Number of the sweep, from 1.
-    pub sweep: usize,
-    /// `⟨A, π(B)⟩` after it.
-    pub objective: f64,
-    /// How much the objective rose.
-    pub gain: f64,
-    /// Groups (with their families) whose permutations changed.
-    pub changed_groups: usize,
-    /// Groups solved; the others were skipped because nothing they depend on had changed.
-    pub solved_groups: usize,
-}
+    fn roots(&self) -> &[Root] {
+        &self.roots
+    }
 
-/// An alignment, how it was found, and how good it is.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Match {
-    /// The alignment that carries B into A's basin.
-    pub alignment: Alignment,
-    /// `⟨A, π(B)⟩` at the start.
-    pub start_objective: f64,
-    /// `⟨A, π(B)⟩` at the end; never below the start.
-    pub objective: f64,
-    /// One record per sweep.
-    pub sweeps: Vec<Sweep>,
-    /// Why it stopped.
-    pub stop: StopReason,
+    fn grams(&self, root: GroupId, current: &Alignment) -> Result<Vec<Gram>> {
+        weight_grams(self.symmetry, root, current, self.a, self.b)
+    }
+
+    fn objective(&self, alignment: &Alignment) -> Result<f64> {
+        objective(self.symmetry, alignment, self.a, self.b)
+    }
+
+    fn part(&self, root: GroupId, alignment: &Alignment) -> Result<f64> {
+        let at = self.roots.iter().position(|r| r.id == root);
+        let names = at.map_or(&[][..], |k| &self.tensors[k]);
+        tensor_objective(self.symmetry, alignment, self.a, self.b, names)
+    }
 }
 
 /// Finds the alignment of B with A by coordinate ascent on `⟨A, π(B)⟩` (equivalently, descent on the L2 distance).
-///
-/// With all groups but one held, the objective is linear in that group's permutation, so its best value is a linear
-/// assignment; sweeps over the groups in seeded random order go on until no group improves.
 ///
 /// Cost: per sweep `2 n · numel` flops for every tensor and axis where a group of `n` units stands, and one `O(n³)`
 /// assignment per group. A group is solved again only if one it shares a tensor with has changed.
@@ -120,105 +146,6 @@ pub fn match_weights(
     options: &MatchOptions,
     observe: &mut dyn FnMut(&Sweep) -> bool,
 ) -> Result<Match> {
-    a.check_same_structure(b)?;
-    a.check_finite()?;
-    b.check_finite()?;
-    let start = start.cloned().unwrap_or_else(|| Alignment::identity(symmetry));
-    let start_objective = objective(symmetry, &start, a, b)?;
-    let roots = roots(symmetry, a, b)?;
-    let mut alignment = start.clone();
-    let mut stale = vec![true; roots.len()];
-    let mut sweeps = Vec::new();
-    let mut reached = start_objective;
-    let mut stop = StopReason::SweepLimit;
-    for sweep in 1..=options.max_sweeps {
-        let order = Stream::new(options.seed, &format!("order/{sweep}")).permutation(roots.len());
-        let (mut changed_groups, mut solved_groups) = (0, 0);
-        for k in (0..roots.len()).map(|i| order.at(i)) {
-            if !std::mem::replace(&mut stale[k], false) {
-                continue;
-            }
-            solved_groups += 1;
-            if update(symmetry, a, b, &roots[k], &mut alignment)? {
-                changed_groups += 1;
-                roots[k].neighbours.iter().for_each(|&other| stale[other] = true);
-            }
-        }
-        let now = objective(symmetry, &alignment, a, b)?;
-        let record = Sweep { sweep, objective: now, gain: now - reached, changed_groups, solved_groups };
-        reached = now;
-        let go_on = observe(&record);
-        sweeps.push(record);
-        if !stale.contains(&true) {
-            stop = StopReason::Converged;
-            break;
-        }
-        if !go_on {
-            stop = StopReason::Interrupted;
-            break;
-        }
-    }
-    if reached < start_objective {
-        (alignment, reached) = (start, start_objective);
-    }
-    Ok(Match { alignment, start_objective, objective: reached, sweeps, stop })
-}
-
-/// A root group as the schedule sees it.
-struct Root<'a> {
-    id: GroupId,
-    /// Tensors it stands in.
-    tensors: Vec<&'a str>,
-    /// Roots whose similarity depends on this one (itself, if quadratic).
-    neighbours: Vec<usize>,
-    quadratic: bool,
-    /// A gain below this is rounding.
-    tolerance: f64,
-}
-
-fn roots<'a>(symmetry: &'a Symmetry, a: &Params, b: &Params) -> Result<Vec<Root<'a>>> {
-    let mut roots = Vec::new();
-    for id in symmetry.roots() {
-        let mut root = Root { id, tensors: Vec::new(), neighbours: Vec::new(), quadratic: false, tolerance: 0.0 };
-        for (name, layout) in symmetry.tensors() {
-            let mut groups = layout.axes.iter().flat_map(|x| &x.occurrences).flat_map(|o| &o.digits);
-            let float = a.require(name)?.dtype().is_float();
-            if float && groups.any(|d| d.group.is_some_and(|g| symmetry.root(g) == id)) {
-                let (va, vb) = (a.require(name)?.to_f64()?, b.require(name)?.to_f64()?);
-                root.tolerance += 64.0 * f64::EPSILON * (dot(&va, &va) * dot(&vb, &vb)).sqrt();
-                root.quadratic |= is_quadratic(symmetry, id, layout);
-                root.tensors.push(name);
-            }
-        }
-        roots.push(root);
-    }
-    let shares = |i: usize, j: usize| roots[i].tensors.iter().any(|t| roots[j].tensors.contains(t));
-    let neighbours: Vec<Vec<usize>> = (0..roots.len())
-        .map(|i| (0..roots.len()).filter(|&j| if i == j { roots[i].quadratic } else { shares(i, j) }).collect())
-        .collect();
-    roots.iter_mut().zip(neighbours).for_each(|(root, n)| root.neighbours = n);
-    Ok(roots)
-}
-
-/// Solves one root with its families; whether it changed.
-fn update(symmetry: &Symmetry, a: &Params, b: &Params, root: &Root<'_>, alignment: &mut Alignment) -> Result<bool> {
-    let grams = weight_grams(symmetry, root.id, alignment, a, b)?;
-    let current = Element::of(symmetry, alignment, root.id);
-    let best = best_element(symmetry, root.id, &grams, &current)?;
-    if best.element == current {
-        return Ok(false);
-    }
-    let mut candidate = alignment.clone();
-    best.element.store(&mut candidate, root.id);
-    let gain = if root.quadratic {
-        tensor_objective(symmetry, &candidate, a, b, &root.tensors)?
-            - tensor_objective(symmetry, alignment, a, b, &root.tensors)?
-    } else {
-        best.value - best.current
-    };
-    let accepted = gain > root.tolerance;
-    if accepted {
-        *alignment = candidate;
-    }
-    Ok(accepted)
+    let source = Weights::new(symmetry, a, b)?;
+    ascend(&source, &start.cloned().unwrap_or_else(|| Alignment::identity(symmetry)), options, observe)
 }

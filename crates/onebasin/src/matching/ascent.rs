@@ -1,0 +1,185 @@
+//! Coordinate ascent: group after group, each to its best element given the others.
+
+use serde::{Deserialize, Serialize};
+
+use super::nested::{Element, best_element};
+use super::source::{Root, Source};
+use crate::error::Result;
+use crate::stream::Stream;
+use crate::symmetry::Alignment;
+
+/// In which order a sweep visits the groups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Seeded, fresh for every sweep: the paper's.
+    #[default]
+    Random,
+    /// As the source lists them.
+    Forward,
+    /// Forward, then backward, in turn.
+    Alternating,
+}
+
+impl Order {
+    /// The visits of a sweep, numbered from 1.
+    fn of(self, seed: u64, sweep: usize, roots: usize) -> Vec<usize> {
+        match self {
+            Self::Random => Stream::new(seed, &format!("order/{sweep}"))
+                .permutation(roots)
+                .as_slice()
+                .iter()
+                .map(|k| *k as usize)
+                .collect(),
+            Self::Alternating if sweep.is_multiple_of(2) => (0..roots).rev().collect(),
+            Self::Forward | Self::Alternating => (0..roots).collect(),
+        }
+    }
+}
+
+/// How to match.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MatchOptions {
+    /// Decides the order of groups in every sweep.
+    pub seed: u64,
+    /// Stop after this many sweeps even if groups still change.
+    pub max_sweeps: usize,
+    /// In which order a sweep visits the groups.
+    pub order: Order,
+}
+
+impl Default for MatchOptions {
+    fn default() -> Self {
+        Self { seed: 0, max_sweeps: 100, order: Order::Random }
+    }
+}
+
+/// Why matching stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopReason {
+    /// No group can be improved while the others stay.
+    Converged,
+    /// The limit of sweeps was reached.
+    SweepLimit,
+    /// The observer asked to stop.
+    Interrupted,
+}
+
+impl std::fmt::Display for StopReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Converged => "converged: no group can be improved while the others stay",
+            Self::SweepLimit => "stopped at the limit of sweeps",
+            Self::Interrupted => "interrupted",
+        })
+    }
+}
+
+/// What one sweep did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sweep {
+    /// Number of the sweep, from 1.
+    pub sweep: usize,
+    /// The source's value after it.
+    pub objective: f64,
+    /// How much the objective rose.
+    pub gain: f64,
+    /// Groups (with their families) whose permutations changed.
+    pub changed_groups: usize,
+    /// Groups solved; the others were skipped because nothing they depend on had changed.
+    pub solved_groups: usize,
+}
+
+/// An alignment, how it was found, and how good it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Match {
+    /// The alignment that carries B into A's basin.
+    pub alignment: Alignment,
+    /// The source's value at the start: `⟨A, π(B)⟩` for weights.
+    pub start_objective: f64,
+    /// The source's value at the end; never below the start.
+    pub objective: f64,
+    /// One record per sweep.
+    pub sweeps: Vec<Sweep>,
+    /// Why it stopped.
+    pub stop: StopReason,
+}
+
+/// Raises a source's value by coordinate ascent from `start`.
+///
+/// With all groups but one held, the value is linear in that group's permutation, so its best value is a linear
+/// assignment; sweeps over the groups go on until no group improves. A group is solved again only if one its Grams depend
+/// on has changed, so a source of fixed Grams takes one sweep.
+///
+/// A change is accepted only if it gains more than the value's rounding error. Groups that stand on two axes of one tensor
+/// are linearised around the current permutation, and a change is kept only if the true value rises.
+///
+/// Source: Ainsworth et al. 2023, Algorithm 1, over any source.
+pub fn ascend(
+    source: &dyn Source,
+    start: &Alignment,
+    options: &MatchOptions,
+    observe: &mut dyn FnMut(&Sweep) -> bool,
+) -> Result<Match> {
+    let start_objective = source.objective(start)?;
+    let roots = source.roots();
+    let mut alignment = start.clone();
+    let mut stale = vec![true; roots.len()];
+    let mut sweeps = Vec::new();
+    let mut reached = start_objective;
+    let mut stop = StopReason::SweepLimit;
+    for sweep in 1..=options.max_sweeps {
+        let (mut changed_groups, mut solved_groups) = (0, 0);
+        for k in options.order.of(options.seed, sweep, roots.len()) {
+            if !std::mem::replace(&mut stale[k], false) {
+                continue;
+            }
+            solved_groups += 1;
+            if update(source, &roots[k], &mut alignment)? {
+                changed_groups += 1;
+                roots[k].neighbours.iter().for_each(|&other| stale[other] = true);
+            }
+        }
+        let now = source.objective(&alignment)?;
+        let record = Sweep { sweep, objective: now, gain: now - reached, changed_groups, solved_groups };
+        reached = now;
+        let go_on = observe(&record);
+        sweeps.push(record);
+        if !stale.contains(&true) {
+            stop = StopReason::Converged;
+            break;
+        }
+        if !go_on {
+            stop = StopReason::Interrupted;
+            break;
+        }
+    }
+    if reached < start_objective {
+        (alignment, reached) = (start.clone(), start_objective);
+    }
+    Ok(Match { alignment, start_objective, objective: reached, sweeps, stop })
+}
+
+/// Solves one root with its families; whether it changed.
+pub(super) fn update(source: &dyn Source, root: &Root, alignment: &mut Alignment) -> Result<bool> {
+    let symmetry = source.symmetry();
+    let grams = source.grams(root.id, alignment)?;
+    let current = Element::of(symmetry, alignment, root.id);
+    let best = best_element(symmetry, root.id, &grams, &current)?;
+    if best.element == current {
+        return Ok(false);
+    }
+    let mut candidate = alignment.clone();
+    best.element.store(&mut candidate, root.id);
+    let gain = if root.quadratic {
+        source.part(root.id, &candidate)? - source.part(root.id, alignment)?
+    } else {
+        best.value - best.current
+    };
+    let accepted = gain > root.tolerance;
+    if accepted {
+        *alignment = candidate;
+    }
+    Ok(accepted)
+}
