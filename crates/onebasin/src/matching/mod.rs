@@ -9,9 +9,11 @@ pub mod ascent;
 pub mod nested;
 pub mod similarity;
 pub mod source;
+pub mod start;
 pub mod weight;
 
 pub use ascent::{Match, MatchOptions, Order, StopReason, Sweep, ascend};
 pub use similarity::objective;
 pub use source::{Blend, Fixed, Root, Source};
+pub use start::{Signatures, Start};
 pub use weight::{Weights, match_weights};

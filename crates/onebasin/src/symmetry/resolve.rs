@@ -128,6 +128,11 @@ impl Symmetry {
         (0..self.groups.len()).map(GroupId).filter(|g| self.group(*g).parent == Some(id)).collect()
     }
 
+    /// All families below a group.
+    pub fn descendants(&self, id: GroupId) -> Vec<GroupId> {
+        (0..self.groups.len()).map(GroupId).filter(|g| *g != id && self.ancestors(*g).contains(&id)).collect()
+    }
+
     /// Groups that are no family.
     pub fn roots(&self) -> Vec<GroupId> {
         (0..self.groups.len()).map(GroupId).filter(|g| self.group(*g).parent.is_none()).collect()
