@@ -9,6 +9,7 @@ pub mod ascent;
 pub mod nested;
 pub mod similarity;
 pub mod source;
+pub mod spectral;
 pub mod start;
 pub mod weight;
 
