@@ -6,7 +6,9 @@
 //! schedule visits the groups ([`ascent`]: coordinate ascent, the paper's Algorithm 1).
 
 pub mod ascent;
+pub mod diagnosis;
 pub mod nested;
+pub mod portfolio;
 pub mod similarity;
 pub mod source;
 pub mod spectral;
@@ -14,6 +16,8 @@ pub mod start;
 pub mod weight;
 
 pub use ascent::{Match, MatchOptions, Order, StopReason, Sweep, ascend};
+pub use diagnosis::{Diagnosis, Kind, diagnose};
+pub use portfolio::{Run, RunRecord, best_of, trusts_spectral};
 pub use similarity::objective;
 pub use source::{Blend, Fixed, Root, Source};
 pub use start::{Signatures, Start};
