@@ -4,6 +4,7 @@
 //! the similarity of a group from the weights, [`nested`] turns it into the best element (a linear assignment; families
 //! first, their parent on the values), [`weight`] is the schedule of the paper's Algorithm 1.
 
+pub mod activation;
 pub mod nested;
 pub mod similarity;
 pub mod weight;
