@@ -4,7 +4,7 @@ use onebasin::Params;
 use onebasin::graph::ValueId;
 use onebasin::matching::activation::{ActivationKind, ActivationSimilarity, TapMoments};
 use onebasin::symmetry::pattern::{Pattern, Term, TermKind};
-use onebasin::symmetry::{AxisRef, Discovery, Symmetry, Taps, TensorLayout, discover};
+use onebasin::symmetry::{AxisRef, Discovery, Symmetry, TensorLayout, discover};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +17,6 @@ use crate::exec::{Program, Wants, Workspace};
 pub struct ActivationOptions {
     /// How the activations of two units become one number.
     pub kind: ActivationKind,
-    /// Which values are looked at.
-    pub taps: Taps,
 }
 
 /// Samples of a shard at most; cut by sizes alone, so that results do not depend on the number of threads.
@@ -53,7 +51,7 @@ pub fn activation_similarity(
     check_input(program, data)?;
     let flats = [program.flatten(ends[0])?, program.flatten(ends[1])?];
     let size = program.shard(SHARD).min(data.len());
-    let taps = Layouts::discover(program, symmetry, size, |found| found.taps(symmetry, options.taps))?;
+    let taps = Layouts::discover(program, symmetry, size, |found| found.taps(symmetry))?;
     let last = match data.len() % size {
         0 => None,
         rest => Some(Layouts::discover(program, symmetry, rest, |_| taps.axes.clone())?),

@@ -16,7 +16,6 @@ use crate::graph::{Graph, NodeId, Source, ValueId};
 use crate::symmetry::{Pattern, SymmetrySpec};
 use crate::tensor::Tensor;
 pub use rules::AxisRef;
-pub use taps::Taps;
 use terms::{AtomId, Conflict, Terms};
 
 /// What discovery found: the symmetry, and what it rests on.
