@@ -1,8 +1,9 @@
 //! Networks that run: built-in networks, data sets, training, evaluation.
 //!
 //! Read in this order: [`network`] → [`ops`] → [`exec`] → [`data`] → [`optim`] → [`mod@train`] → [`mod@evaluate`] →
-//! [`mod@check`].
+//! [`activations`] → [`mod@check`].
 
+pub mod activations;
 pub mod check;
 pub mod data;
 pub mod error;
@@ -14,6 +15,7 @@ pub mod optim;
 pub mod straight_through;
 pub mod train;
 
+pub use activations::{ActivationOptions, activation_similarity};
 pub use check::{Check, CheckOptions, check};
 pub use data::{Data, Dataset};
 pub use error::{Error, Result};

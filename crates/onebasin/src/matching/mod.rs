@@ -7,6 +7,7 @@
 
 pub mod ascent;
 pub mod diagnosis;
+pub mod activation;
 pub mod nested;
 pub mod portfolio;
 pub mod similarity;
