@@ -6,13 +6,17 @@
 //! schedule visits the groups ([`ascent`]: coordinate ascent, the paper's Algorithm 1).
 
 pub mod ascent;
+pub mod frank_wolfe;
+mod line;
 pub mod nested;
+pub mod relaxed;
 pub mod similarity;
 pub mod source;
 pub mod start;
 pub mod weight;
 
 pub use ascent::{Match, MatchOptions, Order, StopReason, Sweep, ascend};
+pub use frank_wolfe::{FrankWolfeOptions, Iteration, Origin, Progress, RelaxedWeights, frank_wolfe};
 pub use similarity::objective;
 pub use source::{Blend, Fixed, Root, Source};
 pub use start::{Signatures, Start};
