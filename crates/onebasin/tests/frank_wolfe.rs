@@ -2,9 +2,7 @@
 
 use onebasin::matching::frank_wolfe::{Iteration, Progress, RelaxedWeights};
 use onebasin::matching::relaxed::Matrices;
-use onebasin::matching::{
-    FrankWolfeOptions, Match, MatchOptions, Origin, Start, Weights, ascend, frank_wolfe, objective,
-};
+use onebasin::matching::{FrankWolfeOptions, Match, MatchOptions, Origin, Weights, ascend, frank_wolfe, objective};
 use onebasin::stream::Stream;
 use onebasin::symmetry::{Alignment, Symmetry, SymmetrySpec};
 use onebasin::{Params, Perm, Tensor};
@@ -133,7 +131,7 @@ fn permutations(n: usize) -> Vec<Perm> {
     go(n).into_iter().map(|p| Perm::new(p).unwrap()).collect()
 }
 
-/// On 40 random pairs with 24² alignments each, how often the best of all is found.
+/// Of 40 random pairs with 24² alignments each, the best of all is found for 34 jointly, for 23 by coordinate ascent.
 #[test]
 fn the_best_of_all_alignments_is_found_more_often_than_by_coordinate_ascent() {
     let (mut joint, mut coordinate) = (0, 0);
@@ -154,6 +152,64 @@ fn the_best_of_all_alignments_is_found_more_often_than_by_coordinate_ascent() {
         let options = MatchOptions { seed, ..MatchOptions::default() };
         coordinate += hit(ascend(&weights, &start, &options, &mut |_| true).unwrap());
     }
-    println!("{joint} {coordinate}");
     assert!(joint > coordinate && 2 * joint > trials, "of {trials}: {joint} jointly, {coordinate} by coordinate");
+}
+
+#[test]
+fn a_planted_permutation_is_recovered_through_noise() {
+    let shapes: [(&str, &[usize], &str); 5] = [
+        ("fc1", &[40, 20], "h1 ."),
+        ("bias", &[40], "h1"),
+        ("fc2", &[50, 40], "h2 h1"),
+        ("fc3", &[40, 50], "h3 h2"),
+        ("fc4", &[5, 40], ". h3"),
+    ];
+    for seed in 0..3 {
+        let (a, symmetry) = network(&shapes, seed);
+        let plant = random(&symmetry, seed);
+        let (noise, _) = network(&shapes, seed + 100);
+        let b = onebasin::merge::merge(&plant.apply(&symmetry, &a).unwrap(), &noise, 0.4, Default::default()).unwrap();
+        let weights = Weights::new(&symmetry, &a, &b).unwrap();
+        for origin in [Origin::Barycentre, Origin::Start] {
+            let options = FrankWolfeOptions { origin, ..FrankWolfeOptions::default() };
+            let found = frank_wolfe(&weights, &Alignment::identity(&symmetry), &options, &mut |_| true).unwrap();
+            assert_eq!(found.alignment, plant.inverse(&symmetry), "seed {seed}, {origin:?}");
+        }
+    }
+}
+
+#[test]
+fn threads_change_nothing() {
+    let shapes: [(&str, &[usize], &str); 3] =
+        [("fc1", &[90, 20], "h1 ."), ("fc2", &[70, 90], "h2 h1"), ("fc3", &[5, 70], ". h2")];
+    let ((a, symmetry), (b, _)) = (network(&shapes, 0), network(&shapes, 1));
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let weights = Weights::new(&symmetry, &a, &b).unwrap();
+            let mut iterations = Vec::new();
+            let start = Alignment::identity(&symmetry);
+            let found = frank_wolfe(&weights, &start, &FrankWolfeOptions::default(), &mut |progress| {
+                if let Progress::Iteration(i) = progress {
+                    iterations.push(i.clone());
+                }
+                true
+            });
+            (found.unwrap(), iterations)
+        })
+    };
+    assert_eq!(run(1), run(3));
+}
+
+#[test]
+fn the_observer_stops_it_and_the_result_is_no_worse_than_the_start() {
+    let ((a, symmetry), (b, _)) = (network(&ZOO, 5), network(&ZOO, 6));
+    let weights = Weights::new(&symmetry, &a, &b).unwrap();
+    let start = random(&symmetry, 5);
+    let found = frank_wolfe(&weights, &start, &FrankWolfeOptions::default(), &mut |_| false).unwrap();
+    assert_eq!(found.stop, onebasin::matching::StopReason::Interrupted);
+    assert!(found.objective >= found.start_objective);
+    let options = FrankWolfeOptions { tolerance: f64::NAN, ..FrankWolfeOptions::default() };
+    let error = frank_wolfe(&weights, &start, &options, &mut |_| true).unwrap_err();
+    assert_eq!(error.to_string(), "the tolerance must be a number from 0, found NaN");
 }

@@ -233,7 +233,7 @@ pub(super) struct Limits {
 
 /// Climbs from `point` until the linearised gain or the step vanishes; the matrices, and whether the observer stopped it.
 ///
-/// The value never falls. Only a value within rounding of the last one's polynomial is held, never a point worse by it.
+/// The value rises at every iteration; it is carried along from the polynomials, not summed anew.
 pub(super) fn climb(
     problem: &dyn Relaxed,
     mut point: Matrices,

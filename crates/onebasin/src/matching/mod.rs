@@ -8,6 +8,7 @@
 pub mod ascent;
 pub mod frank_wolfe;
 mod line;
+pub mod many;
 pub mod nested;
 pub mod relaxed;
 pub mod similarity;
@@ -17,6 +18,10 @@ pub mod weight;
 
 pub use ascent::{Match, MatchOptions, Order, StopReason, Sweep, ascend};
 pub use frank_wolfe::{FrankWolfeOptions, Iteration, Origin, Progress, RelaxedWeights, frank_wolfe};
+pub use many::sweeps::merge_many;
+pub use many::tree::merge_tree;
+pub use many::universe::{ManyProgress, UniverseOptions, match_cycle_consistent};
+pub use many::{ManyMatch, ManyOptions, Round};
 pub use similarity::objective;
 pub use source::{Blend, Fixed, Root, Source};
 pub use start::{Signatures, Start};

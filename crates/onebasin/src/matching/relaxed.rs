@@ -125,7 +125,7 @@ impl<'a> Relaxation<'a> {
     ///
     /// Formula: `out[.. v_d = i ..] = Σ_j P[i, j] · in[.. v_d = j ..]` for every relaxed digit d, one after the other.
     /// Cost: `2 n · numel` flops for every axis on which a group of `n` units stands.
-    pub(super) fn apply(&self, tensor: &SoftTensor<'_>, matrices: &Matrices, mut values: Vec<f64>) -> Vec<f64> {
+    pub(super) fn apply(&self, tensor: &SoftTensor<'_>, matrices: &[Vec<f64>], mut values: Vec<f64>) -> Vec<f64> {
         tensor.axes.iter().for_each(|axis| axis.apply(matrices, &mut values));
         values
     }
@@ -137,10 +137,10 @@ impl<'a> Relaxation<'a> {
     pub(super) fn add_gradient(
         &self,
         tensor: &SoftTensor<'_>,
-        matrices: &Matrices,
+        matrices: &[Vec<f64>],
         a: &[f64],
         b: &[f64],
-        gradient: &mut Matrices,
+        gradient: &mut [Vec<f64>],
     ) {
         if a.is_empty() {
             return;
@@ -204,7 +204,7 @@ fn site(occurrence: &Occurrence, digit: usize, group: usize) -> Site {
 }
 
 impl SoftAxis {
-    fn apply(&self, matrices: &Matrices, values: &mut [f64]) {
+    fn apply(&self, matrices: &[Vec<f64>], values: &mut [f64]) {
         for site in self.occurrences.iter().flatten() {
             site.apply(self, &matrices[site.group], values);
         }
