@@ -1,4 +1,4 @@
-//! Combining two aligned networks into one.
+//! Combining aligned networks into one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,6 +6,7 @@ use std::str::FromStr;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::params::Params;
+use crate::symmetry::{Alignment, Symmetry};
 use crate::tensor::Tensor;
 
 /// How to go from A (λ = 0) to B (λ = 1).
@@ -94,6 +95,69 @@ pub fn merge(a: &Params, b: &Params, lambda: f64, interpolation: Interpolation) 
         merged.insert(name, tensor);
     }
     Ok(merged)
+}
+
+/// The mean of aligned networks: `Σ_p w_p · π_p(θ_p) / Σ_p w_p`, every network counting the same where no weights are given.
+///
+/// The arithmetic is f64 and the result has the first network's element types; tensors of integers and booleans are the
+/// first network's, aligned. Cost: one pass over all networks, tensor by tensor; memory is the result and two copies of
+/// one tensor, in f64.
+///
+/// # Errors
+/// If there is no network, there is not one alignment (and weight) for each, the networks differ in structure, or the
+/// weights are not finite numbers of positive sum.
+///
+/// Source: Ainsworth et al. 2023, Algorithm 3; weights as in Wortsman et al. 2022 (model soups).
+///
+/// ```
+/// use onebasin::merge::mean;
+/// use onebasin::symmetry::{Alignment, Symmetry, SymmetrySpec};
+/// use onebasin::{Params, Tensor};
+/// let net = |w: [f32; 2]| Ok::<_, onebasin::Error>(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[2], w.to_vec())?)]));
+/// let (a, b) = (net([0., 3.])?, net([4., 7.])?);
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &a)?;
+/// let still = vec![Alignment::identity(&symmetry); 2];
+/// assert_eq!(mean(&symmetry, &[&a, &b], &still, None)?, net([2., 5.])?);
+/// assert_eq!(mean(&symmetry, &[&a, &b], &still, Some(&[3., 1.]))?, net([1., 4.])?);
+/// # Ok::<(), onebasin::Error>(())
+/// ```
+pub fn mean(
+    symmetry: &Symmetry,
+    models: &[&Params],
+    alignments: &[Alignment],
+    weights: Option<&[f64]>,
+) -> Result<Params> {
+    let n = models.len();
+    let Some(first) = models.first() else {
+        return Err(Error::Invalid("a mean needs at least one network, found none".to_owned()));
+    };
+    let found = weights.map_or(n, <[f64]>::len);
+    if alignments.len() != n || found != n {
+        let counts = format!("{} alignments and {found} weights", alignments.len());
+        return Err(Error::Invalid(format!("{n} networks need one alignment and one weight each, found {counts}")));
+    }
+    let weights = weights.map_or_else(|| vec![1.0; n], <[f64]>::to_vec);
+    let total: f64 = weights.iter().sum();
+    if !(total > 0.0 && weights.iter().all(|w| w.is_finite()) && total.is_finite()) {
+        return Err(Error::Invalid(format!("weights must be finite numbers of positive sum, found {weights:?}")));
+    }
+    models.iter().try_for_each(|model| first.check_same_structure(model))?;
+    let mut mean = Params::new();
+    for (name, _) in symmetry.tensors() {
+        let reference = first.require(name)?;
+        if !reference.dtype().is_float() {
+            mean.insert(name, alignments[0].apply_tensor(symmetry, name, reference)?);
+            continue;
+        }
+        let mut sum = vec![0.0; reference.len()];
+        for ((model, alignment), weight) in models.iter().zip(alignments).zip(&weights) {
+            let moved = alignment.apply_tensor(symmetry, name, model.require(name)?)?;
+            sum.iter_mut().zip(moved.to_f64()?.iter()).for_each(|(s, v)| *s += weight * v);
+        }
+        sum.iter_mut().for_each(|s| *s /= total);
+        mean.insert(name, Tensor::from_f64_as(reference.dtype(), reference.shape(), sum)?);
+    }
+    Ok(mean)
 }
 
 /// Every floating-point tensor in another element type.
