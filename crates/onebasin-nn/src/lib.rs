@@ -1,7 +1,7 @@
 //! Networks that run: built-in networks, data sets, training, evaluation.
 //!
 //! Read in this order: [`network`] → [`ops`] → [`exec`] → [`data`] → [`optim`] → [`mod@train`] → [`mod@evaluate`] →
-//! [`mod@check`].
+//! [`mod@repair`] → [`mod@check`].
 
 pub mod check;
 pub mod data;
@@ -11,6 +11,7 @@ pub mod exec;
 pub mod network;
 pub mod ops;
 pub mod optim;
+pub mod repair;
 pub mod train;
 
 pub use check::{Check, CheckOptions, check};
@@ -18,4 +19,5 @@ pub use data::{Data, Dataset};
 pub use error::{Error, Result};
 pub use evaluate::{Metrics, curve, evaluate, recompute_batch_norm};
 pub use network::Network;
+pub use repair::{RepairOptions, repair};
 pub use train::{Event, TrainOptions, TrainState, train};

@@ -16,6 +16,7 @@ pub mod matching;
 pub mod merge;
 pub mod params;
 pub mod perm;
+pub mod repair;
 pub mod report;
 pub mod stream;
 pub mod structure;
