@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use onebasin::graph::{Graph, NodeId, Op, Source, Value, ValueId};
-use onebasin::repair::{Repaired, Site, check, factors, is_own, sites};
+use onebasin::repair::{Repaired, Site, check_lambda, factors, is_own, sites};
 use onebasin::{Params, Tensor};
 
 use crate::data::Dataset;
@@ -56,12 +56,15 @@ struct Stop {
 /// share, stay. The ends are run with the statistics they have. All else, element types included, stays. What is an end
 /// already keeps its function up to rounding.
 ///
+/// This is no promise of accuracy: where units of A and B have no counterpart in each other, it amplifies what is noise.
+/// Compare before and after on data held out.
+///
 /// Cost: a forward pass of each end, and at most two of the merged network, over `data`: samples wait at every site for
 /// each other. For those that do not fit in `memory` it is instead one pass of the part before, for every site.
 ///
 /// # Errors
-/// If a tensor is missing, the networks differ in structure, λ lies outside [0, 1], there are no samples or they do not
-/// fit, or activations are not finite.
+/// If a tensor is missing or does not fit, λ lies outside [0, 1], there are no samples or they do not fit, or activations
+/// are not finite.
 ///
 /// Source: Jordan et al. 2022, "REPAIR: REnormalizing Permuted Activations for Interpolation Repair".
 pub fn repair(
@@ -71,7 +74,7 @@ pub fn repair(
     data: &Dataset,
     options: &RepairOptions,
 ) -> Result<Repaired> {
-    check(ends, merged, options.lambda)?;
+    check_lambda(options.lambda)?;
     check_input(program, data)?;
     let graph = program.graph();
     let fill = |samples: Range<usize>, input: &mut [f32]| data.fill(samples, input);

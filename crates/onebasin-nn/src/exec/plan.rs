@@ -246,7 +246,15 @@ impl<T: Real> Builder<'_, T> {
             Op::BatchNorm { epsilon } => Work::BatchNorm(BatchNorm { epsilon: *epsilon }),
             op => Work::Kernel(runnable(node, op)?),
         };
-        self.steps.push(Step { node: Some(id), work, inputs, outputs, layout: given, backward: false, clear: Vec::new() });
+        self.steps.push(Step {
+            node: Some(id),
+            work,
+            inputs,
+            outputs,
+            layout: given,
+            backward: false,
+            clear: Vec::new(),
+        });
         Ok(())
     }
 

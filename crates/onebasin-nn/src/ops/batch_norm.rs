@@ -66,7 +66,9 @@ impl Moments {
         for (k, row) in x.chunks_exact(inner.max(1)).enumerate() {
             mean[k % units] += row.iter().map(|v| v.wide()).sum::<f64>();
         }
-        mean.iter_mut().for_each(|m| *m /= count.max(1.0));
+        for m in &mut mean {
+            *m /= count.max(1.0);
+        }
         for (k, row) in x.chunks_exact(inner.max(1)).enumerate() {
             squares[k % units] += row.iter().map(|v| (v.wide() - mean[k % units]).powi(2)).sum::<f64>();
         }
