@@ -2,6 +2,7 @@
 //!
 //! Read in this order: [`network`] → [`ops`] → [`exec`] → [`data`] → [`optim`] → [`mod@train`] → [`mod@evaluate`] →
 //! [`activations`] → [`mod@check`].
+//! [`mod@repair`] → [`mod@check`].
 
 pub mod activations;
 pub mod check;
@@ -13,6 +14,7 @@ pub mod network;
 pub mod ops;
 pub mod optim;
 pub mod straight_through;
+pub mod repair;
 pub mod train;
 
 pub use activations::{ActivationOptions, activation_similarity};
@@ -22,4 +24,5 @@ pub use error::{Error, Result};
 pub use evaluate::{Metrics, curve, evaluate, recompute_batch_norm};
 pub use network::Network;
 pub use straight_through::{Comparison, SteOptions, SteState, straight_through};
+pub use repair::{RepairOptions, repair};
 pub use train::{Event, TrainOptions, TrainState, train};
