@@ -3,16 +3,17 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use onebasin::matching::{Match, MatchOptions, match_weights};
 use onebasin::report::{Input, MatchRecord};
 use onebasin::symmetry::{Alignment, Symmetry};
 use onebasin_io::{Checkpoint, read, read_alignment};
+use onebasin_nn::Data;
 use onebasin_nn::check::{Check, CheckOptions, check};
 use serde_json::{Value, json};
 
-use crate::args::{Matching, Source};
+use crate::args::{Matching, Method, Source};
+use crate::matchers::{self, Pair};
 use crate::model::Model;
-use crate::signals;
+use crate::ste::Resume;
 use crate::talk::Talk;
 
 /// A file that went in, for the record.
@@ -36,42 +37,33 @@ pub struct Aligned {
     pub file: Option<Input>,
 }
 
-/// Aligns B with A: with the alignment in a file, or by weight matching.
-pub fn align(
-    a: &Model,
-    b: &Model,
-    file: Option<&Path>,
-    source: &Source,
-    matching: &Matching,
-    talk: Talk,
-) -> Result<Aligned> {
-    if let Some(path) = file {
+impl Aligned {
+    /// Reads an alignment and fits it to B.
+    pub fn read(path: &Path, b: &Model) -> Result<Self> {
         let checkpoint = read(path)?;
         let (symmetry, alignment) = read_alignment(&checkpoint, b.params())?;
-        return Ok(Aligned { symmetry, alignment, record: None, file: Some(input("alignment", &checkpoint)) });
+        Ok(Self { symmetry, alignment, record: None, file: Some(input("alignment", &checkpoint)) })
     }
-    let symmetry = a.symmetry(source)?;
-    let options = MatchOptions { seed: matching.seed, max_sweeps: matching.max_sweeps, ..MatchOptions::default() };
-    let found = run_match(&symmetry, a, b, &options, talk)?;
-    let record = Some(MatchRecord::of(&found, &options));
-    Ok(Aligned { symmetry, alignment: found.alignment, record, file: None })
 }
 
-/// Weight matching, told sweep by sweep. Running statistics move with their channels but are no weights: they would
-/// outweigh all else.
-pub fn run_match(symmetry: &Symmetry, a: &Model, b: &Model, options: &MatchOptions, talk: Talk) -> Result<Match> {
+/// What matching needs besides the networks.
+pub struct How<'a> {
+    pub source: &'a Source,
+    pub matching: &'a Matching,
+    pub data: Option<&'a Data>,
+    /// Where straight-through matching keeps its state.
+    pub resume: Option<Resume>,
+}
+
+/// Aligns B with A.
+pub fn align(a: &Model, b: &Model, method: Method, how: &How<'_>, talk: Talk) -> Result<Aligned> {
+    let symmetry = a.symmetry(how.source)?;
     let statistics = a.statistics();
     let weights = symmetry.restrict(|name| !statistics.contains(name));
-    let found = match_weights(&weights, a.params(), b.params(), None, options, &mut |sweep| {
-        talk.detail(&format!(
-            "sweep {}: objective {:.6} (+{:.3e}), {} of {} solved groups changed",
-            sweep.sweep, sweep.objective, sweep.gain, sweep.changed_groups, sweep.solved_groups
-        ));
-        !signals::interrupted()
-    })?;
-    signals::check()?;
-    talk.detail(&format!("{} after {} sweeps", found.stop, found.sweeps.len()));
-    Ok(found)
+    let (data, resume) = (how.data, how.resume.clone());
+    let pair = Pair { a, b, symmetry: &symmetry, weights: &weights, data, resume, args: how.matching, talk };
+    let (alignment, record) = matchers::run(&pair, method)?;
+    Ok(Aligned { symmetry, alignment, record: Some(record), file: None })
 }
 
 /// Tests a symmetry on a network that runs, and refuses one that changes its function; says so where nothing can be run.

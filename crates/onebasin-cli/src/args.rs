@@ -191,14 +191,93 @@ pub struct Source {
     pub symmetry: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
+/// How units of B are compared with those of A.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Method {
+    /// The best of several: spectral where it can be trusted, else weight; with data also activation, judged by its loss.
+    Auto,
+    /// Weights (the paper's Algorithm 1; exactly as published with --start identity --restarts 1).
+    Weight,
+    /// Weights without the noise that initialisation left in wide layers.
+    Spectral,
+    /// All groups at once, over matrices between permutations.
+    FrankWolfe,
+    /// Group after group by incoming weights, once: a baseline.
+    Greedy,
+    /// Activations on data.
+    Activation,
+    /// The loss of the midpoint, by straight-through gradients from the activation match.
+    Ste,
+}
+
+impl Method {
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StartName {
+    /// Nothing moves.
+    Identity,
+    /// Pair units by what no permutation of their neighbours changes.
+    Signature,
+    /// Group after group, those first whose neighbours are fixed.
+    Anchored,
+    /// At random.
+    Random,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OrderName {
+    /// Anew for every sweep.
+    Random,
+    /// From the input to the output.
+    Forward,
+    /// Forward and backward in turn.
+    Alternating,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Matching")]
 pub struct Matching {
-    /// Decides the order of groups in every sweep.
+    /// Decides the order of groups in every sweep, random starts, and the order of samples.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Stop after this many sweeps even if groups still change.
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_sweeps: usize,
+    /// What to start from (default: identity, signature and anchored, the best of them kept).
+    #[arg(long, value_enum)]
+    pub start: Option<StartName>,
+    /// Orders of the sweeps tried from every start, the best of them kept.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = positive)]
+    pub restarts: usize,
+    /// In which order a sweep visits the groups.
+    #[arg(long, value_enum, default_value = "random")]
+    pub order: OrderName,
+    /// Training samples that activations, and auto with data, look at.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub match_samples: usize,
+    /// Share of activations in a blend with weights, from 0 to 1 (activation only).
+    #[arg(long, value_name = "BETA", value_parser = share)]
+    pub blend: Option<f64>,
+    /// Compare activations by E[ab] instead of their correlation.
+    #[arg(long)]
+    pub uncentred: bool,
+    /// Passes over the training data at most (ste only).
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub ste_epochs: usize,
+    /// Learning rate (ste only).
+    #[arg(long, value_name = "RATE", default_value_t = 0.01)]
+    pub ste_rate: f64,
+    /// Adam instead of momentum 0.9 (ste only).
+    #[arg(long)]
+    pub ste_adam: bool,
+    /// Do not say what kind of pair the networks are.
+    #[arg(long)]
+    pub no_diagnosis: bool,
 }
 
 #[derive(Debug, Args)]
@@ -211,6 +290,18 @@ pub struct Match {
     /// Where to write the alignment.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
+    /// How to align B with A.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub method: Method,
+    /// The data: `digits`, `mnist:DIR` or `cifar10:DIR`.
+    #[arg(long, value_name = "DATA")]
+    pub data: Option<String>,
+    /// Where to write how the alignment was found (JSON).
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Go on from OUTPUT.resume.safetensors, which straight-through matching leaves behind, to the same bits.
+    #[arg(long)]
+    pub resume: bool,
     #[command(flatten)]
     pub source: Source,
     #[command(flatten)]
@@ -232,6 +323,28 @@ pub struct Apply {
     pub inverse: bool,
     #[command(flatten)]
     pub source: Source,
+}
+
+impl Matching {
+    /// What the command line does where nothing is said.
+    pub fn defaults(seed: u64) -> Self {
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            matching: Matching,
+        }
+        Self { seed, ..Alone::parse_from([""]).matching }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RepairName {
+    /// Leave the average as it is.
+    None,
+    /// Give every unit the mean and spread between the ends', measured on data.
+    Data,
+    /// Give every unit's weights the length between the ends'; needs no data.
+    Weights,
 }
 
 #[derive(Debug, Args)]
@@ -258,9 +371,21 @@ pub struct Merge {
     /// Use this alignment instead of finding one.
     #[arg(long, value_name = "FILE", conflicts_with = "symmetry")]
     pub align: Option<PathBuf>,
-    /// Recompute BatchNorm statistics of the merged network on the training split of this data.
+    /// How to align B with A.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub method: Method,
+    /// Match, repair and recompute BatchNorm statistics on the training split of this data.
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
+    /// Restore the spread that averaging takes from units: from data, or from weights alone.
+    #[arg(long, value_enum, default_value = "none")]
+    pub repair: RepairName,
+    /// Average only groups whose matched correlation exceeds this; the others stay as in A.
+    #[arg(long, value_name = "R", value_parser = share)]
+    pub min_correlation: Option<f64>,
+    /// λ of one group (may be given several times); weights between two groups take the smaller.
+    #[arg(long, value_name = "GROUP=LAMBDA", value_parser = group_lambda)]
+    pub group_lambda: Vec<(String, f64)>,
     /// Do not test the symmetry on a random batch first.
     #[arg(long)]
     pub no_check: bool,
@@ -281,9 +406,15 @@ pub struct Barrier {
     /// The data: `digits`, `mnist:DIR` or `cifar10:DIR`.
     #[arg(long)]
     pub data: String,
+    /// How to align B with A; several give a curve each.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "auto")]
+    pub method: Vec<Method>,
     /// Use this alignment instead of finding one.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "method")]
     pub align: Option<PathBuf>,
+    /// Restore the spread that averaging takes from units at every λ: from data, or from weights alone.
+    #[arg(long, value_enum, default_value = "none")]
+    pub repair: RepairName,
     /// Where to write the report (JSON).
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -320,6 +451,16 @@ fn tensor_axis(text: &str) -> Result<(String, usize), String> {
 fn dtype(text: &str) -> Result<DType, String> {
     let known = [DType::F64, DType::F32, DType::F16, DType::BF16];
     known.into_iter().find(|d| d.name() == text).ok_or_else(|| "known: f64, f32, f16, bf16".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|n| (0.0..=1.0).contains(n)).ok_or_else(|| "a number from 0 to 1".to_owned())
+}
+
+fn group_lambda(text: &str) -> Result<(String, f64), String> {
+    let (group, lambda) =
+        text.rsplit_once('=').ok_or_else(|| "GROUP=LAMBDA: a group, as inspect names it".to_owned())?;
+    Ok((group.to_owned(), share(lambda)?))
 }
 
 fn positive(text: &str) -> Result<usize, String> {

@@ -6,9 +6,12 @@
 
 mod align;
 mod args;
+mod finish;
+mod matchers;
 mod model;
 mod plot;
 mod signals;
+mod ste;
 mod talk;
 mod verbs;
 

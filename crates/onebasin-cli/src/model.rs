@@ -8,8 +8,8 @@ use onebasin::graph::{Graph, Op};
 use onebasin::symmetry::{Symmetry, SymmetrySpec, discover};
 use onebasin::{Params, params::nearest};
 use onebasin_io::{Checkpoint, Metadata, OnnxModel, PROVENANCE, read, write};
-use onebasin_nn::Network;
 use onebasin_nn::exec::Program;
+use onebasin_nn::{Data, Network};
 use serde_json::Value;
 
 use crate::args::Source;
@@ -121,6 +121,14 @@ impl Model {
             format!("{} does not say what network it is; name it with --network or --graph", self.path().display())
         })?;
         Ok(Program::new(graph)?)
+    }
+
+    /// The network, ready to run on these data: a built-in one takes their images' shape.
+    pub fn program_for(&self, data: &Data) -> Result<Program> {
+        let Some(network) = &self.network else { return self.program() };
+        let network = network.with_input(data.test.shape())?;
+        data.test.check_fits(&network)?;
+        Ok(Program::new(network.graph()?)?)
     }
 
     /// Names of the running statistics of BatchNorms, as far as a graph tells.

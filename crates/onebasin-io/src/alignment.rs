@@ -22,18 +22,45 @@ pub const SYMMETRY: &str = "onebasin.symmetry";
 /// # Errors
 /// As [`write`](crate::write()).
 pub fn write_alignment(path: &Path, symmetry: &Symmetry, alignment: &Alignment, provenance: &Value) -> Result<()> {
-    let mut params = Params::new();
-    for (id, group) in groups(symmetry) {
-        let mut shape: Vec<usize> = symmetry.ancestors(id).iter().map(|a| symmetry.group(*a).size).collect();
-        shape.push(group.size);
-        let values = alignment.copies(id).iter().flat_map(Perm::as_slice).copied().collect();
-        let tensor = Tensor::from_u32(&shape, values);
-        params.insert(&group.name, tensor.map_err(|source| Error::Core { path: path.to_owned(), source })?);
-    }
+    let params =
+        alignment_to_params(symmetry, alignment).map_err(|source| Error::Core { path: path.to_owned(), source })?;
     let mut metadata = Metadata::default();
     metadata.set(SYMMETRY, symmetry.spec().to_toml());
     metadata.set_json(PROVENANCE, provenance);
     write(path, &params, &metadata)
+}
+
+/// An alignment as tensors, in the shapes that [`write_alignment`] tells.
+///
+/// # Errors
+/// If a group is too large for its indices.
+pub fn alignment_to_params(symmetry: &Symmetry, alignment: &Alignment) -> onebasin::error::Result<Params> {
+    let tensor = |(id, group): (GroupId, &onebasin::symmetry::Group)| {
+        let mut shape: Vec<usize> = symmetry.ancestors(id).iter().map(|a| symmetry.group(*a).size).collect();
+        shape.push(group.size);
+        let values = alignment.copies(id).iter().flat_map(Perm::as_slice).copied().collect();
+        Ok((group.name.clone(), Tensor::from_u32(&shape, values)?))
+    };
+    groups(symmetry).map(tensor).collect()
+}
+
+/// The alignment that tensors hold.
+///
+/// # Errors
+/// The group whose indices are missing or are no permutation, in words.
+pub fn alignment_from_params(symmetry: &Symmetry, params: &Params) -> std::result::Result<Alignment, String> {
+    let mut perms = Vec::new();
+    for (id, group) in groups(symmetry) {
+        let named = |e: onebasin::Error| format!("group `{}`: {e}", group.name);
+        let values = params.require(&group.name).and_then(Tensor::to_u32).map_err(named)?;
+        let expected = symmetry.copies(id) * group.size;
+        if values.len() != expected {
+            return Err(format!("group `{}` needs {expected} indices, found {}", group.name, values.len()));
+        }
+        let copy = |c: usize| Perm::new(values[c * group.size..][..group.size].to_vec());
+        perms.push((0..symmetry.copies(id)).map(copy).collect::<onebasin::error::Result<_>>().map_err(named)?);
+    }
+    Alignment::new(symmetry, perms).map_err(|e| e.to_string())
 }
 
 /// Reads an alignment and fits its symmetry to a network.
@@ -47,18 +74,7 @@ pub fn read_alignment(file: &Checkpoint, params: &Params) -> Result<(Symmetry, A
     })?;
     let spec = SymmetrySpec::from_toml(text).map_err(|e| fail(e.to_string()))?;
     let symmetry = Symmetry::resolve(&spec, params).map_err(|e| fail(format!("made for another network: {e}")))?;
-    let mut perms = Vec::new();
-    for (id, group) in groups(&symmetry) {
-        let named = |e: onebasin::Error| fail(format!("group `{}`: {e}", group.name));
-        let values = file.params.require(&group.name).and_then(Tensor::to_u32).map_err(named)?;
-        let expected = symmetry.copies(id) * group.size;
-        if values.len() != expected {
-            return Err(fail(format!("group `{}` needs {expected} indices, found {}", group.name, values.len())));
-        }
-        let copy = |c: usize| Perm::new(values[c * group.size..][..group.size].to_vec());
-        perms.push((0..symmetry.copies(id)).map(copy).collect::<onebasin::error::Result<_>>().map_err(named)?);
-    }
-    let alignment = Alignment::new(&symmetry, perms).map_err(|e| fail(e.to_string()))?;
+    let alignment = alignment_from_params(&symmetry, &file.params).map_err(fail)?;
     Ok((symmetry, alignment))
 }
 

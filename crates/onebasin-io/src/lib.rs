@@ -17,7 +17,7 @@ mod safetensors;
 mod torch;
 mod write;
 
-pub use alignment::{SYMMETRY, read_alignment, write_alignment};
+pub use alignment::{SYMMETRY, alignment_from_params, alignment_to_params, read_alignment, write_alignment};
 pub use atomic::{INTERRUPTED, write_atomic};
 pub use error::{Error, Result};
 pub use format::Format;

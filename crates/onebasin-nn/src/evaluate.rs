@@ -110,11 +110,11 @@ pub fn recompute_batch_norm(program: &Program, params: &Params, data: &Dataset, 
 
 /// Evaluates the straight line between two networks at every λ, on both splits.
 ///
-/// With `batch_norm` data, BatchNorm statistics are recomputed on them at every λ, the ends included (as the paper does);
-/// without, they are interpolated like weights.
+/// `finish` makes the network at λ what it is to be measured as: BatchNorm statistics recomputed, as the paper does at the
+/// ends too, activations repaired, or left as it is.
 ///
-/// Cost: one merge and one pass over both splits (and over the `batch_norm` data) per λ. `observe` is called after every λ; when it returns false the
-/// curve is given up.
+/// Cost: one merge, what `finish` costs, and one pass over both splits per λ. `observe` is called after every λ; when it
+/// returns false the curve is given up.
 ///
 /// # Errors
 /// If the networks differ in structure, λ does not run from 0 to 1, a loss is not finite, or [`Error::Stopped`].
@@ -124,15 +124,12 @@ pub fn curve(
     ends: [&Params; 2],
     lambda: &[f64],
     data: &Data,
-    batch_norm: Option<&Dataset>,
+    finish: &dyn Fn(f64, Params) -> Result<Params>,
     observe: &mut dyn FnMut() -> bool,
 ) -> Result<Curve> {
     let mut values: [Vec<f64>; 4] = Default::default();
     for &l in lambda {
-        let mut between = merge(ends[0], ends[1], l, Interpolation::Lerp)?;
-        if let Some(data) = batch_norm {
-            between = recompute_batch_norm(program, &between, data, BATCH)?;
-        }
+        let between = finish(l, merge(ends[0], ends[1], l, Interpolation::Lerp)?)?;
         let (train, test) = (evaluate(program, &between, &data.train)?, evaluate(program, &between, &data.test)?);
         let found = [train.loss, train.accuracy, test.loss, test.accuracy];
         values.iter_mut().zip(found).for_each(|(v, x)| v.push(x));

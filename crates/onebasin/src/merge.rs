@@ -1,12 +1,14 @@
 //! Combining aligned networks into one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::params::Params;
-use crate::symmetry::{Alignment, Symmetry};
+use crate::symmetry::layout::AxisLayout;
+use crate::symmetry::{Alignment, GroupId, Symmetry};
 use crate::tensor::Tensor;
 
 /// How to go from A (λ = 0) to B (λ = 1).
@@ -95,6 +97,60 @@ pub fn merge(a: &Params, b: &Params, lambda: f64, interpolation: Interpolation) 
         merged.insert(name, tensor);
     }
     Ok(merged)
+}
+
+/// The network between A and an aligned B with a λ of its own for some groups.
+///
+/// Formula: every entry lies at the smallest λ of the groups it stands in, `lambda` where it stands in none or in none that
+/// `of_group` names; families go with their root. So a group at λ = 0 follows A with all its weights, those to and from
+/// other groups included: a weight between two units is averaged only if both are.
+///
+/// Cost and rounding are those of [`merge`] along the straight line.
+///
+/// # Errors
+/// If the networks differ in structure, a tensor of the symmetry is missing, or a λ lies outside [0, 1].
+pub fn merge_by_group(
+    symmetry: &Symmetry,
+    a: &Params,
+    b: &Params,
+    lambda: f64,
+    of_group: &BTreeMap<GroupId, f64>,
+) -> Result<Params> {
+    if let Some((id, l)) = of_group.iter().find(|(_, l)| !(0.0..=1.0).contains(*l)) {
+        let name = &symmetry.group(*id).name;
+        return Err(Error::Invalid(format!("λ of group `{name}` must lie between 0 and 1, found {l}")));
+    }
+    let mut merged = merge(a, b, lambda, Interpolation::Lerp)?;
+    for (name, layout) in symmetry.tensors() {
+        let (ta, tb) = (a.require(name)?, b.require(name)?);
+        let by_axis: Vec<Vec<f64>> = layout.axes.iter().map(|axis| lambdas(symmetry, axis, of_group)).collect();
+        if !ta.dtype().is_float() || by_axis.iter().flatten().all(|l| l.is_infinite()) {
+            continue;
+        }
+        let mut at = vec![f64::INFINITY];
+        for axis in &by_axis {
+            at = at.iter().flat_map(|&outer| axis.iter().map(move |&l| outer.min(l))).collect();
+        }
+        let (va, vb) = (ta.to_f64()?, tb.to_f64()?);
+        let values = va.iter().zip(vb.iter()).zip(&at).map(|((x, y), &l)| {
+            let l = if l.is_infinite() { lambda } else { l };
+            if l == 1.0 { *y } else { x + l * (y - x) }
+        });
+        merged.insert(name, Tensor::from_f64_as(ta.dtype(), ta.shape(), values.collect())?);
+    }
+    Ok(merged)
+}
+
+/// The smallest λ that a group names at every position of an axis; infinite where none does.
+fn lambdas(symmetry: &Symmetry, axis: &AxisLayout, of_group: &BTreeMap<GroupId, f64>) -> Vec<f64> {
+    let mut found = vec![f64::INFINITY; axis.len];
+    for occurrence in &axis.occurrences {
+        let groups = occurrence.digits.iter().filter_map(|d| d.group);
+        let named = groups.filter_map(|g| of_group.get(&symmetry.root(g)));
+        let smallest = named.fold(f64::INFINITY, |m, l| m.min(*l));
+        occurrence.for_each(|values| found[occurrence.position(values)] = smallest);
+    }
+    found
 }
 
 /// The mean of aligned networks: `Σ_p w_p · π_p(θ_p) / Σ_p w_p`, every network counting the same where no weights are given.

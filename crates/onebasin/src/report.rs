@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::barrier::{Barrier, barrier};
 use crate::error::Result;
-use crate::matching::{Match, MatchOptions, StopReason, Sweep};
+use crate::matching::{Diagnosis, MatchOptions, RunRecord, StopReason, Sweep};
 
 /// Name and version of the JSON form.
-pub const SCHEMA: &str = "onebasin.report/1";
+pub const SCHEMA: &str = "onebasin.report/2";
 
 /// The loss between two networks, before and after alignment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,9 +22,8 @@ pub struct Report {
     pub inputs: Vec<Input>,
     /// Name of the data set.
     pub data: String,
-    /// How B was aligned with A, where it was done here.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub matching: Option<MatchRecord>,
+    /// How B was aligned with A, by method; empty where an alignment was given.
+    pub matching: Vec<MatchRecord>,
     /// One curve per method.
     pub curves: Vec<Curve>,
 }
@@ -43,32 +42,52 @@ pub struct Input {
 /// How an alignment was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MatchRecord {
-    /// The method: `weight`.
+    /// The method, as it was asked for.
     pub method: String,
-    /// Its options.
+    /// What was compared: `weights`, `denoised weights`, `activations`, `activations and weights`, `loss`.
+    pub compared: String,
+    /// Options of the sweeps.
     pub options: MatchOptions,
-    /// `⟨A, π(B)⟩` at the start.
+    /// `⟨A, B⟩` as they came.
     pub start_objective: f64,
-    /// `⟨A, π(B)⟩` at the end.
+    /// `⟨A, π(B)⟩` at the end; methods that compare something else may lower it.
     pub objective: f64,
     /// Why it stopped.
     pub stop: StopReason,
-    /// One record per sweep.
+    /// One record per sweep of the best run, in values of what was compared.
     pub sweeps: Vec<Sweep>,
+    /// All runs, best first, in values of what was compared.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub runs: Vec<RunRecord>,
+    /// What the methods tried reached on held-out samples, where there were data to judge by.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub judged: Vec<Judged>,
+    /// What kind of pair the networks are.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub diagnosis: Option<Diagnosis>,
+    /// Mean correlation of matched units by group, where activations were seen.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub correlation: Vec<GroupCorrelation>,
 }
 
-impl MatchRecord {
-    /// The record of a match.
-    pub fn of(found: &Match, options: &MatchOptions) -> Self {
-        Self {
-            method: "weight".to_owned(),
-            options: options.clone(),
-            start_objective: found.start_objective,
-            objective: found.objective,
-            stop: found.stop,
-            sweeps: found.sweeps.clone(),
-        }
-    }
+/// A method's midpoint on held-out samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// What was compared.
+    pub compared: String,
+    /// Mean cross-entropy in nats of the midpoint, BatchNorm statistics recomputed.
+    pub loss: f64,
+    /// Its share classified right.
+    pub accuracy: f64,
+}
+
+/// How well the units of a group correspond.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupCorrelation {
+    /// Name of the group.
+    pub group: String,
+    /// Mean correlation of matched units.
+    pub correlation: f64,
 }
 
 /// Loss and accuracy along λ.

@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use onebasin::Params;
 use onebasin::barrier::lambda_grid;
 use onebasin::report::{Report, SCHEMA};
 use onebasin_io::write_atomic;
 use onebasin_nn::exec::Program;
-use onebasin_nn::{Data, Dataset, curve};
+use onebasin_nn::{Data, curve};
 
-use crate::align::{Aligned, align, input};
-use crate::args::Barrier;
+use crate::align::{Aligned, How, align, input};
+use crate::args::{Barrier, RepairName};
+use crate::finish::Finish;
 use crate::model::Model;
 use crate::plot;
 use crate::signals;
@@ -22,23 +24,27 @@ pub fn run(args: &Barrier, talk: Talk) -> Result<()> {
     outputs.iter().try_for_each(|path| check_writable(path))?;
     args.plot.iter().try_for_each(|path| plot::check(path))?;
     let (a, b) = Model::open_pair(&args.a, &args.b, &args.source, talk)?;
-    let mut data = open_data(&args.data, talk)?;
+    let full = open_data(&args.data, talk)?;
+    let program = a.program_for(&full)?;
+    let aligned = match &args.align {
+        Some(path) => vec![("aligned".to_owned(), Aligned::read(path, &b)?)],
+        None => {
+            let how = How { source: &args.source, matching: &args.matching, data: Some(&full), resume: None };
+            let found = |method: &crate::args::Method| Ok((method.name(), align(&a, &b, *method, &how, talk)?));
+            args.method.iter().map(found).collect::<Result<Vec<_>>>()?
+        }
+    };
+    let lambda = lambda_grid(args.points)?;
+    let mut data = full.clone();
     if let Some(n) = args.samples {
         (data.train, data.test) = (data.train.take(n as usize), data.test.take(n as usize));
     }
-    let program = match &a.network {
-        Some(network) => {
-            let network = network.with_input(data.test.shape())?;
-            data.test.check_fits(&network)?;
-            Program::new(network.graph()?)?
-        }
-        None => a.program()?,
-    };
-    let aligned = align(&a, &b, args.align.as_deref(), &args.source, &args.matching, talk)?;
-    let lambda = lambda_grid(args.points)?;
-    let normed = program.statistic_count() > 0 && args.batch_norm_samples > 0;
-    let batch_norm = normed.then(|| data.train.take(args.batch_norm_samples));
-    let how = Measure { program: &program, data: &data, lambda: &lambda, batch_norm: batch_norm.as_ref() };
+    let samples = full.train.take(args.batch_norm_samples);
+    if args.repair == RepairName::Data && samples.is_empty() {
+        bail!("--repair data needs samples; give --batch-norm-samples above 0");
+    }
+    let finish = Finish { program: &program, data: (!samples.is_empty()).then_some(&samples), repair: args.repair };
+    let how = Measure { program: &program, data: &data, lambda: &lambda, finish: &finish };
     let report = measure(&a, &b, &aligned, &how, talk)?;
     if let Some(path) = &args.output {
         write_report(path, &report)?;
@@ -52,18 +58,22 @@ pub struct Measure<'a> {
     pub program: &'a Program,
     pub data: &'a Data,
     pub lambda: &'a [f64],
-    /// Data on which BatchNorm statistics are recomputed at every λ.
-    pub batch_norm: Option<&'a Dataset>,
+    /// What becomes of the average at every λ.
+    pub finish: &'a Finish<'a>,
 }
 
-/// Both curves, naive and aligned.
-pub fn measure(a: &Model, b: &Model, aligned: &Aligned, how: &Measure<'_>, talk: Talk) -> Result<Report> {
-    let Measure { program, data, lambda, batch_norm } = *how;
-    let moved = aligned.alignment.apply(&aligned.symmetry, b.params())?;
-    let bar = talk.bar(2 * lambda.len() as u64, "evaluating {bar:24} {pos}/{len} λ, eta {eta}");
+/// The naive curve, and one for every alignment.
+pub fn measure(a: &Model, b: &Model, aligned: &[(String, Aligned)], how: &Measure<'_>, talk: Talk) -> Result<Report> {
+    let Measure { program, data, lambda, finish } = *how;
+    let mut ends: Vec<(&str, Params)> = vec![("naive", b.params().clone())];
+    for (name, found) in aligned {
+        ends.push((name, found.alignment.apply(&found.symmetry, b.params())?));
+    }
+    let bar = talk.bar((ends.len() * lambda.len()) as u64, "evaluating {bar:24} {pos}/{len} λ, eta {eta}");
     let mut curves = Vec::new();
-    for (name, end) in [("naive", b.params()), ("weight", &moved)] {
-        let found = curve(name, program, [a.params(), end], lambda, data, batch_norm, &mut || {
+    for (name, end) in &ends {
+        let made = |l: f64, between: Params| finish.apply([a.params(), end], &between, l);
+        let found = curve(name, program, [a.params(), end], lambda, data, &made, &mut || {
             bar.inc(1);
             !signals::interrupted()
         });
@@ -72,13 +82,13 @@ pub fn measure(a: &Model, b: &Model, aligned: &Aligned, how: &Measure<'_>, talk:
     }
     bar.finish_and_clear();
     let mut inputs = vec![input("a", &a.checkpoint), input("b", &b.checkpoint)];
-    inputs.extend(aligned.file.clone());
+    inputs.extend(aligned.iter().filter_map(|(_, found)| found.file.clone()));
     Ok(Report {
         schema: SCHEMA.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         inputs,
         data: data.name.clone(),
-        matching: aligned.record.clone(),
+        matching: aligned.iter().filter_map(|(_, found)| found.record.clone()).collect(),
         curves,
     })
 }

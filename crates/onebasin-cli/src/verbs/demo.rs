@@ -8,8 +8,9 @@ use onebasin_nn::train::{TrainOptions, TrainState};
 use onebasin_nn::{Data, Network};
 use serde_json::json;
 
-use crate::align::{align, ensure, input, provenance};
-use crate::args::{Demo, Matching, Source};
+use crate::align::{How, align, ensure, input, provenance};
+use crate::args::{Demo, Matching, Method, RepairName, Source};
+use crate::finish::Finish;
 use crate::model::Model;
 use crate::plot;
 use crate::talk::{self, Talk};
@@ -40,8 +41,9 @@ pub fn run(args: &Demo, talk: Talk) -> Result<()> {
 
     let source = Source::default();
     let (a, b) = Model::open_pair(&file("a.safetensors"), &file("b.safetensors"), &source, talk)?;
-    let matching = Matching { seed: args.seed, max_sweeps: 100 };
-    let aligned = align(&a, &b, None, &source, &matching, talk)?;
+    let matching = Matching::defaults(args.seed);
+    let how = How { source: &source, matching: &matching, data: None, resume: None };
+    let aligned = align(&a, &b, Method::Auto, &how, talk)?;
     ensure(&a, &aligned.symmetry, talk)?;
     let inputs = [input("a", &a.checkpoint), input("b", &b.checkpoint)];
     write_alignment(
@@ -57,8 +59,9 @@ pub fn run(args: &Demo, talk: Talk) -> Result<()> {
     a.write(&file("merged.safetensors"), &merged, &provenance("merge", &inputs, &options))?;
 
     let (program, lambda) = (a.program()?, lambda_grid(25)?);
-    let how = Measure { program: &program, data: &data, lambda: &lambda, batch_norm: None };
-    let report = measure(&a, &b, &aligned, &how, talk)?;
+    let finish = Finish { program: &program, data: None, repair: RepairName::None };
+    let how = Measure { program: &program, data: &data, lambda: &lambda, finish: &finish };
+    let report = measure(&a, &b, &[("aligned".to_owned(), aligned)], &how, talk)?;
     write_report(&file("report.json"), &report)?;
     write_plot(&file("figure.svg"), &report)?;
     write_plot(&file("figure.png"), &report)?;

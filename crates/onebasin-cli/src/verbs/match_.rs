@@ -2,46 +2,53 @@
 
 use std::fmt::Write;
 
-use anyhow::Result;
-use onebasin::matching::MatchOptions;
-use onebasin::report::MatchRecord;
+use anyhow::{Result, bail};
 use onebasin::symmetry::GroupId;
-use onebasin_io::write_alignment;
+use onebasin_io::{write_alignment, write_atomic};
 use serde_json::json;
 
-use crate::align::{input, provenance, run_match};
-use crate::args::Match;
+use crate::align::{How, align, input, provenance};
+use crate::args::{Match, Method};
 use crate::model::Model;
-
+use crate::ste::Resume;
 use crate::talk::Talk;
-use crate::verbs::train::check_writable;
+use crate::verbs::train::{check_writable, open_data, sibling};
 
 pub fn run(args: &Match, talk: Talk) -> Result<()> {
-    check_writable(&args.output)?;
+    [Some(&args.output), args.report.as_ref()].into_iter().flatten().try_for_each(|path| check_writable(path))?;
+    if args.resume && args.method != Method::Ste {
+        bail!("only straight-through matching (--method ste) can be gone on with");
+    }
     let (a, b) = Model::open_pair(&args.a, &args.b, &args.source, talk)?;
-    let symmetry = a.symmetry(&args.source)?;
-    let options =
-        MatchOptions { seed: args.matching.seed, max_sweeps: args.matching.max_sweeps, ..MatchOptions::default() };
-    let found = run_match(&symmetry, &a, &b, &options, talk)?;
-    let record = MatchRecord::of(&found, &options);
+    let data = args.data.as_ref().map(|spec| open_data(spec, talk)).transpose()?;
+    let resume = Some(Resume { file: sibling(&args.output, "resume"), go_on: args.resume });
+    let how = How { source: &args.source, matching: &args.matching, data: data.as_ref(), resume };
+    let aligned = align(&a, &b, args.method, &how, talk)?;
+    let (symmetry, alignment) = (&aligned.symmetry, &aligned.alignment);
+    let record = aligned.record.as_ref().expect("it was found here");
     let inputs = [input("a", &a.checkpoint), input("b", &b.checkpoint)];
     let made = provenance("match", &inputs, &json!(record));
-    write_alignment(&args.output, &symmetry, &found.alignment, &made)?;
+    write_alignment(&args.output, symmetry, alignment, &made)?;
+    if let Some(path) = &args.report {
+        let json = serde_json::to_vec_pretty(record)?;
+        write_atomic(path, |out| out.write_all(&json))?;
+    }
 
     let mut text = String::new();
     for (id, group) in symmetry.groups().iter().enumerate().map(|(i, g)| (GroupId(i), g)) {
-        let copies = found.alignment.copies(id);
+        let copies = alignment.copies(id);
         let moved: usize = copies.iter().map(|p| p.len() - p.fixed_points()).sum();
         writeln!(text, "{}: {moved} of {} units moved", group.name, group.size * copies.len())?;
     }
+    record.correlation.iter().try_for_each(|c| writeln!(text, "{}: correlation {:.3}", c.group, c.correlation))?;
     writeln!(
         text,
-        "{}: objective {:.6} → {:.6} in {} sweeps; {}",
+        "{}: {} compared, ⟨A, π(B)⟩ {:.6} → {:.6}; {}",
         args.output.display(),
-        found.start_objective,
-        found.objective,
-        found.sweeps.len(),
-        found.stop
+        record.compared,
+        record.start_objective,
+        record.objective,
+        record.stop
     )?;
     talk.result(&json!({ "alignment": args.output.display().to_string(), "inputs": inputs, "matching": record }), &text)
 }

@@ -70,6 +70,13 @@ pub fn check_writable(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The file beside an output that holds something more of it: `a.resume.safetensors`.
+pub fn sibling(output: &Path, what: &str) -> PathBuf {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.strip_suffix(".safetensors").unwrap_or(&name);
+    output.with_file_name(format!("{stem}.{what}.safetensors"))
+}
+
 /// One training run and where its files go.
 pub struct Job<'a> {
     pub network: &'a Network,
@@ -168,14 +175,14 @@ impl Job<'_> {
     /// Writes the weights of an epoch, and all that is needed to go on from it.
     fn checkpoint(&self, state: &TrainState) -> Result<()> {
         let mut metadata = self.metadata(state)?;
-        write(&self.sibling(&format!("epoch-{:03}", state.epoch)), &state.params, &metadata)?;
+        write(&sibling(self.output, &format!("epoch-{:03}", state.epoch)), &state.params, &metadata)?;
         metadata.set_json(EPOCH, &json!(state.epoch));
         metadata.set_json(OPTIONS, &self.resumable()?);
         let mut all: Params = state.params.clone();
         for (k, moments) in state.moments.iter().enumerate() {
             moments.iter().for_each(|(name, t)| all.insert(format!("moment{k}/{name}"), t.clone()));
         }
-        Ok(write(&self.sibling("resume"), &all, &metadata)?)
+        Ok(write(&sibling(self.output, "resume"), &all, &metadata)?)
     }
 
     /// The options that must not change when training goes on; with a constant rate more epochs may be asked for.
@@ -188,7 +195,7 @@ impl Job<'_> {
     }
 
     fn resume(&self) -> Result<TrainState> {
-        let path = self.sibling("resume");
+        let path = sibling(self.output, "resume");
         let file = read(&path).context("there is nothing to resume from; train with --checkpoint-every N first")?;
         let saved: Option<serde_json::Value> = file.metadata.get_json(OPTIONS)?;
         if saved != Some(self.resumable()?) {
@@ -203,12 +210,6 @@ impl Job<'_> {
         };
         let moments = (0..self.options.optimizer.moments()).map(|k| part(&format!("moment{k}/"))).collect();
         Ok(TrainState { params: part(""), epoch, moments })
-    }
-
-    fn sibling(&self, what: &str) -> PathBuf {
-        let name = self.output.file_name().unwrap_or_default().to_string_lossy();
-        let stem = name.strip_suffix(".safetensors").unwrap_or(&name);
-        self.output.with_file_name(format!("{stem}.{what}.safetensors"))
     }
 }
 

@@ -1,0 +1,251 @@
+//! The methods of the command line, each a source and a schedule.
+
+use anyhow::{Context, Result, bail};
+use onebasin::matching::activation::{ActivationKind, ActivationSimilarity};
+use onebasin::matching::spectral::denoise;
+use onebasin::matching::{
+    Blend, Fixed, FrankWolfeOptions, Match, MatchOptions, Order, Progress, Run, RunRecord, Source, Start, StopReason,
+    Sweep, Weights, ascend, best_of, diagnose, frank_wolfe, greedy, objective, trusts_spectral,
+};
+use onebasin::merge::{Interpolation, merge};
+use onebasin::report::{GroupCorrelation, Judged, MatchRecord};
+use onebasin::symmetry::{Alignment, Symmetry};
+use onebasin_nn::data::Dataset;
+use onebasin_nn::evaluate::BATCH;
+use onebasin_nn::{ActivationOptions, Data, activation_similarity, evaluate, exec::Program, recompute_batch_norm};
+
+use crate::args::{Matching, Method, OrderName, StartName};
+use crate::model::Model;
+use crate::signals;
+use crate::ste;
+use crate::talk::Talk;
+
+/// Samples on which methods are judged.
+const JUDGED: usize = 2000;
+
+/// A pair of networks, and what is needed to match them.
+pub struct Pair<'a> {
+    pub a: &'a Model,
+    pub b: &'a Model,
+    /// The symmetry of all tensors.
+    pub symmetry: &'a Symmetry,
+    /// The same without running statistics: they move with their channels but are no weights, and would outweigh all else.
+    pub weights: &'a Symmetry,
+    pub data: Option<&'a Data>,
+    /// Where straight-through matching keeps its state.
+    pub resume: Option<ste::Resume>,
+    pub args: &'a Matching,
+    pub talk: Talk,
+}
+
+/// What a method found.
+struct Found {
+    compared: &'static str,
+    alignment: Alignment,
+    stop: StopReason,
+    sweeps: Vec<Sweep>,
+    runs: Vec<RunRecord>,
+    judged: Vec<Judged>,
+    seen: Option<ActivationSimilarity>,
+}
+
+/// Aligns B with A by a method.
+pub fn run(pair: &Pair<'_>, method: Method) -> Result<(Alignment, MatchRecord)> {
+    let (a, b) = (pair.a.params(), pair.b.params());
+    let plain = Weights::new(pair.weights, a, b)?.in_order(pair.order());
+    let found = match method {
+        Method::Auto => pair.auto(&plain)?,
+        Method::Weight => pair.best("weights", &plain)?,
+        Method::Spectral => pair.spectral()?,
+        Method::FrankWolfe => pair.frank_wolfe(&plain)?,
+        Method::Greedy => Found::once("incoming weights", greedy(&plain)?),
+        Method::Activation => pair.activation(&plain)?,
+        Method::Ste => {
+            let start = match pair.args.start {
+                Some(start) => start_of(start).alignment(&plain, pair.args.seed)?,
+                None => pair.activation(&plain)?.alignment,
+            };
+            let state = ste::run(pair, &start)?;
+            Found::once("loss", state.best)
+        }
+    };
+    signals::check()?;
+    let diagnosis =
+        if pair.args.no_diagnosis { None } else { Some(diagnose(&plain, &found.alignment, pair.args.seed)?) };
+    if let Some(diagnosis) = &diagnosis {
+        pair.talk.say(&diagnosis.to_string());
+    }
+    let correlation = found.seen.map_or_else(Vec::new, |seen| {
+        let named = |(id, correlation)| GroupCorrelation { group: pair.symmetry.group(id).name.clone(), correlation };
+        seen.matched(pair.weights, &found.alignment).into_iter().map(named).collect()
+    });
+    let record = MatchRecord {
+        method: method.name(),
+        compared: found.compared.to_owned(),
+        options: pair.options(),
+        start_objective: objective(pair.weights, &Alignment::identity(pair.symmetry), a, b)?,
+        objective: objective(pair.weights, &found.alignment, a, b)?,
+        stop: found.stop,
+        sweeps: found.sweeps,
+        runs: found.runs,
+        judged: found.judged,
+        diagnosis,
+        correlation,
+    };
+    Ok((found.alignment, record))
+}
+
+impl Pair<'_> {
+    fn options(&self) -> MatchOptions {
+        let order = match self.args.order {
+            OrderName::Random => Order::Random,
+            OrderName::Forward => Order::Forward,
+            OrderName::Alternating => Order::Alternating,
+        };
+        MatchOptions { seed: self.args.seed, max_sweeps: self.args.max_sweeps, order }
+    }
+
+    /// Names of tensors as the network uses them, where a graph tells.
+    fn order(&self) -> impl Iterator<Item = &str> {
+        self.a.graph.iter().flat_map(|g| g.params().map(|p| p.name.as_str()))
+    }
+
+    fn told(&self, what: &str, sweep: &Sweep) -> bool {
+        self.talk.detail(&format!(
+            "{what}, sweep {}: {:.6} (+{:.3e}), {} of {} solved groups changed",
+            sweep.sweep, sweep.objective, sweep.gain, sweep.changed_groups, sweep.solved_groups
+        ));
+        !signals::interrupted()
+    }
+
+    /// The best of all starts and orders on one source.
+    fn best(&self, compared: &'static str, weights: &Weights<'_>) -> Result<Found> {
+        let starts = match self.args.start {
+            Some(start) => vec![start_of(start)],
+            None => vec![Start::Identity, Start::Signature, Start::Anchored],
+        };
+        let runs = best_of(weights, &starts, self.args.restarts, &self.options(), &mut |start, sweep| {
+            self.told(&format!("{compared} from {start:?}").to_lowercase(), sweep)
+        })?;
+        signals::check()?;
+        Ok(Found::of(compared, &runs))
+    }
+
+    fn spectral(&self) -> Result<Found> {
+        let ((a, ranks), (b, _)) = (denoise(self.weights, self.a.params())?, denoise(self.weights, self.b.params())?);
+        for rank in &ranks {
+            self.talk.detail(&format!("`{}`: {} of {} directions above the noise", rank.tensor, rank.kept, rank.of));
+        }
+        self.best("denoised weights", &Weights::new(self.weights, &a, &b)?.in_order(self.order()))
+    }
+
+    fn frank_wolfe(&self, plain: &Weights<'_>) -> Result<Found> {
+        let options = FrankWolfeOptions { polish: self.options(), ..FrankWolfeOptions::default() };
+        let start = Alignment::identity(self.weights);
+        let found = frank_wolfe(plain, &start, &options, &mut |progress| match progress {
+            Progress::Iteration(i) => {
+                let line = format!("iteration {}: {:.6}, gap {:.3e}, step {:.3}", i.iteration, i.value, i.gap, i.step);
+                self.talk.detail(&line);
+                !signals::interrupted()
+            }
+            Progress::Sweep(sweep) => self.told("polish", sweep),
+        })?;
+        Ok(Found { stop: found.stop, sweeps: found.sweeps, ..Found::once("weights", found.alignment) })
+    }
+
+    /// What data are matched on, and the network that runs on them.
+    pub fn running(&self) -> Result<(Program, &Data)> {
+        let data = self.data.context("this method looks at data; give --data")?;
+        if !self.a.runs() {
+            bail!("this method runs the network, which cannot be run here; name it with --network or --graph");
+        }
+        Ok((self.a.program_for(data)?, data))
+    }
+
+    fn activation(&self, plain: &Weights<'_>) -> Result<Found> {
+        let (program, data) = self.running()?;
+        let kind = if self.args.uncentred { ActivationKind::Uncentred } else { ActivationKind::Pearson };
+        let samples = data.train.take(self.args.match_samples);
+        let bar = self.talk.bar(samples.len() as u64, "activations {bar:24} {pos}/{len} samples, eta {eta}");
+        let (a, b) = (self.a.params(), self.b.params());
+        let options = ActivationOptions { kind };
+        let seen = activation_similarity(&program, [a, b], self.weights, &samples, &options, &mut |done| {
+            bar.set_position(done as u64);
+            !signals::interrupted()
+        });
+        signals::check()?;
+        let seen = seen?;
+        bar.finish_and_clear();
+        let roots = self.weights.roots().into_iter();
+        let grams = roots.map(|r| (r, seen.grams(r).to_vec())).filter(|(_, grams)| !grams.is_empty());
+        let fixed = Fixed::new(self.weights, grams);
+        let identity = Alignment::identity(self.weights);
+        let mut found = ascend(&fixed, &identity, &self.options(), &mut |s| self.told("activations", s))?;
+        let mut compared = "activations";
+        if let Some(beta) = self.args.blend {
+            compared = "activations and weights";
+            let by_weights = self.best("weights", plain)?.alignment;
+            let scales = [plain.objective(&by_weights)?, fixed.objective(&found.alignment)?];
+            let blend = Blend::new(plain, &fixed, beta, scales);
+            found = ascend(&blend, &found.alignment, &self.options(), &mut |s| self.told(compared, s))?;
+        }
+        let Match { alignment, stop, sweeps, .. } = found;
+        Ok(Found { stop, sweeps, seen: Some(seen), ..Found::once(compared, alignment) })
+    }
+
+    /// Spectral where it can be trusted, else weight; with data also activation, the one with the lower held-out loss.
+    fn auto(&self, plain: &Weights<'_>) -> Result<Found> {
+        let ((a, ranks_a), (b, ranks_b)) =
+            (denoise(self.weights, self.a.params())?, denoise(self.weights, self.b.params())?);
+        let trusted = trusts_spectral(plain, [&ranks_a, &ranks_b])?;
+        let mut candidates = vec![if trusted {
+            self.best("denoised weights", &Weights::new(self.weights, &a, &b)?.in_order(self.order()))?
+        } else {
+            self.best("weights", plain)?
+        }];
+        let Some(data) = self.data.filter(|_| self.a.runs()) else { return Ok(candidates.remove(0)) };
+        candidates.push(self.activation(plain)?);
+        let program = self.a.program_for(data)?;
+        let held: Vec<u32> = (0..data.train.len() as u32).rev().take(JUDGED).collect();
+        let (held, norm) = (data.train.pick(&held), data.train.take(4 * BATCH));
+        let mut judged = Vec::new();
+        for candidate in &candidates {
+            judged.push(self.judge(&program, candidate, &held, &norm)?);
+        }
+        let best = (0..judged.len()).fold(0, |best, k| if judged[k].loss < judged[best].loss { k } else { best });
+        Ok(Found { judged, ..candidates.swap_remove(best) })
+    }
+
+    fn judge(&self, program: &Program, found: &Found, held: &Dataset, norm: &Dataset) -> Result<Judged> {
+        let moved = found.alignment.apply(self.symmetry, self.b.params())?;
+        let middle = merge(self.a.params(), &moved, 0.5, Interpolation::Lerp)?;
+        let metrics = evaluate(program, &recompute_batch_norm(program, &middle, norm, BATCH)?, held)?;
+        let judged = Judged { compared: found.compared.to_owned(), loss: metrics.loss, accuracy: metrics.accuracy };
+        let percent = 100.0 * judged.accuracy;
+        self.talk.detail(&format!("{}: midpoint loss {:.4}, accuracy {percent:.2} %", judged.compared, judged.loss));
+        Ok(judged)
+    }
+}
+
+impl Found {
+    fn of(compared: &'static str, runs: &[Run]) -> Self {
+        let best = &runs[0].found;
+        let runs = runs.iter().map(RunRecord::from).collect();
+        let sweeps = best.sweeps.clone();
+        Self { stop: best.stop, sweeps, runs, ..Self::once(compared, best.alignment.clone()) }
+    }
+
+    fn once(compared: &'static str, alignment: Alignment) -> Self {
+        let stop = StopReason::Converged;
+        Self { compared, alignment, stop, sweeps: Vec::new(), runs: Vec::new(), judged: Vec::new(), seen: None }
+    }
+}
+
+pub fn start_of(name: StartName) -> Start {
+    match name {
+        StartName::Identity => Start::Identity,
+        StartName::Signature => Start::Signature,
+        StartName::Anchored => Start::Anchored,
+        StartName::Random => Start::Random,
+    }
+}
