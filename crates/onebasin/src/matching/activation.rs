@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::similarity::{Gram, PANEL, ROWS, Unfolded, Values, sites};
+use super::similarity::{Gram, PANEL, ROWS, Site, Unfolded, Values, sites};
 use crate::error::{Error, Result};
 use crate::linalg::{Mat, Scalar};
 use crate::symmetry::layout::for_each_index;
@@ -85,7 +85,7 @@ impl TapMoments {
             return Err(Error::Invalid(format!("`{name}` should have {expected} numbers, found {found:?}")));
         }
         let places: Vec<_> = places(symmetry, layout, self.axis).collect();
-        if !places.iter().map(|p| p.digits()).eq(self.sites.iter().map(|s| s.digits.clone())) {
+        if !places.iter().map(Site::digits).eq(self.sites.iter().map(|s| s.digits.clone())) {
             let (name, axis, pattern) = (&self.name, self.axis, &layout.pattern);
             return Err(Error::Invalid(format!(
                 "axis {axis} of `{name}`, now `{pattern}`, has other groups than before"
@@ -114,11 +114,7 @@ impl TapMoments {
 }
 
 /// The places of every root in one axis.
-fn places<'a>(
-    symmetry: &Symmetry,
-    layout: &'a TensorLayout,
-    axis: usize,
-) -> impl Iterator<Item = super::similarity::Site<'a>> {
+fn places<'a>(symmetry: &Symmetry, layout: &'a TensorLayout, axis: usize) -> impl Iterator<Item = Site<'a>> {
     symmetry.roots().into_iter().flat_map(|root| sites(symmetry, root, layout)).filter(move |site| site.axis == axis)
 }
 
@@ -147,7 +143,9 @@ impl SiteMoments {
                 units.with_min_len(ROWS).for_each(|(row, (((panel, apart), mean), squares))| {
                     unfolded[k].fill(row, from, panel);
                     let own = sum(panel, |v| v) / width as f64;
-                    panel.iter_mut().for_each(|v| *v -= own);
+                    for v in panel.iter_mut() {
+                        *v -= own;
+                    }
                     *apart = own - *mean;
                     *squares += sum(panel, |v| v * v) + *apart * *apart * share;
                     *mean += *apart * weight;
