@@ -79,10 +79,18 @@ pub struct Demo {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum OptimizerName {
-    /// Adam, at a constant rate.
+    /// Adam with its usual constants.
     Adam,
-    /// Momentum 0.9, one epoch of warm-up, then one cosine.
+    /// Momentum 0.9.
     Sgd,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ScheduleName {
+    /// The same rate throughout.
+    Constant,
+    /// Linear warm-up, then one cosine to zero.
+    Cosine,
 }
 
 #[derive(Debug, Args)]
@@ -115,6 +123,12 @@ pub struct Train {
     /// Peak learning rate (default: 0.001 for adam, 0.1 for sgd).
     #[arg(long)]
     pub rate: Option<f64>,
+    /// Learning rate over time (default: constant for adam, cosine for sgd).
+    #[arg(long, value_enum)]
+    pub schedule: Option<ScheduleName>,
+    /// Epochs of warm-up of the cosine schedule.
+    #[arg(long, value_name = "EPOCHS", default_value_t = 1.0, value_parser = warmup)]
+    pub warmup_epochs: f64,
     /// Weight decay (sgd only).
     #[arg(long, default_value_t = 0.0)]
     pub weight_decay: f32,
@@ -310,6 +324,10 @@ fn dtype(text: &str) -> Result<DType, String> {
 
 fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| (1..=4096).contains(n)).ok_or_else(|| "a number from 1 to 4096".to_owned())
+}
+
+fn warmup(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|n| (0.0..=1e4).contains(n)).ok_or_else(|| "a number from 0 to 10000".to_owned())
 }
 
 fn points(text: &str) -> Result<usize, String> {

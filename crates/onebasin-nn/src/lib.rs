@@ -11,6 +11,7 @@ pub mod exec;
 pub mod network;
 pub mod ops;
 pub mod optim;
+pub mod straight_through;
 pub mod train;
 
 pub use check::{Check, CheckOptions, check};
@@ -18,4 +19,5 @@ pub use data::{Data, Dataset};
 pub use error::{Error, Result};
 pub use evaluate::{Metrics, curve, evaluate, recompute_batch_norm};
 pub use network::Network;
+pub use straight_through::{Comparison, SteOptions, SteState, straight_through};
 pub use train::{Event, TrainOptions, TrainState, train};

@@ -55,7 +55,9 @@ fn table() {
                 for k in 0..6 {
                     let options = MatchOptions { seed: seed + 1000 * k, max_sweeps: 100, order: Order::Random };
                     let found = ascend(&w, &begin, &options, &mut |_| true).unwrap();
-                    if best.as_ref().is_none_or(|b| found.objective > b.objective) { best = Some(found); }
+                    if best.as_ref().is_none_or(|b| found.objective > b.objective) {
+                        best = Some(found);
+                    }
                     counts[k as usize] += usize::from(best.as_ref().unwrap().alignment == truth);
                 }
             }

@@ -12,7 +12,7 @@ use onebasin_nn::{Data, Network, evaluate, exec::Program};
 use serde_json::json;
 
 use crate::align::provenance;
-use crate::args::{OptimizerName, Train};
+use crate::args::{OptimizerName, ScheduleName, Train};
 use crate::model::NETWORK;
 use crate::signals;
 use crate::talk::Talk;
@@ -26,12 +26,15 @@ const OPTIONS: &str = "onebasin.train.options";
 pub fn run(args: &Train, talk: Talk) -> Result<()> {
     let data = open_data(&args.data, talk)?;
     let network = Network::new(&args.network, data.train.shape(), data.train.classes())?;
-    let (optimizer, schedule, rate) = match args.optimizer {
-        OptimizerName::Adam => (Optimizer::Adam, Schedule::Constant, 1e-3),
+    let (optimizer, usual, rate) = match args.optimizer {
+        OptimizerName::Adam => (Optimizer::Adam, ScheduleName::Constant, 1e-3),
         OptimizerName::Sgd => {
-            let sgd = Optimizer::Sgd { momentum: 0.9, weight_decay: args.weight_decay };
-            (sgd, Schedule::Cosine { warmup_epochs: 1.0 }, 0.1)
+            (Optimizer::Sgd { momentum: 0.9, weight_decay: args.weight_decay }, ScheduleName::Cosine, 0.1)
         }
+    };
+    let schedule = match args.schedule.unwrap_or(usual) {
+        ScheduleName::Constant => Schedule::Constant,
+        ScheduleName::Cosine => Schedule::Cosine { warmup_epochs: args.warmup_epochs },
     };
     let rate = args.rate.unwrap_or(rate);
     let (epochs, batch, augment) = (args.epochs, args.batch, args.augment);

@@ -138,6 +138,18 @@ impl Dataset {
         Self { shape: self.shape.clone(), classes: self.classes, images, labels, values: self.values.clone() }
     }
 
+    /// Chosen samples, in the order given.
+    ///
+    /// # Panics
+    /// If there is no such sample.
+    #[must_use]
+    pub fn pick(&self, samples: &[u32]) -> Self {
+        let pixels = self.input_len();
+        let images = samples.iter().flat_map(|&s| &self.images[s as usize * pixels..][..pixels]).copied().collect();
+        let labels = samples.iter().map(|&s| self.labels[s as usize]).collect();
+        Self { shape: self.shape.clone(), classes: self.classes, images, labels, values: self.values.clone() }
+    }
+
     /// Writes a run of images, as networks see them.
     pub fn fill(&self, samples: Range<usize>, out: &mut [f32]) {
         for (s, out) in samples.zip(out.chunks_exact_mut(self.input_len())) {

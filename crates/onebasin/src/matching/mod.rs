@@ -13,6 +13,7 @@ pub mod nested;
 pub mod relaxed;
 pub mod similarity;
 pub mod source;
+pub mod spectral;
 pub mod start;
 pub mod weight;
 

@@ -1,0 +1,216 @@
+//! Straight-through matching: the alignment whose midpoint has the lowest loss, found with gradients.
+
+use std::ops::Range;
+
+use onebasin::matching::{MatchOptions, Weights, ascend};
+use onebasin::merge::{Interpolation, merge};
+use onebasin::stream::Stream;
+use onebasin::symmetry::{Alignment, Symmetry};
+use onebasin::{DType, Params, merge::cast};
+use serde::{Deserialize, Serialize};
+
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::evaluate::{BATCH, evaluate, recompute_batch_norm};
+use crate::exec::{Lanes, Program};
+use crate::optim::Optimizer;
+
+/// How to match.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SteOptions {
+    /// Decides the order of samples and which are held out.
+    pub seed: u64,
+    /// Passes over the data at most.
+    pub epochs: usize,
+    /// Samples in a step.
+    pub batch: usize,
+    /// How gradients move the target.
+    pub optimizer: Optimizer,
+    /// Learning rate, constant.
+    pub rate: f64,
+    /// Where the target starts between π₀(B) at 0 and A at 1, π₀ being the alignment to start from.
+    pub pull: f64,
+    /// Samples that take no step, on which alignments are compared.
+    pub held_out: usize,
+    /// Steps between comparisons.
+    pub every: usize,
+    /// Comparisons without a better alignment after which to stop.
+    pub patience: usize,
+}
+
+impl Default for SteOptions {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            epochs: 20,
+            batch: 500,
+            optimizer: Optimizer::Sgd { momentum: 0.9, weight_decay: 0.0 },
+            rate: 1e-2,
+            pull: 1.0,
+            held_out: 5000,
+            every: 20,
+            patience: 10,
+        }
+    }
+}
+
+/// Everything that is needed to go on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SteState {
+    /// The target: free weights whose nearest π(B) is the alignment tried.
+    pub target: Params,
+    /// The optimiser's state vectors; empty before the first step.
+    pub moments: Vec<Params>,
+    /// Steps done.
+    pub step: u64,
+    /// The alignment nearest the target; the next one is sought from here.
+    pub current: Alignment,
+    /// The best alignment so far: the one with the lowest held-out loss at the midpoint.
+    pub best: Alignment,
+    /// Its held-out loss; infinite before the first comparison.
+    pub best_loss: f64,
+    /// Comparisons since it was found.
+    pub stale: usize,
+}
+
+/// What the observer is told after every comparison.
+#[derive(Debug)]
+pub struct Comparison<'a> {
+    /// The state after it.
+    pub state: &'a SteState,
+    /// Held-out loss of the current midpoint.
+    pub loss: f64,
+    /// Held-out accuracy of the current midpoint.
+    pub accuracy: f64,
+}
+
+impl SteState {
+    /// Nothing done: the target is `(1 − pull) · π₀(B) + pull · A`.
+    ///
+    /// # Errors
+    /// If the networks differ in structure or do not fit the symmetry.
+    pub fn fresh(symmetry: &Symmetry, ends: [&Params; 2], start: &Alignment, pull: f64) -> Result<Self> {
+        let moved = start.apply(symmetry, ends[1])?;
+        let target = cast(&merge(&moved, ends[0], pull, Interpolation::Lerp)?, DType::F32)?;
+        let (current, best) = (start.clone(), start.clone());
+        Ok(Self { target, moments: Vec::new(), step: 0, current, best, best_loss: f64::INFINITY, stale: 0 })
+    }
+}
+
+/// Finds the alignment of B with A whose midpoint has the lowest loss on `data`.
+///
+/// Formula: minimise `L(½ (A + proj(T)))` over the target `T`, where `proj(T)` is the π(B) nearest `T`, found by coordinate
+/// ascent from the last one. The projection has no gradient; it is passed straight through, so `T` moves by
+/// `½ ∇L(½ (A + π(B)))`. BatchNorms use the statistics of the batch.
+///
+/// Every [`SteOptions::every`] steps the midpoint is evaluated on held-out samples (BatchNorm statistics recomputed), and
+/// the alignment with the lowest loss is kept; the start is the first one compared, so the result is never worse there.
+/// Going on from a saved state gives the same bits as never having stopped.
+///
+/// Cost: per step one training step, one coordinate ascent (most groups do not change) and one application of an alignment.
+///
+/// # Errors
+/// If the networks differ in structure or do not fit symmetry and data, the options make no sense, or the loss is no
+/// longer finite.
+///
+/// Source: Ainsworth et al. 2023, Algorithm 2 and §3.3. We differ in the start (any alignment), in keeping the best by
+/// held-out loss (the authors' code keeps the last), and in stopping early.
+pub fn straight_through(
+    program: &Program,
+    symmetry: &Symmetry,
+    ends: [&Params; 2],
+    data: &Dataset,
+    mut state: SteState,
+    options: &SteOptions,
+    observe: &mut dyn FnMut(&Comparison<'_>) -> bool,
+) -> Result<SteState> {
+    check(data, options)?;
+    let ends = [cast(ends[0], DType::F32)?, cast(ends[1], DType::F32)?];
+    let statistics = program.graph().statistics().map(|v| program.graph().value(v).name.clone()).collect::<Vec<_>>();
+    let weights = symmetry.restrict(|name| !statistics.iter().any(|s| s == name));
+    let order = Stream::new(options.seed, "ste/held-out").permutation(data.len());
+    let (held, rest) = order.as_slice().split_at(options.held_out);
+    let judge = Judge { program, held: data.pick(held), norm: data.pick(&rest[..rest.len().min(4 * BATCH)]) };
+
+    let mut target = program.flatten(&state.target)?;
+    let mut moments = if state.moments.is_empty() {
+        vec![vec![0.0; target.weights.len()]; options.optimizer.moments()]
+    } else {
+        state.moments.iter().map(|m| program.flatten_weights(m)).collect::<Result<Vec<_>>>()?
+    };
+    let mut lanes = Lanes::new(program, options.batch.min(rest.len()), true)?;
+    let per_epoch = rest.len().div_ceil(options.batch) as u64;
+    let midpoint = |alignment: &Alignment| -> Result<Params> {
+        Ok(merge(&ends[0], &alignment.apply(symmetry, &ends[1])?, 0.5, Interpolation::Lerp)?)
+    };
+    let mut due = state.best_loss == f64::INFINITY;
+    loop {
+        if due {
+            let (loss, accuracy) = judge.of(&midpoint(&state.current)?)?;
+            if loss < state.best_loss {
+                (state.best, state.best_loss, state.stale) = (state.current.clone(), loss, 0);
+            } else {
+                state.stale += 1;
+            }
+            state.target = program.unflatten(&target)?;
+            state.moments = moments.iter().map(|m| program.unflatten_weights(m)).collect::<Result<_>>()?;
+            if !observe(&Comparison { state: &state, loss, accuracy }) {
+                break;
+            }
+        }
+        if state.stale >= options.patience || state.step >= per_epoch * options.epochs as u64 {
+            break;
+        }
+        let (epoch, k) = (state.step / per_epoch, (state.step % per_epoch) as usize);
+        let shuffled = Stream::new(options.seed, &format!("ste/epoch/{epoch}")).permutation(rest.len());
+        let batch: Vec<u32> =
+            shuffled.as_slice()[k * options.batch..].iter().take(options.batch).map(|&at| rest[at as usize]).collect();
+        let found = program.unflatten(&target)?;
+        let source = Weights::new(&weights, &found, &ends[1])?;
+        let how = MatchOptions { seed: options.seed.wrapping_add(state.step), ..MatchOptions::default() };
+        state.current = ascend(&source, &state.current, &how, &mut |_| true)?.alignment;
+        let feed =
+            |shard: Range<usize>, input: &mut [f32], labels: &mut [u8]| data.gather(&batch[shard], input, labels);
+        let ran = lanes.run(program, &program.flatten(&midpoint(&state.current)?)?, batch.len(), &feed)?;
+        state.step += 1;
+        if !ran.outcome.loss.is_finite() {
+            return Err(Error::Diverged { epoch: epoch as usize + 1, step: state.step, loss: ran.outcome.loss });
+        }
+        let mut gradient = vec![0.0_f32; target.weights.len()];
+        for lane in lanes.d_weights(batch.len()) {
+            gradient.iter_mut().zip(lane).for_each(|(g, d)| *g += 0.5 * d);
+        }
+        options.optimizer.step(&mut target.weights, &[&gradient], &mut moments, options.rate, state.step);
+        due = state.step.is_multiple_of(options.every as u64) || state.step == per_epoch * options.epochs as u64;
+    }
+    Ok(state)
+}
+
+/// Judges midpoints on held-out samples.
+struct Judge<'a> {
+    program: &'a Program,
+    held: Dataset,
+    norm: Dataset,
+}
+
+impl Judge<'_> {
+    fn of(&self, midpoint: &Params) -> Result<(f64, f64)> {
+        let normed = recompute_batch_norm(self.program, midpoint, &self.norm, BATCH)?;
+        let found = evaluate(self.program, &normed, &self.held)?;
+        Ok((found.loss, found.accuracy))
+    }
+}
+
+fn check(data: &Dataset, options: &SteOptions) -> Result<()> {
+    let SteOptions { held_out, batch, every, .. } = *options;
+    if held_out == 0 || held_out >= data.len() {
+        let count = data.len();
+        return Err(Error::Options(format!(
+            "{held_out} of {count} samples cannot be held out; keep some on both sides"
+        )));
+    }
+    if batch == 0 || every == 0 || !(options.rate.is_finite() && options.rate > 0.0) {
+        return Err(Error::Options("batch, steps between comparisons and rate must be positive".to_owned()));
+    }
+    Ok(())
+}
