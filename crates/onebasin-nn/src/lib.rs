@@ -1,8 +1,9 @@
 //! Networks that run: built-in networks, data sets, training, evaluation.
 //!
 //! Read in this order: [`network`] → [`ops`] → [`exec`] → [`data`] → [`optim`] → [`mod@train`] → [`mod@evaluate`] →
-//! [`mod@check`].
+//! [`activations`] → [`mod@straight_through`] → [`mod@repair`] → [`mod@check`].
 
+pub mod activations;
 pub mod check;
 pub mod data;
 pub mod error;
@@ -11,13 +12,16 @@ pub mod exec;
 pub mod network;
 pub mod ops;
 pub mod optim;
+pub mod repair;
 pub mod straight_through;
 pub mod train;
 
+pub use activations::{ActivationOptions, activation_similarity};
 pub use check::{Check, CheckOptions, check};
 pub use data::{Data, Dataset};
 pub use error::{Error, Result};
 pub use evaluate::{Metrics, curve, evaluate, recompute_batch_norm};
 pub use network::Network;
+pub use repair::{RepairOptions, repair};
 pub use straight_through::{Comparison, SteOptions, SteState, straight_through};
 pub use train::{Event, TrainOptions, TrainState, train};

@@ -1,7 +1,7 @@
 //! Git Re-Basin: bring independently trained neural networks into one basin of the loss landscape, and merge them.
 //!
 //! Read in this order: [`tensor`] → [`params`] → [`perm`] → [`graph`] → [`symmetry`] → [`assignment`] →
-//! [`matching`] → [`merge`] → [`barrier`].
+//! [`matching`] → [`merge`] → [`repair`] → [`barrier`].
 //!
 //! This crate opens no file, reads no clock, prints nothing. The same inputs and seed give the same bytes, whatever
 //! the number of threads.
@@ -16,6 +16,7 @@ pub mod matching;
 pub mod merge;
 pub mod params;
 pub mod perm;
+pub mod repair;
 pub mod report;
 pub mod stream;
 pub mod structure;

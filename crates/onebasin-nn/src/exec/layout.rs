@@ -24,14 +24,20 @@ pub(crate) fn aligned(shape: &[usize], rank: usize) -> Vec<usize> {
     [&vec![1; rank.saturating_sub(shape.len())], shape].concat()
 }
 
+/// Where an axis of a value of this rank lies in memory.
+pub(crate) fn memory_axis(axis: usize, rank: usize, layout: Layout) -> usize {
+    match (layout, axis) {
+        (Layout::Plain, axis) => axis,
+        (Layout::ChannelsLast, 0) => 0,
+        (Layout::ChannelsLast, 1) => rank - 1,
+        (Layout::ChannelsLast, axis) => axis - 1,
+    }
+}
+
 /// An operator with its axes in the order of channels-last memory; none if it has no such form there.
 pub(crate) fn in_channels_last(op: &Op, inputs: &[&[usize]]) -> Option<Op> {
     let rank = inputs[0].len();
-    let at = |axis: usize| match axis {
-        0 => 0,
-        1 => rank - 1,
-        axis => axis - 1,
-    };
+    let at = |axis: usize| memory_axis(axis, rank, Layout::ChannelsLast);
     let all = |axes: &[usize]| {
         let mut axes: Vec<usize> = axes.iter().map(|a| at(*a)).collect();
         axes.sort_unstable();

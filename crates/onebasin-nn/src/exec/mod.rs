@@ -10,6 +10,7 @@ mod layout;
 mod loss;
 mod plan;
 mod slots;
+mod stages;
 mod step;
 mod synchronised;
 mod workspace;
@@ -26,6 +27,7 @@ pub use lanes::Lanes;
 pub use loss::Outcome;
 pub use plan::Wants;
 use plan::{Plan, runnable};
+pub(crate) use stages::{Stages, Tap};
 pub use workspace::Workspace;
 
 use crate::error::{Error, Result};
@@ -149,26 +151,21 @@ impl<T: Real> Program<T> {
     fn gather(&self, params: &Params, trained: bool) -> Result<Vec<T>> {
         let mut flat = Vec::with_capacity(self.end(trained));
         for (value, place) in self.placed().filter(|(_, p)| p.trained == trained) {
-            let tensor = params.require(&value.name)?;
-            if tensor.len() != place.range.len() {
-                return Err(Error::Weights {
-                    network: "graph".to_owned(),
-                    tensor: value.name.clone(),
-                    expected: value.shape.clone(),
-                    found: format!("{:?}", tensor.shape()),
-                });
-            }
-            let values = T::values(tensor)?;
-            match &value.shape[..] {
-                [o, c, kernel @ ..] if place.layout == Layout::ChannelsLast => {
-                    let at = flat.len();
-                    flat.resize(at + values.len(), T::default());
-                    layout::transpose([*o, *c, kernel.iter().product()], &values, &mut flat[at..], |y, x| *y = x);
-                }
-                _ => flat.extend_from_slice(&values),
-            }
+            flat.resize(place.range.end, T::default());
+            copy(value, place, params, &mut flat[place.range.clone()])?;
         }
         Ok(flat)
+    }
+
+    /// Copies the tensors of some parameters again.
+    pub(crate) fn refresh(&self, flat: &mut Flat<T>, params: &Params, changed: &[ValueId]) -> Result<()> {
+        for &value in changed {
+            let value = self.graph.value(value);
+            let Some((_, place)) = self.placed().find(|(v, _)| v.name == value.name) else { continue };
+            let all = if place.trained { &mut flat.weights } else { &mut flat.statistics };
+            copy(value, place, params, &mut all[place.range.clone()])?;
+        }
+        Ok(())
     }
 
     /// The tensors of flat vectors.
@@ -278,6 +275,27 @@ fn numbers<T: Real>(tensor: &Tensor) -> Result<Vec<T>> {
         DType::U16 => decode(tensor, |b| f64::from(u16::from_le_bytes(b))),
         DType::U8 | DType::Bool => decode(tensor, |[b]| f64::from(b)),
     })
+}
+
+/// Copies a parameter's tensor to its place.
+fn copy<T: Real>(value: &Value, place: &Place, params: &Params, to: &mut [T]) -> Result<()> {
+    let tensor = params.require(&value.name)?;
+    if tensor.len() != to.len() {
+        return Err(Error::Weights {
+            network: "graph".to_owned(),
+            tensor: value.name.clone(),
+            expected: value.shape.clone(),
+            found: format!("{:?}", tensor.shape()),
+        });
+    }
+    let values = T::values(tensor)?;
+    match &value.shape[..] {
+        [o, c, kernel @ ..] if place.layout == Layout::ChannelsLast => {
+            layout::transpose([*o, *c, kernel.iter().product()], &values, to, |y, x| *y = x);
+        }
+        _ => to.copy_from_slice(&values),
+    }
+    Ok(())
 }
 
 /// A parameter's name and tensor.

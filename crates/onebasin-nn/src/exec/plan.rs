@@ -204,6 +204,7 @@ impl<T: Real> Builder<'_, T> {
                 work: Work::Kernel(Box::new(Convert::new(shape, layout))),
                 inputs: vec![Input { operand: source, shape: memory_shape(shape, other), wanted: false }],
                 outputs: vec![(output, wanted.clone())],
+                layout,
                 backward: false,
                 clear: Vec::new(),
             });
@@ -245,7 +246,15 @@ impl<T: Real> Builder<'_, T> {
             Op::BatchNorm { epsilon } => Work::BatchNorm(BatchNorm { epsilon: *epsilon }),
             op => Work::Kernel(runnable(node, op)?),
         };
-        self.steps.push(Step { node: Some(id), work, inputs, outputs, backward: false, clear: Vec::new() });
+        self.steps.push(Step {
+            node: Some(id),
+            work,
+            inputs,
+            outputs,
+            layout: given,
+            backward: false,
+            clear: Vec::new(),
+        });
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use onebasin::graph::NodeId;
 
 use crate::ops::batch_norm::BatchNorm;
-use crate::ops::{Kernel, Real};
+use crate::ops::{Kernel, Layout, Real};
 
 /// Where an input of a step lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub(crate) struct Step<T> {
     pub inputs: Vec<Input>,
     /// Buffers and their shapes in memory.
     pub outputs: Vec<(usize, Vec<usize>)>,
+    /// How its outputs lie in memory.
+    pub layout: Layout,
     /// Whether gradients pass through it.
     pub backward: bool,
     /// Buffers whose gradients are set to zero before it runs backward.

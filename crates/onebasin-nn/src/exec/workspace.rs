@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use onebasin::graph::ValueId;
 
+use super::layout::memory_axis;
 use super::plan::{Plan, Wants};
 use super::step::{Input, Operand, Step, Work};
 use super::{Flat, Program};
@@ -164,6 +165,34 @@ impl<T: Real> Workspace<T> {
     pub(super) fn moments(&self, k: usize, program: &Program<T>, flat: &Flat<T>) -> Moments {
         let call = self.buffers.norm(k, program, flat);
         Moments::of(call.x, call.gain.len())
+    }
+
+    /// Runs these steps and gives the moments of what goes into the next one if it is a BatchNorm; else runs that one too
+    /// and gives those of what comes out. Units are counted by these neighbouring axes of the graph.
+    pub(super) fn tap(
+        &mut self,
+        program: &Program<T>,
+        flat: &Flat<T>,
+        steps: Range<usize>,
+        axes: &Range<usize>,
+    ) -> Moments {
+        let k = steps.end;
+        if self.norm(k).is_some() {
+            self.forward(program, flat, steps, None);
+            return self.moments(k, program, flat);
+        }
+        self.forward(program, flat, steps.start..k + 1, None);
+        let step = &self.plan().steps[k];
+        let (buffer, shape) = &step.outputs[0];
+        let first = memory_axis(axes.start, shape.len(), step.layout);
+        let (units, inner) = shape[first..].split_at(axes.len());
+        Moments::within(self.buffers.value(*buffer), units.iter().product(), inner.iter().product())
+    }
+
+    /// Exchanges what kernels keep for themselves between forward passes: nothing that a forward pass reads.
+    pub(super) fn exchange_scratch(&mut self, other: &mut Vec<Vec<T>>) {
+        other.resize_with(self.scratch.len(), Vec::new);
+        std::mem::swap(&mut self.scratch, other);
     }
 
     /// Writes the gradient of the first output: `write(output, gradient)`.

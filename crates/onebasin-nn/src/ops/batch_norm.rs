@@ -56,6 +56,25 @@ impl Moments {
         Self { count, mean, squares }
     }
 
+    /// Of the units of `x [positions, units, positions]`, in two passes.
+    pub fn within<T: Real>(x: &[T], units: usize, inner: usize) -> Self {
+        if inner == 1 {
+            return Self::of(x, units);
+        }
+        let count = (x.len() / units.max(1)) as f64;
+        let (mut mean, mut squares) = (vec![0.0; units], vec![0.0; units]);
+        for (k, row) in x.chunks_exact(inner.max(1)).enumerate() {
+            mean[k % units] += row.iter().map(|v| v.wide()).sum::<f64>();
+        }
+        for m in &mut mean {
+            *m /= count.max(1.0);
+        }
+        for (k, row) in x.chunks_exact(inner.max(1)).enumerate() {
+            squares[k % units] += row.iter().map(|v| (v.wide() - mean[k % units]).powi(2)).sum::<f64>();
+        }
+        Self { count, mean, squares }
+    }
+
     /// Of both together (Chan, Golub and LeVeque 1979).
     #[must_use]
     pub fn combine(mut self, other: &Self) -> Self {

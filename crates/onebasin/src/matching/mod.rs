@@ -5,11 +5,14 @@
 //! [`nested`] turns them into the best element (a linear assignment; families first, their parent on the values), and a
 //! schedule visits the groups ([`ascent`]: coordinate ascent, the paper's Algorithm 1).
 
+pub mod activation;
 pub mod ascent;
+pub mod diagnosis;
 pub mod frank_wolfe;
 mod line;
 pub mod many;
 pub mod nested;
+pub mod portfolio;
 pub mod relaxed;
 pub mod similarity;
 pub mod source;
@@ -18,11 +21,13 @@ pub mod start;
 pub mod weight;
 
 pub use ascent::{Match, MatchOptions, Order, StopReason, Sweep, ascend};
+pub use diagnosis::{Diagnosis, Kind, diagnose};
 pub use frank_wolfe::{FrankWolfeOptions, Iteration, Origin, Progress, RelaxedWeights, frank_wolfe};
 pub use many::sweeps::merge_many;
 pub use many::tree::merge_tree;
 pub use many::universe::{ManyProgress, UniverseOptions, match_cycle_consistent};
 pub use many::{ManyMatch, ManyOptions, Round};
+pub use portfolio::{Run, RunRecord, best_of, trusts_spectral};
 pub use similarity::objective;
 pub use source::{Blend, Fixed, Root, Source};
 pub use start::{Signatures, Start};

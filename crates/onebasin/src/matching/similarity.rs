@@ -6,7 +6,7 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::linalg::{Mat, Scalar};
 use crate::params::Params;
-use crate::symmetry::layout::{Occurrence, for_each_index};
+use crate::symmetry::layout::{AxisLayout, Occurrence, for_each_index};
 use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
 use crate::tensor::Tensor;
 
@@ -25,9 +25,9 @@ pub struct Gram {
 }
 
 /// Columns of the unfolded tensors held at a time.
-const PANEL: usize = 512;
+pub(super) const PANEL: usize = 512;
 /// Rows of the product computed by one task; fixed, so that results do not depend on the number of threads.
-const ROWS: usize = 64;
+pub(super) const ROWS: usize = 64;
 
 /// The Grams of a root group and its families, given the alignment of all other groups.
 ///
@@ -50,7 +50,7 @@ pub fn weight_grams(
             continue;
         }
         for site in sites(symmetry, root, layout) {
-            let digits: Vec<GroupId> = site.moving.iter().map(|&d| site.group(d)).collect();
+            let digits = site.digits();
             let at = grams.iter().position(|g| g.digits == digits).unwrap_or_else(|| {
                 let lens: Vec<usize> = digits.iter().map(|g| symmetry.group(*g).size).collect();
                 let side: usize = lens.iter().product();
@@ -64,8 +64,9 @@ pub fn weight_grams(
 }
 
 /// A place where a root and its families stand: an axis, an occurrence, and which of its digits are free.
-struct Site<'a> {
-    axis: usize,
+pub(super) struct Site<'a> {
+    /// The axis.
+    pub(super) axis: usize,
     occurrence: &'a Occurrence,
     /// Indices of the free digits, in the order of their groups.
     moving: Vec<usize>,
@@ -75,9 +76,15 @@ impl Site<'_> {
     fn group(&self, digit: usize) -> GroupId {
         self.occurrence.digits[digit].group.expect("free digits belong to groups")
     }
+
+    /// The free groups, in the order of their ids.
+    pub(super) fn digits(&self) -> Vec<GroupId> {
+        self.moving.iter().map(|&d| self.group(d)).collect()
+    }
 }
 
-fn sites<'a>(symmetry: &Symmetry, root: GroupId, layout: &'a TensorLayout) -> Vec<Site<'a>> {
+/// All places of a root and its families in a tensor, axis by axis.
+pub(super) fn sites<'a>(symmetry: &Symmetry, root: GroupId, layout: &'a TensorLayout) -> Vec<Site<'a>> {
     let mut sites = Vec::new();
     for (axis, axis_layout) in layout.axes.iter().enumerate() {
         for occurrence in &axis_layout.occurrences {
@@ -106,7 +113,6 @@ pub fn is_quadratic(symmetry: &Symmetry, root: GroupId, layout: &TensorLayout) -
 
 /// Positions along the axis by free row and by context, for A (in place) and for B (context aligned).
 struct Rows {
-    count: usize,
     context: usize,
     a: Vec<u32>,
     b: Vec<u32>,
@@ -129,13 +135,13 @@ fn rows(symmetry: &Symmetry, current: &Alignment, site: &Site<'_>) -> Rows {
             b.push(site.occurrence.position(&current.source_digits(symmetry, &aligned, &values)) as u32);
         });
     });
-    Rows { count: moving_lens.iter().product(), context: fixed_lens.iter().product(), a, b }
+    Rows { context: fixed_lens.iter().product(), a, b }
 }
 
 /// A tensor unfolded along one axis: rows are free units, columns run over (context, outer, inner).
-struct Unfolded<'a> {
+pub(super) struct Unfolded<'a> {
     values: Values<'a>,
-    positions: &'a [u32],
+    positions: Vec<u32>,
     context: usize,
     len: usize,
     inner: usize,
@@ -143,8 +149,11 @@ struct Unfolded<'a> {
     inner_source: Option<Vec<u32>>,
 }
 
-enum Values<'a> {
+/// Numbers of a tensor, one after the other as its shape says.
+pub(super) enum Values<'a> {
+    /// Single precision.
     F32(std::borrow::Cow<'a, [f32]>),
+    /// Double precision.
     F64(std::borrow::Cow<'a, [f64]>),
 }
 
@@ -168,13 +177,46 @@ impl<'a> Values<'a> {
     }
 }
 
-impl Unfolded<'_> {
-    fn columns(&self) -> usize {
+impl<'a> Unfolded<'a> {
+    /// A's tensor, and B's with everything but the free units aligned by `current`.
+    pub(super) fn pair(
+        symmetry: &Symmetry,
+        current: &Alignment,
+        layout: &TensorLayout,
+        site: &Site<'_>,
+        [a, b]: [Values<'a>; 2],
+    ) -> [Self; 2] {
+        let rows = rows(symmetry, current, site);
+        let (before, after) = (&layout.axes[..site.axis], &layout.axes[site.axis + 1..]);
+        let count = |axes: &[AxisLayout]| -> usize { axes.iter().map(|axis| axis.len).product() };
+        let source = |axes: &[AxisLayout]| {
+            flatten(&axes.iter().map(|axis| current.axis_gather(symmetry, axis)).collect::<Vec<_>>())
+        };
+        let unfold = |values, positions, outer_source, inner_source: Option<Vec<u32>>| Self {
+            values,
+            positions,
+            context: rows.context,
+            len: layout.axes[site.axis].len,
+            inner: count(after),
+            outer_source,
+            inner_source: inner_source.filter(|s| s.iter().enumerate().any(|(i, &j)| i != j as usize)),
+        };
+        let in_place = (0..count(before) as u32).collect();
+        [unfold(a, rows.a, in_place, None), unfold(b, rows.b, source(before), Some(source(after)))]
+    }
+
+    /// Number of rows: of combinations of free units.
+    pub(super) fn rows(&self) -> usize {
+        self.positions.len() / self.context.max(1)
+    }
+
+    /// Number of columns.
+    pub(super) fn columns(&self) -> usize {
         self.context * self.outer_source.len() * self.inner
     }
 
     /// Columns `from ..` of one row.
-    fn fill(&self, row: usize, from: usize, out: &mut [f64]) {
+    pub(super) fn fill(&self, row: usize, from: usize, out: &mut [f64]) {
         let outer = self.outer_source.len();
         let mut done = 0;
         while done < out.len() {
@@ -202,28 +244,8 @@ fn add_site(
     b: &Tensor,
     gram: &mut Gram,
 ) -> Result<()> {
-    let positions = rows(symmetry, current, site);
-    let shape = a.shape();
-    let (outer, inner): (usize, usize) = (shape[..site.axis].iter().product(), shape[site.axis + 1..].iter().product());
-    let gathers = |axes: std::ops::Range<usize>| -> Vec<Vec<u32>> {
-        axes.map(|axis| current.axis_gather(symmetry, &layout.axes[axis])).collect()
-    };
-    let unfold = |values, positions, outer_source, inner_source: Option<Vec<u32>>| Unfolded {
-        values,
-        positions,
-        context: 0,
-        len: shape[site.axis],
-        inner,
-        outer_source,
-        inner_source: inner_source.filter(|s| s.iter().enumerate().any(|(i, &j)| i != j as usize)),
-    };
-    let context = positions.context;
-    let ua = Unfolded { context, ..unfold(Values::of(a)?, &positions.a, (0..outer as u32).collect(), None) };
-    let outer_source = flatten(&gathers(0..site.axis));
-    let inner_source = flatten(&gathers(site.axis + 1..shape.len()));
-    let ub = Unfolded { context, ..unfold(Values::of(b)?, &positions.b, outer_source, Some(inner_source)) };
-
-    let (n, columns) = (positions.count, ua.columns());
+    let [ua, ub] = Unfolded::pair(symmetry, current, layout, site, [Values::of(a)?, Values::of(b)?]);
+    let (n, columns) = (ua.rows(), ua.columns());
     if n == 0 {
         return Ok(());
     }

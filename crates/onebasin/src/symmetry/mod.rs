@@ -15,7 +15,7 @@ mod sizes;
 pub mod spec;
 
 pub use alignment::Alignment;
-pub use discover::{Discovery, discover};
+pub use discover::{AxisRef, Discovery, discover};
 pub use error::SymmetryError;
 pub use group::{Group, GroupId};
 pub use pattern::Pattern;

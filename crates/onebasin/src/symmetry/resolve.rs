@@ -53,25 +53,9 @@ impl Symmetry {
         let parents = parents(&patterns)?;
         let sizes = Sizes::infer(&spec, &parents, &patterns)?;
         let groups = order(&parents, &sizes)?;
-        let ids: BTreeMap<&str, GroupId> =
-            groups.iter().enumerate().map(|(i, g)| (g.name.as_str(), GroupId(i))).collect();
-        let group = |name: &str| (ids[name], sizes.known[name].0);
-
         let mut tensors = BTreeMap::new();
         for (name, pattern, shape) in &patterns {
-            let mut axes = Vec::new();
-            for (axis, (term, &len)) in pattern.axes.iter().zip(*shape).enumerate() {
-                one_slice(term, name, pattern)?;
-                let (extent, pieces) = expand(term, len, &group);
-                if extent != len {
-                    return Err(sizes.mismatch(name, axis, pattern, extent, len));
-                }
-                let layout = join_slices(len, pieces)
-                    .map_err(|(g, why)| group_error(&groups[g.0].name, format!("in `{name}`, axis {axis}: {why}")))?;
-                check_families(&layout, &groups, name, axis)?;
-                axes.push(layout);
-            }
-            tensors.insert((*name).to_owned(), TensorLayout { pattern: (*pattern).clone(), axes });
+            tensors.insert((*name).to_owned(), lay_out(name, pattern, shape, &groups, &sizes)?);
         }
         let given = sizes.known.iter().map(|(name, (size, _))| (name.clone(), *size)).collect();
         let kept = tensors.iter().map(|(n, t): (&String, &TensorLayout)| (n.clone(), t.pattern.clone())).collect();
@@ -109,6 +93,40 @@ impl Symmetry {
     /// If the symmetry does not know the tensor.
     pub fn tensor(&self, name: &str) -> crate::error::Result<&TensorLayout> {
         self.tensors.get(name).ok_or_else(|| crate::Error::Invalid(format!("the symmetry has no tensor `{name}`")))
+    }
+
+    /// The layout of a tensor that is no parameter, such as a value inside the network, from its pattern.
+    ///
+    /// # Errors
+    /// [`SymmetryError`]: groups the symmetry lacks, a rank or a length that does not fit, families away from their
+    /// parent, slices that do not cover their group.
+    ///
+    /// ```
+    /// # use onebasin::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin::{Params, Tensor};
+    /// let net = Params::from_iter([("fc1.weight".to_owned(), Tensor::from_f32(&[4, 3], vec![0.0; 12])?)]);
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("fc1.weight", "h1 .")])?, &net)?;
+    /// assert_eq!(symmetry.layout("relu1", &". h1".parse()?, &[100, 4])?.axes.len(), 2);
+    /// assert!(symmetry.layout("relu1", &". h2".parse()?, &[100, 4]).is_err());
+    /// # Ok::<(), onebasin::Error>(())
+    /// ```
+    pub fn layout(&self, name: &str, pattern: &Pattern, shape: &[usize]) -> Result<TensorLayout, SymmetryError> {
+        check_rank(name, pattern, shape)?;
+        let mut unknown = None;
+        for term in &pattern.axes {
+            visit_groups(term, &mut |group, parent, _| {
+                let known = self.groups.iter().find(|g| g.name == group);
+                if known.is_none_or(|g| g.parent.map(|p| self.group(p).name.as_str()) != parent) {
+                    let why = format!("the symmetry has no group as `{pattern}`, the pattern of `{name}`, has it");
+                    unknown.get_or_insert_with(|| group_error(group, why));
+                }
+            });
+        }
+        if let Some(error) = unknown {
+            return Err(error);
+        }
+        let known = self.groups.iter().map(|g| (g.name.clone(), (g.size, "in the symmetry".to_owned())));
+        lay_out(name, pattern, shape, &self.groups, &Sizes { known: known.collect() })
     }
 
     /// The text this symmetry is made of: templates expanded, every size given.
@@ -149,6 +167,43 @@ impl Symmetry {
     }
 }
 
+/// The layout of a tensor whose groups are all known.
+fn lay_out(
+    name: &str,
+    pattern: &Pattern,
+    shape: &[usize],
+    groups: &[Group],
+    sizes: &Sizes,
+) -> Result<TensorLayout, SymmetryError> {
+    let ids: BTreeMap<&str, GroupId> = groups.iter().enumerate().map(|(i, g)| (g.name.as_str(), GroupId(i))).collect();
+    let mut axes = Vec::new();
+    for (axis, (term, &len)) in pattern.axes.iter().zip(shape).enumerate() {
+        one_slice(term, name, pattern)?;
+        let (extent, pieces) = expand(term, len, &|group| (ids[group], sizes.known[group].0));
+        if extent != len {
+            return Err(sizes.mismatch(name, axis, pattern, extent, len));
+        }
+        let layout = join_slices(len, pieces)
+            .map_err(|(g, why)| group_error(&groups[g.0].name, format!("in `{name}`, axis {axis}: {why}")))?;
+        check_families(&layout, groups, name, axis)?;
+        axes.push(layout);
+    }
+    Ok(TensorLayout { pattern: pattern.clone(), axes })
+}
+
+fn check_rank(name: &str, pattern: &Pattern, shape: &[usize]) -> Result<(), SymmetryError> {
+    if pattern.axes.len() == shape.len() {
+        return Ok(());
+    }
+    Err(SymmetryError::Rank {
+        tensor: name.to_owned(),
+        pattern: pattern.to_string(),
+        expected: pattern.axes.len(),
+        found: shape.len(),
+        shape: shape.to_vec(),
+    })
+}
+
 fn cover<'a>(spec: &'a SymmetrySpec, params: &'a Params) -> Result<Covered<'a>, SymmetryError> {
     let unknown: Vec<_> = spec
         .tensors
@@ -166,15 +221,7 @@ fn cover<'a>(spec: &'a SymmetrySpec, params: &'a Params) -> Result<Covered<'a>, 
     let mut covered = Vec::new();
     for (name, tensor) in params.iter() {
         let pattern = &spec.tensors[name];
-        if pattern.axes.len() != tensor.shape().len() {
-            return Err(SymmetryError::Rank {
-                tensor: name.to_owned(),
-                pattern: pattern.to_string(),
-                expected: pattern.axes.len(),
-                found: tensor.shape().len(),
-                shape: tensor.shape().to_vec(),
-            });
-        }
+        check_rank(name, pattern, tensor.shape())?;
         covered.push((name, pattern, tensor.shape()));
     }
     Ok(covered)

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Discoverer;
-use super::terms::{AtomId, Form};
+use super::terms::{AtomId, Form, Terms};
 use crate::graph::{Op, Source, ValueId};
 use crate::symmetry::SymmetrySpec;
 use crate::symmetry::pattern::{Pattern, Term, TermKind};
 
-/// The symmetry of what is still free.
-pub(super) fn spec(d: &Discoverer<'_>) -> SymmetrySpec {
+/// The symmetry of what is still free, and the pattern of every value in which a group of it stands.
+pub(super) fn spec(d: &Discoverer<'_>) -> (SymmetrySpec, Vec<Option<Pattern>>) {
     let forms: Vec<Vec<Form>> = d.axes.iter().map(|axes| axes.iter().map(|a| d.terms.form(*a)).collect()).collect();
     let params: Vec<ValueId> = d.graph.ids().filter(|v| d.graph.value(*v).source == Source::Param).collect();
     let mut names = Names { of: BTreeMap::new(), taken: BTreeSet::new() };
@@ -19,11 +19,11 @@ pub(super) fn spec(d: &Discoverer<'_>) -> SymmetrySpec {
     }
     let pads = pads(d, &forms, &names);
     let parents = families(d, &forms, &params, &names);
-    let write = Write { names: &names.of, parents: &parents, pads: &pads };
+    let write = Write { terms: &d.terms, names: &names.of, parents: &parents, pads: &pads };
+    let pattern = |axes: &[Form]| Pattern { axes: axes.iter().map(|form| write.axis(form)).collect() };
     let mut spec = SymmetrySpec::default();
     for value in params {
-        let axes = forms[value.0].iter().map(|form| write.axis(form)).collect();
-        spec.tensors.insert(d.graph.value(value).name.clone(), Pattern { axes });
+        spec.tensors.insert(d.graph.value(value).name.clone(), pattern(&forms[value.0]));
     }
     for (atom, name) in &names.of {
         let size = match pads.get(atom) {
@@ -33,7 +33,8 @@ pub(super) fn spec(d: &Discoverer<'_>) -> SymmetrySpec {
         };
         spec.sizes.insert(name.clone(), size);
     }
-    spec
+    let values = forms.iter().map(|axes| axes.iter().any(|form| write.moves(form)).then(|| pattern(axes))).collect();
+    (spec, values)
 }
 
 /// A parameter's name without its last word, in the characters of group names.
@@ -182,23 +183,29 @@ fn crossed(d: &Discoverer<'_>, forms: &[Vec<Form>], inner: AtomId, outer: AtomId
 }
 
 struct Write<'a> {
+    terms: &'a Terms,
     names: &'a BTreeMap<AtomId, String>,
     parents: &'a BTreeMap<AtomId, AtomId>,
     pads: &'a BTreeMap<AtomId, Slice>,
 }
 
 impl Write<'_> {
+    /// Whether units of a group stand in a form; what is free but in no parameter belongs to none.
+    fn moves(&self, form: &Form) -> bool {
+        let mut named = false;
+        form.each_free(&mut |atom| named |= self.names.contains_key(&atom));
+        named
+    }
+
     fn axis(&self, form: &Form) -> Term {
-        match form {
-            Form::Fixed(_) => Term { kind: TermKind::Fixed, column: 1 },
-            form => self.term(form),
-        }
+        if self.moves(form) { self.term(form) } else { Term { kind: TermKind::Fixed, column: 1 } }
     }
 
     fn term(&self, form: &Form) -> Term {
         let all = |children: &[Form]| children.iter().map(|c| self.term(c)).collect();
         let kind = match form {
             Form::Fixed(n) => TermKind::Number(*n),
+            Form::Free(atom) if !self.names.contains_key(atom) => TermKind::Number(self.terms.len(*atom)),
             Form::Free(atom) => {
                 let slice = self.pads.get(atom);
                 let name = slice.map_or(atom, |s| &s.first);

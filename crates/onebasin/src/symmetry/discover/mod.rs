@@ -6,13 +6,14 @@
 
 mod groups;
 mod rules;
+mod taps;
 mod terms;
 mod why;
 
 use std::collections::BTreeMap;
 
 use crate::graph::{Graph, NodeId, Source, ValueId};
-use crate::symmetry::SymmetrySpec;
+use crate::symmetry::{Pattern, SymmetrySpec};
 use crate::tensor::Tensor;
 pub use rules::AxisRef;
 use terms::{AtomId, Conflict, Terms};
@@ -22,6 +23,8 @@ use terms::{AtomId, Conflict, Terms};
 pub struct Discovery<'g> {
     graph: &'g Graph,
     spec: SymmetrySpec,
+    /// The pattern of every value in which a group stands.
+    values: Vec<Option<Pattern>>,
     relations: Vec<Relation>,
     reasons: BTreeMap<AxisRef, Reason>,
 }
@@ -86,14 +89,40 @@ pub fn discover(graph: &Graph) -> Discovery<'_> {
     for value in graph.ids().filter(|v| graph.value(*v).source == Source::Param && !used[v.0]) {
         d.fix_all(value, "no node uses this parameter");
     }
-    let spec = groups::spec(&d);
-    Discovery { graph, spec, relations: d.relations, reasons: d.reasons }
+    let (spec, values) = groups::spec(&d);
+    Discovery { graph, spec, values, relations: d.relations, reasons: d.reasons }
 }
 
 impl Discovery<'_> {
     /// The symmetry: a pattern for every parameter, and the size of every group.
     pub fn spec(&self) -> &SymmetrySpec {
         &self.spec
+    }
+
+    /// What the axes of a value are made of, in the groups of [`Self::spec`]; none where no unit of a group stands in it.
+    ///
+    /// Numbers in products hold for the graph's batch alone. A family may stand on another axis than its parent, which
+    /// [`Symmetry::layout`](crate::symmetry::Symmetry::layout) refuses.
+    ///
+    /// # Panics
+    /// If the graph has no such value.
+    ///
+    /// ```
+    /// use onebasin::graph::Graph;
+    /// use onebasin::symmetry::discover;
+    /// let mut g = Graph::new();
+    /// let x = g.input("x", &[1, 784])?;
+    /// let h = g.linear("fc1", x, 512)?;
+    /// let h = g.relu(h)?;
+    /// let y = g.linear("fc2", h, 10)?;
+    /// g.output(y);
+    /// let found = discover(&g);
+    /// assert_eq!(found.value_pattern(h).map(ToString::to_string).as_deref(), Some(". fc1"));
+    /// assert_eq!(found.value_pattern(y), None);
+    /// # Ok::<(), onebasin::Error>(())
+    /// ```
+    pub fn value_pattern(&self, value: ValueId) -> Option<&Pattern> {
+        self.values[value.0].as_ref()
     }
 
     /// Nodes whose operators are not known; everything they touch is fixed.

@@ -1,0 +1,150 @@
+//! Similarities of units from activations: both networks run over the same data, values inside them compared.
+
+use onebasin::Params;
+use onebasin::graph::ValueId;
+use onebasin::matching::activation::{ActivationKind, ActivationSimilarity, TapMoments};
+use onebasin::symmetry::pattern::{Pattern, Term, TermKind};
+use onebasin::symmetry::{AxisRef, Discovery, Symmetry, TensorLayout, discover};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::exec::{Program, Wants, Workspace};
+
+/// How activations are compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivationOptions {
+    /// How the activations of two units become one number.
+    pub kind: ActivationKind,
+}
+
+/// Samples of a shard at most; cut by sizes alone, so that results do not depend on the number of threads.
+const SHARD: usize = 500;
+
+/// Shards that run side by side, of both networks.
+const WAVE: usize = 8;
+
+/// Similarities of the units of two networks, from their activations on a data set.
+///
+/// The data are run through both networks once, in their order, BatchNorms on running statistics; the values that
+/// [`Discovery::taps`](onebasin::symmetry::Discovery::taps) names are compared sample by sample, pixel by pixel.
+/// `symmetry` is that of the parameters as discovered from the network's graph, or a restriction of it. `observe` is
+/// called with the number of samples done; when it returns false the work is given up.
+///
+/// Cost: two forward passes, and for every tap with `n` units `2 n²` multiply-adds per sample (and pixel); memory is `n²`
+/// per tap and the buffers of eight shards of both networks, whatever the size of the data.
+///
+/// # Errors
+/// If the data do not fit the network's first input, there are none, a tensor is missing, the symmetry is another than
+/// the graph's, activations are not finite, or [`Error::Stopped`].
+///
+/// Source: Ainsworth et al. 2023, §3.1, generalised from layers to the taps of any graph.
+pub fn activation_similarity(
+    program: &Program,
+    ends: [&Params; 2],
+    symmetry: &Symmetry,
+    data: &Dataset,
+    options: &ActivationOptions,
+    observe: &mut dyn FnMut(usize) -> bool,
+) -> Result<ActivationSimilarity> {
+    check_input(program, data)?;
+    let flats = [program.flatten(ends[0])?, program.flatten(ends[1])?];
+    let size = program.shard(SHARD).min(data.len());
+    let taps = Layouts::discover(program, symmetry, size, |found| found.taps(symmetry))?;
+    let last = match data.len() % size {
+        0 => None,
+        rest => Some(Layouts::discover(program, symmetry, rest, |_| taps.axes.clone())?),
+    };
+    let new = |(tap, layout): (&AxisRef, &TensorLayout)| {
+        TapMoments::new(symmetry, &program.graph().value(tap.value).name, layout, tap.axis)
+    };
+    let mut moments: Vec<TapMoments> =
+        taps.axes.iter().zip(&taps.layouts).map(new).collect::<std::result::Result<_, onebasin::Error>>()?;
+    let wants = Wants { values: taps.values(), ..Wants::default() };
+    let mut spaces: Vec<Workspace> = Vec::new();
+    let starts: Vec<usize> = (0..data.len()).step_by(size).collect();
+    for wave in starts.chunks(WAVE) {
+        let samples = |start: usize| start..(start + size).min(data.len());
+        while spaces.len() < 2 * wave.len() {
+            spaces.push(Workspace::new(program, size, wants.clone())?);
+        }
+        let spaces = &mut spaces[..2 * wave.len()];
+        let run = |(k, space): (usize, &mut Workspace)| {
+            let samples = samples(wave[k / 2]);
+            space.resize(program, samples.len())?;
+            data.fill(samples, space.input(0));
+            program.forward(&flats[k % 2], space);
+            Ok(())
+        };
+        spaces.par_iter_mut().enumerate().map(run).collect::<Result<()>>()?;
+        let add = |(k, moments): (usize, &mut TapMoments)| {
+            for pair in spaces.chunks_exact(2) {
+                let layouts = last.as_ref().filter(|_| pair[0].batch() < size).unwrap_or(&taps);
+                let [a, b] = [0, 1].map(|end| pair[end].value(taps.axes[k].value).map_or(&[][..], |(value, _)| value));
+                moments.add(symmetry, &layouts.layouts[k], a, b)?;
+            }
+            Ok(())
+        };
+        moments.par_iter_mut().enumerate().map(add).collect::<Result<()>>()?;
+        if !observe(samples(wave[wave.len() - 1]).end) {
+            return Err(Error::Stopped);
+        }
+    }
+    Ok(ActivationSimilarity::new(symmetry, moments, options.kind)?)
+}
+
+/// Passes only if there are data and the network's first input takes them.
+fn check_input(program: &Program, data: &Dataset) -> Result<()> {
+    let graph = program.graph();
+    let takes = graph.inputs().next().map(|v| graph.shape(v).iter().skip(1).product::<usize>());
+    if takes == Some(data.input_len()) && !data.is_empty() {
+        return Ok(());
+    }
+    let (count, found, takes) = (data.len(), data.input_len(), takes.unwrap_or(0));
+    let why = format!("{count} images of {found} numbers each; the network takes at least one, of {takes} numbers");
+    Err(Error::Data { spec: format!("{:?} images", data.shape()), why })
+}
+
+/// Taps, and how their values are laid out for one batch size.
+struct Layouts {
+    axes: Vec<AxisRef>,
+    layouts: Vec<TensorLayout>,
+}
+
+impl Layouts {
+    fn discover(
+        program: &Program,
+        symmetry: &Symmetry,
+        batch: usize,
+        pick: impl FnOnce(&Discovery<'_>) -> Vec<AxisRef>,
+    ) -> Result<Self> {
+        let graph = program.graph().with_batch(batch)?;
+        let found = discover(&graph);
+        for (name, layout) in symmetry.tensors() {
+            let pattern = found.spec().tensors.get(name);
+            if pattern != Some(&layout.pattern) {
+                let expected = pattern.map_or_else(|| "no such parameter".to_owned(), |p| format!("`{p}`"));
+                return Err(Error::Options(format!(
+                    "activations need the symmetry that the network's graph gives: `{name}` is `{}` here, {expected} there",
+                    layout.pattern
+                )));
+            }
+        }
+        let axes = pick(&found);
+        let layout = |tap: &AxisRef| {
+            let value = graph.value(tap.value);
+            let still = Pattern { axes: vec![Term { kind: TermKind::Fixed, column: 1 }; value.shape.len()] };
+            symmetry.layout(&value.name, found.value_pattern(tap.value).unwrap_or(&still), &value.shape)
+        };
+        let layouts = axes.iter().map(layout).collect::<std::result::Result<_, _>>().map_err(onebasin::Error::from)?;
+        Ok(Self { axes, layouts })
+    }
+
+    /// The values, each once.
+    fn values(&self) -> Vec<ValueId> {
+        let mut values: Vec<ValueId> = self.axes.iter().map(|tap| tap.value).collect();
+        values.dedup();
+        values
+    }
+}

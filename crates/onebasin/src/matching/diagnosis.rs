@@ -1,0 +1,157 @@
+//! What kind of pair two networks are, so that one knows what to expect of merging them.
+
+use serde::{Deserialize, Serialize};
+
+use super::ascent::{MatchOptions, Order, ascend};
+use super::similarity::dot;
+use super::source::Source;
+use super::start::Start;
+use super::weight::Weights;
+use crate::error::Result;
+use crate::params::Params;
+use crate::stream::Stream;
+use crate::symmetry::{Alignment, GroupId};
+
+/// What kind of pair two networks are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// They were one network once and have kept its numbering: nothing is gained by moving units.
+    SameAncestor,
+    /// Their units correspond to each other in another numbering.
+    Alignable,
+    /// No better than a network whose weights were shuffled.
+    Unrelated,
+}
+
+/// A diagnosis, with the figures it rests on.
+///
+/// Similarities are cosines between the weights of A and of π(B), over the tensors of the symmetry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// What kind of pair they are.
+    pub kind: Kind,
+    /// Similarity as they came.
+    pub identity: f64,
+    /// Similarity aligned.
+    pub matched: f64,
+    /// How far the similarity as they came lies above that of random numberings, in standard deviations of those.
+    pub identity_z: f64,
+    /// How far a short match of the pair lies above that of A with shuffled copies of B, in standard deviations of those.
+    pub matched_z: f64,
+    /// Share of units that the alignment moves.
+    pub moved: f64,
+}
+
+/// Random numberings, and shuffled copies, that the pair is compared with.
+const RANDOM: usize = 8;
+const SHUFFLED: usize = 5;
+/// Standard deviations beyond which a difference is no accident; with so few draws they are known to a third at best.
+const CLEAR: f64 = 8.0;
+
+/// Tells what kind of pair two networks are, given an alignment found for them.
+///
+/// *Same ancestor*: as they came they are clearly more alike than under random numberings, and aligning them gains less
+/// than a hundredth of that. *Unrelated*: one sweep from the signature start makes the pair no more alike than A and a copy
+/// of B in which every axis of every tensor was shuffled on its own, so that nothing corresponds but each tensor still
+/// holds the same numbers. *Alignable*: else.
+///
+/// Cost: 8 objectives, and 6 signature starts with one sweep each.
+pub fn diagnose(weights: &Weights<'_>, found: &Alignment, seed: u64) -> Result<Diagnosis> {
+    let symmetry = weights.symmetry();
+    let [a, b] = weights.networks();
+    let scale = norm(weights, a)? * norm(weights, b)?;
+    let cosine = |objective: f64| if scale > 0.0 { objective / scale } else { 0.0 };
+    let identity = cosine(weights.objective(&Alignment::identity(symmetry))?);
+    let matched = cosine(weights.objective(found)?);
+    let mut stream = Stream::new(seed, "diagnosis/random");
+    let random = (0..RANDOM)
+        .map(|_| Ok(cosine(weights.objective(&Alignment::random(symmetry, &mut stream))?)))
+        .collect::<Result<Vec<f64>>>()?;
+    let shuffled = (0..SHUFFLED)
+        .map(|k| short_match(&Weights::new(symmetry, a, &shuffle(b, seed, k)?)?).map(cosine))
+        .collect::<Result<Vec<f64>>>()?;
+    let identity_z = z(identity, &random);
+    let matched_z = z(cosine(short_match(weights)?), &shuffled);
+    let above = identity - mean(&random);
+    let kind = if identity_z > CLEAR && matched - identity < 0.01 * above {
+        Kind::SameAncestor
+    } else if matched_z > CLEAR || identity_z > CLEAR {
+        Kind::Alignable
+    } else {
+        Kind::Unrelated
+    };
+    let groups = (0..symmetry.groups().len()).map(GroupId);
+    let units: usize = groups.clone().map(|id| found.copies(id).len() * symmetry.group(id).size).sum();
+    let still: usize = groups.flat_map(|id| found.copies(id)).map(crate::Perm::fixed_points).sum();
+    let moved = if units == 0 { 0.0 } else { 1.0 - still as f64 / units as f64 };
+    Ok(Diagnosis { kind, identity, matched, identity_z, matched_z, moved })
+}
+
+impl std::fmt::Display for Diagnosis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { identity, matched, identity_z, matched_z, moved, .. } = self;
+        match self.kind {
+            Kind::SameAncestor => write!(
+                f,
+                "same ancestor: as they came the weights have cosine {identity:.4}, {identity_z:.0} standard deviations above \
+                 random numberings, and aligning gains nothing"
+            ),
+            Kind::Alignable => write!(
+                f,
+                "alignable: the weights' cosine rises from {identity:.4} to {matched:.4} ({:.0} % of units move), and a short \
+                 match lies {matched_z:.0} standard deviations above matches with shuffled weights",
+                100.0 * moved
+            ),
+            Kind::Unrelated => write!(
+                f,
+                "unrelated: a short match lies {matched_z:.1} standard deviations above matches with shuffled weights; expect \
+                 little of the merge"
+            ),
+        }
+    }
+}
+
+/// The value that one sweep from the signature start reaches.
+fn short_match(weights: &Weights<'_>) -> Result<f64> {
+    let start = Start::Signature.alignment(weights, 0)?;
+    let options = MatchOptions { seed: 0, max_sweeps: 1, order: Order::Forward };
+    Ok(ascend(weights, &start, &options, &mut |_| true)?.objective)
+}
+
+/// Every axis of every tensor in an order of its own.
+fn shuffle(params: &Params, seed: u64, copy: usize) -> Result<Params> {
+    let one = |(name, tensor): (&str, &crate::Tensor)| {
+        let mut stream = Stream::new(seed, &format!("diagnosis/shuffled/{copy}/{name}"));
+        let mut shuffled = tensor.clone();
+        for axis in 0..tensor.shape().len() {
+            let order = stream.permutation(tensor.shape()[axis]);
+            shuffled = shuffled.gather(axis, order.as_slice())?;
+        }
+        Ok((name.to_owned(), shuffled))
+    };
+    params.iter().map(one).collect()
+}
+
+fn norm(weights: &Weights<'_>, params: &Params) -> Result<f64> {
+    let square = |(name, _): (&str, _)| -> Result<f64> {
+        let tensor = params.require(name)?;
+        if !tensor.dtype().is_float() {
+            return Ok(0.0);
+        }
+        let values = tensor.to_f64()?;
+        Ok(dot(&values, &values))
+    };
+    Ok(weights.symmetry().tensors().map(square).sum::<Result<f64>>()?.sqrt())
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// How far a value lies above others, in their standard deviations.
+fn z(value: f64, others: &[f64]) -> f64 {
+    let centre = mean(others);
+    let variance = others.iter().map(|v| (v - centre).powi(2)).sum::<f64>() / (others.len() - 1) as f64;
+    (value - centre) / variance.sqrt().max(1e-12)
+}
