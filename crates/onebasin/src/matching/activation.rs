@@ -85,7 +85,7 @@ impl TapMoments {
             return Err(Error::Invalid(format!("`{name}` should have {expected} numbers, found {found:?}")));
         }
         let places: Vec<_> = places(symmetry, layout, self.axis).collect();
-        if !places.iter().map(|p| p.digits()).eq(self.sites.iter().map(|s| s.digits.clone())) {
+        if !places.iter().map(super::similarity::Site::digits).eq(self.sites.iter().map(|s| s.digits.clone())) {
             let (name, axis, pattern) = (&self.name, self.axis, &layout.pattern);
             return Err(Error::Invalid(format!(
                 "axis {axis} of `{name}`, now `{pattern}`, has other groups than before"
@@ -147,7 +147,9 @@ impl SiteMoments {
                 units.with_min_len(ROWS).for_each(|(row, (((panel, apart), mean), squares))| {
                     unfolded[k].fill(row, from, panel);
                     let own = sum(panel, |v| v) / width as f64;
-                    panel.iter_mut().for_each(|v| *v -= own);
+                    for v in panel.iter_mut() {
+                        *v -= own;
+                    }
                     *apart = own - *mean;
                     *squares += sum(panel, |v| v * v) + *apart * *apart * share;
                     *mean += *apart * weight;

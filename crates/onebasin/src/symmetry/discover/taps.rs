@@ -86,8 +86,7 @@ impl Discovery<'_> {
         let rank = |v: ValueId| self.graph.shape(v).len();
         let [x, w, ..] = node.inputs[..] else { return Vec::new() };
         match &node.op {
-            Op::Linear if !varies[w.0] => vec![AxisRef { value: x, axis: rank(x) - 1 }],
-            Op::MatMul if !varies[w.0] => vec![AxisRef { value: x, axis: rank(x) - 1 }],
+            Op::Linear | Op::MatMul if !varies[w.0] => vec![AxisRef { value: x, axis: rank(x) - 1 }],
             Op::MatMul if !varies[x.0] => vec![AxisRef { value: w, axis: rank(w).max(2) - 2 }],
             Op::Conv(conv) | Op::ConvTranspose { conv, .. }
                 if !varies[w.0] && (conv.groups == 1 || conv.groups < self.graph.shape(x)[1]) =>
