@@ -210,8 +210,8 @@ pub fn mean(
             let moved = alignment.apply_tensor(symmetry, name, model.require(name)?)?;
             sum.iter_mut().zip(moved.to_f64()?.iter()).for_each(|(s, v)| *s += weight * v);
         }
-        sum.iter_mut().for_each(|s| *s /= total);
-        mean.insert(name, Tensor::from_f64_as(reference.dtype(), reference.shape(), sum)?);
+        let values = sum.iter().map(|s| s / total).collect();
+        mean.insert(name, Tensor::from_f64_as(reference.dtype(), reference.shape(), values)?);
     }
     Ok(mean)
 }

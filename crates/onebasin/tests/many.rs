@@ -2,8 +2,8 @@
 
 use onebasin::matching::many::pairs_objective;
 use onebasin::matching::{
-    ManyMatch, ManyOptions, Origin, Start, StopReason, UniverseOptions, match_cycle_consistent, match_weights,
-    merge_many, merge_tree,
+    ManyMatch, ManyOptions, MatchOptions, Origin, Start, StopReason, UniverseOptions, match_cycle_consistent,
+    match_weights, merge_many, merge_tree,
 };
 use onebasin::merge::mean;
 use onebasin::stream::Stream;
@@ -152,14 +152,14 @@ fn two_networks_are_a_pair() {
     for seed in 0..5 {
         let (a, b) = (draw(&MLP, 2 * seed), draw(&MLP, 2 * seed + 1));
         let identity = Alignment::identity(&symmetry);
-        let pair = match_weights(&symmetry, &a, &b, None, &Default::default(), &mut |_| true).unwrap();
+        let pair = match_weights(&symmetry, &a, &b, None, &MatchOptions::default(), &mut |_| true).unwrap();
         for (name, method) in METHODS {
             let found = method(&symmetry, &[&a, &b], seed, Start::Identity);
             assert!(found.alignments[0].is_identity());
             assert!((found.start_objective - pair.start_objective).abs() < 1e-9);
             assert!(found.objective >= found.start_objective, "{name}");
             let again =
-                match_weights(&symmetry, &a, &b, Some(&found.alignments[1]), &Default::default(), &mut |_| true);
+                match_weights(&symmetry, &a, &b, Some(&found.alignments[1]), &MatchOptions::default(), &mut |_| true);
             assert_eq!(again.unwrap().alignment, found.alignments[1], "{name} left something to gain");
             assert_ne!(found.alignments[1], identity);
         }

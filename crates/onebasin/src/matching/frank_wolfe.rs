@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use super::ascent::{Match, MatchOptions, StopReason, Sweep, ascend};
 use super::line::best_step;
-use super::relaxed::{Matrices, Relaxation};
-use super::similarity::{dot, objective};
+use super::relaxed::{Matrices, Relaxation, matrix};
+use super::similarity::dot;
 use super::source::Source;
 use super::weight::Weights;
-use crate::assignment::{Duals, Similarity, assign};
+use crate::assignment::{Similarity, assign};
 use crate::error::{Error, Result};
 use crate::perm::Perm;
-use crate::symmetry::Alignment;
+use crate::symmetry::{Alignment, GroupId};
 
 /// Where the matrices start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +76,10 @@ pub(super) trait Relaxed {
     fn vertex(&self, perms: &[Perm]) -> Result<f64>;
     /// The derivative by every entry.
     fn gradient(&self, point: &Matrices) -> Result<Matrices>;
+    /// The derivative where every matrix is a permutation; asked for only where the degree is 2 at most.
+    fn vertex_gradient(&self, perms: &[Perm]) -> Result<Matrices> {
+        self.gradient(&perms.iter().map(matrix).collect())
+    }
 }
 
 /// `⟨A, P·B⟩` over doubly stochastic matrices P, one for every root without families.
@@ -106,7 +110,7 @@ impl<'a> RelaxedWeights<'a> {
         let mut sum = 0.0;
         for tensor in self.relaxation.tensors() {
             let [a, b] = self.values(tensor.name)?;
-            sum += dot(&a, &self.relaxation.apply(tensor, point, b));
+            sum += dot(&a, &tensor.apply(point, b));
         }
         Ok(sum)
     }
@@ -118,7 +122,7 @@ impl<'a> RelaxedWeights<'a> {
         let mut gradient: Matrices = self.relaxation.sizes().map(|n| vec![0.0; n * n]).collect();
         for tensor in self.relaxation.tensors() {
             let [a, b] = self.values(tensor.name)?;
-            self.relaxation.add_gradient(tensor, point, &a, &b, &mut gradient);
+            tensor.add_gradient(point, &a, &b, &mut gradient);
         }
         Ok(gradient)
     }
@@ -146,6 +150,19 @@ impl Relaxed for RelaxedWeights<'_> {
     fn gradient(&self, point: &Matrices) -> Result<Matrices> {
         self.gradient(point)
     }
+
+    fn vertex_gradient(&self, perms: &[Perm]) -> Result<Matrices> {
+        let element = self.relaxation.element(&self.held, perms);
+        let gram = |id: &GroupId| {
+            let n = self.relaxation.symmetry().group(*id).size;
+            let mut sum = vec![0.0; n * n];
+            for gram in self.weights.grams(*id, &element)? {
+                sum.iter_mut().zip(&gram.data).for_each(|(s, g)| *s += g);
+            }
+            Ok(sum)
+        };
+        self.relaxation.groups().iter().map(gram).collect()
+    }
 }
 
 /// Aligns B with A by Frank–Wolfe over all groups jointly, then coordinate ascent.
@@ -160,8 +177,9 @@ impl Relaxed for RelaxedWeights<'_> {
 /// undecided until their neighbours say something about them. Roots with families stay where `start` has them until the
 /// ascent.
 ///
-/// Cost: per iteration about three times the products of a sweep of [`ascend`], in f64, and one `O(n³)` assignment per
-/// group, warm-started; memory is three matrices per group and three copies of one tensor.
+/// Cost: per iteration the products of a full sweep of [`ascend`] and one `O(n³)` assignment per group; about twice the
+/// products where three groups or more meet in one entry of a tensor. Memory is four matrices per group and three copies
+/// of one tensor, in f64.
 ///
 /// # Errors
 /// If the tolerance is not a number from 0, or as [`ascend`].
@@ -204,7 +222,6 @@ pub fn frank_wolfe(
     let (point, interrupted) = climb(&relaxed, point, limits, &mut |i| observe(Progress::Iteration(i)))?;
     let projected = relaxed.relaxation.element(start, &project(&point)?);
 
-    let symmetry = weights.symmetry();
     let start_objective = weights.objective(start)?;
     if interrupted {
         let reached = weights.objective(&projected)?;
@@ -217,10 +234,6 @@ pub fn frank_wolfe(
     if found.objective < start_objective {
         found = polish(start)?;
     }
-    debug_assert_eq!(
-        found.objective,
-        objective(symmetry, &found.alignment, weights.networks()[0], weights.networks()[1])?
-    );
     Ok(Match { start_objective, ..found })
 }
 
@@ -233,7 +246,9 @@ pub(super) struct Limits {
 
 /// Climbs from `point` until the linearised gain or the step vanishes; the matrices, and whether the observer stopped it.
 ///
-/// The value rises at every iteration; it is carried along from the polynomials, not summed anew.
+/// The value rises at every iteration; it is carried along from the polynomials, not summed anew. The gradient of a
+/// quadratic is affine, so it is carried along too: between two points it is the mean of theirs, and at permutations it
+/// costs no product with a matrix.
 pub(super) fn climb(
     problem: &dyn Relaxed,
     mut point: Matrices,
@@ -244,18 +259,10 @@ pub(super) fn climb(
         return Err(Error::Invalid(format!("the tolerance must be a number from 0, found {}", limits.tolerance)));
     }
     let mut value = problem.value(&point)?;
-    let mut duals: Vec<Option<Duals>> = vec![None; point.len()];
+    let mut gradient = problem.gradient(&point)?;
     for iteration in 1..=limits.max_iterations {
-        let gradient = problem.gradient(&point)?;
-        let here: f64 = gradient.iter().zip(&point).map(|(g, p)| dot(g, p)).sum();
-        let solve = |(gradient, warm): (Vec<f64>, &Option<Duals>)| {
-            assign(&Similarity::new(gradient.len().isqrt(), gradient)?, warm.as_ref())
-        };
-        let best = gradient.into_par_iter().zip(&duals).map(solve).collect::<Result<Vec<_>>>()?;
-        let gap = best.iter().map(|a| a.value).sum::<f64>() - here;
-        let (perms, prices): (Vec<Perm>, Vec<Option<Duals>>) =
-            best.into_iter().map(|a| (a.perm, Some(a.duals))).unzip();
-        duals = prices;
+        let perms = project(&gradient)?;
+        let gap = perms.iter().zip(&gradient).zip(&point).map(|((perm, g), p)| along(perm, g) - dot(g, p)).sum();
         if gap <= limits.tolerance * value.abs() {
             break;
         }
@@ -268,8 +275,20 @@ pub(super) fn climb(
         if !observe(&Iteration { iteration, value, gap, step }) {
             return Ok((point, true));
         }
+        if problem.degree() > 2 {
+            gradient = problem.gradient(&point)?;
+        } else {
+            let vertex = problem.vertex_gradient(&perms)?;
+            let pairs = gradient.iter_mut().flatten().zip(vertex.iter().flatten());
+            pairs.for_each(|(g, v)| *g = (1.0 - step) * *g + step * v);
+        }
     }
     Ok((point, false))
+}
+
+/// The inner product of a permutation with a matrix.
+fn along(perm: &Perm, matrix: &[f64]) -> f64 {
+    (0..perm.len()).map(|i| matrix[i * perm.len() + perm.at(i)]).sum()
 }
 
 /// The point at `step` on the segment from `point` (0) to these permutations (1).
@@ -283,7 +302,7 @@ fn towards(point: &Matrices, perms: &[Perm], step: f64) -> Matrices {
 }
 
 /// The permutations that have most of the matrices' mass.
-pub(super) fn project(point: &Matrices) -> Result<Vec<Perm>> {
+pub(super) fn project(matrices: &Matrices) -> Result<Vec<Perm>> {
     let nearest = |matrix: &Vec<f64>| Ok(assign(&Similarity::new(matrix.len().isqrt(), matrix.clone())?, None)?.perm);
-    point.par_iter().map(nearest).collect()
+    matrices.par_iter().map(nearest).collect()
 }

@@ -120,13 +120,15 @@ impl<'a> Relaxation<'a> {
         self.groups.iter().zip(perms).for_each(|(id, perm)| element.set(*id, vec![perm.clone()]));
         element
     }
+}
 
+impl SoftTensor<'_> {
     /// Applies the matrices to the values of a tensor.
     ///
     /// Formula: `out[.. v_d = i ..] = Σ_j P[i, j] · in[.. v_d = j ..]` for every relaxed digit d, one after the other.
     /// Cost: `2 n · numel` flops for every axis on which a group of `n` units stands.
-    pub(super) fn apply(&self, tensor: &SoftTensor<'_>, matrices: &[Vec<f64>], mut values: Vec<f64>) -> Vec<f64> {
-        tensor.axes.iter().for_each(|axis| axis.apply(matrices, &mut values));
+    pub(super) fn apply(&self, matrices: &[Vec<f64>], mut values: Vec<f64>) -> Vec<f64> {
+        self.axes.iter().for_each(|axis| axis.apply(matrices, &mut values));
         values
     }
 
@@ -134,20 +136,13 @@ impl<'a> Relaxation<'a> {
     ///
     /// Formula: for every relaxed digit, the Gram of a's slices with those of b, all other digits softly aligned.
     /// Cost: for every axis one product, and one more for every other axis.
-    pub(super) fn add_gradient(
-        &self,
-        tensor: &SoftTensor<'_>,
-        matrices: &[Vec<f64>],
-        a: &[f64],
-        b: &[f64],
-        gradient: &mut [Vec<f64>],
-    ) {
+    pub(super) fn add_gradient(&self, matrices: &[Vec<f64>], a: &[f64], b: &[f64], gradient: &mut [Vec<f64>]) {
         if a.is_empty() {
             return;
         }
-        for (k, axis) in tensor.axes.iter().enumerate() {
+        for (k, axis) in self.axes.iter().enumerate() {
             let mut beside = b.to_vec();
-            let others = tensor.axes.iter().enumerate().filter(|(other, _)| *other != k);
+            let others = self.axes.iter().enumerate().filter(|(other, _)| *other != k);
             others.for_each(|(_, other)| other.apply(matrices, &mut beside));
             for sites in &axis.occurrences {
                 for (d, site) in sites.iter().enumerate() {
@@ -166,7 +161,7 @@ impl<'a> Relaxation<'a> {
 }
 
 /// The matrix of a permutation.
-fn matrix(perm: &Perm) -> Vec<f64> {
+pub(super) fn matrix(perm: &Perm) -> Vec<f64> {
     let n = perm.len();
     let mut matrix = vec![0.0; n * n];
     (0..n).for_each(|i| matrix[i * n + perm.at(i)] = 1.0);

@@ -108,10 +108,10 @@ fn project(tensor: &Tensor, axis: usize) -> std::result::Result<(Tensor, usize, 
 
 /// The median eigenvalue of `X Xᵀ / n` for `m × n` noise of unit variance, `β = m/n ≤ 1`.
 fn marchenko_pastur_median(beta: f64) -> f64 {
+    const STEPS: usize = 4000;
     let (low, high) = ((1.0 - beta.sqrt()).powi(2), (1.0 + beta.sqrt()).powi(2));
     // With x = mid − half · cos θ the density is smooth in θ, even where β = 1.
     let (mid, half) = (f64::midpoint(low, high), f64::midpoint(high, -low));
-    const STEPS: usize = 4000;
     let step = std::f64::consts::PI / STEPS as f64;
     let mass = |k: usize| {
         let theta = (k as f64 + 0.5) * step;

@@ -1,5 +1,6 @@
 //! All networks at once, over doubly stochastic matrices into a common numbering.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::sweeps::improve;
@@ -45,7 +46,8 @@ pub enum ManyProgress<'a> {
 /// over all of them at once by Frank–Wolfe, then by rounds over the networks.
 ///
 /// What carries one network into another's numbering is composed of theirs into the common one, so going around any cycle
-/// of networks gives the identity. The common numbering is free; at the end it is made the first network's.
+/// of networks gives the identity. The common numbering is free; at the end it is made the first network's. From
+/// [`Origin::Start`] at the identity the iterations treat all networks alike, whatever the order of the list.
 ///
 /// The value is `½ (‖S‖² − Σ_p ‖x_p‖²)` with `x_p = P_p·θ_p` and `S = Σ_p x_p`, so the gradient of a network's matrices is
 /// that of `⟨S − x_p, P_p·θ_p⟩` and no pair is ever formed. If the result falls short of the start, the start is improved
@@ -133,8 +135,8 @@ impl Universe<'_> {
 
     /// One tensor of every network, softly aligned.
     fn soft(&self, tensor: &SoftTensor<'_>, values: &[Vec<f64>], point: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        let apply = |(p, v): (usize, &Vec<f64>)| self.relaxation.apply(tensor, self.of(point, p), v.clone());
-        values.iter().enumerate().map(apply).collect()
+        let apply = |(p, v): (usize, &Vec<f64>)| tensor.apply(self.of(point, p), v.clone());
+        values.par_iter().enumerate().map(apply).collect()
     }
 }
 
@@ -170,12 +172,11 @@ impl Relaxed for Universe<'_> {
             let values = self.values(tensor.name)?;
             let soft = self.soft(tensor, &values, point);
             let sum = total(&soft);
-            for (p, own) in soft.iter().enumerate() {
+            gradient.par_chunks_mut(self.groups().max(1)).enumerate().for_each(|(p, own)| {
                 let mut others = sum.clone();
-                super::add(&mut others, own, -1.0);
-                let blocks = &mut gradient[p * self.groups()..][..self.groups()];
-                self.relaxation.add_gradient(tensor, self.of(point, p), &others, &values[p], blocks);
-            }
+                super::add(&mut others, &soft[p], -1.0);
+                tensor.add_gradient(self.of(point, p), &others, &values[p], own);
+            });
         }
         Ok(gradient)
     }
