@@ -110,22 +110,29 @@ impl Pair<'_> {
         self.a.graph.iter().flat_map(|g| g.params().map(|p| p.name.as_str()))
     }
 
-    fn told(&self, what: &str, sweep: &Sweep) -> bool {
-        self.talk.detail(&format!(
-            "{what}, sweep {}: {:.6} (+{:.3e}), {} of {} solved groups changed",
-            sweep.sweep, sweep.objective, sweep.gain, sweep.changed_groups, sweep.solved_groups
-        ));
+    fn told(&self, what: &str, progress: Progress<'_>) -> bool {
+        self.talk.detail(&match progress {
+            Progress::Iteration(i) => {
+                format!("{what}, iteration {}: {:.6}, gap {:.3e}, step {:.3}", i.iteration, i.value, i.gap, i.step)
+            }
+            Progress::Sweep(s) => format!(
+                "{what}, sweep {}: {:.6} (+{:.3e}), {} of {} solved groups changed",
+                s.sweep, s.objective, s.gain, s.changed_groups, s.solved_groups
+            ),
+        });
         !signals::interrupted()
     }
 
     /// The best of all starts and orders on one source.
     fn best(&self, compared: &'static str, weights: &Weights<'_>) -> Result<Found> {
-        let starts = match self.args.start {
-            Some(start) => vec![start_of(start)],
-            None => vec![Start::Identity, Start::Signature, Start::Anchored],
-        };
-        let runs = best_of(weights, &starts, self.args.restarts, &self.options(), &mut |start, sweep| {
-            self.told(&format!("{compared} from {start:?}").to_lowercase(), sweep)
+        let mut options =
+            PortfolioOptions { restarts: self.args.restarts, ascent: self.options(), ..PortfolioOptions::default() };
+        if let Some(start) = self.args.start {
+            (options.starts, options.frank_wolfe) = (vec![start_of(start)], false);
+        }
+        let runs = best_of(weights, &options, &mut |told| {
+            let what = format!("{compared}, {:?} from {:?}", told.schedule, told.start).to_lowercase();
+            self.told(&what, told.progress)
         })?;
         signals::check()?;
         Ok(Found::of(compared, &runs))
@@ -140,16 +147,12 @@ impl Pair<'_> {
     }
 
     fn frank_wolfe(&self, plain: &Weights<'_>) -> Result<Found> {
-        let options = FrankWolfeOptions { polish: self.options(), ..FrankWolfeOptions::default() };
-        let start = Alignment::identity(self.weights);
-        let found = frank_wolfe(plain, &start, &options, &mut |progress| match progress {
-            Progress::Iteration(i) => {
-                let line = format!("iteration {}: {:.6}, gap {:.3e}, step {:.3}", i.iteration, i.value, i.gap, i.step);
-                self.talk.detail(&line);
-                !signals::interrupted()
-            }
-            Progress::Sweep(sweep) => self.told("polish", sweep),
-        })?;
+        let (origin, start) = match self.args.start {
+            Some(start) => (Origin::Start, start_of(start).alignment(plain, self.args.seed)?),
+            None => (Origin::Barycentre, Alignment::identity(self.weights)),
+        };
+        let options = FrankWolfeOptions { origin, polish: self.options(), ..FrankWolfeOptions::default() };
+        let found = frank_wolfe(plain, &start, &options, &mut |progress| self.told("weights", progress))?;
         Ok(Found { stop: found.stop, sweeps: found.sweeps, ..Found::once("weights", found.alignment) })
     }
 
@@ -180,14 +183,16 @@ impl Pair<'_> {
         let grams = roots.map(|r| (r, seen.grams(r).to_vec())).filter(|(_, grams)| !grams.is_empty());
         let fixed = Fixed::new(self.weights, grams);
         let identity = Alignment::identity(self.weights);
-        let mut found = ascend(&fixed, &identity, &self.options(), &mut |s| self.told("activations", s))?;
+        let mut found =
+            ascend(&fixed, &identity, &self.options(), &mut |s| self.told("activations", Progress::Sweep(s)))?;
         let mut compared = "activations";
         if let Some(beta) = self.args.blend {
             compared = "activations and weights";
             let by_weights = self.best("weights", plain)?.alignment;
             let scales = [plain.objective(&by_weights)?, fixed.objective(&found.alignment)?];
             let blend = Blend::new(plain, &fixed, beta, scales);
-            found = ascend(&blend, &found.alignment, &self.options(), &mut |s| self.told(compared, s))?;
+            found =
+                ascend(&blend, &found.alignment, &self.options(), &mut |s| self.told(compared, Progress::Sweep(s)))?;
         }
         let Match { alignment, stop, sweeps, .. } = found;
         Ok(Found { stop, sweeps, seen: Some(seen), ..Found::once(compared, alignment) })

@@ -58,7 +58,7 @@ pub struct Iteration {
 }
 
 /// What is told while matching.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Progress<'a> {
     /// An iteration over matrices.
     Iteration(&'a Iteration),

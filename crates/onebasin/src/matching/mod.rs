@@ -29,7 +29,7 @@ pub use many::sweeps::merge_many;
 pub use many::tree::merge_tree;
 pub use many::universe::{ManyProgress, UniverseOptions, match_cycle_consistent};
 pub use many::{ManyMatch, ManyOptions, Round};
-pub use portfolio::{Run, RunRecord, best_of, trusts_spectral};
+pub use portfolio::{PortfolioOptions, Run, RunRecord, Schedule, Told, best_of, trusts_spectral};
 pub use similarity::objective;
 pub use source::{Blend, Fixed, Root, Source};
 pub use start::{Signatures, Start};

@@ -2,16 +2,49 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ascent::{Match, MatchOptions, Sweep, ascend};
+use super::ascent::{Match, MatchOptions, ascend};
+use super::frank_wolfe::{FrankWolfeOptions, Origin, Progress, frank_wolfe};
 use super::source::Source;
 use super::spectral::Rank;
 use super::start::Start;
 use super::weight::Weights;
 use crate::error::Result;
 
+/// Which matches to try.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortfolioOptions {
+    /// Where coordinate ascent starts.
+    pub starts: Vec<Start>,
+    /// Orders tried from every start: run k has the seed of the options plus k.
+    pub restarts: usize,
+    /// Whether to climb jointly from the signature start as well.
+    pub frank_wolfe: bool,
+    /// How coordinate ascent goes.
+    pub ascent: MatchOptions,
+}
+
+impl Default for PortfolioOptions {
+    fn default() -> Self {
+        let starts = vec![Start::Identity, Start::Signature, Start::Anchored];
+        Self { starts, restarts: 2, frank_wolfe: true, ascent: MatchOptions::default() }
+    }
+}
+
+/// How a run went about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// Group after group.
+    Ascent,
+    /// All groups jointly, then group after group.
+    FrankWolfe,
+}
+
 /// One match of several.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
+    /// How it went about it.
+    pub schedule: Schedule,
     /// Where it started.
     pub start: Start,
     /// The seed of its sweeps' order.
@@ -23,6 +56,8 @@ pub struct Run {
 /// A run, without its alignment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
+    /// How it went about it.
+    pub schedule: Schedule,
     /// Where it started.
     pub start: Start,
     /// The seed of its sweeps' order.
@@ -35,42 +70,60 @@ pub struct RunRecord {
 
 impl From<&Run> for RunRecord {
     fn from(run: &Run) -> Self {
-        Self { start: run.start, seed: run.seed, objective: run.found.objective, sweeps: run.found.sweeps.len() }
+        let Run { schedule, start, seed, found } = run;
+        let (objective, sweeps) = (found.objective, found.sweeps.len());
+        Self { schedule: *schedule, start: *start, seed: *seed, objective, sweeps }
     }
 }
 
-/// Coordinate ascent from every start, with `restarts` orders each; the runs, best first.
+/// What is told while matching.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// How the run goes about it.
+    pub schedule: Schedule,
+    /// Where it started.
+    pub start: Start,
+    /// What happened.
+    pub progress: Progress<'a>,
+}
+
+/// Several matches of one pair; the runs, best first.
 ///
-/// Run k from a start has seed `options.seed + k`; equal values keep the order of the starts. Values of runs on one source
-/// can be compared, values of different sources cannot.
+/// Equal values keep the order of the runs. Values of runs on one source can be compared, those of different sources
+/// cannot. When the observer returns false, the run in progress is the last.
 ///
-/// Cost: `starts.len() · restarts` matches.
+/// Cost: `starts.len() · restarts` coordinate ascents and, if asked for, one joint climb.
 pub fn best_of(
     weights: &Weights<'_>,
-    starts: &[Start],
-    restarts: usize,
-    options: &MatchOptions,
-    observe: &mut dyn FnMut(Start, &Sweep) -> bool,
+    options: &PortfolioOptions,
+    observe: &mut dyn FnMut(Told<'_>) -> bool,
 ) -> Result<Vec<Run>> {
-    let mut runs = Vec::new();
+    let seeds = (0..options.restarts.max(1) as u64).map(|k| options.ascent.seed.wrapping_add(k));
+    let runs = options.starts.iter().flat_map(|&start| seeds.clone().map(move |seed| (Schedule::Ascent, start, seed)));
+    let joint = options.frank_wolfe.then_some((Schedule::FrankWolfe, Start::Signature, options.ascent.seed));
+    let mut found = Vec::new();
     let mut go_on = true;
-    for &start in starts {
-        for k in 0..restarts.max(1) as u64 {
-            if !go_on {
-                break;
-            }
-            let seed = options.seed.wrapping_add(k);
-            let begin = start.alignment(weights, seed)?;
-            let how = MatchOptions { seed, ..options.clone() };
-            let found = ascend(weights, &begin, &how, &mut |sweep| {
-                go_on = observe(start, sweep);
-                go_on
-            })?;
-            runs.push(Run { start, seed, found });
+    for (schedule, start, seed) in runs.chain(joint) {
+        if !go_on {
+            break;
         }
+        let begin = start.alignment(weights, seed)?;
+        let ascent = MatchOptions { seed, ..options.ascent.clone() };
+        let mut tell = |progress: Progress<'_>| {
+            go_on = observe(Told { schedule, start, progress });
+            go_on
+        };
+        let run = match schedule {
+            Schedule::Ascent => ascend(weights, &begin, &ascent, &mut |sweep| tell(Progress::Sweep(sweep)))?,
+            Schedule::FrankWolfe => {
+                let how = FrankWolfeOptions { origin: Origin::Start, polish: ascent, ..FrankWolfeOptions::default() };
+                frank_wolfe(weights, &begin, &how, &mut tell)?
+            }
+        };
+        found.push(Run { schedule, start, seed, found: run });
     }
-    runs.sort_by(|x, y| y.found.objective.total_cmp(&x.found.objective));
-    Ok(runs)
+    found.sort_by(|x, y| y.found.objective.total_cmp(&x.found.objective));
+    Ok(found)
 }
 
 /// Whether denoised weights can be trusted to compare units: every denoised matrix keeps enough directions to tell its
