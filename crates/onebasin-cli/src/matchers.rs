@@ -1,16 +1,18 @@
 //! The methods of the command line, each a source and a schedule.
 
 use anyhow::{Context, Result, bail};
+use onebasin::graph::Op;
 use onebasin::matching::activation::{ActivationKind, ActivationSimilarity};
 use onebasin::matching::spectral::denoise;
 use onebasin::matching::{
-    Blend, Fixed, FrankWolfeOptions, Match, MatchOptions, Order, Progress, Run, RunRecord, Source, Start, StopReason,
-    Sweep, Weights, ascend, best_of, diagnose, frank_wolfe, greedy, objective, trusts_spectral,
+    Blend, Fixed, FrankWolfeOptions, Match, MatchOptions, Order, Origin, PortfolioOptions, Progress, Run, RunRecord,
+    Source, Start, StopReason, Sweep, Weights, ascend, best_of, diagnose, frank_wolfe, greedy, objective,
+    trusts_spectral,
 };
 use onebasin::merge::{Interpolation, merge};
 use onebasin::report::{GroupCorrelation, Judged, MatchRecord};
 use onebasin::symmetry::{Alignment, Symmetry};
-use onebasin_nn::data::Dataset;
+use onebasin_nn::data::{Dataset, synthetic};
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::{ActivationOptions, Data, activation_similarity, evaluate, exec::Program, recompute_batch_norm};
 
@@ -22,6 +24,9 @@ use crate::talk::Talk;
 
 /// Samples on which methods are judged.
 const JUDGED: usize = 2000;
+
+/// Synthetic images at most.
+const SYNTHETIC: usize = 1000;
 
 /// A pair of networks, and what is needed to match them.
 pub struct Pair<'a> {
@@ -165,10 +170,28 @@ impl Pair<'_> {
         Ok((self.a.program_for(data)?, data))
     }
 
+    /// What activations are compared on: training samples, or synthetic images where there are no data.
+    fn samples(&self) -> Result<(Program, Dataset)> {
+        if self.data.is_some() {
+            let (program, data) = self.running()?;
+            return Ok((program, data.train.take(self.args.match_samples)));
+        }
+        let program = self.a.program()?;
+        let graph = program.graph();
+        let input = graph.inputs().next().context("the network has no input")?;
+        let indices =
+            graph.nodes().iter().any(|n| matches!(n.op, Op::Gather { .. }) && n.inputs.get(1) == Some(&input));
+        if indices {
+            bail!("activations need data here (--data): the network takes indices, and none can be made up");
+        }
+        let count = self.args.match_samples.min(SYNTHETIC);
+        self.talk.say(&format!("note: no --data, so activations are compared on {count} synthetic images"));
+        Ok((self.a.program()?, synthetic(&graph.shape(input)[1..], count, self.args.seed)?))
+    }
+
     fn activation(&self, plain: &Weights<'_>) -> Result<Found> {
-        let (program, data) = self.running()?;
+        let (program, samples) = self.samples()?;
         let kind = if self.args.uncentred { ActivationKind::Uncentred } else { ActivationKind::Pearson };
-        let samples = data.train.take(self.args.match_samples);
         let bar = self.talk.bar(samples.len() as u64, "activations {bar:24} {pos}/{len} samples, eta {eta}");
         let (a, b) = (self.a.params(), self.b.params());
         let options = ActivationOptions { kind };

@@ -13,7 +13,7 @@ use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::{BATCH, evaluate, recompute_batch_norm};
 use crate::exec::{Lanes, Program};
-use crate::optim::Optimizer;
+use crate::optim::{Optimizer, Schedule};
 
 /// How to match.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct SteOptions {
     pub batch: usize,
     /// How gradients move the target.
     pub optimizer: Optimizer,
-    /// Learning rate, constant.
+    /// Learning rate at the start; it falls along one cosine, so that the target settles.
     pub rate: f64,
     /// Where the target starts between π₀(B) at 0 and A at 1, π₀ being the alignment to start from.
     pub pull: f64,
@@ -140,6 +140,7 @@ pub fn straight_through(
     };
     let mut lanes = Lanes::new(program, options.batch.min(rest.len()), true)?;
     let per_epoch = rest.len().div_ceil(options.batch) as u64;
+    let total = per_epoch * options.epochs as u64;
     let midpoint = |alignment: &Alignment| -> Result<Params> {
         Ok(merge(&ends[0], &alignment.apply(symmetry, &ends[1])?, 0.5, Interpolation::Lerp)?)
     };
@@ -158,7 +159,7 @@ pub fn straight_through(
                 break;
             }
         }
-        if state.stale >= options.patience || state.step >= per_epoch * options.epochs as u64 {
+        if state.stale >= options.patience || state.step >= total {
             break;
         }
         let (epoch, k) = (state.step / per_epoch, (state.step % per_epoch) as usize);
@@ -180,8 +181,9 @@ pub fn straight_through(
         for lane in lanes.d_weights(batch.len()) {
             gradient.iter_mut().zip(lane).for_each(|(g, d)| *g += 0.5 * d);
         }
-        options.optimizer.step(&mut target.weights, &[&gradient], &mut moments, options.rate, state.step);
-        due = state.step.is_multiple_of(options.every as u64) || state.step == per_epoch * options.epochs as u64;
+        let rate = Schedule::Cosine { warmup_epochs: 0.0 }.rate(options.rate, state.step - 1, per_epoch, total);
+        options.optimizer.step(&mut target.weights, &[&gradient], &mut moments, rate, state.step);
+        due = state.step.is_multiple_of(options.every as u64) || state.step == total;
     }
     Ok(state)
 }

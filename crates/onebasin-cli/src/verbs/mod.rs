@@ -7,6 +7,7 @@ mod demo;
 mod inspect;
 mod match_;
 mod merge;
+mod merge_many;
 mod train;
 
 use anyhow::Result;
@@ -24,6 +25,7 @@ pub fn run(verb: Verb, talk: Talk) -> Result<()> {
         Verb::Match(args) => match_::run(&args, talk),
         Verb::Apply(args) => apply::run(&args, talk),
         Verb::Merge(args) => merge::run(&args, talk),
+        Verb::MergeMany(args) => merge_many::run(&args, talk),
         Verb::Barrier(args) => barrier::run(&args, talk),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Program::command(), "onebasin", &mut std::io::stdout());

@@ -5,6 +5,7 @@ mod cifar10;
 mod digits;
 mod idx;
 mod mnist;
+mod synthetic;
 
 use std::ops::Range;
 use std::path::Path;
@@ -13,6 +14,7 @@ use onebasin::stream::Stream;
 
 use crate::error::{Error, Result};
 use crate::network::Network;
+pub use synthetic::synthetic;
 
 /// One split of a data set. Pixels are bytes; networks see them divided by 255, and normalised where the data set says
 /// so.

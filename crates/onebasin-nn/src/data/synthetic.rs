@@ -1,0 +1,50 @@
+//! Images that look like nothing, for comparing units where there are no data.
+
+use onebasin::stream::Stream;
+
+use super::Dataset;
+use crate::error::Result;
+
+/// Waves that make an image.
+const WAVES: usize = 60;
+
+/// `count` images of this shape: sums of waves of random direction and frequency, evenly in the logarithm of the frequency,
+/// with random tints and a random ground. All labels are 0.
+///
+/// Networks see them with mean 0 and a standard deviation near 1, the range of normalised images. Image `k` has the stream
+/// `synthetic/k` of the seed. For shapes other than `[channels, height, width]` pixels are standard normal.
+pub fn synthetic(shape: &[usize], count: usize, seed: u64) -> Result<Dataset> {
+    let pixels: usize = shape.iter().product();
+    let mut images = vec![0; pixels * count];
+    for (k, image) in images.chunks_exact_mut(pixels.max(1)).enumerate() {
+        let mut stream = Stream::new(seed, &format!("synthetic/{k}"));
+        let values = match *shape {
+            [channels, height, width] => waves(&mut stream, [channels, height, width]),
+            _ => (0..pixels).map(|_| stream.normal()).collect(),
+        };
+        image.iter_mut().zip(values).for_each(|(byte, v)| *byte = (127.5 + 32.0 * v).clamp(0.0, 255.0) as u8);
+    }
+    let seen = std::array::from_fn(|byte| ((byte as f64 - 127.5) / 32.0) as f32);
+    Ok(Dataset { values: vec![seen], ..Dataset::new(shape, 1, images, vec![0; count])? })
+}
+
+fn waves(stream: &mut Stream, [channels, height, width]: [usize; 3]) -> Vec<f64> {
+    use std::f64::consts::TAU;
+    let longest = height.max(width) as f64;
+    let ground = stream.normal();
+    let mut field: Vec<f64> =
+        (0..channels).flat_map(|_| std::iter::repeat_n(0.8 * ground + 0.4 * stream.normal(), height * width)).collect();
+    for _ in 0..WAVES {
+        let frequency = 0.5 * libm::pow(longest, stream.uniform());
+        let (direction, phase) = (TAU * stream.uniform(), TAU * stream.uniform());
+        let amplitude = 0.2 * stream.normal();
+        let tints: Vec<f64> = (0..channels).map(|_| amplitude * (1.0 + 0.3 * stream.normal())).collect();
+        let (fy, fx) = (frequency * libm::sin(direction) / longest, frequency * libm::cos(direction) / longest);
+        for pixel in 0..height * width {
+            let (y, x) = ((pixel / width) as f64, (pixel % width) as f64);
+            let wave = libm::cos(TAU * (fy * y + fx * x) + phase);
+            tints.iter().enumerate().for_each(|(c, tint)| field[c * height * width + pixel] += tint * wave);
+        }
+    }
+    field
+}
