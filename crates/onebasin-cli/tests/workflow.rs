@@ -37,6 +37,70 @@ fn trained() -> TempDir {
 }
 
 #[test]
+fn every_method_gives_a_curve_and_repairs_an_average() {
+    let folder = trained();
+    let at = folder.path();
+    let methods = "auto,weight,spectral,frank-wolfe,greedy,activation,ste";
+    let line = format!(
+        "barrier a.safetensors b.safetensors --data digits --samples 200 --points 3 --method {methods} --match-samples 500 \
+         --ste-epochs 1 -o r.json --plot f.svg"
+    );
+    done(at, &line);
+    let report: Value = serde_json::from_slice(&std::fs::read(at.join("r.json")).unwrap()).unwrap();
+    let names: Vec<&str> = report["curves"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    assert_eq!(names.join(","), format!("naive,{methods}"));
+    for record in report["matching"].as_array().unwrap() {
+        assert!(record["diagnosis"]["kind"].is_string(), "{record}");
+    }
+    let published = "match a.safetensors b.safetensors -o w.safetensors --method weight --start identity --restarts 1";
+    done(at, published);
+    done(at, "merge a.safetensors b.safetensors -o m.safetensors --repair weights");
+    done(at, "merge a.safetensors b.safetensors -o m.safetensors --data digits --repair data");
+    // No group corresponds perfectly, so all follow A.
+    done(
+        at,
+        "merge a.safetensors b.safetensors -o m.safetensors --data digits --method activation --min-correlation 1",
+    );
+    let (merged, a) = (params(at, "m.safetensors"), params(at, "a.safetensors"));
+    assert!(["fc1.weight", "fc2.weight"].iter().all(|name| merged.get(name) == a.get(name)));
+}
+
+#[test]
+fn straight_through_matching_goes_on_to_the_same_bits() {
+    let folder = trained();
+    let at = folder.path();
+    let line = |epochs: usize, output: &str, more: &str| {
+        let options = "--data digits --method ste --match-samples 500 --no-diagnosis";
+        done(
+            at,
+            &format!(
+                "match a.safetensors b.safetensors -o {output}.safetensors {options} --ste-epochs {epochs} {more}"
+            ),
+        );
+    };
+    line(2, "whole", "");
+    line(2, "again", "");
+    assert_eq!(params(at, "whole.safetensors"), params(at, "again.safetensors"));
+    line(2, "again", "--resume");
+    assert_eq!(params(at, "whole.safetensors"), params(at, "again.safetensors"));
+}
+
+#[test]
+fn many_networks_become_one() {
+    let folder = trained();
+    let at = folder.path();
+    for method in ["tree", "rounds", "universe"] {
+        let line = format!(
+            "merge-many a.safetensors b.safetensors a.safetensors -o m.safetensors --method {method} --data digits --json"
+        );
+        let found: Value = serde_json::from_str(&done(at, &line)).unwrap();
+        assert_eq!(found["measured"]["pairs"].as_array().unwrap().len(), 3, "{method}");
+    }
+    done(at, "merge-many a.safetensors a.safetensors a.safetensors -o m.safetensors");
+    assert_eq!(params(at, "m.safetensors"), params(at, "a.safetensors"));
+}
+
+#[test]
 fn from_two_networks_to_one() {
     let folder = trained();
     let at = folder.path();
@@ -70,10 +134,10 @@ fn from_two_networks_to_one() {
         at,
         "barrier a.safetensors b.safetensors --data digits --samples 300 --points 5 -o r.json --plot f.svg --plot f.png",
     );
-    assert!(printed.contains("naive") && printed.contains("weight") && printed.contains("barrier"), "{printed}");
+    assert!(printed.contains("naive") && printed.contains("auto") && printed.contains("barrier"), "{printed}");
     let report: Value = serde_json::from_slice(&std::fs::read(at.join("r.json")).unwrap()).unwrap();
-    assert_eq!(report["schema"], "onebasin.report/1");
-    assert_eq!((&report["curves"][0]["name"], &report["curves"][1]["name"]), (&"naive".into(), &"weight".into()));
+    assert_eq!(report["schema"], "onebasin.report/2");
+    assert_eq!((&report["curves"][0]["name"], &report["curves"][1]["name"]), (&"naive".into(), &"auto".into()));
     for curve in report["curves"].as_array().unwrap() {
         assert_eq!(curve["lambda"].as_array().unwrap().len(), 5);
         for split in ["train", "test"] {
@@ -167,7 +231,8 @@ fn an_interrupted_write_leaves_the_old_file() {
     let out: PathBuf = at.join("out");
     std::fs::create_dir(&out).unwrap();
     std::fs::write(out.join("m.safetensors"), b"old").unwrap();
-    let line = "merge a.safetensors a.safetensors --network mlp:8 --max-sweeps 0 -o out/m.safetensors";
+    let line = "merge a.safetensors a.safetensors --network mlp:8 --max-sweeps 0 --method weight --start identity --restarts 1 \
+                --no-diagnosis -o out/m.safetensors";
     let child = Command::new(env!("CARGO_BIN_EXE_onebasin"))
         .current_dir(at)
         .args(line.split(' '))

@@ -1,4 +1,4 @@
-//! The figure: loss and accuracy along λ, train and test, naive dashed and aligned solid.
+//! The figure: loss and accuracy along λ, train and test.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use kuva::render::plots::Plot;
 use kuva::render::render::Scene;
 use onebasin::report::{Curve, Report, Split};
 
-use super::{colour_of, is_dashed, splits};
+use super::{Style, splits};
 
 enum Format {
     Svg,
@@ -74,20 +74,22 @@ fn accuracy(split: &Split) -> &[f64] {
 }
 
 fn lines(report: &Report, values: fn(&Split) -> &[f64]) -> Vec<Plot> {
+    let style = Style::of(report);
     let line = |curve: &Curve, name: &str, split: &Split| {
         let points: Vec<(f64, f64)> = curve.lambda.iter().copied().zip(values(split).iter().copied()).collect();
-        let line = LinePlot::new().with_data(points).with_color(colour_of(name)).with_stroke_width(2.0);
-        Plot::Line(if is_dashed(curve) { line.with_line_style(dashes()) } else { line })
+        let line = LinePlot::new().with_data(points).with_color(style.colour(curve, name)).with_stroke_width(2.0);
+        Plot::Line(if style.is_dashed(curve, name) { line.with_line_style(dashes()) } else { line })
     };
     report.curves.iter().flat_map(|c| splits(c).map(|(name, split)| line(c, name, split))).collect()
 }
 
 fn legend(report: &Report) -> Vec<LegendEntry> {
+    let style = Style::of(report);
     let entry = |curve: &Curve, split: &str| LegendEntry {
         label: format!("{}, {split}", curve.name),
-        color: colour_of(split).to_owned(),
+        color: style.colour(curve, split).to_owned(),
         shape: LegendShape::Line,
-        dasharray: if is_dashed(curve) { dashes().dasharray() } else { None },
+        dasharray: if style.is_dashed(curve, split) { dashes().dasharray() } else { None },
     };
     report.curves.iter().flat_map(|c| splits(c).map(|(name, _)| entry(c, name))).collect()
 }

@@ -15,11 +15,11 @@ pub fn table(report: &Report, width: usize) -> String {
         ("loss B", |s| format!("{:.4}", s.loss[s.loss.len() - 1])),
         ("chord", |s| format!("{:.4}", s.barrier.chord)),
     ];
-    const FIRST: usize = 14;
     const EACH: usize = 10;
-    let shown = &COLUMNS[..(width.saturating_sub(FIRST) / EACH).clamp(1, COLUMNS.len())];
+    let names = report.curves.iter().map(|c| c.name.chars().count()).fold(8, usize::max);
+    let shown = &COLUMNS[..(width.saturating_sub(names + 6) / EACH).clamp(1, COLUMNS.len())];
     let row = |name: &str, split: &str, cells: Vec<String>| {
-        cells.iter().fold(format!("{name:<8} {split:<5}"), |row, cell| row + &format!("{cell:>EACH$}"))
+        cells.iter().fold(format!("{name:<names$} {split:<5}"), |row, cell| row + &format!("{cell:>EACH$}"))
     };
     let mut rows = vec![row("curve", "split", shown.iter().map(|(title, _)| (*title).to_owned()).collect())];
     for curve in &report.curves {
