@@ -271,8 +271,8 @@ pub struct Matching {
     /// Passes over the training data at most (ste only).
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub ste_epochs: usize,
-    /// Learning rate (ste only).
-    #[arg(long, value_name = "RATE", default_value_t = 0.01)]
+    /// Learning rate at the start, falling along one cosine (ste only).
+    #[arg(long, value_name = "RATE", default_value_t = 1.0)]
     pub ste_rate: f64,
     /// Adam instead of momentum 0.9 (ste only).
     #[arg(long)]

@@ -43,10 +43,10 @@ impl Default for SteOptions {
         Self {
             seed: 0,
             epochs: 20,
-            batch: 500,
+            batch: 200,
             optimizer: Optimizer::Sgd { momentum: 0.9, weight_decay: 0.0 },
-            rate: 1e-2,
-            pull: 1.0,
+            rate: 1.0,
+            pull: 0.0,
             held_out: 5000,
             every: 20,
             patience: 10,

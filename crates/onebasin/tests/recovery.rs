@@ -1,6 +1,6 @@
 //! Planted permutations: the residual stream that Algorithm 1 fails on (paper.md §7.7), with and without noise.
 
-use onebasin::matching::{MatchOptions, Start, Weights, ascend};
+use onebasin::matching::{MatchOptions, PortfolioOptions, Start, Weights, ascend, best_of};
 use onebasin::stream::Stream;
 use onebasin::symmetry::{Alignment, Symmetry, SymmetrySpec};
 use onebasin::{Params, Tensor};
@@ -59,5 +59,31 @@ fn signatures_recover_streams_that_the_identity_does_not() {
     for (stream, inner, anchor) in [(30, 50, 0), (30, 50, 3), (64, 64, 0)] {
         assert_eq!(recovered(Start::Signature, stream, inner, anchor), 10, "{stream}, {inner}, {anchor}");
         assert!(recovered(Start::Identity, stream, inner, anchor) < 3, "{stream}, {inner}, {anchor}");
+    }
+}
+
+/// The table of docs/results/matching.md.
+#[test]
+#[ignore = "minutes: cargo test -p onebasin --test recovery -- --ignored --nocapture"]
+fn the_portfolio_recovers_every_stream() {
+    for noise in [0.0, 1.0] {
+        for anchor in [0, 3, 27] {
+            for (stream, inner) in [(30, 50), (64, 64), (100, 200)] {
+                let (mut published, mut portfolio) = (0, 0);
+                for seed in 0..30 {
+                    let (a, b, symmetry, truth) = planted(stream, inner, anchor, noise, seed);
+                    let weights = Weights::new(&symmetry, &a, &b).unwrap();
+                    let ascent = MatchOptions { seed, ..MatchOptions::default() };
+                    let identity = Alignment::identity(&symmetry);
+                    let found = ascend(&weights, &identity, &ascent, &mut |_| true).unwrap();
+                    published += usize::from(found.alignment == truth);
+                    let options = PortfolioOptions { ascent, ..PortfolioOptions::default() };
+                    let runs = best_of(&weights, &options, &mut |_| true).unwrap();
+                    portfolio += usize::from(runs[0].found.alignment == truth);
+                }
+                println!("noise {noise} anchor {anchor} ({stream}, {inner}): {published} {portfolio}");
+                assert_eq!(portfolio, 30, "noise {noise}, anchor {anchor}, ({stream}, {inner})");
+            }
+        }
     }
 }
