@@ -39,6 +39,7 @@ fn small_networks_are_recovered() {
 
 /// The numbers of docs/results/matching.md.
 #[test]
+#[allow(clippy::print_stdout, reason = "it prints a table")]
 #[ignore = "minutes: cargo test -p onebasin-nn --test recovery -- --ignored --nocapture"]
 fn large_networks_are_recovered() {
     for (name, size) in [("resnet20-ln:1", 32), ("vgg16-ln", 32), ("resnet50-bn", 64)] {
@@ -51,6 +52,7 @@ fn large_networks_are_recovered() {
 
 /// Trained networks: a checkpoint of a built-in network in `ONEBASIN_TRAINED`, its name in `ONEBASIN_TRAINED_NETWORK`.
 #[test]
+#[allow(clippy::print_stdout, reason = "it prints a table")]
 #[ignore = "needs a checkpoint: ONEBASIN_TRAINED=r.safetensors ONEBASIN_TRAINED_NETWORK=resnet20-ln:1"]
 fn trained_networks_are_recovered() {
     let [file, name] = ["ONEBASIN_TRAINED", "ONEBASIN_TRAINED_NETWORK"].map(|key| std::env::var(key).expect(key));

@@ -26,13 +26,12 @@ pub fn run(args: &Barrier, talk: Talk) -> Result<()> {
     let (a, b) = Model::open_pair(&args.a, &args.b, &args.source, talk)?;
     let full = open_data(&args.data, talk)?;
     let program = a.program_for(&full)?;
-    let aligned = match &args.align {
-        Some(path) => vec![("aligned".to_owned(), Aligned::read(path, &b)?)],
-        None => {
-            let how = How { source: &args.source, matching: &args.matching, data: Some(&full), resume: None };
-            let found = |method: &crate::args::Method| Ok((method.name(), align(&a, &b, *method, &how, talk)?));
-            args.method.iter().map(found).collect::<Result<Vec<_>>>()?
-        }
+    let aligned = if let Some(path) = &args.align {
+        vec![("aligned".to_owned(), Aligned::read(path, &b)?)]
+    } else {
+        let how = How { source: &args.source, matching: &args.matching, data: Some(&full), resume: None };
+        let found = |method: &crate::args::Method| Ok((method.name(), align(&a, &b, *method, &how, talk)?));
+        args.method.iter().map(found).collect::<Result<Vec<_>>>()?
     };
     let lambda = lambda_grid(args.points)?;
     let mut data = full.clone();

@@ -26,12 +26,11 @@ pub fn run(args: &Merge, talk: Talk) -> Result<()> {
     if args.repair == RepairName::Data && data.is_none() {
         bail!("--repair data measures on data; give --data, or use --repair weights");
     }
-    let aligned = match &args.align {
-        Some(path) => Aligned::read(path, &b)?,
-        None => {
-            let how = How { source: &args.source, matching: &args.matching, data: data.as_ref(), resume: None };
-            align(&a, &b, args.method, &how, talk)?
-        }
+    let aligned = if let Some(path) = &args.align {
+        Aligned::read(path, &b)?
+    } else {
+        let how = How { source: &args.source, matching: &args.matching, data: data.as_ref(), resume: None };
+        align(&a, &b, args.method, &how, talk)?
     };
     if !args.no_check {
         ensure(&a, &aligned.symmetry, talk)?;

@@ -1,0 +1,64 @@
+//! Straight-through matching: never worse than its start on held-out samples, the same bits when gone on with.
+
+use onebasin::symmetry::{Alignment, Symmetry};
+use onebasin::{Params, stream::Stream};
+use onebasin_nn::data::synthetic;
+use onebasin_nn::exec::Program;
+use onebasin_nn::train::{TrainOptions, TrainState, train};
+use onebasin_nn::{Data, Error, Network, SteOptions, SteState, straight_through};
+
+fn trained(network: &Network, data: &Data, seed: u64) -> Params {
+    let options = TrainOptions { seed, epochs: 1, batch: 100, ..TrainOptions::default() };
+    let state = TrainState::fresh(network, seed).unwrap();
+    train(network, &data.train, state, &options, &mut |_| true).unwrap().params
+}
+
+#[test]
+fn the_best_alignment_is_kept_and_a_stop_changes_nothing() {
+    let data = Data::open("digits").unwrap();
+    let data = Data { train: data.train.take(3000), ..data };
+    let network = Network::new("mlp:32x2", data.train.shape(), 10).unwrap();
+    let ends = [trained(&network, &data, 0), trained(&network, &data, 1)];
+    let ends = [&ends[0], &ends[1]];
+    let symmetry = Symmetry::resolve(&network.symmetry().unwrap(), ends[0]).unwrap();
+    let program = Program::new(network.graph().unwrap()).unwrap();
+    let start = Alignment::random(&symmetry, &mut Stream::new(0, "start"));
+    let options = SteOptions { epochs: 2, held_out: 500, every: 5, ..SteOptions::default() };
+    let fresh = || SteState::fresh(&symmetry, ends, &start, options.pull).unwrap();
+    let mut losses = Vec::new();
+    let whole = straight_through(&program, &symmetry, ends, &data.train, fresh(), &options, &mut |c| {
+        losses.push(c.loss);
+        true
+    })
+    .unwrap();
+    let lowest = losses.iter().fold(f64::INFINITY, |m: f64, l| m.min(*l));
+    assert_eq!(whole.best_loss, lowest);
+    assert!(lowest < losses[0], "{losses:?}");
+
+    let mut seen = 0;
+    let half = straight_through(&program, &symmetry, ends, &data.train, fresh(), &options, &mut |_| {
+        seen += 1;
+        seen < 3
+    })
+    .unwrap();
+    assert!(half.step < whole.step);
+    let gone_on = straight_through(&program, &symmetry, ends, &data.train, half, &options, &mut |_| true).unwrap();
+    assert_eq!(gone_on, whole);
+
+    let all = SteOptions { held_out: data.train.len(), ..options.clone() };
+    let refused = straight_through(&program, &symmetry, ends, &data.train, fresh(), &all, &mut |_| true);
+    assert!(matches!(refused, Err(Error::Options(_))));
+}
+
+#[test]
+fn synthetic_images_are_the_same_every_time_and_fill_the_range() {
+    let images = synthetic(&[3, 16, 16], 20, 5).unwrap();
+    assert_eq!(images, synthetic(&[3, 16, 16], 20, 5).unwrap());
+    assert_ne!(images, synthetic(&[3, 16, 16], 20, 6).unwrap());
+    let mut seen = vec![0.0; 20 * images.input_len()];
+    images.fill(0..20, &mut seen);
+    let mean = seen.iter().sum::<f32>() / seen.len() as f32;
+    let deviation = (seen.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / seen.len() as f32).sqrt();
+    assert!(mean.abs() < 0.5 && (0.7..1.8).contains(&deviation), "{mean} {deviation}");
+    assert_eq!(synthetic(&[7], 3, 0).unwrap().len(), 3);
+}
