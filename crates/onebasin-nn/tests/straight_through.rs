@@ -23,7 +23,7 @@ fn the_best_alignment_is_kept_and_a_stop_changes_nothing() {
     let symmetry = Symmetry::resolve(&network.symmetry().unwrap(), ends[0]).unwrap();
     let program = Program::new(network.graph().unwrap()).unwrap();
     let start = Alignment::random(&symmetry, &mut Stream::new(0, "start"));
-    let options = SteOptions { epochs: 2, held_out: 500, every: 5, ..SteOptions::default() };
+    let options = SteOptions { epochs: 4, rate: 10.0, held_out: 500, every: 5, ..SteOptions::default() };
     let fresh = || SteState::fresh(&symmetry, ends, &start, options.pull).unwrap();
     let mut losses = Vec::new();
     let whole = straight_through(&program, &symmetry, ends, &data.train, fresh(), &options, &mut |c| {
