@@ -208,7 +208,7 @@ pub enum Method {
     Greedy,
     /// Activations on data.
     Activation,
-    /// The loss of the midpoint, by straight-through gradients from the activation match.
+    /// The loss of the midpoint, by straight-through gradients from what auto finds (or from --start).
     Ste,
 }
 

@@ -68,7 +68,7 @@ pub fn run(pair: &Pair<'_>, method: Method) -> Result<(Alignment, MatchRecord)> 
         Method::Ste => {
             let start = match pair.args.start {
                 Some(start) => start_of(start).alignment(&plain, pair.args.seed)?,
-                None => pair.activation(&plain)?.alignment,
+                None => pair.auto(&plain)?.alignment,
             };
             let state = ste::run(pair, &start)?;
             Found::once("loss", state.best)
