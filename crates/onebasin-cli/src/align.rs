@@ -11,9 +11,9 @@ use onebasin_nn::check::{Check, CheckOptions, check};
 use serde_json::{Value, json};
 
 use crate::args::{Matching, Method, Source};
-use crate::matchers::{self, Pair};
+use crate::matchers;
 use crate::model::Model;
-use crate::ste::Resume;
+use crate::pair::{Pair, Resume};
 use crate::talk::Talk;
 
 /// A file that went in, for the record.

@@ -9,6 +9,7 @@ mod args;
 mod finish;
 mod matchers;
 mod model;
+mod pair;
 mod plot;
 mod signals;
 mod ste;

@@ -1,47 +1,26 @@
 //! The methods of the command line, each a source and a schedule.
 
-use anyhow::{Context, Result, bail};
-use onebasin::graph::Op;
+use anyhow::Result;
 use onebasin::matching::activation::{ActivationKind, ActivationSimilarity};
 use onebasin::matching::spectral::denoise;
 use onebasin::matching::{
-    Blend, Fixed, FrankWolfeOptions, Match, MatchOptions, Order, Origin, PortfolioOptions, Progress, Run, RunRecord,
-    Source, Start, StopReason, Sweep, Weights, ascend, best_of, diagnose, frank_wolfe, greedy, objective,
-    trusts_spectral,
+    Blend, Fixed, FrankWolfeOptions, Match, Origin, PortfolioOptions, Progress, Run, RunRecord, Source, StopReason,
+    Sweep, Weights, ascend, best_of, diagnose, frank_wolfe, greedy, objective, trusts_spectral,
 };
 use onebasin::merge::{Interpolation, merge};
 use onebasin::report::{GroupCorrelation, Judged, MatchRecord};
-use onebasin::symmetry::{Alignment, Symmetry};
-use onebasin_nn::data::{Dataset, synthetic};
+use onebasin::symmetry::Alignment;
+use onebasin_nn::data::Dataset;
 use onebasin_nn::evaluate::BATCH;
-use onebasin_nn::{ActivationOptions, Data, activation_similarity, evaluate, exec::Program, recompute_batch_norm};
+use onebasin_nn::{ActivationOptions, activation_similarity, evaluate, exec::Program, recompute_batch_norm};
 
-use crate::args::{Matching, Method, OrderName, StartName};
-use crate::model::Model;
+use crate::args::Method;
+use crate::pair::{Pair, start_of};
 use crate::signals;
 use crate::ste;
-use crate::talk::Talk;
 
 /// Samples on which methods are judged.
 const JUDGED: usize = 2000;
-
-/// Synthetic images at most.
-const SYNTHETIC: usize = 1000;
-
-/// A pair of networks, and what is needed to match them.
-pub struct Pair<'a> {
-    pub a: &'a Model,
-    pub b: &'a Model,
-    /// The symmetry of all tensors.
-    pub symmetry: &'a Symmetry,
-    /// The same without running statistics: they move with their channels but are no weights, and would outweigh all else.
-    pub weights: &'a Symmetry,
-    pub data: Option<&'a Data>,
-    /// Where straight-through matching keeps its state.
-    pub resume: Option<ste::Resume>,
-    pub args: &'a Matching,
-    pub talk: Talk,
-}
 
 /// What a method found.
 struct Found {
@@ -101,33 +80,6 @@ pub fn run(pair: &Pair<'_>, method: Method) -> Result<(Alignment, MatchRecord)> 
 }
 
 impl Pair<'_> {
-    fn options(&self) -> MatchOptions {
-        let order = match self.args.order {
-            OrderName::Random => Order::Random,
-            OrderName::Forward => Order::Forward,
-            OrderName::Alternating => Order::Alternating,
-        };
-        MatchOptions { seed: self.args.seed, max_sweeps: self.args.max_sweeps, order }
-    }
-
-    /// Names of tensors as the network uses them, where a graph tells.
-    fn order(&self) -> impl Iterator<Item = &str> {
-        self.a.graph.iter().flat_map(|g| g.params().map(|p| p.name.as_str()))
-    }
-
-    fn told(&self, what: &str, progress: Progress<'_>) -> bool {
-        self.talk.detail(&match progress {
-            Progress::Iteration(i) => {
-                format!("{what}, iteration {}: {:.6}, gap {:.3e}, step {:.3}", i.iteration, i.value, i.gap, i.step)
-            }
-            Progress::Sweep(s) => format!(
-                "{what}, sweep {}: {:.6} (+{:.3e}), {} of {} solved groups changed",
-                s.sweep, s.objective, s.gain, s.changed_groups, s.solved_groups
-            ),
-        });
-        !signals::interrupted()
-    }
-
     /// The best of all starts and orders on one source.
     fn best(&self, compared: &'static str, weights: &Weights<'_>) -> Result<Found> {
         let mut options =
@@ -159,34 +111,6 @@ impl Pair<'_> {
         let options = FrankWolfeOptions { origin, polish: self.options(), ..FrankWolfeOptions::default() };
         let found = frank_wolfe(plain, &start, &options, &mut |progress| self.told("weights", progress))?;
         Ok(Found { stop: found.stop, sweeps: found.sweeps, ..Found::once("weights", found.alignment) })
-    }
-
-    /// What data are matched on, and the network that runs on them.
-    pub fn running(&self) -> Result<(Program, &Data)> {
-        let data = self.data.context("this method looks at data; give --data")?;
-        if !self.a.runs() {
-            bail!("this method runs the network, which cannot be run here; name it with --network or --graph");
-        }
-        Ok((self.a.program_for(data)?, data))
-    }
-
-    /// What activations are compared on: training samples, or synthetic images where there are no data.
-    fn samples(&self) -> Result<(Program, Dataset)> {
-        if self.data.is_some() {
-            let (program, data) = self.running()?;
-            return Ok((program, data.train.take(self.args.match_samples)));
-        }
-        let program = self.a.program()?;
-        let graph = program.graph();
-        let input = graph.inputs().next().context("the network has no input")?;
-        let indices =
-            graph.nodes().iter().any(|n| matches!(n.op, Op::Gather { .. }) && n.inputs.get(1) == Some(&input));
-        if indices {
-            bail!("activations need data here (--data): the network takes indices, and none can be made up");
-        }
-        let count = self.args.match_samples.min(SYNTHETIC);
-        self.talk.say(&format!("note: no --data, so activations are compared on {count} synthetic images"));
-        Ok((self.a.program()?, synthetic(&graph.shape(input)[1..], count, self.args.seed)?))
     }
 
     fn activation(&self, plain: &Weights<'_>) -> Result<Found> {
@@ -266,14 +190,5 @@ impl Found {
     fn once(compared: &'static str, alignment: Alignment) -> Self {
         let stop = StopReason::Converged;
         Self { compared, alignment, stop, sweeps: Vec::new(), runs: Vec::new(), judged: Vec::new(), seen: None }
-    }
-}
-
-pub fn start_of(name: StartName) -> Start {
-    match name {
-        StartName::Identity => Start::Identity,
-        StartName::Signature => Start::Signature,
-        StartName::Anchored => Start::Anchored,
-        StartName::Random => Start::Random,
     }
 }

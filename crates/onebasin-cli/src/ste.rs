@@ -1,6 +1,6 @@
 //! Straight-through matching as verbs need it: shown, saved, gone on with.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use onebasin::Params;
@@ -10,18 +10,11 @@ use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{SteOptions, SteState, straight_through};
 use serde_json::{Value, json};
 
-use crate::matchers::Pair;
+use crate::pair::{Pair, Resume};
 use crate::signals;
 
 const STATE: &str = "onebasin.ste.state";
 const OPTIONS: &str = "onebasin.ste.options";
-
-/// Where a match can be gone on with, and whether it is to be.
-#[derive(Debug, Clone)]
-pub struct Resume {
-    pub file: PathBuf,
-    pub go_on: bool,
-}
 
 /// Finds the alignment with the lowest loss at the midpoint, from `start`.
 pub fn run(pair: &Pair<'_>, start: &Alignment) -> Result<SteState> {

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::align::{How, align, input, provenance};
 use crate::args::{Match, Method};
 use crate::model::Model;
-use crate::ste::Resume;
+use crate::pair::Resume;
 use crate::talk::Talk;
 use crate::verbs::train::{check_writable, open_data, sibling};
 

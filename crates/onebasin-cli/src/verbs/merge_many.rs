@@ -17,8 +17,8 @@ use serde_json::json;
 
 use crate::align::{ensure, input, provenance};
 use crate::args::{ManyMethod, MergeMany};
-use crate::matchers::start_of;
 use crate::model::Model;
+use crate::pair::start_of;
 use crate::signals;
 use crate::talk::Talk;
 use crate::verbs::train::{check_writable, open_data};
