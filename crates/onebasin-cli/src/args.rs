@@ -137,6 +137,10 @@ pub struct Train {
     /// Flip and crop images at random.
     #[arg(long)]
     pub augment: bool,
+
+    /// Train on a random share of the samples, drawn by the seed
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
+    pub share: f64,
     /// Every N epochs write FILE.epoch-NNN.safetensors and, to resume from, FILE.resume.safetensors.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub checkpoint_every: Option<u32>,

@@ -24,7 +24,7 @@ pub struct Metrics {
 }
 
 /// Samples one task runs at most; cut by sizes alone, so that results do not depend on the number of threads.
-const SHARD: usize = 500;
+pub(crate) const SHARD: usize = 500;
 
 /// Samples in a batch of which BatchNorm statistics are taken.
 pub const BATCH: usize = 500;
@@ -58,7 +58,7 @@ pub fn evaluate(program: &Program, params: &Params, data: &Dataset) -> Result<Me
 }
 
 /// Passes only if the first input takes the images and the first output is one number per class.
-fn check_fits(program: &Program, data: &Dataset) -> Result<()> {
+pub(crate) fn check_fits(program: &Program, data: &Dataset) -> Result<()> {
     let graph = program.graph();
     let per_sample = |v: ValueId| graph.shape(v).iter().skip(1).product::<usize>();
     let (input, output) = (graph.inputs().next().map(per_sample), graph.outputs().first().map(|v| per_sample(*v)));

@@ -1,7 +1,7 @@
 //! Networks that run: built-in networks, data sets, training, evaluation.
 //!
 //! Read in this order: [`network`] → [`ops`] → [`exec`] → [`data`] → [`optim`] → [`mod@train`] → [`mod@evaluate`] →
-//! [`activations`] → [`mod@straight_through`] → [`mod@repair`] → [`mod@check`].
+//! [`mod@predict`] → [`activations`] → [`mod@straight_through`] → [`mod@repair`] → [`mod@check`].
 
 pub mod activations;
 pub mod check;
@@ -12,6 +12,7 @@ pub mod exec;
 pub mod network;
 pub mod ops;
 pub mod optim;
+pub mod predict;
 pub mod repair;
 pub mod straight_through;
 pub mod train;
@@ -22,6 +23,7 @@ pub use data::{Data, Dataset};
 pub use error::{Error, Result};
 pub use evaluate::{Metrics, curve, evaluate, recompute_batch_norm};
 pub use network::Network;
+pub use predict::{Predictions, Scores, predict, predict_ensemble};
 pub use repair::{RepairOptions, repair};
 pub use straight_through::{Comparison, SteOptions, SteState, straight_through};
 pub use train::{Event, TrainOptions, TrainState, train};

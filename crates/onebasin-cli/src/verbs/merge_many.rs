@@ -11,7 +11,7 @@ use onebasin::matching::{
 use onebasin::merge::{Interpolation, mean, merge};
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::exec::Program;
-use onebasin_nn::{Data, Metrics, evaluate, recompute_batch_norm};
+use onebasin_nn::{Data, Dataset, Scores, evaluate, predict, predict_ensemble, recompute_batch_norm};
 use serde::Serialize;
 use serde_json::json;
 
@@ -52,9 +52,8 @@ pub fn run(args: &MergeMany, talk: Talk) -> Result<()> {
     if let Some(data) = &data {
         let program = first.program_for(data)?;
         merged = recompute_batch_norm(&program, &merged, &data.train, BATCH)?;
-        let aligned = params.iter().zip(&found.alignments).map(|(p, a)| a.apply(&symmetry, p));
-        let aligned = aligned.collect::<Result<Vec<Params>, _>>()?;
-        measured = Some(measure(&program, data, &aligned, &merged, talk)?);
+        let aligned = |k: usize| found.alignments[k].apply(&symmetry, params[k]);
+        measured = Some(measure(&program, data, params.len(), &aligned, &merged, talk)?);
     } else if !statistics.is_empty() {
         talk.say("note: the statistics of BatchNorms were averaged; give --data to recompute them");
     }
@@ -122,13 +121,15 @@ fn align_all(
 struct Measured {
     models: Vec<Splits>,
     mean: Splits,
+    /// The mean of the networks' probabilities: as many times the cost of the mean network.
+    ensemble: Splits,
     pairs: Vec<PairBarrier>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Splits {
-    train: Metrics,
-    test: Metrics,
+    train: Scores,
+    test: Scores,
 }
 
 /// The barrier of the test loss between two aligned networks.
@@ -139,24 +140,41 @@ struct PairBarrier {
     test: Barrier,
 }
 
-fn measure(program: &Program, data: &Data, aligned: &[Params], merged: &Params, talk: Talk) -> Result<Measured> {
-    let n = aligned.len();
-    let bar = talk.bar((n + 1 + n * (n - 1) / 2) as u64, "evaluating {bar:24} {pos}/{len}, eta {eta}");
+/// Measures `n` networks, each made when it is needed: memory does not grow with their number.
+fn measure(
+    program: &Program,
+    data: &Data,
+    n: usize,
+    aligned: &dyn Fn(usize) -> std::result::Result<Params, onebasin::Error>,
+    merged: &Params,
+    talk: Talk,
+) -> Result<Measured> {
+    let bar = talk.bar((n + 3 + n * (n - 1) / 2) as u64, "evaluating {bar:24} {pos}/{len}, eta {eta}");
     let splits = |params: &Params| -> Result<Splits> {
         bar.inc(1);
         signals::check()?;
-        Ok(Splits { train: evaluate(program, params, &data.train)?, test: evaluate(program, params, &data.test)? })
+        let of = |split: &Dataset| -> Result<Scores> { Ok(predict(program, params, split)?.scores(split.labels())) };
+        Ok(Splits { train: of(&data.train)?, test: of(&data.test)? })
     };
-    let models = aligned.iter().map(splits).collect::<Result<Vec<_>>>()?;
+    let models = (0..n).map(|k| splits(&aligned(k)?)).collect::<Result<Vec<_>>>()?;
     let mean = splits(merged)?;
+    let together = |split: &Dataset| -> Result<Scores> {
+        bar.inc(1);
+        signals::check()?;
+        let mut all = (0..n).map(|k| Ok(aligned(k)?));
+        Ok(predict_ensemble(program, &mut all, split)?.scores(split.labels()))
+    };
+    let ensemble = Splits { train: together(&data.train)?, test: together(&data.test)? };
     let lambda = lambda_grid(POINTS)?;
     let mut pairs = Vec::new();
     for a in 0..n {
+        let from = aligned(a)?;
         for b in a + 1..n {
+            let to = aligned(b)?;
             signals::check()?;
             let mut loss = vec![models[a].test.loss];
             for l in &lambda[1..POINTS - 1] {
-                let between = merge(&aligned[a], &aligned[b], *l, Interpolation::Lerp)?;
+                let between = merge(&from, &to, *l, Interpolation::Lerp)?;
                 let between = recompute_batch_norm(program, &between, &data.train.take(10 * BATCH), BATCH)?;
                 loss.push(evaluate(program, &between, &data.test)?.loss);
             }
@@ -166,7 +184,7 @@ fn measure(program: &Program, data: &Data, aligned: &[Params], merged: &Params, 
         }
     }
     bar.finish_and_clear();
-    Ok(Measured { models, mean, pairs })
+    Ok(Measured { models, mean, ensemble, pairs })
 }
 
 impl Measured {
@@ -174,17 +192,19 @@ impl Measured {
         let mut line = |name: &str, s: &Splits| {
             writeln!(
                 text,
-                "{name}: train loss {:.4}, accuracy {:.2} %; test loss {:.4}, accuracy {:.2} %",
+                "{name}: train loss {:.4}, accuracy {:.2} %; test loss {:.4}, accuracy {:.2} %, calibration error {:.4}",
                 s.train.loss,
                 100.0 * s.train.accuracy,
                 s.test.loss,
-                100.0 * s.test.accuracy
+                100.0 * s.test.accuracy,
+                s.test.calibration_error
             )
         };
         for (path, splits) in names.iter().zip(&self.models) {
             line(&path.display().to_string(), splits)?;
         }
         line("mean", &self.mean)?;
+        line("their ensemble", &self.ensemble)?;
         let chords: Vec<f64> = self.pairs.iter().map(|p| p.test.chord).collect();
         let worst = chords.iter().fold(0.0, |m: f64, c| m.max(*c));
         let usual = chords.iter().sum::<f64>() / chords.len().max(1) as f64;

@@ -24,7 +24,7 @@ const EPOCH: &str = "onebasin.train.epoch";
 const OPTIONS: &str = "onebasin.train.options";
 
 pub fn run(args: &Train, talk: Talk) -> Result<()> {
-    let data = open_data(&args.data, talk)?;
+    let data = open_data(&args.data, talk)?.with_share(args.share, args.seed)?;
     let network = Network::new(&args.network, data.train.shape(), data.train.classes())?;
     let (optimizer, usual, rate) = match args.optimizer {
         OptimizerName::Adam => (Optimizer::Adam, ScheduleName::Constant, 1e-3),

@@ -65,6 +65,30 @@ impl Data {
     }
 }
 
+impl Data {
+    /// The same data with a random share of the training samples, the same for the same seed, in their old order; its name
+    /// tells.
+    ///
+    /// # Errors
+    /// If the share is not in (0, 1] or leaves no sample.
+    pub fn with_share(mut self, share: f64, seed: u64) -> Result<Self> {
+        let count = (share * self.train.len() as f64).round() as usize;
+        if !(share > 0.0 && share <= 1.0) || count == 0 {
+            return Err(Error::Options(format!(
+                "{share} is no share of {} samples; give one in (0, 1]",
+                self.train.len()
+            )));
+        }
+        if share < 1.0 {
+            let mut kept = Stream::new(seed, "data/share").permutation(self.train.len()).as_slice()[..count].to_vec();
+            kept.sort_unstable();
+            self.train = self.train.pick(&kept);
+            self.name = format!("{} ({count} samples of seed {seed})", self.name);
+        }
+        Ok(self)
+    }
+}
+
 impl Dataset {
     /// Takes images one after the other and one label each.
     ///
