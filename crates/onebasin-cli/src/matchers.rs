@@ -20,7 +20,7 @@ use crate::signals;
 use crate::ste;
 
 /// Samples on which methods are judged.
-const JUDGED: usize = 2000;
+const JUDGED: usize = 10_000;
 
 /// What a method found.
 struct Found {

@@ -95,9 +95,32 @@ fn many_networks_become_one() {
         );
         let found: Value = serde_json::from_str(&done(at, &line)).unwrap();
         assert_eq!(found["measured"]["pairs"].as_array().unwrap().len(), 3, "{method}");
+        let [mean, ensemble] = ["mean", "ensemble"].map(|who| {
+            let scores = &found["measured"][who]["test"];
+            ["loss", "accuracy", "calibration_error"].map(|what| scores[what].as_f64().unwrap())
+        });
+        assert!(mean.iter().chain(&ensemble).all(|x| x.is_finite() && *x >= 0.0), "{mean:?} {ensemble:?}");
+        assert_ne!(mean, ensemble, "{method}");
     }
     done(at, "merge-many a.safetensors a.safetensors a.safetensors -o m.safetensors");
     assert_eq!(params(at, "m.safetensors"), params(at, "a.safetensors"));
+}
+
+#[test]
+fn a_share_of_the_samples_is_drawn_by_the_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for (file, share, seed) in [("a", "0.1", 0), ("same", "0.1", 0), ("more", "0.2", 0)] {
+        done(
+            at,
+            &format!("-q train mlp:8 --data digits --epochs 1 --share {share} --seed {seed} -o {file}.safetensors"),
+        );
+    }
+    assert_eq!(params(at, "a.safetensors"), params(at, "same.safetensors"));
+    assert_ne!(params(at, "a.safetensors"), params(at, "more.safetensors"));
+    let none = run(at, &"train mlp:8 --data digits --share 0 -o b.safetensors".split(' ').collect::<Vec<_>>());
+    assert_eq!(none.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("share"));
 }
 
 #[test]
