@@ -1,6 +1,6 @@
 //! Law 5: exact assignment.
 
-use onebasin::assignment::{Duals, Similarity, assign, certificate};
+use onebasin::assignment::{Duals, Similarity, assign, assign_dense, certificate};
 use onebasin::stream::Stream;
 use onebasin_testkit::{assert_close, best_assignment_value};
 use proptest::prelude::*;
@@ -53,9 +53,50 @@ proptest! {
     }
 }
 
+/// Sizes at which lists are used, and matrices that use them up: all tied, few ties, low rank, dead units on both sides.
+#[test]
+fn lists_find_what_whole_rows_do() {
+    for kind in 0..4 {
+        for n in [192, 193, 255, 256, 320, 500] {
+            let s = Similarity::new(n, matrix(kind, n, n as u64)).unwrap();
+            let (found, twin) = (assign(&s, None).unwrap(), assign_dense(&s, None).unwrap());
+            assert!(certificate(&s, &found).proves_optimal(), "{kind} {n}: {:?}", certificate(&s, &found));
+            assert_close(found.value, twin.value, 64.0 * n as f64, s.scale());
+        }
+    }
+}
+
+#[test]
+fn lists_start_from_any_prices() {
+    for kind in 0..4 {
+        let n = 300;
+        let s = Similarity::new(n, matrix(kind, n, 7)).unwrap();
+        let cold = assign(&s, None).unwrap();
+        let mut stream = Stream::new(kind as u64, "warm");
+        let noise = Duals { row: vec![], col: (0..n).map(|_| 3.0 * stream.normal()).collect() };
+        for warm in [&noise, &cold.duals] {
+            let again = assign(&s, Some(warm)).unwrap();
+            assert!(certificate(&s, &again).proves_optimal(), "{kind}");
+            assert_close(again.value, cold.value, 64.0 * n as f64, s.scale());
+        }
+    }
+}
+
+#[test]
+fn offsets_and_scales_do_not_keep_lists_from_the_proof() {
+    for (offset, scale) in [(1e6, 1e-3), (-1e9, 1.0), (0.0, 1e-200), (0.0, 1e200), (1e15, 1e-2)] {
+        for kind in 0..4 {
+            let data = matrix(kind, 256, 3).iter().map(|v| offset + scale * v).collect();
+            let s = Similarity::new(256, data).unwrap();
+            let found = assign(&s, None).unwrap();
+            assert!(certificate(&s, &found).proves_optimal(), "{kind}: {:?}", certificate(&s, &found));
+        }
+    }
+}
+
 #[test]
 fn a_constant_matrix_gives_the_identity() {
-    for n in [0, 1, 2, 17, 100] {
+    for n in [0, 1, 2, 17, 100, 300] {
         for value in [0.0, -3.5, 1e300] {
             let found = assign(&Similarity::new(n, vec![value; n * n]).unwrap(), None).unwrap();
             assert!(found.perm.is_identity());

@@ -1,9 +1,22 @@
 //! Exact linear assignment: which unit of B each unit of A corresponds to.
 
 pub mod certificate;
-pub mod shortest_path;
+mod dense;
+mod lists;
+mod search;
 pub mod similarity;
+mod solve;
+mod sparse;
 
 pub use certificate::{Assignment, Certificate, Duals, certificate};
-pub use shortest_path::assign;
 pub use similarity::Similarity;
+pub use solve::{assign, assign_dense};
+
+/// No row, or no column.
+const FREE: u32 = u32::MAX;
+
+/// What a solver gives back: the column of every row, and the prices that prove it.
+struct Solved {
+    of_row: Vec<u32>,
+    prices: Vec<f64>,
+}

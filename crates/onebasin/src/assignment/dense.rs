@@ -1,42 +1,15 @@
-//! Exact assignment by shortest augmenting paths.
+//! Shortest augmenting paths over whole rows.
 
-use super::certificate::{Assignment, Duals, certificate};
 use super::similarity::Similarity;
-use crate::error::{Error, Result};
-use crate::perm::Perm;
+use super::{FREE, Solved};
 
-const FREE: u32 = u32::MAX;
-
-/// The permutation that maximises `Σ_i s[i, perm[i]]`.
+/// Solves from given column prices, looking at whole rows: the twin of [`super::sparse`], and faster where rows are short.
 ///
-/// Deterministic on ties: a row whose best entries tie prefers the unit of its own number, then the lowest free one, so
-/// a constant matrix gives the identity. `warm` are duals of an earlier, similar problem: any finite column prices
-/// are valid, the result is optimal whatever they are, and good ones save most of the work.
-///
-/// Cost: `O(n²)` for every row that the prices do not place at once, so `O(n³)` at worst; memory `O(n)` beyond the matrix.
-///
-/// # Errors
-/// If `warm` has the wrong length or holds a value that is not finite.
-///
-/// Source: Jonker and Volgenant 1987 (column reduction and shortest augmenting paths), Crouse 2016. We differ in
-/// maximising, in tie-breaking, in the warm start, and in leaving out the augmenting row reduction.
-///
-/// ```
-/// use onebasin::assignment::{Similarity, assign};
-/// let s = Similarity::new(2, vec![1., 5., 4., 6.])?;
-/// let best = assign(&s, None)?;
-/// assert_eq!((best.perm.as_slice(), best.value), ([1, 0].as_slice(), 9.0));
-/// # Ok::<(), onebasin::Error>(())
-/// ```
-pub fn assign(similarity: &Similarity, warm: Option<&Duals>) -> Result<Assignment> {
+/// Cost: `O(n²)` for every row that the prices do not place at once; memory `O(n)` beyond the matrix.
+pub(super) fn solve(similarity: &Similarity, prices: Vec<f64>) -> Solved {
     let n = similarity.n();
-    let mut solver = Solver {
-        s: similarity,
-        row: vec![0.0; n],
-        col: prices(similarity, warm)?,
-        of_row: vec![FREE; n],
-        of_col: vec![FREE; n],
-    };
+    let mut solver =
+        Solver { s: similarity, row: vec![0.0; n], col: prices, of_row: vec![FREE; n], of_col: vec![FREE; n] };
     solver.place();
     let mut path = Path::new(n);
     for i in 0..n {
@@ -44,34 +17,7 @@ pub fn assign(similarity: &Similarity, warm: Option<&Duals>) -> Result<Assignmen
             solver.augment(i, &mut path);
         }
     }
-    let perm = Perm::new(solver.of_row)?;
-    let value = (0..n).map(|i| similarity.at(i, perm.at(i))).sum();
-    let row = (0..n).map(|i| best(similarity.row(i), &solver.col)).collect();
-    let assignment = Assignment { perm, value, duals: Duals { row, col: solver.col } };
-    debug_assert!(certificate(similarity, &assignment).proves_optimal(), "{:?}", certificate(similarity, &assignment));
-    Ok(assignment)
-}
-
-/// Starting column prices: the warm ones, or the column maxima.
-fn prices(similarity: &Similarity, warm: Option<&Duals>) -> Result<Vec<f64>> {
-    let n = similarity.n();
-    if let Some(duals) = warm {
-        if duals.col.len() != n {
-            return Err(Error::Similarity(format!(
-                "the warm start has {} column prices, the matrix {n} columns",
-                duals.col.len()
-            )));
-        }
-        if let Some(j) = duals.col.iter().position(|p| !p.is_finite()) {
-            return Err(Error::Similarity(format!("the warm start's price of column {j} is {}", duals.col[j])));
-        }
-        return Ok(duals.col.clone());
-    }
-    let mut col = vec![f64::NEG_INFINITY; n];
-    for i in 0..n {
-        col.iter_mut().zip(similarity.row(i)).for_each(|(p, &s)| *p = p.max(s));
-    }
-    Ok(col)
+    Solved { of_row: solver.of_row, prices: solver.col }
 }
 
 /// `max_j (s_j − p_j)`.
