@@ -8,23 +8,33 @@ use proptest::prelude::*;
 /// Matrices of the kinds that matching meets: random, tied, low-rank, with dead units.
 fn matrix(kind: usize, n: usize, seed: u64) -> Vec<f64> {
     let mut s = Stream::new(seed, "matrix");
-    match kind % 4 {
+    match kind % 7 {
+        3 => {
+            let dead: Vec<[bool; 2]> = (0..n).map(|_| [s.uniform() < 0.4, s.uniform() < 0.4]).collect();
+            (0..n * n).map(|k| if dead[k / n][0] || dead[k % n][1] { 0.0 } else { s.normal() }).collect()
+        }
+        4 => {
+            let dead: Vec<bool> = (0..n).map(|_| s.uniform() < 0.5).collect();
+            (0..n * n).map(|k| if dead[k / n] { 0.5 } else { s.normal() }).collect()
+        }
+        5 => {
+            let worth: Vec<f64> = (0..n).map(|_| s.normal()).collect();
+            (0..n * n).map(|k| if worth[k % n] > 0.0 { worth[k % n] } else { s.normal() }).collect()
+        }
+        6 => (0..n * n).map(|k| (k % n) as f64).collect(),
         0 => (0..n * n).map(|_| s.normal()).collect(),
         1 => (0..n * n).map(|_| s.below(3) as f64).collect(),
         2 => {
             let (u, v): (Vec<f64>, Vec<f64>) = (0..n).map(|_| (s.normal(), s.normal())).unzip();
             (0..n * n).map(|k| u[k / n] * v[k % n]).collect()
         }
-        _ => {
-            let dead: Vec<[bool; 2]> = (0..n).map(|_| [s.uniform() < 0.4, s.uniform() < 0.4]).collect();
-            (0..n * n).map(|k| if dead[k / n][0] || dead[k % n][1] { 0.0 } else { s.normal() }).collect()
-        }
+        _ => unreachable!(),
     }
 }
 
 proptest! {
     #[test]
-    fn equals_brute_force(kind in 0_usize..4, n in 0_usize..8, seed: u64) {
+    fn equals_brute_force(kind in 0_usize..7, n in 0_usize..8, seed: u64) {
         let data = matrix(kind, n, seed);
         let found = assign(&Similarity::new(n, data.clone()).unwrap(), None).unwrap();
         let scale = data.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
@@ -32,7 +42,7 @@ proptest! {
     }
 
     #[test]
-    fn certificate_proves_it_at_any_size(kind in 0_usize..4, n in 0_usize..80, seed: u64, scale in -30_i32..30) {
+    fn certificate_proves_it_at_any_size(kind in 0_usize..7, n in 0_usize..80, seed: u64, scale in -30_i32..30) {
         let data: Vec<f64> = matrix(kind, n, seed).iter().map(|v| v * 10_f64.powi(scale)).collect();
         let s = Similarity::new(n, data).unwrap();
         let found = assign(&s, None).unwrap();
@@ -56,7 +66,7 @@ proptest! {
 /// Sizes at which lists are used, and matrices that use them up: all tied, few ties, low rank, dead units on both sides.
 #[test]
 fn lists_find_what_whole_rows_do() {
-    for kind in 0..4 {
+    for kind in 0..7 {
         for n in [192, 193, 255, 256, 320, 500] {
             let s = Similarity::new(n, matrix(kind, n, n as u64)).unwrap();
             let (found, twin) = (assign(&s, None).unwrap(), assign_dense(&s, None).unwrap());
@@ -68,7 +78,7 @@ fn lists_find_what_whole_rows_do() {
 
 #[test]
 fn lists_start_from_any_prices() {
-    for kind in 0..4 {
+    for kind in 0..7 {
         let n = 300;
         let s = Similarity::new(n, matrix(kind, n, 7)).unwrap();
         let cold = assign(&s, None).unwrap();
@@ -85,7 +95,7 @@ fn lists_start_from_any_prices() {
 #[test]
 fn offsets_and_scales_do_not_keep_lists_from_the_proof() {
     for (offset, scale) in [(1e6, 1e-3), (-1e9, 1.0), (0.0, 1e-200), (0.0, 1e200), (1e15, 1e-2)] {
-        for kind in 0..4 {
+        for kind in 0..7 {
             let data = matrix(kind, 256, 3).iter().map(|v| offset + scale * v).collect();
             let s = Similarity::new(256, data).unwrap();
             let found = assign(&s, None).unwrap();

@@ -46,7 +46,7 @@ impl Lists {
         self.bound[i]
     }
 
-    /// Reads a row anew.
+    /// Reads a row anew. Of more tied columns than it can hold, a list takes those from the row's own number on.
     pub(super) fn read(&mut self, i: usize, row: &[f64], price: &[f64]) {
         self.reads += 1;
         let limit = limit(row, price);
@@ -71,7 +71,9 @@ impl Lists {
         if !self.spill.is_empty() {
             self.spill.extend(self.column[at..at + kept].iter().map(|&j| (price[j as usize] - row[j as usize], j)));
             kept = CAPACITY / 2;
-            let by_cost = |a: &(f64, u32), b: &(f64, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+            let n = row.len();
+            let after = |j: u32| (j as usize + n - i) % n;
+            let by_cost = |a: &(f64, u32), b: &(f64, u32)| a.0.total_cmp(&b.0).then(after(a.1).cmp(&after(b.1)));
             let (low, next, _) = self.spill.select_nth_unstable_by(kept, by_cost);
             self.bound[i] = next.0;
             low.sort_unstable_by_key(|&(_, j)| j);
@@ -117,10 +119,9 @@ mod tests {
     fn what_is_left_out_is_no_cheaper_than_the_bound() {
         for (n, ties) in [(1, 0), (63, 0), (64, 0), (65, 0), (300, 0), (300, 1), (300, 2), (1000, 7)] {
             let mut stream = Stream::new(n as u64, "lists");
-            let mut draw =
-                |k: usize| (0..k).map(|_| if ties > 0 { stream.below(ties) as f64 } else { stream.normal() });
-            let row: Vec<f64> = draw(n).collect();
-            let price: Vec<f64> = draw(n).collect();
+            let mut draw = || if ties > 0 { stream.below(ties) as f64 } else { stream.normal() };
+            let row: Vec<f64> = (0..n).map(|_| draw()).collect();
+            let price: Vec<f64> = (0..n).map(|_| draw()).collect();
             let mut lists = Lists::new(2);
             lists.read(1, &row, &price);
             let listed: Vec<usize> = lists.of(1).map(|(j, _)| j).collect();

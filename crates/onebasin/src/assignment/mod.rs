@@ -15,6 +15,9 @@ pub use solve::{assign, assign_dense};
 /// No row, or no column.
 const FREE: u32 = u32::MAX;
 
+/// In place of a column: one of the constant ones.
+const POOL: u32 = u32::MAX - 1;
+
 /// What a solver gives back: the column of every row, and the prices that prove it.
 struct Solved {
     of_row: Vec<u32>,

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::FREE;
 use super::sparse::Solver;
+use super::{FREE, POOL};
 
 /// Columns looked at together when a row is read.
 const LANES: usize = 64;
@@ -20,11 +20,11 @@ pub(super) struct Search {
     /// Distance at which a row is reached, less the cost of the column it holds.
     base: Vec<f64>,
     heap: BinaryHeap<Event>,
+    /// Distance of the pool and the row it is reached from, and whether it is reached for good.
+    pool: (f64, u32, bool),
     /// The nearest free column so far, and its distance.
-    end: Option<usize>,
+    end: Option<u32>,
     limit: f64,
-    /// The lowest `base − value` of the constant rows reached: others beyond it lead nowhere nearer.
-    flat: f64,
 }
 
 /// What happens at a distance.
@@ -36,6 +36,8 @@ struct Event {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
+    /// The pool of constant columns is reached.
+    Pool,
     /// This column is reached.
     Column(u32),
     /// Columns outside the list of this row may be reached.
@@ -66,18 +68,18 @@ impl Search {
             reached: Vec::new(),
             base: vec![0.0; n],
             heap: BinaryHeap::new(),
+            pool: (f64::INFINITY, FREE, false),
             end: None,
             limit: f64::INFINITY,
-            flat: f64::INFINITY,
         }
     }
 
     /// Finds the cheapest chain of reassignments that gives row `start` a column, and makes it.
     pub(super) fn augment(&mut self, solver: &mut Solver<'_>, start: usize) {
         self.heap.clear();
-        (self.end, self.limit, self.flat) = (None, f64::INFINITY, f64::INFINITY);
-        let least = solver.lists.of(start).map(|(j, s)| solver.price[j] - s).fold(f64::INFINITY, f64::min);
-        self.base[start] = if least.is_finite() { -least } else { 0.0 };
+        (self.end, self.limit, self.pool) = (None, f64::INFINITY, (f64::INFINITY, FREE, false));
+        let least = solver.lists.of(start).map(|(j, s)| solver.price[j] - s).fold(solver.pool.cost, f64::min);
+        self.base[start] = -least;
         self.scan(solver, start);
         while let Some(Event { distance, what }) = self.heap.pop() {
             if distance >= self.limit {
@@ -85,6 +87,18 @@ impl Search {
             }
             match what {
                 What::Bound(i) => self.read(solver, i as usize),
+                What::Pool => {
+                    if self.pool.2 || distance != self.pool.0 {
+                        continue;
+                    }
+                    self.pool.2 = true;
+                    for i in 0..solver.of_row.len() {
+                        if solver.of_row[i] == POOL {
+                            self.base[i] = distance - solver.pool.cost;
+                            self.scan(solver, i);
+                        }
+                    }
+                }
                 What::Column(j) => {
                     let j = j as usize;
                     if distance != self.distance[j] {
@@ -93,7 +107,7 @@ impl Search {
                     self.distance[j] = f64::NEG_INFINITY;
                     self.reached.push((j as u32, distance));
                     let i = solver.of_col[j] as usize;
-                    self.base[i] = distance - (solver.price[j] - solver.worth[i]);
+                    self.base[i] = distance - solver.held(i);
                     self.scan(solver, i);
                 }
             }
@@ -102,15 +116,26 @@ impl Search {
         for (j, distance) in self.reached.drain(..) {
             solver.price[j as usize] += self.limit - distance;
         }
+        if self.pool.2 {
+            solver.pool.cost += self.limit - self.pool.0;
+        }
         let mut j = end;
         loop {
-            let i = self.from[j] as usize;
+            let i = if j == POOL { self.pool.1 } else { self.from[j as usize] } as usize;
             let next = solver.of_row[i];
-            (solver.of_row[i], solver.of_col[j], solver.worth[i]) = (j as u32, i as u32, solver.s.at(i, j));
+            solver.of_row[i] = j;
+            if j == POOL {
+                solver.pool.taken += 1;
+            } else {
+                (solver.of_col[j as usize], solver.worth[i]) = (i as u32, solver.s.at(i, j as usize));
+            }
+            if next == POOL {
+                solver.pool.taken -= 1;
+            }
             if i == start {
                 break;
             }
-            j = next as usize;
+            j = next;
         }
         for j in self.touched.drain(..) {
             self.distance[j as usize] = f64::INFINITY;
@@ -119,19 +144,18 @@ impl Search {
 
     /// Looks at the columns that a row leads to, as far as its list goes.
     fn scan(&mut self, solver: &Solver<'_>, i: usize) {
-        if let Some(value) = solver.constant[i] {
-            let offset = self.base[i] - value;
-            if offset < self.flat {
-                self.flat = offset;
-                for j in 0..solver.price.len() {
-                    self.offer(solver, i, j, solver.price[j] + offset);
-                }
-            }
-            return;
-        }
         let base = self.base[i];
         for (j, s) in solver.lists.of(i) {
             self.offer(solver, i, j, solver.price[j] - s + base);
+        }
+        let distance = solver.pool.cost + base;
+        if distance < self.limit && distance < self.pool.0 && !self.pool.2 {
+            (self.pool.0, self.pool.1) = (distance, i as u32);
+            if solver.pool.has_room() {
+                (self.end, self.limit) = (Some(POOL), distance);
+            } else {
+                self.heap.push(Event { distance, what: What::Pool });
+            }
         }
         let distance = solver.lists.bound(i) + base;
         if distance < self.limit {
@@ -168,7 +192,7 @@ impl Search {
         }
         (self.distance[j], self.from[j]) = (distance, i as u32);
         if solver.of_col[j] == FREE {
-            (self.end, self.limit) = (Some(j), distance);
+            (self.end, self.limit) = (Some(j as u32), distance);
         } else {
             self.heap.push(Event { distance, what: What::Column(j as u32) });
         }
