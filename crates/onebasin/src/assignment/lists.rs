@@ -18,8 +18,6 @@ pub(super) struct Lists {
     len: Vec<u32>,
     bound: Vec<f64>,
     spill: Vec<(f64, u32)>,
-    /// Rows read so far.
-    pub(super) reads: usize,
 }
 
 impl Lists {
@@ -31,7 +29,6 @@ impl Lists {
             len: vec![0; n],
             bound: vec![f64::NEG_INFINITY; n],
             spill: Vec::new(),
-            reads: 0,
         }
     }
 
@@ -48,7 +45,6 @@ impl Lists {
 
     /// Reads a row anew. Of more tied columns than it can hold, a list takes those from the row's own number on.
     pub(super) fn read(&mut self, i: usize, row: &[f64], price: &[f64]) {
-        self.reads += 1;
         let limit = limit(row, price);
         let mut kept = 0;
         self.spill.clear();
