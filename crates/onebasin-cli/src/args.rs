@@ -415,7 +415,7 @@ pub enum ManyMethod {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   onebasin merge-many a.safetensors b.safetensors c.safetensors -o mean.safetensors
-  onebasin merge-many run-*.safetensors -o mean.safetensors --method rounds --start identity --data mnist:data/mnist")]
+  onebasin merge-many run-*.safetensors -o mean.safetensors --start identity --data mnist:data/mnist")]
 pub struct MergeMany {
     /// The networks; the first one's numbering is kept.
     #[arg(required = true, num_args = 2..)]
@@ -424,7 +424,7 @@ pub struct MergeMany {
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// How to align them.
-    #[arg(long, value_enum, default_value = "tree")]
+    #[arg(long, value_enum, default_value = "rounds")]
     pub method: ManyMethod,
     /// Measure networks, mean and the midpoints of pairs on this data, and recompute the mean's BatchNorm statistics on it.
     #[arg(long, value_name = "DATA")]
