@@ -1,5 +1,6 @@
 //! Exact linear assignment: which unit of B each unit of A corresponds to.
 
+mod bids;
 pub mod certificate;
 mod dense;
 mod lists;

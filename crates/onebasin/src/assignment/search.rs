@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::sparse::Solver;
+use super::bids::Solver;
 use super::{FREE, POOL};
 
 /// Columns looked at together when a row is read.
