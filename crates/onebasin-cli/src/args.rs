@@ -137,8 +137,7 @@ pub struct Train {
     /// Flip and crop images at random.
     #[arg(long)]
     pub augment: bool,
-
-    /// Train on a random share of the samples, drawn by the seed
+    /// Train on a random share of the samples, drawn by the seed.
     #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
     pub share: f64,
     /// Every N epochs write FILE.epoch-NNN.safetensors and, to resume from, FILE.resume.safetensors.

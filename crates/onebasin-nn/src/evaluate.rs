@@ -24,7 +24,7 @@ pub struct Metrics {
 }
 
 /// Samples one task runs at most; cut by sizes alone, so that results do not depend on the number of threads.
-pub(crate) const SHARD: usize = 500;
+const SHARD: usize = 500;
 
 /// Samples in a batch of which BatchNorm statistics are taken.
 pub const BATCH: usize = 500;
@@ -36,6 +36,20 @@ pub const BATCH: usize = 500;
 /// # Errors
 /// If a tensor of the network is missing, or its first input or output does not fit the data.
 pub fn evaluate(program: &Program, params: &Params, data: &Dataset) -> Result<Metrics> {
+    let outcomes = each_shard(program, params, data, |space, labels| program.outcome(labels, space))?;
+    let total: Outcome = outcomes.into_iter().sum();
+    let count = data.len() as f64;
+    Ok(Metrics { loss: total.loss / count, accuracy: total.correct as f64 / count })
+}
+
+/// Runs the network on all samples, in shards side by side on threads, and gives what `look` makes of each shard's outputs
+/// and labels, in order.
+pub(crate) fn each_shard<T: Send>(
+    program: &Program,
+    params: &Params,
+    data: &Dataset,
+    look: impl Fn(&Workspace, &[u8]) -> T + Sync,
+) -> Result<Vec<T>> {
     check_fits(program, data)?;
     let flat = program.flatten(params)?;
     let size = program.shard(SHARD);
@@ -49,16 +63,14 @@ pub fn evaluate(program: &Program, params: &Params, data: &Dataset) -> Result<Me
         space.resize(program, batch)?;
         data.fill(start..start + batch, space.input(0));
         program.forward(&flat, space);
-        Ok(program.outcome(&data.labels()[start..start + batch], space))
+        Ok(look(space, &data.labels()[start..start + batch]))
     };
-    let outcomes: Vec<Result<Outcome>> = starts.par_iter().map_init(|| None, shard).collect();
-    let total = outcomes.into_iter().sum::<Result<Outcome>>()?;
-    let count = data.len() as f64;
-    Ok(Metrics { loss: total.loss / count, accuracy: total.correct as f64 / count })
+    let found: Vec<Result<T>> = starts.par_iter().map_init(|| None, shard).collect();
+    found.into_iter().collect()
 }
 
 /// Passes only if the first input takes the images and the first output is one number per class.
-pub(crate) fn check_fits(program: &Program, data: &Dataset) -> Result<()> {
+fn check_fits(program: &Program, data: &Dataset) -> Result<()> {
     let graph = program.graph();
     let per_sample = |v: ValueId| graph.shape(v).iter().skip(1).product::<usize>();
     let (input, output) = (graph.inputs().next().map(per_sample), graph.outputs().first().map(|v| per_sample(*v)));

@@ -1,13 +1,12 @@
 //! Class probabilities: of one network or an ensemble, and how far they can be trusted.
 
 use onebasin::Params;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
 use crate::error::Result;
-use crate::evaluate::{SHARD, check_fits};
-use crate::exec::{Program, Workspace};
+use crate::evaluate::each_shard;
+use crate::exec::Program;
 
 /// Bins of confidence.
 const BINS: usize = 15;
@@ -39,27 +38,11 @@ pub struct Scores {
 /// # Errors
 /// If a tensor of the network is missing, or its first input or output does not fit the data.
 pub fn predict(program: &Program, params: &Params, data: &Dataset) -> Result<Predictions> {
-    check_fits(program, data)?;
-    let flat = program.flatten(params)?;
-    let size = program.shard(SHARD);
-    let starts: Vec<usize> = (0..data.len()).step_by(size).collect();
-    let shard = |space: &mut Option<Workspace>, &start: &usize| -> Result<Vec<f64>> {
-        let batch = size.min(data.len() - start);
-        let space = match space {
-            Some(space) => space,
-            None => space.insert(Workspace::inference(program, batch)?),
-        };
-        space.resize(program, batch)?;
-        data.fill(start..start + batch, space.input(0));
-        program.forward(&flat, space);
-        Ok(space.output().chunks_exact(data.classes()).flat_map(softmax).collect())
-    };
-    let parts: Vec<Result<Vec<f64>>> = starts.par_iter().map_init(|| None, shard).collect();
-    let mut probabilities = Vec::with_capacity(data.len() * data.classes());
-    for part in parts {
-        probabilities.extend(part?);
-    }
-    Ok(Predictions { classes: data.classes(), probabilities })
+    let classes = data.classes();
+    let shards = each_shard(program, params, data, |space, _| {
+        space.output().chunks_exact(classes).flat_map(softmax).collect::<Vec<f64>>()
+    })?;
+    Ok(Predictions { classes, probabilities: shards.concat() })
 }
 
 fn softmax(logits: &[f32]) -> Vec<f64> {

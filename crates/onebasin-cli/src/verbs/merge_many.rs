@@ -52,7 +52,7 @@ pub fn run(args: &MergeMany, talk: Talk) -> Result<()> {
     if let Some(data) = &data {
         let program = first.program_for(data)?;
         merged = recompute_batch_norm(&program, &merged, &data.train, BATCH)?;
-        let aligned = |k: usize| found.alignments[k].apply(&symmetry, params[k]);
+        let aligned = |k: usize| Ok(found.alignments[k].apply(&symmetry, params[k])?);
         measured = Some(measure(&program, data, params.len(), &aligned, &merged, talk)?);
     } else if !statistics.is_empty() {
         talk.say("note: the statistics of BatchNorms were averaged; give --data to recompute them");
@@ -145,7 +145,7 @@ fn measure(
     program: &Program,
     data: &Data,
     n: usize,
-    aligned: &dyn Fn(usize) -> std::result::Result<Params, onebasin::Error>,
+    aligned: &dyn Fn(usize) -> onebasin_nn::Result<Params>,
     merged: &Params,
     talk: Talk,
 ) -> Result<Measured> {
@@ -161,8 +161,7 @@ fn measure(
     let together = |split: &Dataset| -> Result<Scores> {
         bar.inc(1);
         signals::check()?;
-        let mut all = (0..n).map(|k| Ok(aligned(k)?));
-        Ok(predict_ensemble(program, &mut all, split)?.scores(split.labels()))
+        Ok(predict_ensemble(program, &mut (0..n).map(aligned), split)?.scores(split.labels()))
     };
     let ensemble = Splits { train: together(&data.train)?, test: together(&data.test)? };
     let lambda = lambda_grid(POINTS)?;

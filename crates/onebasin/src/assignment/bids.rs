@@ -141,7 +141,10 @@ impl<'a> Solver<'a> {
     /// its own, then the first from there on.
     pub(super) fn place_all(&mut self) {
         let n = self.s.n();
-        for i in (0..n).filter(|&i| !self.constant[i]).collect::<Vec<_>>() {
+        for i in 0..n {
+            if self.constant[i] {
+                continue;
+            }
             let row = self.s.row(i);
             self.lists.read(i, row, &self.price);
             if self.of_row[i] != FREE {
