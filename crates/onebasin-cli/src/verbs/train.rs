@@ -113,7 +113,9 @@ impl Job<'_> {
         let images = self.data.train.len() as u64;
         let bar = talk.bar(images * self.options.epochs as u64, "{prefix} {wide_bar} {msg} {rate} eta {eta}");
         bar.set_prefix(format!("seed {}", self.options.seed));
+        // Told where it starts before the clock is set, lest epochs of an earlier run count as speed.
         bar.set_position(images * state.epoch as u64);
+        bar.tick();
         bar.reset_eta();
         let mut failed = None;
         let mut done = state.epoch;

@@ -44,6 +44,7 @@ impl Pool {
 struct Cheapest {
     cost: f64,
     column: u32,
+    worth: f64,
     /// The cost of every other column, or less.
     next: f64,
     /// Whether only the bound of the list says so.
@@ -107,8 +108,8 @@ impl<'a> Solver<'a> {
         (0..self.s.n()).rev().filter(|&i| self.of_row[i] == FREE && !self.constant[i]).map(|i| i as u32).collect()
     }
 
-    /// Gives a row a column, which its holder loses, or a place in the pool.
-    pub(super) fn give(&mut self, i: usize, j: u32) {
+    /// Gives a row a column of this similarity, which its holder loses, or a place in the pool.
+    pub(super) fn give(&mut self, i: usize, j: u32, worth: f64) {
         self.of_row[i] = j;
         if j == POOL {
             self.pool.taken += 1;
@@ -118,7 +119,7 @@ impl<'a> Solver<'a> {
         if holder != FREE {
             self.of_row[holder as usize] = FREE;
         }
-        self.worth[i] = self.s.at(i, j as usize);
+        self.worth[i] = worth;
     }
 
     pub(super) fn release(&mut self, i: usize) {
@@ -141,15 +142,12 @@ impl<'a> Solver<'a> {
     /// its own, then the first from there on.
     pub(super) fn place_all(&mut self) {
         let n = self.s.n();
+        self.lists.read_all(self.s, &self.price, &self.constant);
         for i in 0..n {
-            if self.constant[i] {
+            if self.constant[i] || self.of_row[i] != FREE {
                 continue;
             }
             let row = self.s.row(i);
-            self.lists.read(i, row, &self.price);
-            if self.of_row[i] != FREE {
-                continue;
-            }
             let best = self.cheapest(i).cost;
             let tight = |j: usize| self.price[j] - row[j] == best && self.of_col[j] == FREE;
             let many = best == self.lists.bound(i);
@@ -161,9 +159,9 @@ impl<'a> Solver<'a> {
                 self.lists.of(i).map(|(j, _)| j).find(|&j| tight(j))
             };
             if let Some(j) = found {
-                self.give(i, j as u32);
+                self.give(i, j as u32, row[j]);
             } else if self.pool.cost == best && self.pool.has_room() {
-                self.give(i, POOL);
+                self.give(i, POOL, 0.0);
             }
         }
     }
@@ -171,15 +169,14 @@ impl<'a> Solver<'a> {
     /// The cheapest columns of a row by its list, which is read again if it does not tell.
     fn cheapest(&mut self, i: usize) -> Cheapest {
         loop {
-            let mut found = Cheapest { cost: self.pool.cost, column: POOL, next: f64::INFINITY, bounded: false };
-            for (j, s) in self.lists.of(i) {
-                let cost = self.price[j] - s;
-                if cost < found.cost {
-                    (found.next, found.cost, found.column) = (found.cost, cost, j as u32);
-                } else if cost < found.next {
-                    found.next = cost;
-                }
-            }
+            let (lowest, second, place) = self.lists.lowest(i, &self.price);
+            let pool = self.pool.cost;
+            let mut found = if lowest < pool {
+                let (column, worth) = self.lists.at(i, place);
+                Cheapest { cost: lowest, column, worth, next: second.min(pool), bounded: false }
+            } else {
+                Cheapest { cost: pool, column: POOL, worth: 0.0, next: lowest, bounded: false }
+            };
             let bound = self.lists.bound(i);
             if found.cost <= bound {
                 found.bounded = found.next > bound;
@@ -209,7 +206,7 @@ impl<'a> Solver<'a> {
             }
             if best.column == POOL {
                 if self.pool.has_room() {
-                    self.give(i, POOL);
+                    self.give(i, POOL, 0.0);
                 } else {
                     left.push(row);
                 }
@@ -221,18 +218,18 @@ impl<'a> Solver<'a> {
                 self.price[j] = price;
             } else if self.of_col[j] != FREE {
                 let tied = |&(j, s): &(usize, f64)| self.of_col[j] == FREE && self.price[j] - s == best.cost;
-                let other = self.lists.of(i).find(tied).map(|(j, _)| j as u32);
-                if let Some(other) = other {
-                    self.give(i, other);
+                let other = self.lists.of(i).find(tied);
+                if let Some((other, worth)) = other {
+                    self.give(i, other as u32, worth);
                 } else if self.pool.cost == best.cost && self.pool.has_room() {
-                    self.give(i, POOL);
+                    self.give(i, POOL, 0.0);
                 } else {
                     left.push(row);
                 }
                 continue;
             }
             let holder = self.of_col[j];
-            self.give(i, best.column);
+            self.give(i, best.column, best.worth);
             if holder != FREE {
                 free.push(holder);
             }

@@ -1,10 +1,15 @@
 //! The few best columns of every row: all that most of a solve looks at.
 
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::similarity::Similarity;
+
 /// Costs of a row are first compared in as many lanes, side by side.
-const LANES: usize = 64;
+const LANES: usize = 32;
 
 /// Lane minima that a list takes in: about 30 columns of a row without ties.
-const WANTED: usize = 24;
+const WANTED: f64 = 20.0;
 
 /// Columns in a list at most; 768 bytes a row.
 const CAPACITY: usize = 64;
@@ -17,7 +22,18 @@ pub(super) struct Lists {
     similarity: Vec<f64>,
     len: Vec<u32>,
     bound: Vec<f64>,
-    spill: Vec<(f64, u32)>,
+    scratch: Scratch,
+}
+
+/// Scratch of a reading, reused by all.
+#[derive(Default)]
+struct Scratch {
+    /// Places of vectors in which a cost is low.
+    vectors: Vec<u32>,
+    /// Columns whose cost is low.
+    low: Vec<u32>,
+    /// The same with their costs, where a list cannot hold them all.
+    spilt: Vec<(f64, u32)>,
 }
 
 impl Lists {
@@ -28,7 +44,7 @@ impl Lists {
             similarity: vec![0.0; n * CAPACITY],
             len: vec![0; n],
             bound: vec![f64::NEG_INFINITY; n],
-            spill: Vec::new(),
+            scratch: Scratch::default(),
         }
     }
 
@@ -38,78 +54,237 @@ impl Lists {
         self.column[at.clone()].iter().map(|&j| j as usize).zip(self.similarity[at].iter().copied())
     }
 
+    /// The two lowest costs of a list, and the place in it of the first that has the lowest: infinite where there are fewer.
+    pub(super) fn lowest(&self, i: usize, price: &[f64]) -> (f64, f64, usize) {
+        let mut costs = [f64::INFINITY; CAPACITY];
+        for (cost, (j, s)) in costs.iter_mut().zip(self.of(i)) {
+            *cost = price[j] - s;
+        }
+        Arch::new().dispatch(Lowest { costs: &costs[..(self.len[i] as usize).next_multiple_of(8).max(8)] })
+    }
+
+    /// The entry of a list at a place.
+    pub(super) fn at(&self, i: usize, place: usize) -> (u32, f64) {
+        (self.column[i * CAPACITY + place], self.similarity[i * CAPACITY + place])
+    }
+
     /// No column outside the list costs less.
     pub(super) fn bound(&self, i: usize) -> f64 {
         self.bound[i]
     }
 
-    /// Reads a row anew. Of more tied columns than it can hold, a list takes those from the row's own number on.
+    /// Reads a row anew.
     pub(super) fn read(&mut self, i: usize, row: &[f64], price: &[f64]) {
-        let limit = limit(row, price);
-        let mut kept = 0;
-        self.spill.clear();
-        let at = i * CAPACITY;
-        for (chunk, (s, p)) in row.chunks(LANES).zip(price.chunks(LANES)).enumerate() {
-            let mut found = low(s, p, limit);
-            while found != 0 {
-                let k = found.trailing_zeros() as usize;
-                found &= found - 1;
-                let j = chunk * LANES + k;
-                if kept < CAPACITY {
-                    (self.column[at + kept], self.similarity[at + kept]) = (j as u32, s[k]);
-                    kept += 1;
-                } else {
-                    self.spill.push((p[k] - s[k], j as u32));
-                }
+        let at = i * CAPACITY..(i + 1) * CAPACITY;
+        let list = (&mut self.column[at.clone()], &mut self.similarity[at]);
+        (self.len[i], self.bound[i]) = read(i, row, price, list, &mut self.scratch);
+    }
+
+    /// Reads all rows anew but those left out.
+    pub(super) fn read_all(&mut self, s: &Similarity, price: &[f64], left_out: &[bool]) {
+        let columns = self.column.par_chunks_mut(CAPACITY);
+        let similarities = self.similarity.par_chunks_mut(CAPACITY);
+        let lists = columns.zip(similarities).zip(&mut self.len).zip(&mut self.bound).enumerate();
+        lists.with_min_len(TASK).for_each_init(Scratch::default, |scratch, (i, ((list, len), bound))| {
+            if !left_out[i] {
+                (*len, *bound) = read(i, s.row(i), price, list, scratch);
             }
-        }
-        self.bound[i] = if row.len() <= CAPACITY { f64::INFINITY } else { limit };
-        if !self.spill.is_empty() {
-            self.spill.extend(self.column[at..at + kept].iter().map(|&j| (price[j as usize] - row[j as usize], j)));
-            kept = CAPACITY / 2;
-            let n = row.len();
-            let after = |j: u32| (j as usize + n - i) % n;
-            let by_cost = |a: &(f64, u32), b: &(f64, u32)| a.0.total_cmp(&b.0).then(after(a.1).cmp(&after(b.1)));
-            let (low, next, _) = self.spill.select_nth_unstable_by(kept, by_cost);
-            self.bound[i] = next.0;
-            low.sort_unstable_by_key(|&(_, j)| j);
-            for (k, &(_, j)) in low.iter().enumerate() {
-                (self.column[at + k], self.similarity[at + k]) = (j, row[j as usize]);
-            }
-        }
-        self.len[i] = kept as u32;
+        });
     }
 }
 
-/// A cost that about 30 columns do not exceed.
-fn limit(row: &[f64], price: &[f64]) -> f64 {
+/// Rows read by one task at least.
+const TASK: usize = 64;
+
+/// Fills a list with the low columns of a row; gives its length and its bound. Of more tied columns than it can hold, a
+/// list takes those from the row's own number on.
+fn read(
+    i: usize,
+    row: &[f64],
+    price: &[f64],
+    (column, similarity): (&mut [u32], &mut [f64]),
+    scratch: &mut Scratch,
+) -> (u32, f64) {
     if row.len() <= CAPACITY {
-        return f64::INFINITY;
-    }
-    let mut least = [f64::INFINITY; LANES];
-    for (s, p) in row.chunks(LANES).zip(price.chunks(LANES)) {
-        for ((least, s), p) in least.iter_mut().zip(s).zip(p) {
-            let cost = p - s;
-            *least = if cost < *least { cost } else { *least };
+        for (j, s) in row.iter().enumerate() {
+            (column[j], similarity[j]) = (j as u32, *s);
         }
+        return (row.len() as u32, f64::INFINITY);
     }
-    *least.select_nth_unstable_by(WANTED - 1, f64::total_cmp).1
+    let Scratch { vectors, low, spilt } = scratch;
+    vectors.resize(row.len() + 1, 0);
+    low.resize(row.len() + 1, 0);
+    let (count, limit) = Arch::new().dispatch(LowColumns { row, price, vectors, columns: low });
+    let mut low = &mut low[..count];
+    let mut bound = limit;
+    if count > CAPACITY {
+        spilt.clear();
+        spilt.extend(low.iter().map(|&j| (price[j as usize] - row[j as usize], j)));
+        let n = row.len();
+        let after = |j: u32| (j as usize + n - i) % n;
+        let by_cost = |a: &(f64, u32), b: &(f64, u32)| a.0.total_cmp(&b.0).then(after(a.1).cmp(&after(b.1)));
+        let (least, next, _) = spilt.select_nth_unstable_by(CAPACITY / 2, by_cost);
+        bound = next.0;
+        low = &mut low[..CAPACITY / 2];
+        low.iter_mut().zip(least).for_each(|(j, least)| *j = least.1);
+        low.sort_unstable();
+    }
+    for (k, &j) in low.iter().enumerate() {
+        (column[k], similarity[k]) = (j, row[j as usize]);
+    }
+    (low.len() as u32, bound)
 }
 
-/// The columns of a chunk whose cost does not exceed a limit, as bits.
-#[allow(clippy::needless_bitwise_bool, reason = "without a branch the loop runs in lanes")]
-fn low(row: &[f64], price: &[f64], limit: f64) -> u64 {
-    let any = row.iter().zip(price).fold(false, |any, (s, p)| any | (p - s <= limit));
-    if !any {
-        return 0;
+/// The loops over a row, compiled for the vectors of every kind of processor.
+struct LowColumns<'a> {
+    row: &'a [f64],
+    price: &'a [f64],
+    vectors: &'a mut [u32],
+    columns: &'a mut [u32],
+}
+
+impl WithSimd for LowColumns<'_> {
+    type Output = (usize, f64);
+
+    /// Lists the low columns in order, and gives how many there are and the limit.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        let Self { row, price, vectors, columns } = self;
+        let limit = match S::F64_LANES {
+            8 => limit::<S, 4>(simd, row, price),
+            4 => limit::<S, 8>(simd, row, price),
+            2 => limit::<S, 16>(simd, row, price),
+            _ => limit::<S, LANES>(simd, row, price),
+        };
+        (low_columns(simd, row, price, limit, vectors, columns), limit)
     }
-    row.iter().zip(price).enumerate().fold(0, |bits, (k, (s, p))| bits | (u64::from(p - s <= limit) << k))
+}
+
+/// Lists the columns whose cost does not exceed a limit. Nothing branches on what is found, since that cannot be predicted:
+/// every column is written, and the next one over it unless it is low.
+#[inline(always)]
+fn low_columns<S: Simd>(
+    simd: S,
+    row: &[f64],
+    price: &[f64],
+    limit: f64,
+    vectors: &mut [u32],
+    columns: &mut [u32],
+) -> usize {
+    let most = simd.splat_f64s(limit);
+    let ((rows, last), (prices, _)) = (S::as_simd_f64s(row), S::as_simd_f64s(price));
+    let mut hits = 0;
+    for (k, (s, p)) in rows.iter().zip(prices).enumerate() {
+        let found = simd.less_than_or_equal_f64s(simd.sub_f64s(*p, *s), most);
+        vectors[hits] = (k * S::F64_LANES) as u32;
+        hits += usize::from(simd.first_true_m64s(found) < S::F64_LANES);
+    }
+    let mut count = 0;
+    let mut look = |from: usize, row: &[f64], price: &[f64]| {
+        for (k, (s, p)) in row.iter().zip(price).enumerate() {
+            columns[count] = (from + k) as u32;
+            count += usize::from(p - s <= limit);
+        }
+    };
+    for &from in &vectors[..hits] {
+        let at = from as usize..from as usize + S::F64_LANES;
+        look(from as usize, &row[at.clone()], &price[at]);
+    }
+    let from = row.len() - last.len();
+    look(from, last, &price[from..]);
+    count
+}
+
+/// A cost that about 30 columns do not exceed: the least of every lane, and of these the one of rank [`WANTED`].
+///
+/// `R` vectors hold the lanes, so that they stay in registers.
+#[inline(always)]
+fn limit<S: Simd, const R: usize>(simd: S, row: &[f64], price: &[f64]) -> f64 {
+    let mut least = [simd.splat_f64s(f64::INFINITY); R];
+    let mut take = |s: &[f64; LANES], p: &[f64; LANES]| {
+        let (s, p) = (S::as_simd_f64s(s).0, S::as_simd_f64s(p).0);
+        for k in 0..R {
+            least[k] = simd.min_f64s(least[k], simd.sub_f64s(p[k], s[k]));
+        }
+    };
+    let ((rows, last), (prices, last_prices)) = (row.as_chunks::<LANES>(), price.as_chunks::<LANES>());
+    rows.iter().zip(prices).for_each(|(s, p)| take(s, p));
+    let (mut s, mut p) = ([0.0; LANES], [f64::INFINITY; LANES]);
+    s[..last.len()].copy_from_slice(last);
+    p[..last.len()].copy_from_slice(last_prices);
+    take(&s, &p);
+
+    let mut lanes = [0.0_f64; LANES];
+    lanes.copy_from_slice(bytemuck::cast_slice(&least));
+    let (zero, one) = (simd.splat_f64s(0.0), simd.splat_f64s(1.0));
+    let mut not_above = [zero; R];
+    for lane in lanes {
+        let lane = simd.splat_f64s(lane);
+        for k in 0..R {
+            let counts = simd.less_than_or_equal_f64s(lane, least[k]);
+            not_above[k] = simd.add_f64s(not_above[k], simd.select_f64s(counts, one, zero));
+        }
+    }
+    let (wanted, none) = (simd.splat_f64s(WANTED), simd.splat_f64s(f64::INFINITY));
+    let mut found = none;
+    for k in 0..R {
+        let enough = simd.greater_than_or_equal_f64s(not_above[k], wanted);
+        found = simd.min_f64s(found, simd.select_f64s(enough, least[k], none));
+    }
+    simd.reduce_min_f64s(found)
+}
+
+/// The two lowest of a few costs, and where the first of the lowest stands; compiled for the vectors of every kind of
+/// processor.
+struct Lowest<'a> {
+    costs: &'a [f64],
+}
+
+impl WithSimd for Lowest<'_> {
+    type Output = (f64, f64, usize);
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        let costs = S::as_simd_f64s(self.costs).0;
+        let none = simd.splat_f64s(f64::INFINITY);
+        let lowest = simd.reduce_min_f64s(costs.iter().fold(none, |least, cost| simd.min_f64s(least, *cost)));
+        let numbers: [f64; CAPACITY] = std::array::from_fn(|k| k as f64);
+        let numbers = S::as_simd_f64s(&numbers).0;
+        let (all, mut place) = (simd.splat_f64s(lowest), none);
+        for (cost, number) in costs.iter().zip(numbers) {
+            place = simd.min_f64s(place, simd.select_f64s(simd.equal_f64s(*cost, all), *number, none));
+        }
+        let place = simd.reduce_min_f64s(place);
+        let (here, mut next) = (simd.splat_f64s(place), none);
+        for (cost, number) in costs.iter().zip(numbers) {
+            next = simd.min_f64s(next, simd.select_f64s(simd.equal_f64s(*number, here), none, *cost));
+        }
+        (lowest, simd.reduce_min_f64s(next), place as usize)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::stream::Stream;
+
+    #[test]
+    fn the_lowest_of_a_list_are_found() {
+        for (n, ties) in [(1, 0), (2, 0), (9, 0), (64, 0), (300, 0), (40, 3), (300, 2)] {
+            let mut stream = Stream::new(n as u64, "lowest");
+            let mut draw = || if ties > 0 { stream.below(ties) as f64 } else { stream.normal() };
+            let row: Vec<f64> = (0..n).map(|_| draw()).collect();
+            let price: Vec<f64> = (0..n).map(|_| draw()).collect();
+            let mut lists = Lists::new(1);
+            lists.read(0, &row, &price);
+            let costs: Vec<f64> = lists.of(0).map(|(j, s)| price[j] - s).collect();
+            let mut sorted = costs.clone();
+            sorted.sort_by(f64::total_cmp);
+            let place = costs.iter().position(|c| *c == sorted[0]).unwrap();
+            let next = sorted.get(1).copied().unwrap_or(f64::INFINITY);
+            assert_eq!(lists.lowest(0, &price), (sorted[0], next, place), "{n} {ties}");
+        }
+    }
 
     #[test]
     fn what_is_left_out_is_no_cheaper_than_the_bound() {

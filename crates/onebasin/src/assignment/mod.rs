@@ -1,4 +1,5 @@
 //! Exact linear assignment: which unit of B each unit of A corresponds to.
+#![allow(clippy::inline_always, reason = "vector instructions reach only what is inlined")]
 
 mod bids;
 pub mod certificate;

@@ -3,11 +3,10 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use pulp::{Arch, Simd, WithSimd};
+
 use super::bids::Solver;
 use super::{FREE, POOL};
-
-/// Columns looked at together when a row is read.
-const LANES: usize = 64;
 
 /// Scratch of a search, reused by all.
 pub(super) struct Search {
@@ -20,6 +19,8 @@ pub(super) struct Search {
     /// Distance at which a row is reached, less the cost of the column it holds.
     base: Vec<f64>,
     heap: BinaryHeap<Event>,
+    /// Columns found by the reading of a row.
+    near: Vec<(u32, f64)>,
     /// Distance of the pool and the row it is reached from, and whether it is reached for good.
     pool: (f64, u32, bool),
     /// The nearest free column so far, and its distance.
@@ -68,6 +69,7 @@ impl Search {
             reached: Vec::new(),
             base: vec![0.0; n],
             heap: BinaryHeap::new(),
+            near: Vec::new(),
             pool: (f64::INFINITY, FREE, false),
             end: None,
             limit: f64::INFINITY,
@@ -164,23 +166,16 @@ impl Search {
     }
 
     /// Reads a whole row, since its list is used up.
-    #[allow(clippy::needless_bitwise_bool, reason = "without a branch the loop runs in lanes")]
     fn read(&mut self, solver: &mut Solver<'_>, i: usize) {
-        let base = self.base[i];
-        let (row, price) = (solver.s.row(i), &solver.price);
-        for (chunk, (s, p)) in row.chunks(LANES).zip(price.chunks(LANES)).enumerate() {
-            let at = chunk * LANES;
-            let limit = self.limit;
-            let known = &self.distance[at..at + s.len()];
-            let near = |s: &f64, p: &f64, d: &f64| (p - s + base < limit) & (p - s + base < *d);
-            if !s.iter().zip(p).zip(known).fold(false, |any, ((s, p), d)| any | near(s, p, d)) {
-                continue;
-            }
-            for (k, (s, p)) in s.iter().zip(p).enumerate() {
-                self.offer(solver, i, at + k, p - s + base);
-            }
+        let row = solver.s.row(i);
+        let mut near = std::mem::take(&mut self.near);
+        let (distance, base, limit) = (&self.distance, self.base[i], self.limit);
+        Arch::new().dispatch(Near { row, price: &solver.price, distance, base, limit, found: &mut near });
+        for (j, distance) in near.drain(..) {
+            self.offer(solver, i, j as usize, distance);
         }
-        solver.lists.read(i, solver.s.row(i), &solver.price);
+        self.near = near;
+        solver.lists.read(i, row, &solver.price);
     }
 
     fn offer(&mut self, solver: &Solver<'_>, i: usize, j: usize, distance: f64) {
@@ -196,5 +191,43 @@ impl Search {
         } else {
             self.heap.push(Event { distance, what: What::Column(j as u32) });
         }
+    }
+}
+
+/// The loop over a row, compiled for the vectors of every kind of processor: the columns that are nearer over this row than
+/// they were, and than a limit.
+struct Near<'a> {
+    row: &'a [f64],
+    price: &'a [f64],
+    distance: &'a [f64],
+    base: f64,
+    limit: f64,
+    found: &'a mut Vec<(u32, f64)>,
+}
+
+impl WithSimd for Near<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { row, price, distance, base, limit, found } = self;
+        let mut look = |from: usize, to: usize| {
+            for j in from..to {
+                let over = price[j] - row[j] + base;
+                if over < limit && over < distance[j] {
+                    found.push((j as u32, over));
+                }
+            }
+        };
+        let (bases, limits) = (simd.splat_f64s(base), simd.splat_f64s(limit));
+        let [rows, prices, distances] = [row, price, distance].map(|v| S::as_simd_f64s(v).0);
+        for (k, ((s, p), d)) in rows.iter().zip(prices).zip(distances).enumerate() {
+            let over = simd.add_f64s(simd.sub_f64s(*p, *s), bases);
+            let near = simd.and_m64s(simd.less_than_f64s(over, limits), simd.less_than_f64s(over, *d));
+            if simd.first_true_m64s(near) < S::F64_LANES {
+                look(k * S::F64_LANES, (k + 1) * S::F64_LANES);
+            }
+        }
+        look(rows.len() * S::F64_LANES, row.len());
     }
 }

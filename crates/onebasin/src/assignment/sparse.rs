@@ -1,5 +1,10 @@
 //! Assignment over lists of every row's best columns: where prices start, and in which order rows are placed.
 
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
 use super::bids::Solver;
 use super::search::Search;
 use super::similarity::Similarity;
@@ -7,6 +12,9 @@ use super::{FREE, Solved};
 
 /// Bids of one round of row reduction, per row.
 const BIDS: usize = 6;
+
+/// Columns whose maxima stay in the nearest cache while rows pass by.
+const STRIP: usize = 1024;
 
 /// An auction is held if the first prices leave more than this share of the rows free.
 const CROWDED: f64 = 0.6;
@@ -28,7 +36,7 @@ pub(super) fn solve(similarity: &Similarity) -> Solved {
         let i = of_col[j] as usize;
         if solver.price[j].is_finite() && (solver.of_row[i] == FREE || i == j) {
             solver.release(i);
-            solver.give(i, j as u32);
+            solver.give(i, j as u32, similarity.at(i, j));
         }
     }
     if solver.free().is_empty() {
@@ -60,19 +68,40 @@ fn constant_rows(similarity: &Similarity) -> Vec<bool> {
 fn column_maxima(similarity: &Similarity) -> (Vec<f64>, Vec<u32>) {
     let n = similarity.n();
     let (mut most, mut of_col) = (similarity.row(0).to_vec(), vec![0_u32; n]);
-    for i in 1..n {
-        for ((most, at), s) in most.iter_mut().zip(&mut of_col).zip(similarity.row(i)) {
-            let more = s > most;
-            *most = if more { *s } else { *most };
-            *at = if more { i as u32 } else { *at };
-        }
-    }
+    most.par_chunks_mut(STRIP).zip(of_col.par_chunks_mut(STRIP)).enumerate().for_each(|(strip, (most, at))| {
+        let columns = strip * STRIP..strip * STRIP + most.len();
+        Arch::new().dispatch(Maxima { similarity, columns, most, at });
+    });
     for j in 0..n {
         if similarity.at(j, j) == most[j] {
             of_col[j] = j as u32;
         }
     }
     (most, of_col)
+}
+
+/// The loop over a strip of columns, compiled for the vectors of every kind of processor.
+struct Maxima<'a> {
+    similarity: &'a Similarity,
+    columns: Range<usize>,
+    most: &'a mut [f64],
+    at: &'a mut [u32],
+}
+
+impl WithSimd for Maxima<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for i in 1..self.similarity.n() {
+            let row = &self.similarity.row(i)[self.columns.clone()];
+            for ((most, at), s) in self.most.iter_mut().zip(&mut *self.at).zip(row) {
+                let more = s > most;
+                *most = if more { *s } else { *most };
+                *at = if more { i as u32 } else { *at };
+            }
+        }
+    }
 }
 
 /// Places every row that is free: by bids, then by shortest paths.
