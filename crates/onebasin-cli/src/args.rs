@@ -274,9 +274,15 @@ pub struct Matching {
     /// Passes over the training data at most (ste only).
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub ste_epochs: usize,
-    /// Learning rate at the start, falling along one cosine (ste only).
+    /// Learning rate at the start (ste only).
     #[arg(long, value_name = "RATE", default_value_t = 1.0)]
     pub ste_rate: f64,
+    /// How it goes on: a cosine settles, a constant rate keeps searching, for networks that align badly (ste only).
+    #[arg(long, value_enum, default_value = "cosine")]
+    pub ste_schedule: ScheduleName,
+    /// Comparisons without a better alignment after which to stop (ste only).
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub ste_patience: usize,
     /// Adam instead of momentum 0.9 (ste only).
     #[arg(long)]
     pub ste_adam: bool,

@@ -6,10 +6,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use onebasin::Params;
 use onebasin::symmetry::Alignment;
 use onebasin_io::{Metadata, alignment_from_params, alignment_to_params, read, write};
-use onebasin_nn::optim::Optimizer;
+use onebasin_nn::optim::{Optimizer, Schedule};
 use onebasin_nn::{SteOptions, SteState, straight_through};
 use serde_json::{Value, json};
 
+use crate::args::ScheduleName;
 use crate::pair::{Pair, Resume};
 use crate::signals;
 
@@ -26,6 +27,11 @@ pub fn run(pair: &Pair<'_>, start: &Alignment) -> Result<SteState> {
         seed: pair.args.seed,
         epochs: pair.args.ste_epochs,
         rate: pair.args.ste_rate,
+        schedule: match pair.args.ste_schedule {
+            ScheduleName::Constant => Schedule::Constant,
+            ScheduleName::Cosine => Schedule::Cosine { warmup_epochs: 0.0 },
+        },
+        patience: pair.args.ste_patience,
         optimizer,
         held_out: (data.train.len() / 10).min(5000),
         ..SteOptions::default()

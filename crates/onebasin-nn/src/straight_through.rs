@@ -26,8 +26,11 @@ pub struct SteOptions {
     pub batch: usize,
     /// How gradients move the target.
     pub optimizer: Optimizer,
-    /// Learning rate at the start; it falls along one cosine, so that the target settles.
+    /// Learning rate at the start.
     pub rate: f64,
+    /// How it goes on: along a cosine the target settles, at a constant rate it keeps moving and every comparison sees
+    /// another alignment.
+    pub schedule: Schedule,
     /// Where the target starts between π₀(B) at 0 and A at 1, π₀ being the alignment to start from.
     pub pull: f64,
     /// Samples that take no step, on which alignments are compared.
@@ -46,6 +49,7 @@ impl Default for SteOptions {
             batch: 200,
             optimizer: Optimizer::Sgd { momentum: 0.9, weight_decay: 0.0 },
             rate: 1.0,
+            schedule: Schedule::Cosine { warmup_epochs: 0.0 },
             pull: 0.0,
             held_out: 5000,
             every: 20,
@@ -181,7 +185,7 @@ pub fn straight_through(
         for lane in lanes.d_weights(batch.len()) {
             gradient.iter_mut().zip(lane).for_each(|(g, d)| *g += 0.5 * d);
         }
-        let rate = Schedule::Cosine { warmup_epochs: 0.0 }.rate(options.rate, state.step - 1, per_epoch, total);
+        let rate = options.schedule.rate(options.rate, state.step - 1, per_epoch, total);
         options.optimizer.step(&mut target.weights, &[&gradient], &mut moments, rate, state.step);
         due = state.step.is_multiple_of(options.every as u64) || state.step == total;
     }
