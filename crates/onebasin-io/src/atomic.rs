@@ -1,5 +1,6 @@
 //! Files that appear whole or not at all.
 
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,6 +76,11 @@ impl Staged {
         Ok(())
     }
 
+    /// What was written, to be let go of.
+    pub(crate) fn file(&self) -> &File {
+        self.sibling.as_file()
+    }
+
     /// Waits until all that was written is on disk.
     pub(crate) fn flush(&self) -> Result<()> {
         self.sibling.as_file().sync_all().map_err(|e| Error::io(&self.path, "flush to disk", e))?;
@@ -89,7 +95,7 @@ impl Staged {
         let path = &self.path;
         self.sibling.persist(path).map_err(|e| Error::io(path, "rename into place", e.error))?;
         // The rename itself must reach the disk; systems that cannot open a folder do not need it.
-        if let Ok(folder) = std::fs::File::open(folder_of(path)) {
+        if let Ok(folder) = File::open(folder_of(path)) {
             folder.sync_all().ok();
         }
         Ok(())
@@ -118,7 +124,7 @@ fn permissions(path: &Path) -> std::fs::Permissions {
     std::fs::metadata(path).map_or_else(|_| std::fs::Permissions::from_mode(0o666), |m| m.permissions())
 }
 
-struct Interruptible<'a>(&'a mut std::fs::File);
+struct Interruptible<'a>(&'a mut File);
 
 impl Write for Interruptible<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

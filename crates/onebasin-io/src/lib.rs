@@ -14,6 +14,7 @@ mod map;
 mod metadata;
 mod npz;
 pub mod onnx;
+mod passing;
 mod pipeline;
 mod read;
 mod reader;

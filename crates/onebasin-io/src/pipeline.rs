@@ -80,8 +80,7 @@ impl Pass<'_> {
             slots: (0..=threads).map(|_| Slot::default()).collect(),
             failed: None,
         };
-        let running =
-            Running { pass: self, work, piece: piece.clamp(GRAIN, PIECE), board: Mutex::new(board) };
+        let running = Running { pass: self, work, piece: piece.clamp(GRAIN, PIECE), board: Mutex::new(board) };
         rayon::scope(|scope| running.advance(scope));
         let failed = running.board().failed.take();
         failed.map_or(Ok(()), Err)

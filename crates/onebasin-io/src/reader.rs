@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::checkpoint::{Checkpoint, Part};
 use crate::error::{Error, Result};
+use crate::passing::Passing;
 
 /// Bytes read, hashed and looked at while they are in cache.
 const CHUNK: usize = 1 << 20;
@@ -20,6 +21,7 @@ const CHUNK: usize = 1 << 20;
 pub(crate) struct Reader<'a> {
     checkpoint: &'a Checkpoint,
     hashes: Vec<Mutex<Hash>>,
+    passing: Vec<Passing>,
 }
 
 struct Hash {
@@ -41,7 +43,9 @@ impl<'a> Reader<'a> {
             last[part] = last[part].filter(|last| *last < offset + 1).map(|_| offset + 1);
         }
         let hash = |last: Option<u64>| Mutex::new(Hash { in_order: last.is_some(), until: 0, sum: Sha256::new() });
-        Self { checkpoint, hashes: last.into_iter().map(hash).collect() }
+        let total = checkpoint.parts.iter().map(|part| part.bytes.len() as u64).sum();
+        let passing = checkpoint.parts.iter().map(|_| Passing::of(total)).collect();
+        Self { checkpoint, hashes: last.into_iter().map(hash).collect(), passing }
     }
 
     /// Reads bytes of a tensor, from its byte `from` on.
@@ -86,6 +90,9 @@ impl<'a> Reader<'a> {
         let (file, hash) = (&self.checkpoint.parts[part], &self.hashes[part]);
         let read = |chunk: &mut [u8]| {
             file.read_at(offset, chunk)?;
+            if let Some(open) = &file.file {
+                self.passing[part].passed(open, chunk.len(), Some(offset + chunk.len() as u64));
+            }
             let mut hash = hash.lock().unwrap_or_else(PoisonError::into_inner);
             if hash.in_order {
                 hash.catch_up(file, offset)?;

@@ -180,10 +180,8 @@ impl<'a> Moving<'a> {
         work: &(dyn Fn(usize) -> Result<Work<'w>> + Sync),
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<()> {
-        let (from_a, from_b) = (
-            Reader::new(a, steps.iter().filter_map(|s| s.a)),
-            Reader::new(self.b, steps.iter().filter_map(|s| s.b)),
-        );
+        let (from_a, from_b) =
+            (Reader::new(a, steps.iter().filter_map(|s| s.a)), Reader::new(self.b, steps.iter().filter_map(|s| s.b)));
         Pass { steps, a: Some(&from_a), b: &from_b, output: target.path(), progress }.run(work)?;
         from_a.finish()?;
         from_b.finish()

@@ -122,7 +122,7 @@ impl<'a> Staging<'a> {
         if by_file.is_empty() {
             by_file.insert(target.file_of(""), Vec::new());
         }
-        let files = by_file.into_iter().map(|(path, entries)| Writing::new(&path, entries, metadata));
+        let files = by_file.into_iter().map(|(path, entries)| Writing::new(&path, entries, metadata, total));
         let files = files.collect::<Result<Vec<_>>>()?;
         let numbered = files.iter().enumerate();
         let places = numbered.flat_map(|(k, file)| file.places().map(move |(name, at)| (name.to_owned(), (k, at))));

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::atomic::Staged;
 use crate::error::Result;
 use crate::metadata::Metadata;
+use crate::passing::Passing;
 use crate::target::{Staging, Target};
 
 /// Writes a safetensors file atomically, tensor by tensor.
@@ -53,14 +54,15 @@ pub(crate) struct Writing {
     entries: Vec<Entry>,
     /// Bytes of the header and its length.
     head: usize,
+    passing: Passing,
 }
 
 impl Writing {
-    /// Leaves room for a header with entries as long as these.
-    pub(crate) fn new(path: &Path, mut entries: Vec<Entry>, metadata: &Metadata) -> Result<Self> {
+    /// Leaves room for a header with entries as long as these. `total` are the bytes of the whole checkpoint.
+    pub(crate) fn new(path: &Path, mut entries: Vec<Entry>, metadata: &Metadata, total: u64) -> Result<Self> {
         entries.sort_by(|x, y| (y.dtype.size(), &x.name).cmp(&(x.dtype.size(), &y.name)));
         let head = header(&entries, metadata).len();
-        Ok(Self { staged: Staged::create(path)?, entries, head })
+        Ok(Self { staged: Staged::create(path)?, entries, head, passing: Passing::of(total) })
     }
 
     /// Where every tensor begins in the file.
@@ -73,7 +75,9 @@ impl Writing {
     }
 
     pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.staged.write_at(offset, bytes)
+        self.staged.write_at(offset, bytes)?;
+        self.passing.passed(self.staged.file(), bytes.len(), None);
+        Ok(())
     }
 
     /// Writes the header, and waits until the file is on disk.

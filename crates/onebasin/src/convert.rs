@@ -1,6 +1,7 @@
 //! Floating-point values of every element type as f64 and back, exactly rounded.
 
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::dtype::DType;
 
@@ -10,16 +11,28 @@ use crate::dtype::DType;
 /// If the type is no float, or there are not as many values as places for them.
 pub fn decode(dtype: DType, bytes: &[u8], values: &mut [f64]) {
     check(dtype, bytes.len(), values.len());
-    match dtype {
-        DType::F64 => read(bytes, values, f64::from_le_bytes),
-        DType::F32 => read(bytes, values, |b| f64::from(f32::from_le_bytes(b))),
-        DType::BF16 => read(bytes, values, |b| f64::from(f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))),
-        _ => {
-            let mut bits = [0; LANES];
-            for (bytes, values) in bytes.chunks(2 * LANES).zip(values.chunks_mut(LANES)) {
-                let bits = &mut bits[..values.len()];
-                read(bytes, bits, u16::from_le_bytes);
-                bits.reinterpret_cast::<half::f16>().convert_to_f64_slice(values);
+    Arch::new().dispatch(Decode(dtype, bytes, values));
+}
+
+struct Decode<'a>(DType, &'a [u8], &'a mut [f64]);
+
+impl WithSimd for Decode<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self(dtype, bytes, values) = self;
+        match dtype {
+            DType::F64 => read(bytes, values, f64::from_le_bytes),
+            DType::F32 => read(bytes, values, |b| f64::from(f32::from_le_bytes(b))),
+            DType::BF16 => read(bytes, values, |b| f64::from(f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))),
+            _ => {
+                let mut bits = [0; LANES];
+                for (bytes, values) in bytes.chunks(2 * LANES).zip(values.chunks_mut(LANES)) {
+                    let bits = &mut bits[..values.len()];
+                    read(bytes, bits, u16::from_le_bytes);
+                    bits.reinterpret_cast::<half::f16>().convert_to_f64_slice(values);
+                }
             }
         }
     }
@@ -36,17 +49,29 @@ pub fn decode(dtype: DType, bytes: &[u8], values: &mut [f64]) {
 /// to odd".
 pub fn encode(dtype: DType, values: &[f64], bytes: &mut [u8]) {
     check(dtype, bytes.len(), values.len());
-    match dtype {
-        DType::F64 => write(values, bytes, f64::to_le_bytes),
-        DType::F32 => write(values, bytes, |v| (v as f32).to_le_bytes()),
-        DType::BF16 => write(values, bytes, |v| nearest_bf16(v).to_le_bytes()),
-        _ => {
-            let (mut odd, mut bits) = ([0.0; LANES], [0_u16; LANES]);
-            for (values, bytes) in values.chunks(LANES).zip(bytes.chunks_mut(2 * LANES)) {
-                let (odd, bits) = (&mut odd[..values.len()], &mut bits[..values.len()]);
-                odd.iter_mut().zip(values).for_each(|(o, v)| *o = f32::from_bits(odd_f32(*v)));
-                bits.reinterpret_cast_mut::<half::f16>().convert_from_f32_slice(odd);
-                write(bits, bytes, u16::to_le_bytes);
+    Arch::new().dispatch(Encode(dtype, values, bytes));
+}
+
+struct Encode<'a>(DType, &'a [f64], &'a mut [u8]);
+
+impl WithSimd for Encode<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self(dtype, values, bytes) = self;
+        match dtype {
+            DType::F64 => write(values, bytes, f64::to_le_bytes),
+            DType::F32 => write(values, bytes, |v| (v as f32).to_le_bytes()),
+            DType::BF16 => write(values, bytes, |v| nearest_bf16(v).to_le_bytes()),
+            _ => {
+                let (mut odd, mut bits) = ([0.0; LANES], [0_u16; LANES]);
+                for (values, bytes) in values.chunks(LANES).zip(bytes.chunks_mut(2 * LANES)) {
+                    let (odd, bits) = (&mut odd[..values.len()], &mut bits[..values.len()]);
+                    odd.iter_mut().zip(values).for_each(|(o, v)| *o = f32::from_bits(odd_f32(*v)));
+                    bits.reinterpret_cast_mut::<half::f16>().convert_from_f32_slice(odd);
+                    write(bits, bytes, u16::to_le_bytes);
+                }
             }
         }
     }
@@ -72,12 +97,18 @@ fn check(dtype: DType, bytes: usize, values: usize) {
     assert!(dtype.is_float() && bytes == values * dtype.size(), "{bytes} bytes for {values} values of {dtype}");
 }
 
+#[inline(always)]
 fn read<const N: usize, T>(bytes: &[u8], values: &mut [T], from: impl Fn([u8; N]) -> T) {
-    bytes.as_chunks::<N>().0.iter().zip(values).for_each(|(b, v)| *v = from(*b));
+    for (b, v) in bytes.as_chunks::<N>().0.iter().zip(values) {
+        *v = from(*b);
+    }
 }
 
+#[inline(always)]
 fn write<const N: usize, T: Copy>(values: &[T], bytes: &mut [u8], to: impl Fn(T) -> [u8; N]) {
-    bytes.as_chunks_mut::<N>().0.iter_mut().zip(values).for_each(|(b, v)| *b = to(*v));
+    for (b, v) in bytes.as_chunks_mut::<N>().0.iter_mut().zip(values) {
+        *b = to(*v);
+    }
 }
 
 /// Whether no value is bad; every one of a block is looked at, so that the loop has no branch.
@@ -159,7 +190,9 @@ mod tests {
                 }
             }
         }
-        [0.0, -0.0, f64::MIN_POSITIVE, f64::MAX, f64::INFINITY, f64::NEG_INFINITY, 5e-324].into_iter().for_each(check_16);
+        [0.0, -0.0, f64::MIN_POSITIVE, f64::MAX, f64::INFINITY, f64::NEG_INFINITY, 5e-324]
+            .into_iter()
+            .for_each(check_16);
     }
 
     #[test]

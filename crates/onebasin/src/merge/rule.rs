@@ -14,7 +14,7 @@ use crate::symmetry::{GroupId, Symmetry};
 use crate::tensor::Tensor;
 
 /// Entries computed at a time, small enough that their f64 values stay in cache.
-const BLOCK: usize = 1024;
+const BLOCK: usize = 512;
 /// Entries that one task of [`TensorRule::apply`] computes.
 const PIECE: usize = 1 << 18;
 
@@ -146,8 +146,9 @@ impl TensorRule {
         assert!(whole && a.len() == entries * self.a.size() && b.len() == entries * self.b.size(), "the same entries");
         let blocks = a.chunks(BLOCK * self.a.size()).zip(b.chunks(BLOCK * self.b.size()));
         let blocks = blocks.zip(out.chunks_mut(BLOCK * self.dtype.size()));
+        let (mut ends, mut rounded) = ([[0.0; BLOCK]; 2], [0; BLOCK * size_of::<f64>()]);
         for (k, ((a, b), out)) in blocks.enumerate() {
-            self.fill_block(start + k * BLOCK, a, b, out);
+            self.fill_block(start + k * BLOCK, a, b, out, &mut ends, &mut rounded);
         }
     }
 
@@ -165,9 +166,17 @@ impl TensorRule {
         Tensor::new(self.dtype, a.shape(), Bytes::from(merged))
     }
 
-    fn fill_block(&self, start: usize, a: &[u8], b: &[u8], out: &mut [u8]) {
+    /// `ends` and `rounded` are room for values.
+    fn fill_block(
+        &self,
+        start: usize,
+        a: &[u8],
+        b: &[u8],
+        out: &mut [u8],
+        [x, y]: &mut [[f64; BLOCK]; 2],
+        rounded: &mut [u8; BLOCK * size_of::<f64>()],
+    ) {
         let entries = out.len() / self.dtype.size();
-        let (mut x, mut y, mut rounded) = ([0.0; BLOCK], [0.0; BLOCK], [0; BLOCK * size_of::<f64>()]);
         let (x, y) = (&mut x[..entries], &mut y[..entries]);
         let rounded = match self.formula {
             Formula::A => a,
