@@ -60,12 +60,16 @@ pub(crate) fn read_index(path: &Path) -> Result<Checkpoint> {
     if files.is_empty() {
         return Err(fail("its weight_map names no tensor".to_owned()));
     }
+    // Links are followed: caches of models keep the shards themselves elsewhere.
+    let plain = |name: &str| {
+        let mut components = Path::new(name).components();
+        matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
+    };
+    if let Some(name) = files.iter().find(|name| !plain(name)) {
+        return Err(fail(format!("shard `{name}` must be a file in the same folder, named without a path")));
+    }
     let (mut params, mut metadata, mut parts) = (Params::new(), Metadata::default(), Vec::new());
     for name in files {
-        let mut components = Path::new(name).components();
-        if !matches!((components.next(), components.next()), (Some(Component::Normal(_)), None)) {
-            return Err(fail(format!("shard `{name}` must be a file in the same folder, named without a path")));
-        }
         let shard = read_file(&folder_of(path).join(name))?;
         for (tensor, value) in shard.params.iter() {
             let listed = weight_map.get(tensor);
