@@ -18,8 +18,13 @@ use crate::talk::Talk;
 
 /// A file that went in, for the record.
 pub fn input(role: &str, checkpoint: &Checkpoint) -> Input {
+    input_as(role, checkpoint, checkpoint.digest())
+}
+
+/// The same, where the digest is given.
+pub fn input_as(role: &str, checkpoint: &Checkpoint, digest: &str) -> Input {
     let name = checkpoint.path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    Input { role: role.to_owned(), name, sha256: checkpoint.digest.clone() }
+    Input { role: role.to_owned(), name, sha256: digest.to_owned() }
 }
 
 /// How a file came to be: the verb, its inputs, its options.

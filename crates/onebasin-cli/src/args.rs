@@ -326,7 +326,7 @@ pub struct Apply {
     pub alignment: PathBuf,
     /// The network to move.
     pub b: PathBuf,
-    /// Where to write the moved network.
+    /// Where to write the moved network: a folder with B's shards where B is a folder, unless it ends in .safetensors.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// Undo the alignment instead.
@@ -361,13 +361,14 @@ pub enum RepairName {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   onebasin merge a.safetensors b.safetensors -o merged.safetensors
-  onebasin merge a.safetensors b.safetensors -o merged.safetensors --symmetry net.symmetry.toml --lambda 0.3")]
+  onebasin merge a.safetensors b.safetensors -o merged.safetensors --symmetry net.symmetry.toml --lambda 0.3
+  onebasin merge llm-a/ llm-b/ -o llm-merged/ --align alignment.safetensors")]
 pub struct Merge {
-    /// The reference, which stays as it is.
+    /// The reference, which stays as it is: a file, a folder of shards, or their index.
     pub a: PathBuf,
     /// The network that is aligned with it.
     pub b: PathBuf,
-    /// Where to write the merged network.
+    /// Where to write the merged network: a folder with A's shards where A is a folder, unless it ends in .safetensors.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// How far from A (0) to B (1).

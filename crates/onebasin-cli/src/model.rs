@@ -7,10 +7,10 @@ use anyhow::{Context, Result, bail};
 use onebasin::graph::{Graph, Op};
 use onebasin::symmetry::{Symmetry, SymmetrySpec, discover};
 use onebasin::{Params, params::nearest};
-use onebasin_io::{Checkpoint, Metadata, OnnxModel, PROVENANCE, read, write};
+use onebasin_io::{Checkpoint, Metadata, OnnxModel, PROVENANCE, Target, read};
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Data, Network};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::args::Source;
 use crate::talk::Talk;
@@ -32,15 +32,26 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens a network to work with: as [`Self::look`], and every weight must be finite.
+    /// Opens a network to work with: as [`Self::open_unread`], and every weight must be finite.
     pub fn open(path: &Path, source: &Source, talk: Talk) -> Result<Self> {
+        let model = Self::open_unread(path, source, talk)?;
+        model.check_finite()?;
+        Ok(model)
+    }
+
+    /// Opens a network whose weights pass by later: as [`Self::look`], and says what is not used.
+    pub fn open_unread(path: &Path, source: &Source, talk: Talk) -> Result<Self> {
         let model = Self::look(path, source)?;
         if !model.rest.is_empty() {
             let names: Vec<&str> = model.rest.names().collect();
             talk.detail(&format!("{}: carried along, not used by the graph: {}", path.display(), names.join(", ")));
         }
-        model.params().check_finite().with_context(|| path.display().to_string())?;
         Ok(model)
+    }
+
+    /// Passes only if every weight is finite.
+    pub fn check_finite(&self) -> Result<()> {
+        self.params().check_finite().with_context(|| self.path().display().to_string())
     }
 
     /// Opens a file of any format. The graph is that of the file itself (ONNX), of `--graph`, of `--network`, or of the
@@ -49,8 +60,8 @@ impl Model {
         let here = || path.display().to_string();
         let (checkpoint, onnx) = if is_onnx(path) {
             let model = OnnxModel::open(path)?;
-            let (params, metadata, digest) = (model.params().clone(), model.metadata().clone(), model.digest());
-            (Checkpoint { path: path.to_owned(), params, metadata, digest }, Some(model))
+            let (params, metadata) = (model.params().clone(), model.metadata().clone());
+            (Checkpoint::identified(path, params, metadata, model.digest()), Some(model))
         } else {
             (read(path)?, None)
         };
@@ -78,7 +89,15 @@ impl Model {
 
     /// Opens two networks of the same structure.
     pub fn open_pair(a: &Path, b: &Path, source: &Source, talk: Talk) -> Result<(Self, Self)> {
-        let (a, b) = (Self::open(a, source, talk)?, Self::open(b, source, talk)?);
+        let (a, b) = Self::open_pair_unread(a, b, source, talk)?;
+        a.check_finite()?;
+        b.check_finite()?;
+        Ok((a, b))
+    }
+
+    /// The same, as [`Self::open_unread`].
+    pub fn open_pair_unread(a: &Path, b: &Path, source: &Source, talk: Talk) -> Result<(Self, Self)> {
+        let (a, b) = (Self::open_unread(a, source, talk)?, Self::open_unread(b, source, talk)?);
         let names = || format!("A is {}, B is {}", a.path().display(), b.path().display());
         a.params().check_same_structure(b.params()).with_context(names)?;
         Ok((a, b))
@@ -141,33 +160,39 @@ impl Model {
         self.graph.as_ref().is_some_and(|g| g.nodes().iter().all(|n| !matches!(n.op, Op::Unknown(_))))
     }
 
-    /// Fails if a file of this name could not be written from this network.
-    pub fn check_format(&self, output: &Path) -> Result<()> {
+    /// Where `output` is written: as what this network is, one file or a folder of shards.
+    pub fn target(&self, output: &Path) -> Result<Target> {
         if is_onnx(output) && self.onnx.is_none() {
             bail!("{}: ONNX files are written from ONNX files; use .safetensors", output.display());
         }
-        if ["pt", "pth", "th", "bin", "npz", "msgpack", "flax"]
-            .iter()
-            .any(|e| output.extension().is_some_and(|x| x == *e))
-        {
+        let ends_in = |ends: &[&str]| output.extension().is_some_and(|x| ends.iter().any(|e| x == *e));
+        if ends_in(&["pt", "pth", "th", "bin", "npz", "msgpack", "flax"]) {
             bail!("{}: this format is only read; write .safetensors", output.display());
         }
-        Ok(())
+        if ends_in(&["json"]) {
+            bail!("{}: an index is written with its shards; name the folder", output.display());
+        }
+        Ok(Target::like(output, &self.checkpoint)?)
     }
 
-    /// Writes other tensors in this network's place: the same ONNX model, or a safetensors file with the same header.
-    pub fn write(&self, path: &Path, params: &Params, provenance: &Value) -> Result<()> {
+    /// Writes other tensors in this network's place: the same ONNX model, or safetensors with the same header.
+    pub fn write(&self, target: &Target, params: &Params, provenance: &Value) -> Result<()> {
         let mut all: Params = self.rest.clone();
         params.iter().for_each(|(name, tensor)| all.insert(name, tensor.clone()));
-        if let (Some(onnx), true) = (&self.onnx, is_onnx(path)) {
-            return Ok(onnx.write(path, &all, Some(provenance))?);
+        if let (Some(onnx), true) = (&self.onnx, is_onnx(target.path())) {
+            return Ok(onnx.write(target.path(), &all, Some(provenance))?);
         }
+        Ok(target.write(&all, &self.header(provenance))?)
+    }
+
+    /// The header of a file written in this network's place.
+    pub fn header(&self, provenance: &Value) -> Metadata {
         let mut metadata: Metadata = self.checkpoint.metadata.clone();
         if let Some(network) = &self.network {
-            metadata.set_json(NETWORK, &serde_json::to_value(network)?);
+            metadata.set_json(NETWORK, &json!(network));
         }
         metadata.set_json(PROVENANCE, provenance);
-        Ok(write(path, &all, &metadata)?)
+        metadata
     }
 }
 

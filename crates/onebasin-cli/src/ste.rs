@@ -36,7 +36,7 @@ pub fn run(pair: &Pair<'_>, start: &Alignment) -> Result<SteState> {
         held_out: (data.train.len() / 10).min(5000),
         ..SteOptions::default()
     };
-    let inputs = json!([options, pair.a.checkpoint.digest, pair.b.checkpoint.digest, data.name]);
+    let inputs = json!([options, pair.a.checkpoint.digest(), pair.b.checkpoint.digest(), data.name]);
     let state = match &pair.resume {
         Some(Resume { file, go_on: true }) => load(pair, file, &inputs, optimizer)?,
         _ => SteState::fresh(pair.symmetry, ends, start, options.pull)?,

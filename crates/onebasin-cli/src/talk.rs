@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 
 use crate::args::Common;
+use crate::model::Model;
 
 /// How much to say, and in what form.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +50,14 @@ impl Talk {
         if self.verbose {
             line(text);
         }
+    }
+
+    /// The bar of weights that pass by from file to file.
+    pub fn passing(self, verb: &'static str, model: &Model, passes: u64) -> ProgressBar {
+        let entries = model.params().element_count() + model.rest.element_count();
+        let bar = self.bar(entries as u64 * passes, "{prefix} {wide_bar} {percent} % eta {eta}");
+        bar.set_prefix(verb);
+        bar
     }
 
     /// A progress bar on standard error; invisible if quiet or not a terminal.

@@ -313,6 +313,55 @@ fn onnx_files_are_checked_explained_and_merged() {
     assert_eq!(&params(at, "again.safetensors"), before.params());
 }
 
+/// The same network in two shards with an index, as Hugging Face writes it.
+fn shard(at: &Path, file: &str, folder: &str) {
+    let net = params(at, file);
+    std::fs::create_dir(at.join(folder)).unwrap();
+    let of = |name: &str| format!("model-{}.safetensors", 1 + usize::from(name.starts_with("fc2")));
+    for name in ["fc1", "fc2"] {
+        let part = net.iter().filter(|(n, _)| n.starts_with(name)).map(|(n, t)| (n.to_owned(), t.clone())).collect();
+        write(&at.join(folder).join(of(name)), &part, &Metadata::default()).unwrap();
+    }
+    let map: serde_json::Map<String, Value> = net.names().map(|n| (n.to_owned(), of(n).into())).collect();
+    let index = serde_json::json!({ "metadata": {}, "weight_map": map });
+    std::fs::write(at.join(folder).join("model.safetensors.index.json"), index.to_string()).unwrap();
+}
+
+#[test]
+fn folders_of_shards_are_networks() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for (name, seed) in [("a", 0.7), ("b", 1.3)] {
+        net(&at.join(format!("{name}.safetensors")), 24, 5, seed, DType::BF16);
+        shard(at, &format!("{name}.safetensors"), name);
+    }
+    let spec = "[tensors]\n'fc1.weight' = 'h .'\n'fc1.bias' = 'h'\n'fc2.weight' = '. h'\n'fc2.bias' = '.'\n";
+    std::fs::write(at.join("net.toml"), spec).unwrap();
+    done(at, "match a b --symmetry net.toml -o align.safetensors");
+    for (more, name) in
+        [("", "plain"), ("--interpolation slerp", "slerp"), ("--dtype f32 --group-lambda h=0.2", "group")]
+    {
+        done(at, &format!("merge a.safetensors b.safetensors --align align.safetensors {more} -o {name}.safetensors"));
+        for threads in [1, 3] {
+            let line = format!("merge a b --align align.safetensors {more} --threads {threads} -o {name}{threads}");
+            let printed: Value = serde_json::from_str(&done(at, &format!("--json {line}"))).unwrap();
+            let found = read(&at.join(format!("{name}{threads}"))).unwrap();
+            assert_eq!(found.params, params(at, &format!("{name}.safetensors")));
+            let made: Value = found.metadata.get_json("onebasin.provenance").unwrap().unwrap();
+            assert_eq!(made["inputs"], printed["inputs"]);
+            assert_eq!(made["inputs"][1]["sha256"], read(&at.join("b")).unwrap().digest());
+        }
+    }
+    done(at, "apply align.safetensors b/model.safetensors.index.json -o moved/");
+    done(at, "apply align.safetensors moved --inverse -o back.safetensors");
+    assert_eq!(params(at, "back.safetensors"), params(at, "b.safetensors"));
+    done(at, "merge a b --symmetry net.toml -o plain1");
+    assert_eq!(params(at, "plain1"), params(at, "plain.safetensors"));
+    assert_eq!(std::fs::read_dir(at.join("plain1")).unwrap().count(), 3);
+    let output = run(at, &"merge a b --align align.safetensors -o out/index.json".split(' ').collect::<Vec<_>>());
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("name the folder"));
+}
+
 #[test]
 fn a_wrong_symmetry_is_refused() {
     let folder = trained();

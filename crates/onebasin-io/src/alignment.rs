@@ -6,9 +6,9 @@ use onebasin::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
 use onebasin::{Params, Perm, Tensor};
 use serde_json::Value;
 
+use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::metadata::{Metadata, PROVENANCE};
-use crate::safetensors::Checkpoint;
 use crate::write::write;
 
 /// Header entry that holds the symmetry an alignment belongs to, as TOML.

@@ -45,6 +45,37 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
+    /// A folder that does not hold one checkpoint.
+    #[error(
+        "{}: is a folder without one checkpoint: expected a *.safetensors.index.json, or model.safetensors, or \
+         pytorch_model.bin, found {}; name the file itself", .path.display(),
+        if .found.is_empty() { "none".to_owned() } else { .found.join(", ") }
+    )]
+    NoCheckpoint {
+        /// The folder.
+        path: PathBuf,
+        /// Files of checkpoints in it.
+        found: Vec<String>,
+    },
+    /// An index of shards that cannot be used, or does not agree with its shards.
+    #[error("{}: not a usable index of shards: {why}", .path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// The tensor or shard, what was expected and what was found.
+        why: String,
+    },
+    /// A folder to write a checkpoint into that holds another one.
+    #[error(
+        "{}: holds another checkpoint ({}); choose another folder, or remove these files first", .path.display(),
+        .found.join(", ")
+    )]
+    OtherCheckpoint {
+        /// The folder.
+        path: PathBuf,
+        /// Its files that would not be replaced.
+        found: Vec<String>,
+    },
     /// Bytes that are not what their format says.
     #[error("{}: not a valid {format} file: {why}", .path.display())]
     Format {

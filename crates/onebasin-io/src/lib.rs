@@ -1,10 +1,12 @@
 //! Bytes ⇄ networks: checkpoints of five formats through a memory map, atomic writes, provenance in the header.
 //!
-//! [`read()`] opens safetensors, torch, NumPy and Flax files; [`write()`] leaves the old file or the whole new one.
+//! [`read()`] opens safetensors, torch, NumPy and Flax files and folders of shards; [`write()`] leaves the old file or the
+//! whole new one; [`merge_streamed`] and [`apply_streamed`] go from file to file in bounded memory.
 //! [`OnnxModel`] does both for ONNX, and keeps everything in the model but the weights as it was.
 
 mod alignment;
 mod atomic;
+mod checkpoint;
 mod error;
 mod flax;
 mod format;
@@ -12,17 +14,26 @@ mod map;
 mod metadata;
 mod npz;
 pub mod onnx;
+mod passing;
+mod pipeline;
 mod read;
+mod reader;
 mod safetensors;
+mod shards;
+mod streamed;
+mod target;
 mod torch;
 mod write;
 
 pub use alignment::{SYMMETRY, alignment_from_params, alignment_to_params, read_alignment, write_alignment};
 pub use atomic::{INTERRUPTED, write_atomic};
+pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};
 pub use format::Format;
 pub use metadata::{Metadata, PROVENANCE};
 pub use onnx::OnnxModel;
 pub use read::read;
-pub use safetensors::{Checkpoint, read_bytes};
+pub use safetensors::read_bytes;
+pub use streamed::{Moving, apply_streamed, merge_streamed, products_streamed};
+pub use target::Target;
 pub use write::write;

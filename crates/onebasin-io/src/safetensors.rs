@@ -1,38 +1,37 @@
 //! Reading safetensors: the header is checked, the tensors stay in the memory map.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 use onebasin::{DType, Params, Tensor};
 use safetensors::{Dtype, SafeTensors};
-use sha2::{Digest, Sha256};
 
+use crate::checkpoint::{Checkpoint, Part};
 use crate::error::{Error, Result};
 use crate::format::Format;
+use crate::map::map;
 use crate::metadata::Metadata;
 
-/// A checkpoint: its tensors, its header entries, and what identifies its bytes.
-#[derive(Debug, Clone)]
-pub struct Checkpoint {
-    /// Where it was read from.
-    pub path: PathBuf,
-    /// Its tensors, still in the memory map where the format lets them.
-    pub params: Params,
-    /// The text entries of its header; formats other than safetensors have none.
-    pub metadata: Metadata,
-    /// SHA-256 of the file, in lower-case hexadecimal.
-    pub digest: String,
+/// Opens a safetensors file.
+pub(crate) fn read_file(path: &Path) -> Result<Checkpoint> {
+    let (bytes, file) = map(path)?;
+    read_part(path, Part::new(path, bytes, Some(file)))
 }
 
 /// Reads a safetensors checkpoint from bytes; `path` only names it in errors.
 ///
-/// Cost: one pass over the bytes for their digest; no tensor is copied.
+/// Cost: that of the header; no tensor is looked at.
 ///
 /// # Errors
 /// If the bytes are not valid, or a tensor has an element type other than f64, f32, f16, bf16, the integers up to 64
 /// bits, and bool.
 pub fn read_bytes(bytes: &Bytes, path: &Path) -> Result<Checkpoint> {
+    read_part(path, Part::new(path, bytes.clone(), None))
+}
+
+pub(crate) fn read_part(path: &Path, part: Part) -> Result<Checkpoint> {
     const PREFIX: usize = 8;
+    let bytes = &part.bytes;
     let length = bytes.get(..PREFIX).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
     let Some(length) = length else {
         return Err(format_error(
@@ -62,8 +61,7 @@ pub fn read_bytes(bytes: &Bytes, path: &Path) -> Result<Checkpoint> {
         params.insert(name, tensor.map_err(|source| Error::Core { path: path.to_owned(), source })?);
     }
     let metadata = Metadata(header.metadata().clone().unwrap_or_default().into_iter().collect());
-    let digest = hex::encode(Sha256::digest(bytes));
-    Ok(Checkpoint { path: path.to_owned(), params, metadata, digest })
+    Ok(Checkpoint::new(path, params, metadata, vec![part]))
 }
 
 fn format_error(path: &Path, why: impl Into<String>) -> Error {

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use onebasin::{DType, Params, Tensor};
+use onebasin::{DType, Params};
 use serde_json::{Map, Value, json};
 
-use crate::atomic::write_atomic;
+use crate::atomic::Staged;
 use crate::error::Result;
 use crate::metadata::Metadata;
+use crate::passing::Passing;
+use crate::target::{Staging, Target};
 
 /// Writes a safetensors file atomically, tensor by tensor.
 ///
@@ -15,28 +17,98 @@ use crate::metadata::Metadata;
 /// every one is aligned), then of name; header entries in order of key.
 ///
 /// # Errors
-/// As [`write_atomic`].
+/// As [`write_atomic`](crate::write_atomic).
 pub fn write(path: &Path, params: &Params, metadata: &Metadata) -> Result<()> {
-    let mut order: Vec<(&str, &Tensor)> = params.iter().collect();
-    order.sort_by_key(|(name, t)| (std::cmp::Reverse(t.dtype().size()), *name));
+    write_to(&Target::file(path), params, metadata)
+}
+
+/// Writes tensors that are in memory to any target.
+pub(crate) fn write_to(target: &Target, params: &Params, metadata: &Metadata) -> Result<()> {
+    let entries = params.iter().map(|(name, t)| Entry::new(name, t.dtype(), t.shape())).collect();
+    let staging = Staging::new(target, entries, metadata)?;
+    params.iter().try_for_each(|(name, tensor)| staging.write_at(name, 0, tensor.bytes()))?;
+    staging.finish(metadata)
+}
+
+/// What a header says of a tensor.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    dtype: DType,
+    shape: Vec<usize>,
+}
+
+impl Entry {
+    pub(crate) fn new(name: &str, dtype: DType, shape: &[usize]) -> Self {
+        Self { name: name.to_owned(), dtype, shape: shape.to_vec() }
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.shape.iter().product::<usize>() as u64 * self.dtype.size() as u64
+    }
+}
+
+/// One safetensors file on its way: tensors are written where they belong, in any order, the header last.
+pub(crate) struct Writing {
+    staged: Staged,
+    entries: Vec<Entry>,
+    /// Bytes of the header and its length.
+    head: usize,
+    passing: Passing,
+}
+
+impl Writing {
+    /// Leaves room for a header with entries as long as these. `total` are the bytes of the whole checkpoint.
+    pub(crate) fn new(path: &Path, mut entries: Vec<Entry>, metadata: &Metadata, total: u64) -> Result<Self> {
+        entries.sort_by(|x, y| (y.dtype.size(), &x.name).cmp(&(x.dtype.size(), &y.name)));
+        let head = header(&entries, metadata).len();
+        Ok(Self { staged: Staged::create(path)?, entries, head, passing: Passing::of(total) })
+    }
+
+    /// Where every tensor begins in the file.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.entries.iter().scan(self.head as u64, |offset, entry| {
+            let begin = *offset;
+            *offset += entry.len();
+            Some((entry.name.as_str(), begin))
+        })
+    }
+
+    pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.staged.write_at(offset, bytes)?;
+        self.passing.passed(self.staged.file(), bytes.len(), None);
+        Ok(())
+    }
+
+    /// Writes the header, and waits until the file is on disk.
+    ///
+    /// # Panics
+    /// If `metadata` is not as long as that of [`Self::new`].
+    pub(crate) fn finish(self, metadata: &Metadata) -> Result<Staged> {
+        let header = header(&self.entries, metadata);
+        assert_eq!(header.len(), self.head, "header entries change in text, not in length");
+        self.staged.write_at(0, &header)?;
+        self.staged.flush()?;
+        Ok(self.staged)
+    }
+}
+
+/// The head of a file: the length of the header, and the header.
+fn header(entries: &[Entry], metadata: &Metadata) -> Vec<u8> {
     let mut header = Map::new();
     if !metadata.0.is_empty() {
         header.insert("__metadata__".to_owned(), json!(metadata.0));
     }
     let mut offset = 0;
-    for (name, tensor) in &order {
-        let end = offset + tensor.bytes().len();
-        let entry = json!({ "dtype": code(tensor.dtype()), "shape": tensor.shape(), "data_offsets": [offset, end] });
-        header.insert((*name).to_owned(), entry);
+    for entry in entries {
+        let end = offset + entry.len();
+        let value = json!({ "dtype": code(entry.dtype), "shape": entry.shape, "data_offsets": [offset, end] });
+        header.insert(entry.name.clone(), value);
         offset = end;
     }
     let mut header = Value::Object(header).to_string();
     header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
-    write_atomic(path, |out| {
-        out.write_all(&(header.len() as u64).to_le_bytes())?;
-        out.write_all(header.as_bytes())?;
-        order.iter().try_for_each(|(_, tensor)| out.write_all(tensor.bytes()))
-    })
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()
 }
 
 fn code(dtype: DType) -> &'static str {

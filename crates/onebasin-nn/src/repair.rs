@@ -150,8 +150,8 @@ fn measure(graph: &Graph, node: NodeId, params: &mut Params, moments: &Moments) 
         let tensor = params.require(name)?;
         let old = tensor.to_f64()?;
         let new = moves.iter().zip(found).zip(old.iter());
-        let new = new.map(|((moves, new), old)| if moves.is_some() { new } else { *old }).collect();
-        let tensor = Tensor::from_f64_as(tensor.dtype(), tensor.shape(), new)?;
+        let new = new.map(|((moves, new), old)| if moves.is_some() { new } else { *old }).collect::<Vec<_>>();
+        let tensor = Tensor::from_f64_as(tensor.dtype(), tensor.shape(), &new)?;
         params.insert(name.clone(), tensor);
     }
     Ok(statistics.to_vec())

@@ -1,6 +1,6 @@
 //! Git Re-Basin: bring independently trained neural networks into one basin of the loss landscape, and merge them.
 //!
-//! Read in this order: [`tensor`] → [`params`] → [`perm`] → [`graph`] → [`symmetry`] → [`assignment`] →
+//! Read in this order: [`convert`] → [`tensor`] → [`params`] → [`perm`] → [`graph`] → [`symmetry`] → [`assignment`] →
 //! [`matching`] → [`merge`] → [`repair`] → [`barrier`].
 //!
 //! This crate opens no file, reads no clock, prints nothing. The same inputs and seed give the same bytes, whatever
@@ -8,6 +8,7 @@
 
 pub mod assignment;
 pub mod barrier;
+pub mod convert;
 pub mod dtype;
 pub mod error;
 pub mod graph;

@@ -66,18 +66,7 @@ impl Params {
     /// # Errors
     /// [`Error::NotFinite`] names the first tensor that holds a NaN or an infinity.
     pub fn check_finite(&self) -> Result<()> {
-        for (name, tensor) in self.iter().filter(|(_, t)| t.dtype().is_float()) {
-            let values = tensor.to_f64()?;
-            if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-                return Err(Error::NotFinite {
-                    tensor: name.to_owned(),
-                    count: values.iter().filter(|v| !v.is_finite()).count(),
-                    value: values[at],
-                    index: tensor.index_of(at),
-                });
-            }
-        }
-        Ok(())
+        self.iter().try_for_each(|(name, tensor)| tensor.check_finite(name))
     }
 
     /// Passes only if `other` has the same names and shapes. Element types may differ.

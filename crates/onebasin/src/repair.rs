@@ -196,14 +196,14 @@ impl Site {
     pub fn correct(&self, graph: &Graph, params: &mut Params, scale: &[f64], shift: Option<&[f64]>) -> Result<()> {
         let tensor = fitting(graph, params, self.scale)?;
         let values = tensor.to_f64()?;
-        let scaled = values.iter().enumerate().map(|(at, w)| w * scale[self.rows.unit(at)]).collect();
-        let scaled = Tensor::from_f64_as(tensor.dtype(), tensor.shape(), scaled)?;
+        let scaled = values.iter().enumerate().map(|(at, w)| w * scale[self.rows.unit(at)]).collect::<Vec<_>>();
+        let scaled = Tensor::from_f64_as(tensor.dtype(), tensor.shape(), &scaled)?;
         params.insert(graph.value(self.scale).name.clone(), scaled);
         if let (Some(bias), Some(shift)) = (self.shift, shift) {
             let tensor = fitting(graph, params, bias)?;
             let values = tensor.to_f64()?;
-            let moved = values.iter().zip(scale).zip(shift).map(|((b, r), s)| b * r + s).collect();
-            let moved = Tensor::from_f64_as(tensor.dtype(), tensor.shape(), moved)?;
+            let moved = values.iter().zip(scale).zip(shift).map(|((b, r), s)| b * r + s).collect::<Vec<_>>();
+            let moved = Tensor::from_f64_as(tensor.dtype(), tensor.shape(), &moved)?;
             params.insert(graph.value(bias).name.clone(), moved);
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use half::{bf16, f16};
 
+use crate::convert;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 
@@ -118,13 +119,26 @@ impl Tensor {
         {
             return Ok(Cow::Borrowed(values));
         }
-        Ok(Cow::Owned(match self.dtype {
-            DType::F64 => decode(&self.data, f64::from_le_bytes),
-            DType::F32 => decode(&self.data, |b| f64::from(f32::from_le_bytes(b))),
-            DType::F16 => decode(&self.data, |b| f16::from_le_bytes(b).to_f64()),
-            DType::BF16 => decode(&self.data, |b| bf16::from_le_bytes(b).to_f64()),
-            dtype => return Err(not_float(dtype)),
-        }))
+        if !self.dtype.is_float() {
+            return Err(not_float(self.dtype));
+        }
+        let mut values = vec![0.0; self.len()];
+        convert::decode(self.dtype, &self.data, &mut values);
+        Ok(Cow::Owned(values))
+    }
+
+    /// Passes only if every floating-point value is finite; integers and booleans always are.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] under the name `name`: how many values are a NaN or an infinity, and the first of them.
+    pub fn check_finite(&self, name: &str) -> Result<()> {
+        if !self.dtype.is_float() || convert::all_finite(self.dtype, &self.data) {
+            return Ok(());
+        }
+        let values = self.to_f64()?;
+        let mut bad = values.iter().enumerate().filter(|(_, v)| !v.is_finite()).peekable();
+        let (at, value) = bad.peek().map_or((0, 0.0), |(at, v)| (*at, **v));
+        Err(Error::NotFinite { tensor: name.to_owned(), value, index: self.index_of(at), count: bad.count() })
     }
 
     /// The values of a `u32` tensor.
@@ -143,19 +157,17 @@ impl Tensor {
         if dtype == self.dtype {
             return Ok(self.clone());
         }
-        Self::from_f64_as(dtype, &self.shape, self.to_f64()?.into_owned())
+        Self::from_f64_as(dtype, &self.shape, &self.to_f64()?)
     }
 
     /// A tensor of `dtype` from `f64` values, rounded to nearest even.
-    pub fn from_f64_as(dtype: DType, shape: &[usize], values: Vec<f64>) -> Result<Self> {
-        let data = match dtype {
-            DType::F64 => encode_vec(values, f64::to_le_bytes),
-            DType::F32 => encode_vec(values, |v| (v as f32).to_le_bytes()),
-            DType::F16 => encode_vec(values, |v| f16::from_f64(v).to_le_bytes()),
-            DType::BF16 => encode_vec(values, |v| bf16::from_f64(v).to_le_bytes()),
-            dtype => return Err(not_float(dtype)),
-        };
-        Self::new(dtype, shape, data)
+    pub fn from_f64_as(dtype: DType, shape: &[usize], values: &[f64]) -> Result<Self> {
+        if !dtype.is_float() {
+            return Err(not_float(dtype));
+        }
+        let mut data = vec![0; values.len() * dtype.size()];
+        convert::encode(dtype, values, &mut data);
+        Self::new(dtype, shape, Bytes::from(data))
     }
 
     /// Gathers along one axis: entry `i` of the result is entry `table[i]` of this tensor. Bits are kept.

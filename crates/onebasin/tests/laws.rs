@@ -1,9 +1,10 @@
 //! Laws 2–4 and 8 on random networks: composition, inverses, recovery, a rising objective, the order of names.
 
 use onebasin::matching::{MatchOptions, match_weights, objective};
+use onebasin::merge::{MergeRule, Products};
 use onebasin::stream::Stream;
-use onebasin::symmetry::{Alignment, Symmetry, SymmetrySpec};
-use onebasin::{Params, Tensor};
+use onebasin::symmetry::{Alignment, Gather, Symmetry, SymmetrySpec};
+use onebasin::{DType, Params, Tensor};
 use proptest::prelude::*;
 
 /// A multilayer perceptron of these layer sizes, with normal weights.
@@ -71,6 +72,56 @@ proptest! {
         let twice = p.apply(&symmetry, &moved).unwrap();
         prop_assert_eq!(p.compose(&symmetry, &q).apply(&symmetry, &net).unwrap(), twice);
         prop_assert!(q.inverse(&symmetry).compose(&symmetry, &q).is_identity());
+    }
+
+    #[test]
+    fn all_axes_at_once_is_axis_after_axis(whole: bool, sizes in prop::collection::vec(0_usize..9, 2..6), seed: u64, dtype in 0..5_usize) {
+        let dtype = [DType::F64, DType::F32, DType::F16, DType::BF16, DType::U8][dtype];
+        let (net, symmetry) = network(whole, &sizes, seed);
+        let alignment = random(&symmetry, seed, "p");
+        let mut cut = Stream::new(seed, "cut");
+        for (name, tensor) in net.iter() {
+            let bytes = (0..tensor.len() * dtype.size()).map(|_| cut.below(256) as u8).collect::<Vec<u8>>();
+            let tensor = Tensor::new(dtype, tensor.shape(), bytes.into()).unwrap();
+            let mut expected = tensor.clone();
+            for (axis, layout) in symmetry.tensor(name).unwrap().axes.iter().enumerate() {
+                expected = expected.gather(axis, &alignment.axis_gather(&symmetry, layout)).unwrap();
+            }
+            prop_assert_eq!(&alignment.apply_tensor(&symmetry, name, &tensor).unwrap(), &expected);
+            let (x, y) = (cut.below(tensor.len() + 1), cut.below(tensor.len() + 1));
+            let (start, end) = (x.min(y), x.max(y));
+            let mut part = vec![0; (end - start) * dtype.size()];
+            Gather::new(&symmetry, &alignment, name, &tensor).unwrap().fill(tensor.bytes(), start, &mut part);
+            prop_assert_eq!(&part[..], &expected.bytes()[start * dtype.size()..end * dtype.size()]);
+        }
+    }
+
+    #[test]
+    fn a_merged_range_is_the_formula(
+        types in [0..4_usize, 0..4, 0..4],
+        lambda in prop_oneof![Just(0.5), 0.001..0.999],
+        start in 0_usize..3000,
+        entries in 0_usize..3000,
+        seed: u64,
+    ) {
+        let [a, b, cast] = types.map(|k| [DType::F64, DType::F32, DType::F16, DType::BF16][k]);
+        let values = |name: &str, dtype| {
+            let mut s = Stream::new(seed, name);
+            let spread: Vec<f64> = (0..6000).map(|_| s.normal() * 2_f64.powi(s.below(60) as i32 - 45)).collect();
+            Tensor::from_f64_as(dtype, &[60, 100], &spread).unwrap()
+        };
+        let (ta, tb) = (values("a", a), values("b", b));
+        let products = Products::blocks(a, ta.bytes(), b, tb.bytes());
+        prop_assert_eq!(products.len(), 2);
+        let slow = |x: &f64, y: &f64| x + lambda * (y - x);
+        let line: Vec<f64> = ta.to_f64().unwrap().iter().zip(&*tb.to_f64().unwrap()).map(|(x, y)| slow(x, y)).collect();
+        let expected = Tensor::from_f64_as(a, &[60, 100], &line).unwrap().cast(cast).unwrap();
+        let rule = MergeRule::lerp(lambda).unwrap().cast(cast).unwrap().tensor("w", &[60, 100], a, b);
+        prop_assert_eq!(rule.dtype(), cast);
+        let part = |t: &Tensor| t.bytes().slice(start * t.dtype().size()..(start + entries) * t.dtype().size());
+        let mut found = vec![0; entries * cast.size()];
+        rule.fill(start, &part(&ta), &part(&tb), &mut found);
+        prop_assert_eq!(&found[..], &part(&expected)[..]);
     }
 
     #[test]

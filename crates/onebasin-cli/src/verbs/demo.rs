@@ -56,7 +56,8 @@ pub fn run(args: &Demo, talk: Talk) -> Result<()> {
     let moved = aligned.alignment.apply(&aligned.symmetry, b.params())?;
     let merged = merge(a.params(), &moved, 0.5, Interpolation::Lerp)?;
     let options = json!({ "lambda": 0.5, "matching": aligned.record });
-    a.write(&file("merged.safetensors"), &merged, &provenance("merge", &inputs, &options))?;
+    let target = a.target(&file("merged.safetensors"))?;
+    a.write(&target, &merged, &provenance("merge", &inputs, &options))?;
 
     let (program, lambda) = (a.program()?, lambda_grid(25)?);
     let finish = Finish { program: &program, data: None, repair: RepairName::None };

@@ -44,7 +44,7 @@ pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
             "name": name, "dtype": tensor.dtype().name(), "shape": tensor.shape(), "pattern": pattern, "not_finite": not_finite,
         }));
     }
-    writeln!(text, "{} tensors, {} values, sha256 {}", file.params.len(), file.params.element_count(), file.digest)?;
+    writeln!(text, "{} tensors, {} values, sha256 {}", file.params.len(), file.params.element_count(), file.digest())?;
     if !model.rest.is_empty() {
         let names: Vec<&str> = model.rest.names().collect();
         writeln!(text, "not used by the graph, carried along: {}", names.join(", "))?;
@@ -71,7 +71,7 @@ pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
         writeln!(text, "{key}: {}", value.trim_end())?;
     }
     let value = json!({
-        "file": args.file.display().to_string(), "sha256": file.digest, "tensors": tensors, "groups": groups, "metadata": file.metadata.0,
+        "file": args.file.display().to_string(), "sha256": file.digest(), "tensors": tensors, "groups": groups, "metadata": file.metadata.0,
     });
     talk.result(&value, &text)
 }

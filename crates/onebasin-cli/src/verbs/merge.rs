@@ -3,28 +3,36 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use onebasin::merge::{cast, merge, merge_by_group};
+use onebasin::Params;
+use onebasin::merge::{Interpolation, MergeRule, cast, merge, merge_by_group};
 use onebasin::symmetry::{GroupId, Symmetry};
+use onebasin_io::{Moving, merge_streamed, products_streamed};
+use onebasin_nn::Data;
 use serde_json::json;
 
-use crate::align::{Aligned, How, align, ensure, input, provenance};
+use crate::align::{Aligned, How, align, ensure, input_as, provenance};
 use crate::args::{Merge, RepairName};
 use crate::finish::Finish;
-use crate::model::Model;
+use crate::model::{Model, is_onnx};
 use crate::signals;
 use crate::talk::Talk;
-use crate::verbs::train::{check_writable, open_data};
+use crate::verbs::train::open_data;
 
 pub fn run(args: &Merge, talk: Talk) -> Result<()> {
     if !(0.0..=1.0).contains(&args.lambda) {
         bail!("--lambda must lie between 0 (network A) and 1 (network B), found {}", args.lambda);
     }
-    check_writable(&args.output)?;
-    let (a, b) = Model::open_pair(&args.a, &args.b, &args.source, talk)?;
-    a.check_format(&args.output)?;
+    let (a, b) = Model::open_pair_unread(&args.a, &args.b, &args.source, talk)?;
+    let target = a.target(&args.output)?;
     let data = args.data.as_ref().map(|spec| open_data(spec, talk)).transpose()?;
     if args.repair == RepairName::Data && data.is_none() {
         bail!("--repair data measures on data; give --data, or use --repair weights");
+    }
+    let finishes = (data.is_some() && !a.statistics().is_empty()) || args.repair != RepairName::None;
+    let whole = finishes || is_onnx(target.path());
+    if whole || args.align.is_none() || a.runs() {
+        a.check_finite()?;
+        b.check_finite()?;
     }
     let aligned = if let Some(path) = &args.align {
         Aligned::read(path, &b)?
@@ -35,41 +43,42 @@ pub fn run(args: &Merge, talk: Talk) -> Result<()> {
     if !args.no_check {
         ensure(&a, &aligned.symmetry, talk)?;
     }
-    let moved = aligned.alignment.apply(&aligned.symmetry, b.params())?;
+    remark(&a, data.is_some(), args.repair, talk);
     let by_group = group_lambdas(args, &aligned)?;
-    let mut merged = if by_group.is_empty() {
-        merge(a.params(), &moved, args.lambda, args.interpolation)?
-    } else {
-        merge_by_group(&aligned.symmetry, a.params(), &moved, args.lambda, &by_group)?
-    };
-    let has_statistics = !a.statistics().is_empty();
-    if data.is_some() && !has_statistics && args.repair == RepairName::None {
-        talk.detail("the network has no BatchNorm, so the merged weights are left as they are");
-    }
-    if data.is_none() && has_statistics {
-        talk.say(
-            "note: the statistics of BatchNorms were interpolated, which ruins most merged networks; give --data to \
-             recompute them",
-        );
-    }
-    if (data.is_some() && has_statistics) || args.repair != RepairName::None {
-        let program = data.as_ref().map_or_else(|| a.program(), |data| a.program_for(data))?;
-        let finish = Finish { program: &program, data: data.as_ref().map(|d| &d.train), repair: args.repair };
-        merged = finish.apply([a.params(), &moved], &merged, args.lambda)?;
-    }
-    if let Some(dtype) = args.dtype {
-        merged = cast(&merged, dtype)?;
-    }
-    let mut inputs = vec![input("a", &a.checkpoint), input("b", &b.checkpoint)];
-    inputs.extend(aligned.file);
     let options = json!({
         "lambda": args.lambda, "interpolation": args.interpolation.to_string(),
         "dtype": args.dtype.map(onebasin::DType::name), "data": data.as_ref().map(|d| &d.name),
         "repair": format!("{:?}", args.repair).to_lowercase(), "group_lambda": named(&aligned.symmetry, &by_group),
         "matching": aligned.record,
     });
+    let inputs = |[of_a, of_b]: [&str; 2]| {
+        let ends = [input_as("a", &a.checkpoint, of_a), input_as("b", &b.checkpoint, of_b)];
+        ends.into_iter().chain(aligned.file.clone()).collect::<Vec<_>>()
+    };
+    let made = |digests: [&str; 2]| provenance("merge", &inputs(digests), &options);
+    let digests = || [a.checkpoint.digest(), b.checkpoint.digest()];
     signals::check()?;
-    a.write(&args.output, &merged, &provenance("merge", &inputs, &options))?;
+    if whole {
+        let finish = (finishes, data.as_ref());
+        a.write(&target, &in_memory(args, &a, &b, &aligned, &by_group, finish)?, &made(digests()))?;
+    } else {
+        let moving = Moving { b: &b.checkpoint, symmetry: &aligned.symmetry, alignment: &aligned.alignment };
+        let slerp = by_group.is_empty() && args.interpolation == Interpolation::Slerp;
+        let bar = talk.passing("merging", &a, if slerp { 2 } else { 1 });
+        let progress = |n| bar.inc(n);
+        let mut rule = if slerp {
+            MergeRule::slerp(args.lambda, products_streamed(&target, &a.checkpoint, &moving, &progress)?)?
+        } else {
+            MergeRule::by_group(&aligned.symmetry, args.lambda, &by_group)?
+        };
+        if let Some(dtype) = args.dtype {
+            rule = rule.cast(dtype)?;
+        }
+        let header = |digests: [&str; 2]| a.header(&made(digests));
+        merge_streamed(&target, &a.checkpoint, &moving, &a.rest, &rule, &header, &progress)?;
+        bar.finish_and_clear();
+    }
+    let inputs = inputs(digests());
 
     let how = match &aligned.record {
         Some(r) => {
@@ -79,6 +88,43 @@ pub fn run(args: &Merge, talk: Talk) -> Result<()> {
     };
     let text = format!("{}: {} at λ = {}, {how}", args.output.display(), args.interpolation, args.lambda);
     talk.result(&json!({ "output": args.output.display().to_string(), "inputs": inputs, "options": options }), &text)
+}
+
+/// Says what becomes of the statistics of BatchNorms.
+fn remark(a: &Model, has_data: bool, repair: RepairName, talk: Talk) {
+    let has_statistics = !a.statistics().is_empty();
+    if has_data && !has_statistics && repair == RepairName::None {
+        talk.detail("the network has no BatchNorm, so the merged weights are left as they are");
+    }
+    if !has_data && has_statistics {
+        talk.say(
+            "note: the statistics of BatchNorms were interpolated, which ruins most merged networks; give --data to \
+             recompute them",
+        );
+    }
+}
+
+/// The merged network, where all of it is needed at once: to be run, or to go into an ONNX model.
+fn in_memory(
+    args: &Merge,
+    a: &Model,
+    b: &Model,
+    aligned: &Aligned,
+    by_group: &BTreeMap<GroupId, f64>,
+    (finishes, data): (bool, Option<&Data>),
+) -> Result<Params> {
+    let moved = aligned.alignment.apply(&aligned.symmetry, b.params())?;
+    let mut merged = if by_group.is_empty() {
+        merge(a.params(), &moved, args.lambda, args.interpolation)?
+    } else {
+        merge_by_group(&aligned.symmetry, a.params(), &moved, args.lambda, by_group)?
+    };
+    if finishes {
+        let program = data.map_or_else(|| a.program(), |data| a.program_for(data))?;
+        let finish = Finish { program: &program, data: data.map(|d| &d.train), repair: args.repair };
+        merged = finish.apply([a.params(), &moved], &merged, args.lambda)?;
+    }
+    Ok(args.dtype.map_or(Ok(merged.clone()), |dtype| cast(&merged, dtype))?)
 }
 
 /// λ of groups that do not lie at `--lambda`: as given, and 0 where too little corresponds.

@@ -21,17 +21,16 @@ use crate::model::Model;
 use crate::pair::start_of;
 use crate::signals;
 use crate::talk::Talk;
-use crate::verbs::train::{check_writable, open_data};
+use crate::verbs::train::open_data;
 
 /// λ of pairwise barriers.
 const POINTS: usize = 5;
 
 pub fn run(args: &MergeMany, talk: Talk) -> Result<()> {
-    check_writable(&args.output)?;
     let models =
         args.models.iter().map(|path| Model::open(path, &args.source, talk)).collect::<Result<Vec<Model>>>()?;
     let first = &models[0];
-    first.check_format(&args.output)?;
+    let target = first.target(&args.output)?;
     for other in &models[1..] {
         let names = || format!("the first is {}, another {}", first.path().display(), other.path().display());
         first.params().check_same_structure(other.params()).with_context(names)?;
@@ -63,7 +62,7 @@ pub fn run(args: &MergeMany, talk: Talk) -> Result<()> {
         "start_objective": found.start_objective, "objective": found.objective, "rounds": found.rounds,
         "stop": found.stop,
     });
-    first.write(&args.output, &merged, &provenance("merge-many", &inputs, &options))?;
+    first.write(&target, &merged, &provenance("merge-many", &inputs, &options))?;
 
     let mut text = String::new();
     if let Some(measured) = &measured {

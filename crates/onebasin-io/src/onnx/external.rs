@@ -47,7 +47,7 @@ impl Externals {
         let location = entry(&tensor.external_data, LOCATION).unwrap_or_default();
         if !self.files.contains_key(location) {
             let fail = |why| external(model, &tensor.name, location, why);
-            let bytes = map(&resolve(model, location).map_err(fail)?)?;
+            let (bytes, _) = map(&resolve(model, location).map_err(fail)?)?;
             self.files.insert(location.to_owned(), bytes);
         }
         self.data(model, &tensor.name, &tensor.external_data, None).map(drop)

@@ -93,7 +93,7 @@ impl OnnxModel {
     /// If the file is no ONNX model; uses operators outside [`OPSETS`]; a tensor has less or more data than its shape
     /// needs, or data outside the model's folder; a value is made twice, read but never made, or depends on itself.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::parse(&map(path)?, path)
+        Self::parse(&map(path)?.0, path)
     }
 
     /// Reads a model from bytes; `path` names it in errors, and its folder is where external data is looked for.

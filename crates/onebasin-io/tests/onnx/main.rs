@@ -39,8 +39,8 @@ fn zeros(shape: &[usize]) -> onebasin::error::Result<Tensor> {
 /// These weights, the floats among them doubled.
 fn doubled(params: &Params) -> Params {
     let double = |t: &Tensor| {
-        let values = t.to_f64().unwrap().iter().map(|v| 2.0 * v).collect();
-        Tensor::from_f64_as(t.dtype(), t.shape(), values).unwrap()
+        let values = t.to_f64().unwrap().iter().map(|v| 2.0 * v).collect::<Vec<_>>();
+        Tensor::from_f64_as(t.dtype(), t.shape(), &values).unwrap()
     };
     params.iter().map(|(n, t)| (n.to_owned(), if t.dtype().is_float() { double(t) } else { t.clone() })).collect()
 }

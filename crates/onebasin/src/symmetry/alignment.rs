@@ -1,5 +1,6 @@
 //! One element of a symmetry: a permutation for every group, and how it acts on tensors.
 
+use super::gather::Gather;
 use super::group::GroupId;
 use super::layout::AxisLayout;
 use super::resolve::Symmetry;
@@ -143,7 +144,7 @@ impl Alignment {
 
     /// Acts on a network: every axis of every tensor is gathered. Element types and bit patterns are kept.
     ///
-    /// Cost: one pass over the bytes per axis that moves.
+    /// Cost: one pass over the bytes.
     ///
     /// # Errors
     /// If a tensor of the symmetry is missing.
@@ -156,15 +157,7 @@ impl Alignment {
 
     /// Acts on one tensor of the network.
     pub fn apply_tensor(&self, symmetry: &Symmetry, name: &str, tensor: &Tensor) -> Result<Tensor> {
-        let layout = symmetry.tensor(name)?;
-        let mut moved = tensor.clone();
-        for (axis, axis_layout) in layout.axes.iter().enumerate() {
-            let table = self.axis_gather(symmetry, axis_layout);
-            if table.iter().enumerate().any(|(i, &j)| i != j as usize) {
-                moved = moved.gather(axis, &table)?;
-            }
-        }
-        Ok(moved)
+        Gather::new(symmetry, self, name, tensor)?.apply(tensor)
     }
 }
 

@@ -93,7 +93,7 @@ fn ints<const N: usize>(bytes: &[u8], from: impl Fn([u8; N]) -> i64) -> Data {
 pub(super) fn constant(shape: &[usize], data: &Data) -> onebasin::error::Result<Tensor> {
     let values = data.floats();
     let exact = matches!(data, Data::Float(_)) || values.iter().all(|v| f64::from(*v as f32) == *v);
-    Tensor::from_f64_as(if exact { DType::F32 } else { DType::F64 }, shape, values)
+    Tensor::from_f64_as(if exact { DType::F32 } else { DType::F64 }, shape, &values)
 }
 
 /// A tensor of at most [`CAP`] elements.

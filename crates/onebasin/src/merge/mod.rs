@@ -1,5 +1,11 @@
 //! Combining aligned networks into one.
 
+mod products;
+mod rule;
+
+pub use products::Products;
+pub use rule::{MergeRule, TensorRule};
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +13,6 @@ use std::str::FromStr;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::params::Params;
-use crate::symmetry::layout::AxisLayout;
 use crate::symmetry::{Alignment, GroupId, Symmetry};
 use crate::tensor::Tensor;
 
@@ -65,38 +70,11 @@ impl FromStr for Interpolation {
 /// ```
 pub fn merge(a: &Params, b: &Params, lambda: f64, interpolation: Interpolation) -> Result<Params> {
     a.check_same_structure(b)?;
-    if !(0.0..=1.0).contains(&lambda) {
-        return Err(Error::Invalid(format!("λ must lie between 0 (network A) and 1 (network B), found {lambda}")));
-    }
-    if lambda == 0.0 {
-        return Ok(a.clone());
-    }
-    if lambda == 1.0 {
-        return Ok(b.clone());
-    }
-    let weights = match interpolation {
-        Interpolation::Lerp => None,
-        Interpolation::Slerp => slerp_weights(a, b, lambda)?,
+    let rule = match interpolation {
+        Interpolation::Slerp if lambda > 0.0 && lambda < 1.0 => MergeRule::slerp(lambda, Products::of(a, b)?)?,
+        Interpolation::Lerp | Interpolation::Slerp => MergeRule::lerp(lambda)?,
     };
-    let mut merged = Params::new();
-    for (name, ta) in a.iter() {
-        let tb = b.require(name)?;
-        let tensor = if ta.dtype().is_float() && tb.dtype().is_float() {
-            let (va, vb) = (ta.to_f64()?, tb.to_f64()?);
-            let values = va.iter().zip(vb.iter());
-            let values = match weights {
-                None => values.map(|(x, y)| x + lambda * (y - x)).collect(),
-                Some((wa, wb)) => values.map(|(x, y)| wa * x + wb * y).collect(),
-            };
-            Tensor::from_f64_as(ta.dtype(), ta.shape(), values)?
-        } else if lambda <= 0.5 {
-            ta.clone()
-        } else {
-            tb.clone()
-        };
-        merged.insert(name, tensor);
-    }
-    Ok(merged)
+    merge_as(&rule, a, b)
 }
 
 /// The network between A and an aligned B with a λ of its own for some groups.
@@ -116,41 +94,17 @@ pub fn merge_by_group(
     lambda: f64,
     of_group: &BTreeMap<GroupId, f64>,
 ) -> Result<Params> {
-    if let Some((id, l)) = of_group.iter().find(|(_, l)| !(0.0..=1.0).contains(*l)) {
-        let name = &symmetry.group(*id).name;
-        return Err(Error::Invalid(format!("λ of group `{name}` must lie between 0 and 1, found {l}")));
-    }
-    let mut merged = merge(a, b, lambda, Interpolation::Lerp)?;
-    for (name, layout) in symmetry.tensors() {
-        let (ta, tb) = (a.require(name)?, b.require(name)?);
-        let by_axis: Vec<Vec<f64>> = layout.axes.iter().map(|axis| lambdas(symmetry, axis, of_group)).collect();
-        if !ta.dtype().is_float() || by_axis.iter().flatten().all(|l| l.is_infinite()) {
-            continue;
-        }
-        let mut at = vec![f64::INFINITY];
-        for axis in &by_axis {
-            at = at.iter().flat_map(|&outer| axis.iter().map(move |&l| outer.min(l))).collect();
-        }
-        let (va, vb) = (ta.to_f64()?, tb.to_f64()?);
-        let values = va.iter().zip(vb.iter()).zip(&at).map(|((x, y), &l)| {
-            let l = if l.is_infinite() { lambda } else { l };
-            if l == 1.0 { *y } else { x + l * (y - x) }
-        });
-        merged.insert(name, Tensor::from_f64_as(ta.dtype(), ta.shape(), values.collect())?);
-    }
-    Ok(merged)
+    a.check_same_structure(b)?;
+    symmetry.tensors().try_for_each(|(name, _)| a.require(name).map(drop))?;
+    merge_as(&MergeRule::by_group(symmetry, lambda, of_group)?, a, b)
 }
 
-/// The smallest λ that a group names at every position of an axis; infinite where none does.
-fn lambdas(symmetry: &Symmetry, axis: &AxisLayout, of_group: &BTreeMap<GroupId, f64>) -> Vec<f64> {
-    let mut found = vec![f64::INFINITY; axis.len];
-    for occurrence in &axis.occurrences {
-        let groups = occurrence.digits.iter().filter_map(|d| d.group);
-        let named = groups.filter_map(|g| of_group.get(&symmetry.root(g)));
-        let smallest = named.fold(f64::INFINITY, |m, l| m.min(*l));
-        occurrence.for_each(|values| found[occurrence.position(values)] = smallest);
-    }
-    found
+fn merge_as(rule: &MergeRule<'_>, a: &Params, b: &Params) -> Result<Params> {
+    let merged = |(name, ta): (&str, &Tensor)| {
+        let tb = b.require(name)?;
+        Ok((name.to_owned(), rule.tensor(name, ta.shape(), ta.dtype(), tb.dtype()).apply(ta, tb)?))
+    };
+    a.iter().map(merged).collect()
 }
 
 /// The mean of aligned networks: `Σ_p w_p · π_p(θ_p) / Σ_p w_p`, every network counting the same where no weights are given.
@@ -210,8 +164,8 @@ pub fn mean(
             let moved = alignment.apply_tensor(symmetry, name, model.require(name)?)?;
             sum.iter_mut().zip(moved.to_f64()?.iter()).for_each(|(s, v)| *s += weight * v);
         }
-        let values = sum.iter().map(|s| s / total).collect();
-        mean.insert(name, Tensor::from_f64_as(reference.dtype(), reference.shape(), values)?);
+        sum.iter_mut().for_each(|s| *s /= total);
+        mean.insert(name, Tensor::from_f64_as(reference.dtype(), reference.shape(), &sum)?);
     }
     Ok(mean)
 }
@@ -220,21 +174,4 @@ pub fn mean(
 pub fn cast(params: &Params, dtype: DType) -> Result<Params> {
     let cast = |t: &Tensor| if t.dtype().is_float() { t.cast(dtype) } else { Ok(t.clone()) };
     params.iter().map(|(name, t)| Ok((name.to_owned(), cast(t)?))).collect()
-}
-
-/// The coefficients of A and B on the great circle, or none where it is a line.
-fn slerp_weights(a: &Params, b: &Params, lambda: f64) -> Result<Option<(f64, f64)>> {
-    let (mut aa, mut bb, mut ab) = (0.0, 0.0, 0.0);
-    for (name, ta) in a.iter().filter(|(_, t)| t.dtype().is_float()) {
-        let (va, vb) = (ta.to_f64()?, b.require(name)?.to_f64()?);
-        aa += crate::matching::similarity::dot(&va, &va);
-        bb += crate::matching::similarity::dot(&vb, &vb);
-        ab += crate::matching::similarity::dot(&va, &vb);
-    }
-    let omega = (ab / (aa * bb).sqrt()).clamp(-1.0, 1.0).acos();
-    let sin = omega.sin();
-    if sin.is_nan() || sin < 1e-8 {
-        return Ok(None);
-    }
-    Ok(Some((((1.0 - lambda) * omega).sin() / sin, (lambda * omega).sin() / sin)))
 }

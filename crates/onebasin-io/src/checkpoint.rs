@@ -1,0 +1,124 @@
+//! A checkpoint: tensors, header entries, and the files they lie in.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use onebasin::{Params, Tensor};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::error::Error;
+use crate::metadata::Metadata;
+
+/// A checkpoint: its tensors, its header entries, and what identifies its bytes.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// Where it was read from: a file, an index of shards, or their folder.
+    pub path: PathBuf,
+    /// Its tensors, still in the memory map where the format lets them.
+    pub params: Params,
+    /// The text entries of its header (of all its shards' headers); formats other than safetensors have none.
+    pub metadata: Metadata,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) index: Option<Index>,
+    pub(crate) digest: OnceLock<String>,
+}
+
+/// What an index of shards says.
+#[derive(Debug, Clone)]
+pub(crate) struct Index {
+    /// Its name in the folder.
+    pub(crate) name: String,
+    /// The shard of every tensor.
+    pub(crate) weight_map: BTreeMap<String, String>,
+}
+
+/// One file of a checkpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) path: PathBuf,
+    /// All of it, mapped.
+    pub(crate) bytes: Bytes,
+    /// The same file to read from, where the bytes came from one.
+    pub(crate) file: Option<Arc<File>>,
+}
+
+impl Part {
+    pub(crate) fn new(path: &Path, bytes: Bytes, file: Option<File>) -> Self {
+        Self { path: path.to_owned(), bytes, file: file.map(Arc::new) }
+    }
+
+    /// Its name in the folder.
+    fn name(&self) -> String {
+        self.path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+    }
+
+    /// Reads bytes of the file without touching the map, so that they do not count as memory of this process.
+    pub(crate) fn read_at(&self, offset: u64, to: &mut [u8]) -> std::io::Result<()> {
+        use std::os::unix::fs::FileExt;
+        match &self.file {
+            Some(file) => file.read_exact_at(to, offset),
+            None => {
+                to.copy_from_slice(&self.bytes[offset as usize..][..to.len()]);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Checkpoint {
+    pub(crate) fn new(path: &Path, params: Params, metadata: Metadata, parts: Vec<Part>) -> Self {
+        Self { path: path.to_owned(), params, metadata, parts, index: None, digest: OnceLock::new() }
+    }
+
+    /// Tensors that came from elsewhere, identified by `digest`.
+    pub fn identified(path: &Path, params: Params, metadata: Metadata, digest: String) -> Self {
+        Self { digest: digest.into(), ..Self::new(path, params, metadata, Vec::new()) }
+    }
+
+    /// SHA-256 of the file, in lower-case hexadecimal. For shards: of what `sha256sum` prints for all of them, in order
+    /// of name.
+    ///
+    /// Cost: one pass over the bytes the first time, unless a streamed merge has met them already.
+    pub fn digest(&self) -> &str {
+        self.digest.get_or_init(|| {
+            let digests = self.parts.par_iter().map(|part| hex::encode(Sha256::digest(&part.bytes)));
+            self.combined(&digests.collect::<Vec<String>>())
+        })
+    }
+
+    /// Whether it is a folder, or named by the index of one.
+    pub(crate) fn is_folder(&self) -> bool {
+        self.index.is_some() || self.path.is_dir()
+    }
+
+    pub(crate) fn combined(&self, digests: &[String]) -> String {
+        match (digests, &self.index) {
+            ([digest], None) => digest.clone(),
+            _ => {
+                let mut sum = Sha256::new();
+                self.parts
+                    .iter()
+                    .zip(digests)
+                    .for_each(|(part, digest)| sum.update(format!("{digest}  {}\n", part.name())));
+                hex::encode(sum.finalize())
+            }
+        }
+    }
+
+    /// The file a tensor lies in, and where, if its bytes are those of a file.
+    pub(crate) fn locate(&self, tensor: &Tensor) -> Option<(usize, u64)> {
+        let at = tensor.bytes().as_ptr() as usize;
+        self.parts.iter().enumerate().find_map(|(k, part)| {
+            let offset = at.checked_sub(part.bytes.as_ptr() as usize)?;
+            (offset + tensor.bytes().len() <= part.bytes.len()).then_some((k, offset as u64))
+        })
+    }
+
+    pub(crate) fn core_error(&self, source: onebasin::Error) -> Error {
+        Error::Core { path: self.path.clone(), source }
+    }
+}

@@ -1,0 +1,200 @@
+//! Apply and merge from file to file, tensor by tensor, whatever the size of the networks.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use onebasin::merge::{MergeRule, Products};
+use onebasin::symmetry::{Alignment, Gather, Symmetry};
+use onebasin::{Params, Tensor};
+
+use crate::checkpoint::Checkpoint;
+use crate::error::Result;
+use crate::metadata::Metadata;
+use crate::pipeline::{Pass, Piece, Step, Work};
+use crate::reader::Reader;
+use crate::target::{Staging, Target};
+use crate::write::Entry;
+
+/// Entries gathered at a time, small enough to stay in cache.
+const BLOCK: usize = 4096;
+/// A digest as long as every other.
+const UNKNOWN: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// A checkpoint and the element of its symmetry that moves it.
+#[derive(Debug, Clone, Copy)]
+pub struct Moving<'a> {
+    /// The network that moves; all its tensors are those of the symmetry.
+    pub b: &'a Checkpoint,
+    /// What may be exchanged.
+    pub symmetry: &'a Symmetry,
+    /// How it moves.
+    pub alignment: &'a Alignment,
+}
+
+/// Writes `π(B)` and, as they are, the tensors `carried` of the same checkpoint.
+///
+/// `metadata` says what the header holds, given B's digest; the length of its text must not depend on the digest. Bytes
+/// are those of [`Target::write`] after [`Alignment::apply`]. `progress` is told of entries that are done.
+///
+/// Cost: every byte is read once, hashed for the digest, and written once; memory is two tensors of B and 256 MiB of
+/// pieces at most, whatever the size of the network. Tensors of formats that are not mapped are in memory already.
+///
+/// # Errors
+/// If a file cannot be read or written, a value is not finite, or a tensor does not fit the symmetry; nothing is written
+/// then.
+pub fn apply_streamed(
+    target: &Target,
+    moving: &Moving<'_>,
+    carried: &Params,
+    metadata: &dyn Fn(&str) -> Metadata,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<()> {
+    let b = moving.b;
+    let steps = ordered(b, carried.iter().chain(b.params.iter()).map(|(name, t)| step(name, None, Some(t))));
+    let entries = carried.iter().chain(b.params.iter()).map(|(name, t)| Entry::new(name, t.dtype(), t.shape()));
+    let staging = Staging::new(target, entries.collect(), &metadata(UNKNOWN))?;
+    let reader = Reader::new(b, steps.iter().filter_map(|s| s.b));
+    let work = |k: usize| -> Result<Work<'_>> {
+        let Step { name, b: Some(tensor), .. } = steps[k] else { unreachable!("every tensor is B's") };
+        let gather = if carried.get(name).is_some() { None } else { Some(moving.gather(name, tensor)?) };
+        let size = tensor.dtype().size();
+        let staging = &staging;
+        Ok(Box::new(move |piece: Piece<'_>| {
+            let (start, len) = (piece.start * size, piece.entries * size);
+            let Some(gather) = &gather else { return staging.write_at(name, start as u64, &piece.b[start..][..len]) };
+            piece.scratch.resize(len, 0);
+            gather.fill(piece.b, piece.start, piece.scratch);
+            staging.write_at(name, start as u64, piece.scratch)
+        }))
+    };
+    Pass { steps: &steps, a: None, b: &reader, output: target.path(), progress }.run(&work)?;
+    reader.finish()?;
+    staging.finish(&metadata(b.digest()))
+}
+
+/// Writes what `rule` makes of A and `π(B)` and, as they are, the tensors `carried` of A's checkpoint.
+///
+/// `metadata` says what the header holds, given the digests of A and B, as for [`apply_streamed`]. Bytes are those of
+/// [`Target::write`] after [`Alignment::apply`] and [`merge`](onebasin::merge::merge).
+///
+/// Cost: as [`apply_streamed`], A's bytes in pieces.
+///
+/// # Errors
+/// As [`apply_streamed`], and if the networks differ in structure.
+pub fn merge_streamed(
+    target: &Target,
+    a: &Checkpoint,
+    moving: &Moving<'_>,
+    carried: &Params,
+    rule: &MergeRule<'_>,
+    metadata: &dyn Fn([&str; 2]) -> Metadata,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<()> {
+    let steps = moving.steps(a, carried)?;
+    let entry = |s: &Step<'_>| {
+        let a = s.a.expect("every tensor is A's");
+        let dtype = s.b.map_or(a.dtype(), |b| rule.tensor(s.name, a.shape(), a.dtype(), b.dtype()).dtype());
+        Entry::new(s.name, dtype, a.shape())
+    };
+    let staging = Staging::new(target, steps.iter().map(entry).collect(), &metadata([UNKNOWN; 2]))?;
+    let work = |k: usize| -> Result<Work<'_>> {
+        let Step { name, a: Some(ta), b: tb, .. } = steps[k] else { unreachable!("every tensor is A's") };
+        let staging = &staging;
+        let Some(tb) = tb else {
+            let size = ta.dtype().size();
+            return Ok(Box::new(move |piece| staging.write_at(name, (piece.start * size) as u64, piece.a)));
+        };
+        let gather = moving.gather(name, tb)?;
+        let rule = rule.tensor(name, ta.shape(), ta.dtype(), tb.dtype());
+        let (a_size, b_size, size) = (ta.dtype().size(), tb.dtype().size(), rule.dtype().size());
+        Ok(Box::new(move |piece: Piece<'_>| {
+            piece.scratch.resize(piece.entries * size, 0);
+            let mut moved = [0; BLOCK * size_of::<u64>()];
+            let blocks = piece.a.chunks(BLOCK * a_size).zip(piece.scratch.chunks_mut(BLOCK * size)).enumerate();
+            for (start, a, out) in blocks.map(|(k, (a, out))| (piece.start + k * BLOCK, a, out)) {
+                let moved = &mut moved[..out.len() / size * b_size];
+                gather.fill(piece.b, start, moved);
+                rule.fill(start, a, moved, out);
+            }
+            staging.write_at(name, (piece.start * size) as u64, piece.scratch)
+        }))
+    };
+    moving.pass(a, &steps, target, &work, progress)?;
+    staging.finish(&metadata([a.digest(), moving.b.digest()]))
+}
+
+/// The inner products of A and `π(B)`, which [`MergeRule::slerp`] needs: those of [`Products::of`], in one more pass of the
+/// same cost as [`merge_streamed`], without writing.
+///
+/// # Errors
+/// As [`merge_streamed`]; `target` is what an interruption names.
+pub fn products_streamed(
+    target: &Target,
+    a: &Checkpoint,
+    moving: &Moving<'_>,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Products> {
+    let nothing = Params::new();
+    let steps = moving.steps(a, &nothing)?;
+    let found: Mutex<BTreeMap<(&str, usize), Vec<[f64; 3]>>> = Mutex::default();
+    let work = |k: usize| -> Result<Work<'_>> {
+        let Step { name, a: Some(ta), b: Some(tb), .. } = steps[k] else { unreachable!("every tensor has two ends") };
+        let (gather, size, found) = (moving.gather(name, tb)?, tb.dtype().size(), &found);
+        Ok(Box::new(move |piece: Piece<'_>| {
+            if ta.dtype().is_float() && tb.dtype().is_float() {
+                piece.scratch.resize(piece.entries * size, 0);
+                gather.fill(piece.b, piece.start, piece.scratch);
+                let blocks = Products::blocks(ta.dtype(), piece.a, tb.dtype(), piece.scratch);
+                found.lock().unwrap_or_else(PoisonError::into_inner).insert((name, piece.start), blocks);
+            }
+            Ok(())
+        }))
+    };
+    moving.pass(a, &steps, target, &work, progress)?;
+    let mut by_tensor: BTreeMap<&str, Vec<[f64; 3]>> = BTreeMap::new();
+    for ((name, _), blocks) in found.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        by_tensor.entry(name).or_default().extend(blocks);
+    }
+    let mut products = Products::default();
+    by_tensor.values().for_each(|blocks| products.add(blocks));
+    Ok(products)
+}
+
+impl<'a> Moving<'a> {
+    fn gather(&self, name: &str, tensor: &Tensor) -> Result<Gather> {
+        Gather::new(self.symmetry, self.alignment, name, tensor).map_err(|e| self.b.core_error(e))
+    }
+
+    /// Every tensor of A with B's of the same name, and those that are carried, in the order of A's files.
+    fn steps(&self, a: &'a Checkpoint, carried: &'a Params) -> Result<Vec<Step<'a>>> {
+        a.params.check_same_structure(&self.b.params).map_err(|e| self.b.core_error(e))?;
+        let pairs = a.params.iter().map(|(name, t)| step(name, Some(t), self.b.params.get(name)));
+        Ok(ordered(a, pairs.chain(carried.iter().map(|(name, t)| step(name, Some(t), None)))))
+    }
+
+    fn pass<'w>(
+        &self,
+        a: &Checkpoint,
+        steps: &[Step<'_>],
+        target: &Target,
+        work: &(dyn Fn(usize) -> Result<Work<'w>> + Sync),
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<()> {
+        let (from_a, from_b) =
+            (Reader::new(a, steps.iter().filter_map(|s| s.a)), Reader::new(self.b, steps.iter().filter_map(|s| s.b)));
+        Pass { steps, a: Some(&from_a), b: &from_b, output: target.path(), progress }.run(work)?;
+        from_a.finish()?;
+        from_b.finish()
+    }
+}
+
+fn step<'a>(name: &'a str, a: Option<&'a Tensor>, b: Option<&'a Tensor>) -> Step<'a> {
+    Step { name, entries: a.or(b).map_or(0, Tensor::len), a, b }
+}
+
+/// Steps in the order in which their tensors lie in the files of `checkpoint`.
+fn ordered<'a>(checkpoint: &Checkpoint, steps: impl Iterator<Item = Step<'a>>) -> Vec<Step<'a>> {
+    let mut steps: Vec<Step<'a>> = steps.collect();
+    steps.sort_by_cached_key(|s| s.a.or(s.b).and_then(|tensor| checkpoint.locate(tensor)));
+    steps
+}

@@ -1,0 +1,124 @@
+//! How an alignment moves one tensor: which entry of the source each entry of the result is.
+
+use bytes::Bytes;
+use rayon::prelude::*;
+
+use super::alignment::Alignment;
+use super::resolve::Symmetry;
+use crate::error::{Error, Result};
+use crate::tensor::{Tensor, element_count};
+
+/// Bytes gathered by one task.
+const PIECE: usize = 1 << 20;
+
+/// All axes of one tensor gathered at once, any range of the result at a time.
+///
+/// Formula: entry `(i_0, …, i_k)` of the result is entry `(t_0[i_0], …, t_k[i_k])` of the source, `t` being the alignment's
+/// gather of each axis. Bits are kept.
+#[derive(Debug, Clone)]
+pub struct Gather {
+    /// Bytes of one entry.
+    size: usize,
+    shape: Vec<usize>,
+    /// Where each position of an axis comes from; none if the axis does not move.
+    tables: Vec<Option<Vec<u32>>>,
+    /// The innermost axis that moves; everything inside it is copied in runs.
+    last: Option<usize>,
+    /// Bytes of such a run.
+    run: usize,
+}
+
+impl Gather {
+    /// How `alignment` moves `tensor`, called `name` in the symmetry. Only type and shape are looked at.
+    ///
+    /// # Errors
+    /// If the symmetry does not know the tensor, or has another shape for it.
+    pub fn new(symmetry: &Symmetry, alignment: &Alignment, name: &str, tensor: &Tensor) -> Result<Self> {
+        let layout = symmetry.tensor(name)?;
+        let (shape, size) = (tensor.shape().to_vec(), tensor.dtype().size());
+        let expected: Vec<usize> = layout.axes.iter().map(|axis| axis.len).collect();
+        if shape != expected {
+            return Err(Error::Invalid(format!("tensor `{name}` has shape {shape:?}, the symmetry {expected:?}")));
+        }
+        let moves = |table: &Vec<u32>| table.iter().enumerate().any(|(i, &j)| i != j as usize);
+        let tables: Vec<_> =
+            layout.axes.iter().map(|axis| Some(alignment.axis_gather(symmetry, axis)).filter(moves)).collect();
+        let last = tables.iter().rposition(Option::is_some);
+        let run = size * element_count(&shape[last.map_or(0, |axis| axis + 1)..])?;
+        Ok(Self { size, shape, tables, last, run })
+    }
+
+    /// Fills `out` with the entries of the result from `start` on. `source` holds the bytes of the whole tensor.
+    ///
+    /// # Panics
+    /// If `source` or the range is not that of the tensor.
+    pub fn fill(&self, source: &[u8], start: usize, out: &mut [u8]) {
+        let Some(axis) = self.last else {
+            return out.copy_from_slice(&source[start * self.size..][..out.len()]);
+        };
+        let whole_runs = (start * self.size).is_multiple_of(self.run) && out.len().is_multiple_of(self.run);
+        match if whole_runs { self.run } else { 0 } {
+            1 => self.fill_words::<1>(axis, source, start, out),
+            2 => self.fill_words::<2>(axis, source, start, out),
+            4 => self.fill_words::<4>(axis, source, start, out),
+            8 => self.fill_words::<8>(axis, source, start, out),
+            _ => self.fill_runs(axis, source, start, out),
+        }
+    }
+
+    /// The whole tensor, moved.
+    pub(crate) fn apply(&self, tensor: &Tensor) -> Result<Tensor> {
+        if self.last.is_none() {
+            return Ok(tensor.clone());
+        }
+        let mut moved = vec![0; tensor.bytes().len()];
+        let pieces = moved.par_chunks_mut(PIECE).enumerate();
+        pieces.for_each(|(k, piece)| self.fill(tensor.bytes(), k * (PIECE / self.size), piece));
+        Tensor::new(tensor.dtype(), tensor.shape(), Bytes::from(moved))
+    }
+
+    /// Runs of any length, the first and the last of them in part.
+    fn fill_runs(&self, axis: usize, source: &[u8], start: usize, mut out: &mut [u8]) {
+        let mut at = start * self.size;
+        while !out.is_empty() {
+            let (unit, within) = (at / self.run, at % self.run);
+            let (row, j) = (unit / self.shape[axis], unit % self.shape[axis]);
+            let from = (self.source_row(axis, row) * self.shape[axis] + self.position(axis, j)) * self.run + within;
+            let (head, rest) = out.split_at_mut((self.run - within).min(out.len()));
+            head.copy_from_slice(&source[from..][..head.len()]);
+            at += head.len();
+            out = rest;
+        }
+    }
+
+    /// Runs of one machine word, row by row of the innermost axis that moves.
+    fn fill_words<const N: usize>(&self, axis: usize, source: &[u8], start: usize, out: &mut [u8]) {
+        let len = self.shape[axis];
+        let table = self.tables[axis].as_deref().expect("the innermost axis that moves has a table");
+        let (source, mut out) = (source.as_chunks::<N>().0, out.as_chunks_mut::<N>().0);
+        let mut at = start * self.size / N;
+        while !out.is_empty() {
+            let (row, j) = (at / len, at % len);
+            let row = &source[self.source_row(axis, row) * len..][..len];
+            let (head, rest) = out.split_at_mut((len - j).min(out.len()));
+            head.iter_mut().zip(&table[j..]).for_each(|(to, from)| *to = row[*from as usize]);
+            at += head.len();
+            out = rest;
+        }
+    }
+
+    fn position(&self, axis: usize, i: usize) -> usize {
+        self.tables[axis].as_ref().map_or(i, |table| table[i] as usize)
+    }
+
+    /// The source row of a row of the result, rows being numbered over all axes before `axis`.
+    fn source_row(&self, axis: usize, row: usize) -> usize {
+        let (mut rest, mut source, mut stride) = (row, 0, 1);
+        for outer in (0..axis).rev() {
+            source += stride * self.position(outer, rest % self.shape[outer]);
+            stride *= self.shape[outer];
+            rest /= self.shape[outer];
+        }
+        source
+    }
+}
