@@ -59,13 +59,11 @@ impl Part {
     /// Reads bytes of the file without touching the map, so that they do not count as memory of this process.
     pub(crate) fn read_at(&self, offset: u64, to: &mut [u8]) -> std::io::Result<()> {
         use std::os::unix::fs::FileExt;
-        match &self.file {
-            Some(file) => file.read_exact_at(to, offset),
-            None => {
-                to.copy_from_slice(&self.bytes[offset as usize..][..to.len()]);
-                Ok(())
-            }
+        if let Some(file) = &self.file {
+            return file.read_exact_at(to, offset);
         }
+        to.copy_from_slice(&self.bytes[offset as usize..][..to.len()]);
+        Ok(())
     }
 }
 
@@ -96,17 +94,11 @@ impl Checkpoint {
     }
 
     pub(crate) fn combined(&self, digests: &[String]) -> String {
-        match (digests, &self.index) {
-            ([digest], None) => digest.clone(),
-            _ => {
-                let mut sum = Sha256::new();
-                self.parts
-                    .iter()
-                    .zip(digests)
-                    .for_each(|(part, digest)| sum.update(format!("{digest}  {}\n", part.name())));
-                hex::encode(sum.finalize())
-            }
+        if let ([digest], None) = (digests, &self.index) {
+            return digest.clone();
         }
+        let lines = self.parts.iter().zip(digests).map(|(part, digest)| format!("{digest}  {}\n", part.name()));
+        hex::encode(Sha256::digest(lines.collect::<String>()))
     }
 
     /// The file a tensor lies in, and where, if its bytes are those of a file.

@@ -81,6 +81,27 @@ pub fn apply_streamed(
 ///
 /// # Errors
 /// As [`apply_streamed`], and if the networks differ in structure.
+///
+/// ```
+/// # use onebasin::merge::MergeRule;
+/// # use onebasin::symmetry::{Alignment, Symmetry, SymmetrySpec};
+/// # use onebasin::{Params, Tensor};
+/// # use onebasin_io::{Metadata, Moving, Target, merge_streamed, read, write};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = |name: &str| folder.path().join(name);
+/// for (name, values) in [("a.safetensors", vec![0., 2.]), ("b.safetensors", vec![4., 2.])] {
+///     let net = Params::from_iter([("w".to_owned(), Tensor::from_f32(&[2], values)?)]);
+///     write(&path(name), &net, &Metadata::default())?;
+/// }
+/// let (a, b) = (read(&path("a.safetensors"))?, read(&path("b.safetensors"))?);
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &a.params)?;
+/// let moving = Moving { b: &b, symmetry: &symmetry, alignment: &Alignment::identity(&symmetry) };
+/// let target = Target::like(&path("m.safetensors"), &a)?;
+/// let rule = MergeRule::lerp(0.5)?;
+/// merge_streamed(&target, &a, &moving, &Params::new(), &rule, &|_| Metadata::default(), &|_| ())?;
+/// assert_eq!(*read(&path("m.safetensors"))?.params.require("w")?.to_f64()?, [2., 2.]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn merge_streamed(
     target: &Target,
     a: &Checkpoint,
@@ -109,7 +130,7 @@ pub fn merge_streamed(
         let (a_size, b_size, size) = (ta.dtype().size(), tb.dtype().size(), rule.dtype().size());
         Ok(Box::new(move |piece: Piece<'_>| {
             piece.scratch.resize(piece.entries * size, 0);
-            let mut moved = [0; BLOCK * size_of::<u64>()];
+            let mut moved = vec![0; BLOCK * b_size];
             let blocks = piece.a.chunks(BLOCK * a_size).zip(piece.scratch.chunks_mut(BLOCK * size)).enumerate();
             for (start, a, out) in blocks.map(|(k, (a, out))| (piece.start + k * BLOCK, a, out)) {
                 let moved = &mut moved[..out.len() / size * b_size];
@@ -136,7 +157,7 @@ pub fn products_streamed(
 ) -> Result<Products> {
     let nothing = Params::new();
     let steps = moving.steps(a, &nothing)?;
-    let found: Mutex<BTreeMap<(&str, usize), Vec<[f64; 3]>>> = Mutex::default();
+    let found = Mutex::new(BTreeMap::<&str, BTreeMap<usize, _>>::new());
     let work = |k: usize| -> Result<Work<'_>> {
         let Step { name, a: Some(ta), b: Some(tb), .. } = steps[k] else { unreachable!("every tensor has two ends") };
         let (gather, size, found) = (moving.gather(name, tb)?, tb.dtype().size(), &found);
@@ -145,18 +166,17 @@ pub fn products_streamed(
                 piece.scratch.resize(piece.entries * size, 0);
                 gather.fill(piece.b, piece.start, piece.scratch);
                 let blocks = Products::blocks(ta.dtype(), piece.a, tb.dtype(), piece.scratch);
-                found.lock().unwrap_or_else(PoisonError::into_inner).insert((name, piece.start), blocks);
+                let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                found.entry(name).or_default().insert(piece.start, blocks);
             }
             Ok(())
         }))
     };
     moving.pass(a, &steps, target, &work, progress)?;
-    let mut by_tensor: BTreeMap<&str, Vec<[f64; 3]>> = BTreeMap::new();
-    for ((name, _), blocks) in found.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        by_tensor.entry(name).or_default().extend(blocks);
-    }
     let mut products = Products::default();
-    by_tensor.values().for_each(|blocks| products.add(blocks));
+    for pieces in found.into_inner().unwrap_or_else(PoisonError::into_inner).into_values() {
+        products.add(&pieces.into_values().flatten().collect::<Vec<_>>());
+    }
     Ok(products)
 }
 

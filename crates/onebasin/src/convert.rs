@@ -1,5 +1,7 @@
 //! Floating-point values of every element type as f64 and back, exactly rounded.
 
+#![allow(clippy::inline_always, reason = "only what is inlined is compiled for the chosen instruction set")]
+
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use pulp::{Arch, Simd, WithSimd};
 

@@ -164,7 +164,9 @@ pub fn mean(
             let moved = alignment.apply_tensor(symmetry, name, model.require(name)?)?;
             sum.iter_mut().zip(moved.to_f64()?.iter()).for_each(|(s, v)| *s += weight * v);
         }
-        sum.iter_mut().for_each(|s| *s /= total);
+        for s in &mut sum {
+            *s /= total;
+        }
         mean.insert(name, Tensor::from_f64_as(reference.dtype(), reference.shape(), &sum)?);
     }
     Ok(mean)

@@ -6,6 +6,7 @@ use crate::convert::decode;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::params::Params;
+use crate::tensor::Tensor;
 
 /// `[⟨A, A⟩, ⟨B, B⟩, ⟨A, B⟩]` over floating-point tensors, all flattened into one vector.
 ///
@@ -27,7 +28,10 @@ impl Products {
         for (name, ta) in a.iter() {
             let tb = b.require(name)?;
             if ta.dtype().is_float() && tb.dtype().is_float() {
-                found.add(&Self::blocks(ta.dtype(), ta.bytes(), tb.dtype(), tb.bytes()));
+                let piece = |t: &Tensor| 64 * Self::BLOCK * t.dtype().size();
+                let pieces = ta.bytes().par_chunks(piece(ta)).zip(tb.bytes().par_chunks(piece(tb)));
+                let blocks = pieces.flat_map_iter(|(a, b)| Self::blocks(ta.dtype(), a, tb.dtype(), b));
+                found.add(&blocks.collect::<Vec<_>>());
             }
         }
         Ok(found)
@@ -39,14 +43,14 @@ impl Products {
     /// # Panics
     /// If a type is no float.
     pub fn blocks(a_dtype: DType, a: &[u8], b_dtype: DType, b: &[u8]) -> Vec<[f64; 3]> {
+        let (mut x, mut y) = (vec![0.0; Self::BLOCK], vec![0.0; Self::BLOCK]);
+        let blocks = a.chunks(Self::BLOCK * a_dtype.size()).zip(b.chunks(Self::BLOCK * b_dtype.size()));
         let block = |(a, b): (&[u8], &[u8])| {
-            let (mut x, mut y) = ([0.0; Self::BLOCK], [0.0; Self::BLOCK]);
             let (x, y) = (&mut x[..a.len() / a_dtype.size()], &mut y[..b.len() / b_dtype.size()]);
             decode(a_dtype, a, x);
             decode(b_dtype, b, y);
             [(&*x, &*x), (&*y, &*y), (&*x, &*y)].map(|(x, y)| x.iter().zip(y).map(|(x, y)| x * y).sum())
         };
-        let blocks = a.par_chunks(Self::BLOCK * a_dtype.size()).zip(b.par_chunks(Self::BLOCK * b_dtype.size()));
         blocks.map(block).collect()
     }
 
