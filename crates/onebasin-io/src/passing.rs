@@ -1,7 +1,6 @@
 //! Large files that pass by and should not push everything else out of the page cache.
 
 use std::fs::File;
-use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of a checkpoint above which its pages are let go of.
@@ -27,8 +26,17 @@ impl Passing {
     pub(crate) fn passed(&self, file: &File, len: usize, end: Option<u64>) {
         let before = self.bytes.fetch_add(len as u64, Ordering::Relaxed);
         if self.large && before / EVERY != (before + len as u64) / EVERY {
-            // Advice: nothing is lost where the system does not take it.
-            rustix::fs::fadvise(file, 0, end.and_then(NonZeroU64::new), rustix::fs::Advice::DontNeed).ok();
+            forget(file, end);
         }
     }
 }
+
+#[cfg(target_os = "linux")]
+fn forget(file: &File, end: Option<u64>) {
+    let end = end.and_then(std::num::NonZeroU64::new);
+    // Advice: nothing is lost where the system does not take it.
+    rustix::fs::fadvise(file, 0, end, rustix::fs::Advice::DontNeed).ok();
+}
+
+#[cfg(not(target_os = "linux"))]
+fn forget(_: &File, _: Option<u64>) {}

@@ -81,6 +81,27 @@ pub fn apply_streamed(
 ///
 /// # Errors
 /// As [`apply_streamed`], and if the networks differ in structure.
+///
+/// ```
+/// # use onebasin::merge::MergeRule;
+/// # use onebasin::symmetry::{Alignment, Symmetry, SymmetrySpec};
+/// # use onebasin::{Params, Tensor};
+/// # use onebasin_io::{Metadata, Moving, Target, merge_streamed, read, write};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = |name: &str| folder.path().join(name);
+/// for (name, values) in [("a.safetensors", vec![0., 2.]), ("b.safetensors", vec![4., 2.])] {
+///     let net = Params::from_iter([("w".to_owned(), Tensor::from_f32(&[2], values)?)]);
+///     write(&path(name), &net, &Metadata::default())?;
+/// }
+/// let (a, b) = (read(&path("a.safetensors"))?, read(&path("b.safetensors"))?);
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &a.params)?;
+/// let moving = Moving { b: &b, symmetry: &symmetry, alignment: &Alignment::identity(&symmetry) };
+/// let target = Target::like(&path("m.safetensors"), &a)?;
+/// let rule = MergeRule::lerp(0.5)?;
+/// merge_streamed(&target, &a, &moving, &Params::new(), &rule, &|_| Metadata::default(), &|_| ())?;
+/// assert_eq!(*read(&path("m.safetensors"))?.params.require("w")?.to_f64()?, [2., 2.]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn merge_streamed(
     target: &Target,
     a: &Checkpoint,

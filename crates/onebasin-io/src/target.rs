@@ -46,7 +46,7 @@ impl Target {
             return Err(Error::NoFolder { path: path.to_owned(), folder: parent.to_owned() });
         }
         if !like.is_folder() || path.extension().is_some_and(|e| e == "safetensors") {
-            if path.is_dir() {
+            if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
                 return Err(Error::IsFolder { path: path.to_owned() });
             }
             return Ok(Self::file(path));

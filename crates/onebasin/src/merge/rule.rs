@@ -22,6 +22,15 @@ const PIECE: usize = 1 << 18;
 ///
 /// The same rule serves networks in memory ([`merge`](super::merge), [`merge_by_group`](super::merge_by_group)) and
 /// tensors that pass by in pieces.
+///
+/// ```
+/// use onebasin::{DType, merge::MergeRule};
+/// let rule = MergeRule::lerp(0.25)?.tensor("w", &[3], DType::F32, DType::F32);
+/// let (a, b, mut merged) = ([1_f32, 2.].map(f32::to_le_bytes), [5_f32, 2.].map(f32::to_le_bytes), [0; 8]);
+/// rule.fill(1, a.as_flattened(), b.as_flattened(), &mut merged); // the second and the third entry
+/// assert_eq!(merged, [2_f32, 2.].map(f32::to_le_bytes).as_flattened());
+/// # Ok::<(), onebasin::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct MergeRule<'a> {
     lambda: f64,
