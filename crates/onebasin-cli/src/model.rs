@@ -108,6 +108,11 @@ impl Model {
         &self.checkpoint.params
     }
 
+    /// Number of weights, those that the graph does not use included.
+    pub fn weights(&self) -> usize {
+        self.params().element_count() + self.rest.element_count()
+    }
+
     /// Where it was read from.
     pub fn path(&self) -> &Path {
         &self.checkpoint.path

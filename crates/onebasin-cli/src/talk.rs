@@ -8,7 +8,6 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 
 use crate::args::Common;
-use crate::model::Model;
 
 /// How much to say, and in what form.
 #[derive(Debug, Clone, Copy)]
@@ -52,10 +51,9 @@ impl Talk {
         }
     }
 
-    /// The bar of weights that pass by from file to file.
-    pub fn passing(self, verb: &'static str, model: &Model, passes: u64) -> ProgressBar {
-        let entries = model.params().element_count() + model.rest.element_count();
-        let bar = self.bar(entries as u64 * passes, "{prefix} {wide_bar} {percent} % eta {eta}");
+    /// The bar of that many weights that pass by from file to file.
+    pub fn passing(self, verb: &'static str, weights: usize) -> ProgressBar {
+        let bar = self.bar(weights as u64, "{prefix} {wide_bar} {percent} % eta {eta}");
         bar.set_prefix(verb);
         bar
     }

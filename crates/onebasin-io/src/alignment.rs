@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::metadata::{Metadata, PROVENANCE};
-use crate::write::write;
+use crate::target::write;
 
 /// Header entry that holds the symmetry an alignment belongs to, as TOML.
 pub const SYMMETRY: &str = "onebasin.symmetry";

@@ -35,5 +35,4 @@ pub use onnx::OnnxModel;
 pub use read::read;
 pub use safetensors::read_bytes;
 pub use streamed::{Moving, apply_streamed, merge_streamed, products_streamed};
-pub use target::Target;
-pub use write::write;
+pub use target::{Target, write};

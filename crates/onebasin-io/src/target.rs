@@ -11,7 +11,7 @@ use crate::checkpoint::{Checkpoint, Index};
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::shards::{WHOLE, checkpoints};
-use crate::write::{Entry, Writing, write_to};
+use crate::write::{Entry, Writing};
 
 /// Where a checkpoint is written.
 #[derive(Debug, Clone)]
@@ -185,4 +185,23 @@ impl Drop for MadeFolder {
         // A folder that is not empty by now is somebody's, and stays.
         std::fs::remove_dir(&self.0).ok();
     }
+}
+
+/// Writes a safetensors file atomically, tensor by tensor.
+///
+/// Bytes are determined by the tensors and entries alone: tensors lie in order of element size (largest first, so that
+/// every one is aligned), then of name; header entries in order of key.
+///
+/// # Errors
+/// As [`write_atomic`](crate::write_atomic).
+pub fn write(path: &Path, params: &Params, metadata: &Metadata) -> Result<()> {
+    write_to(&Target::file(path), params, metadata)
+}
+
+/// Writes tensors that are in memory to any target.
+pub(crate) fn write_to(target: &Target, params: &Params, metadata: &Metadata) -> Result<()> {
+    let entries = params.iter().map(|(name, t)| Entry::new(name, t.dtype(), t.shape())).collect();
+    let staging = Staging::new(target, entries, metadata)?;
+    params.iter().try_for_each(|(name, tensor)| staging.write_at(name, 0, tensor.bytes()))?;
+    staging.finish(metadata)
 }

@@ -2,33 +2,13 @@
 
 use std::path::Path;
 
-use onebasin::{DType, Params};
+use onebasin::DType;
 use serde_json::{Map, Value, json};
 
 use crate::atomic::Staged;
 use crate::error::Result;
 use crate::metadata::Metadata;
 use crate::passing::Passing;
-use crate::target::{Staging, Target};
-
-/// Writes a safetensors file atomically, tensor by tensor.
-///
-/// Bytes are determined by the tensors and entries alone: tensors lie in order of element size (largest first, so that
-/// every one is aligned), then of name; header entries in order of key.
-///
-/// # Errors
-/// As [`write_atomic`](crate::write_atomic).
-pub fn write(path: &Path, params: &Params, metadata: &Metadata) -> Result<()> {
-    write_to(&Target::file(path), params, metadata)
-}
-
-/// Writes tensors that are in memory to any target.
-pub(crate) fn write_to(target: &Target, params: &Params, metadata: &Metadata) -> Result<()> {
-    let entries = params.iter().map(|(name, t)| Entry::new(name, t.dtype(), t.shape())).collect();
-    let staging = Staging::new(target, entries, metadata)?;
-    params.iter().try_for_each(|(name, tensor)| staging.write_at(name, 0, tensor.bytes()))?;
-    staging.finish(metadata)
-}
 
 /// What a header says of a tensor.
 #[derive(Debug, Clone)]

@@ -22,7 +22,7 @@ pub fn run(args: &Apply, talk: Talk) -> Result<()> {
         b.write(&target, &alignment.apply(&symmetry, b.params())?, &made(b.checkpoint.digest()))?;
     } else {
         let moving = Moving { b: &b.checkpoint, symmetry: &symmetry, alignment: &alignment };
-        let bar = talk.passing("applying", &b, 1);
+        let bar = talk.passing("applying", b.weights());
         apply_streamed(&target, &moving, &b.rest, &|digest| b.header(&made(digest)), &|n| bar.inc(n))?;
         bar.finish_and_clear();
     }

@@ -64,7 +64,7 @@ pub fn run(args: &Merge, talk: Talk) -> Result<()> {
     } else {
         let moving = Moving { b: &b.checkpoint, symmetry: &aligned.symmetry, alignment: &aligned.alignment };
         let slerp = by_group.is_empty() && args.interpolation == Interpolation::Slerp;
-        let bar = talk.passing("merging", &a, if slerp { 2 } else { 1 });
+        let bar = talk.passing("merging", a.weights() * if slerp { 2 } else { 1 });
         let progress = |n| bar.inc(n);
         let mut rule = if slerp {
             MergeRule::slerp(args.lambda, products_streamed(&target, &a.checkpoint, &moving, &progress)?)?

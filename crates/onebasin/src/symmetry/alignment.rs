@@ -1,14 +1,11 @@
 //! One element of a symmetry: a permutation for every group, and how it acts on tensors.
 
-use super::gather::Gather;
 use super::group::GroupId;
 use super::layout::AxisLayout;
 use super::resolve::Symmetry;
 use crate::error::{Error, Result};
-use crate::params::Params;
 use crate::perm::Perm;
 use crate::stream::Stream;
-use crate::tensor::Tensor;
 
 /// A permutation of the units of every group; for a family, one for every unit of its parent.
 ///
@@ -140,24 +137,6 @@ impl Alignment {
             source[digit] = self.source(symmetry, id, &above, values[digit]);
         }
         source
-    }
-
-    /// Acts on a network: every axis of every tensor is gathered. Element types and bit patterns are kept.
-    ///
-    /// Cost: one pass over the bytes.
-    ///
-    /// # Errors
-    /// If a tensor of the symmetry is missing.
-    pub fn apply(&self, symmetry: &Symmetry, params: &Params) -> Result<Params> {
-        symmetry
-            .tensors()
-            .map(|(name, _)| Ok((name.to_owned(), self.apply_tensor(symmetry, name, params.require(name)?)?)))
-            .collect()
-    }
-
-    /// Acts on one tensor of the network.
-    pub fn apply_tensor(&self, symmetry: &Symmetry, name: &str, tensor: &Tensor) -> Result<Tensor> {
-        Gather::new(symmetry, self, name, tensor)?.apply(tensor)
     }
 }
 

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::alignment::Alignment;
 use super::resolve::Symmetry;
 use crate::error::{Error, Result};
+use crate::params::Params;
 use crate::tensor::{Tensor, element_count};
 
 /// Bytes gathered by one task.
@@ -120,5 +121,25 @@ impl Gather {
             rest /= self.shape[outer];
         }
         source
+    }
+}
+
+impl Alignment {
+    /// Acts on a network: every axis of every tensor is gathered. Element types and bit patterns are kept.
+    ///
+    /// Cost: one pass over the bytes.
+    ///
+    /// # Errors
+    /// If a tensor of the symmetry is missing.
+    pub fn apply(&self, symmetry: &Symmetry, params: &Params) -> Result<Params> {
+        symmetry
+            .tensors()
+            .map(|(name, _)| Ok((name.to_owned(), self.apply_tensor(symmetry, name, params.require(name)?)?)))
+            .collect()
+    }
+
+    /// Acts on one tensor of the network.
+    pub fn apply_tensor(&self, symmetry: &Symmetry, name: &str, tensor: &Tensor) -> Result<Tensor> {
+        Gather::new(symmetry, self, name, tensor)?.apply(tensor)
     }
 }
