@@ -5,7 +5,7 @@
 
 Every run starts with a cold page cache where /proc/sys/vm/drop_caches may be written, and runs of all commands take
 turns. Memory is what the kernel says: the peak of resident pages, and the peak of those that are no file's. Python's
-standard library is all that is needed.
+standard library is all that is needed, 30 GB of disk, and nothing else at work on either.
 """
 
 import argparse
@@ -130,7 +130,7 @@ def run(command):
 
 
 def measure(folder, runs, program, more):
-    a, b, out = folder / "A", folder / "B", folder / "out"
+    a, b, out = folder / "A", folder / "B", folder / f"out-{os.getpid()}"
     sizes = {x: sum(f.stat().st_size for f in x.iterdir()) / 1e9 for x in [a, b]}
     merge = [program, "-q", "merge", a, b, "--align", folder / "alignment.safetensors", "--no-check", "-o", out, *more]
     apply = [program, "-q", "apply", folder / "alignment.safetensors", b, "-o", out, *more]

@@ -28,9 +28,9 @@ use crate::{flax, npz, torch};
 /// others are copied. The file must not be changed by another program while it is in use.
 ///
 /// # Errors
-/// If a folder holds no checkpoint or several, an index and its shards disagree, the file is missing, empty or not valid, a file other than safetensors holds no tensors, or
-/// a tensor has an element type other than f64, f32, f16, bf16, the integers up to 64 bits, and bool. Pickled code is
-/// never run, and a file whose tensors would take far more memory than its length (64 MiB + 64 times the file) is
+/// If a folder holds no checkpoint or several, an index and its shards disagree, the file is missing, empty or not valid,
+/// a file other than safetensors holds no tensors, or a tensor has an element type other than f64, f32, f16, bf16, the
+/// integers up to 64 bits, and bool. Pickled code is never run, and a file whose tensors would take far more memory than its length (64 MiB + 64 times the file) is
 /// refused before memory is asked for.
 ///
 /// ```

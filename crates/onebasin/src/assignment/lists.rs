@@ -14,6 +14,9 @@ const WANTED: f64 = 20.0;
 /// Columns in a list at most; 768 bytes a row.
 const CAPACITY: usize = 64;
 
+/// Rows read by one task at least.
+const TASK: usize = 64;
+
 /// For every row, columns of low cost `price − similarity`, and a bound below which no other column lies.
 ///
 /// Prices only rise, and costs with them: a bound once true stays true, however old the list is.
@@ -92,9 +95,6 @@ impl Lists {
         });
     }
 }
-
-/// Rows read by one task at least.
-const TASK: usize = 64;
 
 /// Fills a list with the low columns of a row; gives its length and its bound. Of more tied columns than it can hold, a
 /// list takes those from the row's own number on.
@@ -177,7 +177,7 @@ fn low_columns<S: Simd>(
     for (k, (s, p)) in rows.iter().zip(prices).enumerate() {
         let found = simd.less_than_or_equal_f64s(simd.sub_f64s(*p, *s), most);
         vectors[hits] = (k * S::F64_LANES) as u32;
-        hits += usize::from(simd.first_true_m64s(found) < S::F64_LANES);
+        hits += usize::from(any(simd, found));
     }
     let mut count = 0;
     let mut look = |from: usize, row: &[f64], price: &[f64]| {
@@ -193,6 +193,13 @@ fn low_columns<S: Simd>(
     let from = row.len() - last.len();
     look(from, last, &price[from..]);
     count
+}
+
+/// Whether a mask is set anywhere. Where it is set must not be asked of `pulp` 0.22, which counts 8-bit masks from the wrong
+/// end.
+#[inline(always)]
+pub(super) fn any<S: Simd>(simd: S, mask: S::m64s) -> bool {
+    simd.first_true_m64s(mask) < S::F64_LANES
 }
 
 /// A cost that about 30 columns do not exceed: the least of every lane, and of these the one of rank [`WANTED`].
@@ -268,13 +275,16 @@ mod tests {
     use super::*;
     use crate::stream::Stream;
 
+    /// A row and prices, of a few values each where there are ties.
+    fn drawn(n: usize, ties: usize) -> [Vec<f64>; 2] {
+        let mut stream = Stream::new(n as u64, "lists");
+        [(); 2].map(|()| (0..n).map(|_| if ties > 0 { stream.below(ties) as f64 } else { stream.normal() }).collect())
+    }
+
     #[test]
     fn the_lowest_of_a_list_are_found() {
         for (n, ties) in [(1, 0), (2, 0), (9, 0), (64, 0), (300, 0), (40, 3), (300, 2)] {
-            let mut stream = Stream::new(n as u64, "lowest");
-            let mut draw = || if ties > 0 { stream.below(ties) as f64 } else { stream.normal() };
-            let row: Vec<f64> = (0..n).map(|_| draw()).collect();
-            let price: Vec<f64> = (0..n).map(|_| draw()).collect();
+            let [row, price] = drawn(n, ties);
             let mut lists = Lists::new(1);
             lists.read(0, &row, &price);
             let costs: Vec<f64> = lists.of(0).map(|(j, s)| price[j] - s).collect();
@@ -289,10 +299,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_no_cheaper_than_the_bound() {
         for (n, ties) in [(1, 0), (63, 0), (64, 0), (65, 0), (300, 0), (300, 1), (300, 2), (1000, 7)] {
-            let mut stream = Stream::new(n as u64, "lists");
-            let mut draw = || if ties > 0 { stream.below(ties) as f64 } else { stream.normal() };
-            let row: Vec<f64> = (0..n).map(|_| draw()).collect();
-            let price: Vec<f64> = (0..n).map(|_| draw()).collect();
+            let [row, price] = drawn(n, ties);
             let mut lists = Lists::new(2);
             lists.read(1, &row, &price);
             let listed: Vec<usize> = lists.of(1).map(|(j, _)| j).collect();
@@ -300,6 +307,40 @@ mod tests {
             let bound = lists.bound(1);
             assert!((0..n).all(|j| listed.contains(&j) || price[j] - row[j] >= bound), "{n} {ties}");
             assert!(listed.iter().all(|&j| price[j] - row[j] <= bound), "{n} {ties}");
+        }
+    }
+
+    /// The low columns and the limit, then the two lowest costs and their place, with the vectors of one processor.
+    fn seen<S: Simd>(simd: S, row: &[f64], price: &[f64]) -> (Vec<u32>, f64, (f64, f64, usize)) {
+        let (mut vectors, mut columns) = (vec![0; row.len() + 1], vec![0; row.len() + 1]);
+        let low = LowColumns { row, price, vectors: &mut vectors, columns: &mut columns };
+        let (count, limit) = low.with_simd(simd);
+        columns.truncate(count);
+        let costs: Vec<f64> = row.iter().zip(price).take(CAPACITY).map(|(s, p)| p - s).collect();
+        (columns, limit, Lowest { costs: &costs }.with_simd(simd))
+    }
+
+    struct Seen<'a>([&'a [f64]; 2]);
+
+    impl WithSimd for Seen<'_> {
+        type Output = (Vec<u32>, f64, (f64, f64, usize));
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            seen(simd, self.0[0], self.0[1])
+        }
+    }
+
+    #[test]
+    fn vectors_of_every_width_see_the_same() {
+        for (n, ties) in [(65, 0), (96, 0), (300, 0), (300, 1), (300, 2), (1000, 7), (1001, 0)] {
+            let [row, price] = drawn(n, ties);
+            let plain = seen(pulp::Scalar, &row, &price);
+            assert_eq!(Arch::new().dispatch(Seen([&row, &price])), plain, "{n} {ties}");
+            #[cfg(target_arch = "x86_64")]
+            if let Some(half) = pulp::x86::V3::try_new() {
+                assert_eq!(Simd::vectorize(half, Seen([&row, &price])), plain, "{n} {ties}");
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::bids::Solver;
+use super::lists::any;
 use super::{FREE, POOL};
 
 /// Scratch of a search, reused by all.
@@ -224,7 +225,7 @@ impl WithSimd for Near<'_> {
         for (k, ((s, p), d)) in rows.iter().zip(prices).zip(distances).enumerate() {
             let over = simd.add_f64s(simd.sub_f64s(*p, *s), bases);
             let near = simd.and_m64s(simd.less_than_f64s(over, limits), simd.less_than_f64s(over, *d));
-            if simd.first_true_m64s(near) < S::F64_LANES {
+            if any(simd, near) {
                 look(k * S::F64_LANES, (k + 1) * S::F64_LANES);
             }
         }
