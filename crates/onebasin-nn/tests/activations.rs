@@ -53,7 +53,7 @@ fn solve(symmetry: &Symmetry, found: &ActivationSimilarity) -> Alignment {
     let mut alignment = Alignment::identity(symmetry);
     for root in symmetry.roots() {
         let start = Element::identity(symmetry, root);
-        best_element(symmetry, root, found.grams(root), &start).unwrap().element.store(&mut alignment, root);
+        best_element(symmetry, root, found.grams(root), &start, None).unwrap().element.store(&mut alignment, root);
     }
     alignment
 }

@@ -1,15 +1,15 @@
 //! Matrix products over slices: the one place that calls the GEMM kernels.
 
-use gemm::{Parallelism, gemm};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
 
-/// A strided view of a matrix inside a slice: entry `(i, j)` is `data[i * row + j * col]`.
+/// A view of a dense matrix inside a slice, or of its transpose.
 #[derive(Debug, Clone, Copy)]
 pub struct Mat<'a, T> {
     data: &'a [T],
     rows: usize,
     cols: usize,
-    row: usize,
-    col: usize,
+    transposed: bool,
 }
 
 impl<'a, T> Mat<'a, T> {
@@ -19,81 +19,57 @@ impl<'a, T> Mat<'a, T> {
     /// If the slice is not `rows × cols` long.
     pub fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
         assert_eq!(data.len(), rows * cols, "a {rows} × {cols} matrix does not fit the slice");
-        Self { data, rows, cols, row: cols, col: 1 }
+        Self { data, rows, cols, transposed: false }
     }
 
     /// The transpose, a view of the same data.
     #[must_use]
     pub fn t(self) -> Self {
-        Self { data: self.data, rows: self.cols, cols: self.rows, row: self.col, col: self.row }
+        Self { rows: self.cols, cols: self.rows, transposed: !self.transposed, ..self }
+    }
+
+    fn view(self) -> MatRef<'a, T> {
+        if self.transposed {
+            MatRef::from_row_major_slice(self.data, self.cols, self.rows).transpose()
+        } else {
+            MatRef::from_row_major_slice(self.data, self.rows, self.cols)
+        }
     }
 }
 
-macro_rules! product {
-    ($name:ident, $t:ty) => {
-        #[allow(unsafe_code)]
-        fn $name(c: &mut [$t], a: Mat<'_, $t>, b: Mat<'_, $t>, accumulate: bool) {
-            let (m, n, k) = (a.rows, b.cols, a.cols);
-            assert_eq!(k, b.rows, "inner sizes differ: {m} × {k} times {} × {n}", b.rows);
-            assert_eq!(c.len(), m * n, "the result needs {m} × {n} entries");
-            if m == 0 || n == 0 {
-                return;
-            }
-            if k == 0 {
-                if !accumulate {
-                    c.fill(0.0);
-                }
-                return;
-            }
-            // SAFETY: `Mat` is only built by `new` (dense, length checked) and `t` (same data, strides swapped), so every
-            // `i * row + j * col` with i < rows and j < cols is in bounds; `c` was checked above and is borrowed mutably.
-            unsafe {
-                gemm(
-                    m,
-                    n,
-                    k,
-                    c.as_mut_ptr(),
-                    1,
-                    n as isize,
-                    accumulate,
-                    a.data.as_ptr(),
-                    a.col as isize,
-                    a.row as isize,
-                    b.data.as_ptr(),
-                    b.col as isize,
-                    b.row as isize,
-                    1.0,
-                    1.0,
-                    false,
-                    false,
-                    false,
-                    Parallelism::None,
-                );
-            }
-        }
-    };
-}
-
-product!(matmul_f32, f32);
-product!(matmul_f64, f64);
-
 /// Numbers that networks and similarities are computed in: `f32` and `f64`.
-pub trait Scalar: Copy + Default + Send + Sync + 'static {
+pub trait Scalar: faer::traits::ComplexField + Copy + Default + Send + Sync + 'static {
     /// `c = a · b`, or `c += a · b` where `accumulate`; `c` is dense row-major. Runs on the calling thread.
     ///
     /// # Panics
     /// If the sizes do not fit.
-    fn matmul(c: &mut [Self], a: Mat<'_, Self>, b: Mat<'_, Self>, accumulate: bool);
-}
-
-impl Scalar for f32 {
     fn matmul(c: &mut [Self], a: Mat<'_, Self>, b: Mat<'_, Self>, accumulate: bool) {
-        matmul_f32(c, a, b, accumulate);
+        let (m, n, k) = (a.rows, b.cols, a.cols);
+        assert_eq!(k, b.rows, "inner sizes differ: {m} × {k} times {} × {n}", b.rows);
+        assert_eq!(c.len(), m * n, "the result needs {m} × {n} entries");
+        let how = if accumulate { Accum::Add } else { Accum::Replace };
+        matmul(MatMut::from_row_major_slice_mut(c, m, n), how, a.view(), b.view(), Self::one_impl(), Par::Seq);
+        clear_upper_halves();
     }
 }
 
-impl Scalar for f64 {
-    fn matmul(c: &mut [Self], a: Mat<'_, Self>, b: Mat<'_, Self>, accumulate: bool) {
-        matmul_f64(c, a, b, accumulate);
+impl Scalar for f32 {}
+impl Scalar for f64 {}
+
+/// Clears the upper halves of vector registers, which the kernels leave in use: code for older instruction sets, such as
+/// every plain loop compiled for baseline x86-64, is several times slower until they are.
+#[allow(unsafe_code)]
+fn clear_upper_halves() {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx") {
+        // SAFETY: the processor has the instruction; upper halves hold nothing that compiled code expects to be kept.
+        unsafe { zero_upper() }
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx")]
+#[allow(unsafe_code)]
+unsafe fn zero_upper() {
+    std::arch::x86_64::_mm256_zeroupper();
 }

@@ -9,11 +9,17 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::similarity::{Gram, PANEL, ROWS, Site, Unfolded, Values, sites};
+use super::similarity::Gram;
+use super::unfold::{Places, Site, Unfolded, Values, sites};
 use crate::error::{Error, Result};
 use crate::linalg::{Mat, Scalar};
 use crate::symmetry::layout::for_each_index;
 use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
+
+/// Samples taken at a time.
+const PANEL: usize = 512;
+/// Rows of the product computed by one task; fixed, so that results do not depend on the number of threads.
+const ROWS: usize = 64;
 
 /// How the activations of two units become one number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +48,6 @@ pub enum ActivationKind {
 pub struct TapMoments {
     name: String,
     axis: usize,
-    still: Alignment,
     sites: Vec<SiteMoments>,
 }
 
@@ -71,7 +76,7 @@ impl TapMoments {
         }
         let digits = places(symmetry, layout, axis).map(|site| site.digits());
         let sites = digits.map(|digits| SiteMoments::new(symmetry, digits)).collect();
-        Ok(Self { name: name.to_owned(), axis, still: Alignment::identity(symmetry), sites })
+        Ok(Self { name: name.to_owned(), axis, sites })
     }
 
     /// Takes a batch: the value as A and as B computes it on the same samples, laid out as `layout` says.
@@ -92,8 +97,8 @@ impl TapMoments {
             )));
         }
         for (place, moments) in places.iter().zip(&mut self.sites) {
-            let values = [a, b].map(|values| Values::F32(values.into()));
-            moments.add(&Unfolded::pair(symmetry, &self.still, layout, place, values));
+            let places = Places::new(symmetry, None, layout, place);
+            moments.add([a, b].map(|values| Unfolded { values: Values::Plain(values), places: &places }));
         }
         Ok(())
     }
@@ -126,13 +131,15 @@ impl SiteMoments {
         Self { digits, lens, count: 0.0, mean: zeros(), squares: zeros(), products: vec![0.0; n * n] }
     }
 
-    fn add(&mut self, unfolded: &[Unfolded<'_>; 2]) {
-        let (n, columns) = (unfolded[0].rows(), unfolded[0].columns());
+    fn add(&mut self, unfolded: [Unfolded<'_>; 2]) {
+        let places = unfolded[0].places;
+        let (n, columns) = (places.rows(), places.columns());
         if n == 0 {
             return;
         }
         for from in (0..columns).step_by(PANEL) {
             let width = PANEL.min(columns - from);
+            let columns = places.panel(&[from..from + width]);
             let share = self.count * width as f64 / (self.count + width as f64);
             let weight = width as f64 / (self.count + width as f64);
             let mut panels = [vec![0.0; n * width], vec![0.0; n * width]];
@@ -141,7 +148,7 @@ impl SiteMoments {
                 let rows = panels[k].par_chunks_mut(width).zip(&mut apart[k]);
                 let units = rows.zip(&mut self.mean[k]).zip(&mut self.squares[k]).enumerate();
                 units.with_min_len(ROWS).for_each(|(row, (((panel, apart), mean), squares))| {
-                    unfolded[k].fill(row, from, panel);
+                    unfolded[k].fill(row, &columns, panel);
                     let own = sum(panel, |v| v) / width as f64;
                     for v in panel.iter_mut() {
                         *v -= own;

@@ -1,9 +1,13 @@
 //! Coordinate ascent: group after group, each to its best element given the others.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::nested::{Element, best_element};
+use super::similarity::Gram;
 use super::source::{Root, Source};
+use crate::assignment::Duals;
 use crate::error::Result;
 use crate::stream::Stream;
 use crate::symmetry::Alignment;
@@ -81,9 +85,9 @@ impl std::fmt::Display for StopReason {
 pub struct Sweep {
     /// Number of the sweep, from 1.
     pub sweep: usize,
-    /// The source's value after it.
+    /// The source's value after it: that of the start and all gains.
     pub objective: f64,
-    /// How much the objective rose.
+    /// The sum of its groups' gains.
     pub gain: f64,
     /// Groups (with their families) whose permutations changed.
     pub changed_groups: usize,
@@ -112,7 +116,11 @@ pub struct Match {
 /// assignment; sweeps over the groups go on until no group improves. A group is solved again only if one its Grams depend
 /// on has changed, so a source of fixed Grams takes one sweep.
 ///
-/// A change is accepted only if it gains more than the value's rounding error. Groups that stand on two axes of one tensor
+/// Where a source keeps Grams up to date ([`Source::cache`]), those that were not made from scratch are made again once no
+/// group improves, and their groups solved again: what stops is what would stop without.
+///
+/// A change is accepted only if it gains more than the value's rounding error; a gain that Grams in single precision cannot
+/// tell from rounding is measured in double. Groups that stand on two axes of one tensor
 /// are linearised around the current permutation, and a change is kept only if the true value rises.
 ///
 /// Source: Ainsworth et al. 2023, Algorithm 1, over any source.
@@ -126,60 +134,75 @@ pub fn ascend(
     let roots = source.roots();
     let mut alignment = start.clone();
     let mut stale = vec![true; roots.len()];
+    let mut cache = source.cache();
+    let mut duals = vec![None; roots.len()];
     let mut sweeps = Vec::new();
     let mut reached = start_objective;
     let mut stop = StopReason::SweepLimit;
     for sweep in 1..=options.max_sweeps {
-        let (mut changed_groups, mut solved_groups) = (0, 0);
+        let (mut changed_groups, mut solved_groups, mut gain) = (0, 0, 0.0);
         for k in options.order.of(options.seed, sweep, roots.len()) {
             if !std::mem::replace(&mut stale[k], false) {
                 continue;
             }
             solved_groups += 1;
-            if update(source, &roots[k], &mut alignment)? {
+            let grams = match &mut cache {
+                Some(cache) => cache.grams(k, &alignment)?,
+                None => Cow::Owned(source.grams(roots[k].id, &alignment)?),
+            };
+            if let Some(gained) = improve(source, &roots[k], &grams, &mut alignment, &mut duals[k])? {
+                gain += gained;
                 changed_groups += 1;
                 roots[k].neighbours.iter().for_each(|&other| stale[other] = true);
             }
         }
-        let now = source.objective(&alignment)?;
-        let record = Sweep { sweep, objective: now, gain: now - reached, changed_groups, solved_groups };
-        reached = now;
+        reached += gain;
+        let record = Sweep { sweep, objective: reached, gain, changed_groups, solved_groups };
         let go_on = observe(&record);
         sweeps.push(record);
         if !stale.contains(&true) {
-            stop = StopReason::Converged;
-            break;
+            cache.iter_mut().flat_map(|c| c.forget_updated()).for_each(|k| stale[k] = true);
+            if !stale.contains(&true) {
+                stop = StopReason::Converged;
+                break;
+            }
         }
         if !go_on {
             stop = StopReason::Interrupted;
             break;
         }
     }
-    if reached < start_objective {
-        (alignment, reached) = (start.clone(), start_objective);
+    let mut objective = source.objective(&alignment)?;
+    if objective < start_objective {
+        (alignment, objective) = (start.clone(), start_objective);
     }
-    Ok(Match { alignment, start_objective, objective: reached, sweeps, stop })
+    Ok(Match { alignment, start_objective, objective, sweeps, stop })
 }
 
-/// Solves one root with its families; whether it changed.
-pub(super) fn update(source: &dyn Source, root: &Root, alignment: &mut Alignment) -> Result<bool> {
+/// Solves one root with its families on its Grams; what it gained, if it changed. `duals` are those of the last time.
+pub(super) fn improve(
+    source: &dyn Source,
+    root: &Root,
+    grams: &[Gram],
+    alignment: &mut Alignment,
+    duals: &mut Option<Duals>,
+) -> Result<Option<f64>> {
     let symmetry = source.symmetry();
-    let grams = source.grams(root.id, alignment)?;
     let current = Element::of(symmetry, alignment, root.id);
-    let best = best_element(symmetry, root.id, &grams, &current)?;
-    if best.element == current {
-        return Ok(false);
+    let best = best_element(symmetry, root.id, grams, &current, duals.as_ref())?;
+    *duals = Some(best.duals);
+    let mut gain = best.value - best.current;
+    if best.element == current || (gain <= root.tolerance && !root.quadratic) {
+        return Ok(None);
     }
     let mut candidate = alignment.clone();
     best.element.store(&mut candidate, root.id);
-    let gain = if root.quadratic {
-        source.part(root.id, &candidate)? - source.part(root.id, alignment)?
-    } else {
-        best.value - best.current
-    };
+    if root.quadratic || gain <= root.rounding {
+        gain = source.gain(root.id, alignment, &candidate)?;
+    }
     let accepted = gain > root.tolerance;
     if accepted {
         *alignment = candidate;
     }
-    Ok(accepted)
+    Ok(accepted.then_some(gain))
 }

@@ -35,7 +35,7 @@ pub fn greedy(weights: &Weights<'_>) -> Result<Alignment> {
             }
         }
         let current = Element::of(symmetry, &alignment, root);
-        best_element(symmetry, root, &grams, &current)?.element.store(&mut alignment, root);
+        best_element(symmetry, root, &grams, &current, None)?.element.store(&mut alignment, root);
     }
     Ok(alignment)
 }

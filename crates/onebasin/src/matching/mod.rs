@@ -19,6 +19,7 @@ pub mod similarity;
 pub mod source;
 pub mod spectral;
 pub mod start;
+mod unfold;
 pub mod weight;
 
 pub use ascent::{Match, MatchOptions, Order, StopReason, Sweep, ascend};
@@ -31,6 +32,6 @@ pub use many::universe::{ManyProgress, UniverseOptions, match_cycle_consistent};
 pub use many::{ManyMatch, ManyOptions, Round};
 pub use portfolio::{PortfolioOptions, Run, RunRecord, Schedule, Told, best_of, trusts_spectral};
 pub use similarity::objective;
-pub use source::{Blend, Fixed, Root, Source};
+pub use source::{Blend, Fixed, GramCache, Root, Source};
 pub use start::{Signatures, Start};
 pub use weight::{Weights, match_weights};

@@ -5,7 +5,7 @@
 //! this is exact; families that meet in one product (`(kv q@kv v@kv)`) are solved in turn for each pair.
 
 use super::similarity::Gram;
-use crate::assignment::{Similarity, assign};
+use crate::assignment::{Duals, Similarity, assign};
 use crate::error::Result;
 use crate::perm::Perm;
 use crate::symmetry::{Alignment, GroupId, Symmetry};
@@ -26,13 +26,24 @@ pub struct Best {
     pub value: f64,
     /// Value of the current element on the same Grams.
     pub current: f64,
+    /// The proof of the outer assignment: the warm start of a similar one.
+    pub duals: Duals,
 }
 
 /// Rounds of the inner ascent when several families meet; each is exact for one family given the others.
 const ROUNDS: usize = 20;
 
-/// The best element of `id` on `grams`.
-pub fn best_element(symmetry: &Symmetry, id: GroupId, grams: &[Gram], current: &Element) -> Result<Best> {
+/// The best element of `id` on `grams`; `warm` as in [`assign`].
+///
+/// # Errors
+/// Those of [`assign`].
+pub fn best_element(
+    symmetry: &Symmetry,
+    id: GroupId,
+    grams: &[Gram],
+    current: &Element,
+    warm: Option<&Duals>,
+) -> Result<Best> {
     let n = symmetry.group(id).size;
     let mut similarity = vec![0.0; n * n];
     let (flat, nested): (Vec<&Gram>, Vec<&Gram>) = grams.iter().partition(|g| g.digits.len() == 1);
@@ -57,7 +68,7 @@ pub fn best_element(symmetry: &Symmetry, id: GroupId, grams: &[Gram], current: &
             }
         }
     }
-    let assignment = assign(&Similarity::new(n, similarity)?, None)?;
+    let assignment = assign(&Similarity::new(n, similarity)?, warm)?;
     let families = symmetry.children(id).into_iter().map(|child| {
         let of = |i: usize| {
             let found = inner.get(i * n + assignment.perm.at(i)).and_then(|e| e.iter().find(|(g, _)| *g == child));
@@ -66,7 +77,8 @@ pub fn best_element(symmetry: &Symmetry, id: GroupId, grams: &[Gram], current: &
         (child, (0..n).map(of).collect())
     });
     let families = families.collect();
-    Ok(Best { element: Element { perm: assignment.perm, families }, value: assignment.value, current: current_value })
+    let (value, duals) = (assignment.value, assignment.duals);
+    Ok(Best { element: Element { perm: assignment.perm, families }, value, current: current_value, duals })
 }
 
 /// The best elements of all families of one pair of units, and their joint value.
@@ -89,7 +101,7 @@ fn best_families(
                 .filter(|g| below(g, child))
                 .map(|g| contract(symmetry, g, &elements, |d| !is_below(symmetry, d, child)))
                 .collect();
-            let best = best_element(symmetry, child, &own, &elements[k].1)?;
+            let best = best_element(symmetry, child, &own, &elements[k].1, None)?;
             if best.value > best.current {
                 improved |= best.element != elements[k].1;
                 elements[k].1 = best.element;

@@ -1,13 +1,15 @@
 //! How well units of A correspond to units of B, measured on the weights.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use crate::dtype::DType;
+use super::unfold::{Number, Panel, Places, Site, Unfolded, Values, sites};
+use crate::convert;
 use crate::error::Result;
-use crate::linalg::{Mat, Scalar};
+use crate::linalg::Mat;
 use crate::params::Params;
-use crate::symmetry::layout::{AxisLayout, Occurrence, for_each_index};
-use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
+use crate::symmetry::{Alignment, Gather, GroupId, Symmetry, TensorLayout};
 use crate::tensor::Tensor;
 
 /// Inner products of slices of A and B, indexed by the units that are free to move.
@@ -24,17 +26,18 @@ pub struct Gram {
     pub data: Vec<f64>,
 }
 
-/// Columns of the unfolded tensors held at a time.
-pub(super) const PANEL: usize = 512;
+/// Columns of the unfolded tensors multiplied at a time: sums of so many products are single precision.
+const PANEL: usize = 1024;
 /// Rows of the product computed by one task; fixed, so that results do not depend on the number of threads.
-pub(super) const ROWS: usize = 64;
+const ROWS: usize = 64;
 
 /// The Grams of a root group and its families, given the alignment of all other groups.
 ///
 /// Formula: for every site, `unfold(A) · unfold(π'(B))ᵀ`, where `π'` is the current alignment of everything but the
-/// group at that site; sites with the same free digits are added.
-/// Cost: `2 n · numel` flops for every tensor and axis where a group of `n` units stands, in f64; memory is the result
-/// and a panel of 512 columns of each tensor.
+/// group at that site; sites with the same free digits are added. Products of 1024 columns are f32 and are added in f64;
+/// where a tensor is f64, so are they.
+/// Cost: `2 n · numel` flops for every tensor and axis where a group of `n` units stands; memory is the result and a panel
+/// of 1024 columns.
 /// Source: Ainsworth et al. 2023, Algorithm 1 and §3.2, generalised to any axis, product and family.
 pub fn weight_grams(
     symmetry: &Symmetry,
@@ -43,231 +46,241 @@ pub fn weight_grams(
     a: &Params,
     b: &Params,
 ) -> Result<Vec<Gram>> {
-    let mut grams: Vec<Gram> = Vec::new();
-    for (name, layout) in symmetry.tensors() {
-        let (ta, tb) = (a.require(name)?, b.require(name)?);
-        if !ta.dtype().is_float() {
+    let sites = RootSites::new(symmetry, root, a, b)?;
+    Ok(sites.grams(&sites.places(symmetry, current)))
+}
+
+/// All places of a root and its families in both networks.
+#[derive(Debug, Default)]
+pub(super) struct RootSites<'a> {
+    sites: Vec<PairSite<'a>>,
+    /// Free groups and their sizes, of every Gram.
+    grams: Vec<(Vec<GroupId>, Vec<usize>)>,
+}
+
+/// One place in both networks.
+#[derive(Debug)]
+struct PairSite<'a> {
+    layout: &'a TensorLayout,
+    site: Site<'a>,
+    values: [Values<'a>; 2],
+    /// Where entries of A lie.
+    places: Places,
+    /// Index of the Gram it adds to.
+    gram: usize,
+}
+
+impl<'a> RootSites<'a> {
+    /// Finds the places in floating-point tensors.
+    ///
+    /// # Errors
+    /// If a tensor of the symmetry is missing.
+    pub(super) fn new(symmetry: &'a Symmetry, root: GroupId, a: &'a Params, b: &'a Params) -> Result<Self> {
+        let mut found = Self { sites: Vec::new(), grams: Vec::new() };
+        for (name, layout) in symmetry.tensors() {
+            let (a, b) = (a.require(name)?, b.require(name)?);
+            if !a.dtype().is_float() {
+                continue;
+            }
+            for site in sites(symmetry, root, layout) {
+                let digits = site.digits();
+                let gram = found.grams.iter().position(|(d, _)| *d == digits).unwrap_or_else(|| {
+                    let lens = digits.iter().map(|g| symmetry.group(*g).size).collect();
+                    found.grams.push((digits, lens));
+                    found.grams.len() - 1
+                });
+                let values = [Values::of(a)?, Values::of(b)?];
+                let places = Places::new(symmetry, None, layout, &site);
+                found.sites.push(PairSite { layout, site, values, places, gram });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where an alignment finds the entries of B, site by site.
+    pub(super) fn places(&self, symmetry: &Symmetry, alignment: &Alignment) -> Vec<Places> {
+        self.sites.iter().map(|s| Places::new(symmetry, Some(alignment), s.layout, &s.site)).collect()
+    }
+
+    /// Number of columns of all sites.
+    pub(super) fn columns(&self) -> usize {
+        self.sites.iter().map(|s| s.places.columns()).sum()
+    }
+
+    /// Bytes of the Grams.
+    pub(super) fn bytes(&self) -> usize {
+        self.grams.iter().map(|(_, lens)| 8 * lens.iter().product::<usize>().pow(2)).sum()
+    }
+
+    /// The Grams with B's entries at `places`.
+    pub(super) fn grams(&self, places: &[Places]) -> Vec<Gram> {
+        let empty = |(digits, lens): &(Vec<GroupId>, Vec<usize>)| {
+            let side: usize = lens.iter().product();
+            Gram { digits: digits.clone(), lens: lens.clone(), data: vec![0.0; side * side] }
+        };
+        let mut grams: Vec<Gram> = self.grams.iter().map(empty).collect();
+        let all = |k: usize| std::iter::once(0..self.sites[k].places.columns()).collect();
+        self.add(&mut grams, places, None, all);
+        grams
+    }
+
+    /// Brings Grams of B's entries at `before` to those at `places`; only these columns, by site, differ.
+    ///
+    /// Formula: `C += A_S · (B_S − B'_S)ᵀ`, S being the columns and B' what they were.
+    pub(super) fn update(
+        &self,
+        grams: &mut [Gram],
+        before: &[Places],
+        places: &[Places],
+        columns: &[Vec<Range<usize>>],
+    ) {
+        self.add(grams, places, Some(before), |k| columns[k].clone());
+    }
+
+    fn add(
+        &self,
+        grams: &mut [Gram],
+        places: &[Places],
+        before: Option<&[Places]>,
+        columns: impl Fn(usize) -> Vec<Range<usize>>,
+    ) {
+        for (at, gram) in grams.iter_mut().enumerate() {
+            let parts = self.sites.iter().enumerate().filter(|(_, site)| site.gram == at).map(|(k, site)| {
+                let [a, b] = site.values;
+                Part {
+                    a: Unfolded { values: a, places: &site.places },
+                    b: Unfolded { values: b, places: &places[k] },
+                    before: before.map(|before| Unfolded { values: b, places: &before[k] }),
+                    columns: columns(k),
+                }
+            });
+            let parts: Vec<Part<'_>> = parts.collect();
+            let side = gram.lens.iter().product();
+            if parts.iter().any(|p| p.a.values.is_double() || p.b.values.is_double()) {
+                add_products::<f64>(&mut gram.data, side, &parts);
+            } else {
+                add_products::<f32>(&mut gram.data, side, &parts);
+            }
+        }
+    }
+
+    /// What the value changes by where row `i` of every site is paired with `to(i)` instead of `from(i)`, in f64.
+    pub(super) fn gain(&self, places: &[Places], pairs: &[(usize, usize, usize)]) -> f64 {
+        let gain = |&(row, from, to): &(usize, usize, usize)| {
+            let mut sum = 0.0;
+            for (site, places) in self.sites.iter().zip(places) {
+                let [a, b] = site.values;
+                let (a, b) = (Unfolded { values: a, places: &site.places }, Unfolded { values: b, places });
+                let columns = places.columns();
+                let [mut x, mut y, mut z] = [(); 3].map(|()| vec![0.0; PANEL.min(columns)]);
+                for start in (0..columns).step_by(PANEL) {
+                    let range = start..columns.min(start + PANEL);
+                    let (own, other) = (site.places.panel(&[range.clone()]), places.panel(&[range]));
+                    let width = own.width();
+                    a.fill(row, &own, &mut x[..width]);
+                    b.fill(from, &other, &mut y[..width]);
+                    b.fill(to, &other, &mut z[..width]);
+                    sum += (0..width).map(|k| x[k] * (z[k] - y[k])).sum::<f64>();
+                }
+            }
+            sum
+        };
+        pairs.par_iter().map(gain).collect::<Vec<f64>>().iter().sum()
+    }
+}
+
+/// One site in A and in B, and the columns that count.
+struct Part<'a> {
+    a: Unfolded<'a>,
+    b: Unfolded<'a>,
+    /// What is taken off B.
+    before: Option<Unfolded<'a>>,
+    columns: Vec<Range<usize>>,
+}
+
+/// Columns of one part.
+struct Segment<'p> {
+    part: &'p Part<'p>,
+    a: Panel,
+    b: Panel,
+    before: Option<Panel>,
+}
+
+impl Segment<'_> {
+    fn fill_a<T: Number>(&self, row: usize, out: &mut [T]) {
+        self.part.a.fill(row, &self.a, out);
+    }
+
+    fn fill_b<T: Number>(&self, row: usize, out: &mut [T], scratch: &mut Vec<T>) {
+        self.part.b.fill(row, &self.b, out);
+        if let (Some(unfolded), Some(panel)) = (&self.part.before, &self.before) {
+            scratch.resize(out.len(), T::default());
+            unfolded.fill(row, panel, scratch);
+            out.iter_mut().zip(&*scratch).for_each(|(o, s)| *o = *o - *s);
+        }
+    }
+}
+
+/// The columns of all parts, side by side, in panels of at most [`PANEL`].
+fn cut<'p>(parts: &'p [Part<'p>]) -> Vec<Vec<Segment<'p>>> {
+    let (mut panels, mut open, mut room) = (Vec::new(), Vec::new(), PANEL);
+    for part in parts {
+        let mut rest = part.columns.iter().filter(|range| !range.is_empty()).cloned();
+        let mut next = rest.next();
+        while next.is_some() {
+            let mut taken = Vec::new();
+            while let Some(range) = next.take() {
+                let width = range.len().min(room);
+                taken.push(range.start..range.start + width);
+                room -= width;
+                next = if width < range.len() { Some(range.start + width..range.end) } else { rest.next() };
+                if room == 0 {
+                    break;
+                }
+            }
+            let before = part.before.map(|before| before.places.panel(&taken));
+            open.push(Segment { part, a: part.a.places.panel(&taken), b: part.b.places.panel(&taken), before });
+            if room == 0 {
+                panels.push(std::mem::take(&mut open));
+                room = PANEL;
+            }
+        }
+    }
+    panels.push(open);
+    panels
+}
+
+/// Fills one row of a panel, segment by segment.
+fn row_of<T>(segments: &[Segment<'_>], mut row: &mut [T], mut fill: impl FnMut(&Segment<'_>, &mut [T])) {
+    for segment in segments {
+        let (head, tail) = row.split_at_mut(segment.a.width());
+        fill(segment, head);
+        row = tail;
+    }
+}
+
+/// Adds to `sum`, which is `side × side`, the products of all parts.
+fn add_products<T: Number>(sum: &mut [f64], side: usize, parts: &[Part<'_>]) {
+    let mut panel = Vec::new();
+    for segments in cut(parts) {
+        let width: usize = segments.iter().map(|s| s.a.width()).sum();
+        if side == 0 || width == 0 {
             continue;
         }
-        for site in sites(symmetry, root, layout) {
-            let digits = site.digits();
-            let at = grams.iter().position(|g| g.digits == digits).unwrap_or_else(|| {
-                let lens: Vec<usize> = digits.iter().map(|g| symmetry.group(*g).size).collect();
-                let side: usize = lens.iter().product();
-                grams.push(Gram { digits, lens, data: vec![0.0; side * side] });
-                grams.len() - 1
-            });
-            add_site(symmetry, current, layout, &site, ta, tb, &mut grams[at])?;
-        }
-    }
-    Ok(grams)
-}
-
-/// A place where a root and its families stand: an axis, an occurrence, and which of its digits are free.
-pub(super) struct Site<'a> {
-    /// The axis.
-    pub(super) axis: usize,
-    occurrence: &'a Occurrence,
-    /// Indices of the free digits, in the order of their groups.
-    moving: Vec<usize>,
-}
-
-impl Site<'_> {
-    fn group(&self, digit: usize) -> GroupId {
-        self.occurrence.digits[digit].group.expect("free digits belong to groups")
-    }
-
-    /// The free groups, in the order of their ids.
-    pub(super) fn digits(&self) -> Vec<GroupId> {
-        self.moving.iter().map(|&d| self.group(d)).collect()
-    }
-}
-
-/// All places of a root and its families in a tensor, axis by axis.
-pub(super) fn sites<'a>(symmetry: &Symmetry, root: GroupId, layout: &'a TensorLayout) -> Vec<Site<'a>> {
-    let mut sites = Vec::new();
-    for (axis, axis_layout) in layout.axes.iter().enumerate() {
-        for occurrence in &axis_layout.occurrences {
-            let digits = || occurrence.digits.iter().enumerate().filter_map(|(d, digit)| Some((d, digit.group?)));
-            let families: Vec<usize> =
-                digits().filter(|(_, g)| *g != root && symmetry.root(*g) == root).map(|(d, _)| d).collect();
-            for (d, _) in digits().filter(|(_, g)| *g == root) {
-                let mut site = Site { axis, occurrence, moving: vec![d] };
-                site.moving.extend(&families);
-                site.moving.sort_by_key(|&d| occurrence.digits[d].group);
-                sites.push(site);
-            }
-        }
-    }
-    sites
-}
-
-/// Whether the root stands in several places of one entry, so that its similarity depends on itself.
-pub fn is_quadratic(symmetry: &Symmetry, root: GroupId, layout: &TensorLayout) -> bool {
-    let sites = sites(symmetry, root, layout);
-    sites
-        .iter()
-        .enumerate()
-        .any(|(i, s)| sites[..i].iter().any(|t| t.axis != s.axis || std::ptr::eq(t.occurrence, s.occurrence)))
-}
-
-/// Positions along the axis by free row and by context, for A (in place) and for B (context aligned).
-struct Rows {
-    context: usize,
-    a: Vec<u32>,
-    b: Vec<u32>,
-}
-
-fn rows(symmetry: &Symmetry, current: &Alignment, site: &Site<'_>) -> Rows {
-    let digits = &site.occurrence.digits;
-    let fixed: Vec<usize> = (0..digits.len()).filter(|d| !site.moving.contains(d)).collect();
-    let lens = |which: &[usize]| which.iter().map(|&d| digits[d].len).collect::<Vec<_>>();
-    let (moving_lens, fixed_lens) = (lens(&site.moving), lens(&fixed));
-    let aligned: Vec<Option<GroupId>> =
-        (0..digits.len()).map(|d| if site.moving.contains(&d) { None } else { digits[d].group }).collect();
-    let (mut a, mut b) = (Vec::new(), Vec::new());
-    let mut values = vec![0; digits.len()];
-    for_each_index(&moving_lens, |row| {
-        site.moving.iter().zip(row).for_each(|(&d, &v)| values[d] = v);
-        for_each_index(&fixed_lens, |context| {
-            fixed.iter().zip(context).for_each(|(&d, &v)| values[d] = v);
-            a.push(site.occurrence.position(&values) as u32);
-            b.push(site.occurrence.position(&current.source_digits(symmetry, &aligned, &values)) as u32);
+        panel.resize(side * width, T::default());
+        panel.par_chunks_mut(width).enumerate().with_min_len(ROWS / 4).for_each_init(Vec::new, |scratch, (row, out)| {
+            row_of(&segments, out, |segment, out| segment.fill_b(row, out, scratch));
         });
-    });
-    Rows { context: fixed_lens.iter().product(), a, b }
-}
-
-/// A tensor unfolded along one axis: rows are free units, columns run over (context, outer, inner).
-pub(super) struct Unfolded<'a> {
-    values: Values<'a>,
-    positions: Vec<u32>,
-    context: usize,
-    len: usize,
-    inner: usize,
-    outer_source: Vec<u32>,
-    inner_source: Option<Vec<u32>>,
-}
-
-/// Numbers of a tensor, one after the other as its shape says.
-pub(super) enum Values<'a> {
-    /// Single precision.
-    F32(std::borrow::Cow<'a, [f32]>),
-    /// Double precision.
-    F64(std::borrow::Cow<'a, [f64]>),
-}
-
-impl<'a> Values<'a> {
-    fn of(tensor: &'a Tensor) -> Result<Self> {
-        Ok(if tensor.dtype() == DType::F64 { Self::F64(tensor.to_f64()?) } else { Self::F32(tensor.to_f32()?) })
-    }
-
-    fn copy(&self, out: &mut [f64], from: usize) {
-        match self {
-            Self::F32(v) => out.iter_mut().zip(&v[from..]).for_each(|(o, &v)| *o = f64::from(v)),
-            Self::F64(v) => out.copy_from_slice(&v[from..from + out.len()]),
-        }
-    }
-
-    fn pick(&self, out: &mut [f64], base: usize, at: &[u32]) {
-        match self {
-            Self::F32(v) => out.iter_mut().zip(at).for_each(|(o, &i)| *o = f64::from(v[base + i as usize])),
-            Self::F64(v) => out.iter_mut().zip(at).for_each(|(o, &i)| *o = v[base + i as usize]),
-        }
-    }
-}
-
-impl<'a> Unfolded<'a> {
-    /// A's tensor, and B's with everything but the free units aligned by `current`.
-    pub(super) fn pair(
-        symmetry: &Symmetry,
-        current: &Alignment,
-        layout: &TensorLayout,
-        site: &Site<'_>,
-        [a, b]: [Values<'a>; 2],
-    ) -> [Self; 2] {
-        let rows = rows(symmetry, current, site);
-        let (before, after) = (&layout.axes[..site.axis], &layout.axes[site.axis + 1..]);
-        let count = |axes: &[AxisLayout]| -> usize { axes.iter().map(|axis| axis.len).product() };
-        let source = |axes: &[AxisLayout]| {
-            flatten(&axes.iter().map(|axis| current.axis_gather(symmetry, axis)).collect::<Vec<_>>())
-        };
-        let unfold = |values, positions, outer_source, inner_source: Option<Vec<u32>>| Self {
-            values,
-            positions,
-            context: rows.context,
-            len: layout.axes[site.axis].len,
-            inner: count(after),
-            outer_source,
-            inner_source: inner_source.filter(|s| s.iter().enumerate().any(|(i, &j)| i != j as usize)),
-        };
-        let in_place = (0..count(before) as u32).collect();
-        [unfold(a, rows.a, in_place, None), unfold(b, rows.b, source(before), Some(source(after)))]
-    }
-
-    /// Number of rows: of combinations of free units.
-    pub(super) fn rows(&self) -> usize {
-        self.positions.len() / self.context.max(1)
-    }
-
-    /// Number of columns.
-    pub(super) fn columns(&self) -> usize {
-        self.context * self.outer_source.len() * self.inner
-    }
-
-    /// Columns `from ..` of one row.
-    pub(super) fn fill(&self, row: usize, from: usize, out: &mut [f64]) {
-        let outer = self.outer_source.len();
-        let mut done = 0;
-        while done < out.len() {
-            let column = from + done;
-            let (i, rest) = (column % self.inner, column / self.inner);
-            let run = (self.inner - i).min(out.len() - done);
-            let position = self.positions[row * self.context + rest / outer] as usize;
-            let base = (self.outer_source[rest % outer] as usize * self.len + position) * self.inner;
-            let out = &mut out[done..done + run];
-            match &self.inner_source {
-                None => self.values.copy(out, base + i),
-                Some(source) => self.values.pick(out, base, &source[i..i + run]),
+        let blocks = sum.par_chunks_mut(ROWS * side).enumerate();
+        blocks.for_each_init(Default::default, |(slice, scratch): &mut (Vec<T>, Vec<T>), (block, out)| {
+            let rows = out.len() / side;
+            slice.resize(rows * width, T::default());
+            for (r, out) in slice.chunks_mut(width).enumerate() {
+                row_of(&segments, out, |segment, out| segment.fill_a(block * ROWS + r, out));
             }
-            done += run;
-        }
-    }
-}
-
-fn add_site(
-    symmetry: &Symmetry,
-    current: &Alignment,
-    layout: &TensorLayout,
-    site: &Site<'_>,
-    a: &Tensor,
-    b: &Tensor,
-    gram: &mut Gram,
-) -> Result<()> {
-    let [ua, ub] = Unfolded::pair(symmetry, current, layout, site, [Values::of(a)?, Values::of(b)?]);
-    let (n, columns) = (ua.rows(), ua.columns());
-    if n == 0 {
-        return Ok(());
-    }
-    for from in (0..columns).step_by(PANEL) {
-        let width = PANEL.min(columns - from);
-        let mut panel = vec![0.0; n * width];
-        panel.par_chunks_mut(width).enumerate().for_each(|(row, out)| ub.fill(row, from, out));
-        gram.data.par_chunks_mut(ROWS * n).enumerate().for_each(|(block, out)| {
-            let rows = out.len() / n;
-            let mut slice = vec![0.0; rows * width];
-            slice.chunks_mut(width).enumerate().for_each(|(r, s)| ua.fill(block * ROWS + r, from, s));
-            f64::matmul(out, Mat::new(&slice, rows, width), Mat::new(&panel, n, width).t(), true);
+            T::add_product(out, Mat::new(slice, rows, width), Mat::new(&panel, side, width).t(), scratch);
         });
     }
-    Ok(())
-}
-
-/// The gather of several axes flattened into one, the last running fastest.
-fn flatten(gathers: &[Vec<u32>]) -> Vec<u32> {
-    gathers.iter().fold(vec![0], |flat, axis| {
-        flat.iter().flat_map(|&outer| axis.iter().map(move |&i| outer * axis.len() as u32 + i)).collect()
-    })
 }
 
 /// `⟨A, π(B)⟩`: the sum over all floating-point tensors of the products of corresponding weights.
@@ -289,17 +302,50 @@ pub(crate) fn tensor_objective(
 ) -> Result<f64> {
     let mut sum = 0.0;
     for name in names {
-        let (ta, tb) = (a.require(name)?, b.require(name)?);
-        if ta.dtype().is_float() {
-            let moved = alignment.apply_tensor(symmetry, name, tb)?;
-            sum += dot(&ta.to_f64()?, &moved.to_f64()?);
+        let (a, b) = (a.require(name)?, b.require(name)?);
+        if a.dtype().is_float() {
+            let gather = Gather::new(symmetry, alignment, name, b)?;
+            let sizes = [a.dtype().size(), b.dtype().size()];
+            sum += blocks(a.len(), |start, x, y| {
+                let mut moved = [0; 8 * BLOCK];
+                let moved = &mut moved[..y.len() * sizes[1]];
+                gather.fill(b.bytes(), start, moved);
+                convert::decode(a.dtype(), &a.bytes()[start * sizes[0]..][..x.len() * sizes[0]], x);
+                convert::decode(b.dtype(), moved, y);
+            });
         }
     }
     Ok(sum)
 }
 
+/// The sum of squares of a floating-point tensor.
+pub(super) fn squares(tensor: &Tensor) -> f64 {
+    let size = tensor.dtype().size();
+    blocks(tensor.len(), |start, x, y| {
+        convert::decode(tensor.dtype(), &tensor.bytes()[start * size..][..x.len() * size], x);
+        y.copy_from_slice(x);
+    })
+}
+
+const BLOCK: usize = 4096;
+
+/// Inner product of two lists of `len` numbers, which `read` gives from a start on; in blocks, so that rounding grows with
+/// the number of blocks, not of entries.
+fn blocks(len: usize, read: impl Fn(usize, &mut [f64], &mut [f64]) + Sync) -> f64 {
+    let block = |k: usize| {
+        let (mut x, mut y) = ([0.0; BLOCK], [0.0; BLOCK]);
+        let width = BLOCK.min(len - k * BLOCK);
+        let (x, y) = (&mut x[..width], &mut y[..width]);
+        read(k * BLOCK, x, y);
+        x.iter().zip(y).map(|(x, y)| *x * *y).sum::<f64>()
+    };
+    (0..len.div_ceil(BLOCK)).into_par_iter().map(block).collect::<Vec<f64>>().iter().sum()
+}
+
 /// Inner product in blocks of 4096, so that rounding grows with the number of blocks, not of entries.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let block = |(x, y): (&[f64], &[f64])| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-    a.par_chunks(4096).zip(b.par_chunks(4096)).map(block).collect::<Vec<f64>>().iter().sum()
+    blocks(a.len(), |start, x, y| {
+        x.copy_from_slice(&a[start..][..x.len()]);
+        y.copy_from_slice(&b[start..][..y.len()]);
+    })
 }

@@ -1,5 +1,7 @@
 //! Where similarities come from, as schedules see it.
 
+use std::borrow::Cow;
+
 use super::nested::{Element, value_of};
 use super::similarity::Gram;
 use crate::error::Result;
@@ -22,11 +24,26 @@ pub trait Source: Sync {
     /// The value of an alignment.
     fn objective(&self, alignment: &Alignment) -> Result<f64>;
 
-    /// The part of the value that depends on a root; asked for only where it is quadratic.
-    fn part(&self, root: GroupId, alignment: &Alignment) -> Result<f64> {
+    /// What the value changes by where only the elements of a root and its families change, in f64; asked for where Grams
+    /// cannot tell.
+    fn gain(&self, root: GroupId, from: &Alignment, to: &Alignment) -> Result<f64> {
         let _ = root;
-        self.objective(alignment)
+        Ok(self.objective(to)? - self.objective(from)?)
     }
+
+    /// Memory for the Grams along one ascent, if keeping them saves anything.
+    fn cache(&self) -> Option<Box<dyn GramCache + '_>> {
+        None
+    }
+}
+
+/// The Grams of every root of a source, kept while an alignment changes bit by bit.
+pub trait GramCache {
+    /// The Grams of the root at this place in [`Source::roots`], as [`Source::grams`] gives them, up to rounding.
+    fn grams(&mut self, root: usize, current: &Alignment) -> Result<Cow<'_, [Gram]>>;
+
+    /// Forgets the Grams that were brought up to date since they were last made from scratch; the places of their roots.
+    fn forget_updated(&mut self) -> Vec<usize>;
 }
 
 /// A root group as schedules see it.
@@ -38,8 +55,17 @@ pub struct Root {
     pub neighbours: Vec<usize>,
     /// Whether its Grams depend on its own element.
     pub quadratic: bool,
-    /// A gain below this is rounding.
+    /// A gain below this, in f64, is rounding.
     pub tolerance: f64,
+    /// A gain below this, on Grams, may be their rounding: [`Source::gain`] decides.
+    pub rounding: f64,
+}
+
+impl Root {
+    /// A root whose Grams depend on no other, with nothing known of rounding.
+    pub(super) fn new(id: GroupId) -> Self {
+        Self { id, neighbours: Vec::new(), quadratic: false, tolerance: 0.0, rounding: 0.0 }
+    }
 }
 
 /// Similarities that do not depend on the alignment of other groups, as activations give them.
@@ -57,7 +83,7 @@ impl<'a> Fixed<'a> {
         for (id, grams) in grams {
             let norm = |g: &Gram| g.data.iter().map(|v| v * v).sum::<f64>().sqrt();
             let tolerance = 64.0 * f64::EPSILON * grams.iter().map(norm).sum::<f64>();
-            roots.push(Root { id, neighbours: Vec::new(), quadratic: false, tolerance });
+            roots.push(Root { tolerance, ..Root::new(id) });
             all.push(grams);
         }
         Self { symmetry, roots, grams: all }
@@ -109,10 +135,11 @@ impl<'a> Blend<'a> {
             }
         }
         let root = |&id: &GroupId| {
-            let mut found = Root { id, neighbours: Vec::new(), quadratic: false, tolerance: 0.0 };
+            let mut found = Root::new(id);
             for (weight, source) in &parts {
                 let Some(own) = source.roots().iter().find(|r| r.id == id) else { continue };
                 found.tolerance += weight * own.tolerance;
+                found.rounding += weight * own.rounding;
                 found.quadratic |= own.quadratic;
                 let near = own.neighbours.iter().map(|k| source.roots()[*k].id);
                 found.neighbours.extend(near.filter_map(|id| ids.iter().position(|i| *i == id)));

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::ascent::{MatchOptions, ascend, update};
+use super::ascent::{MatchOptions, ascend, improve};
 use super::similarity::{Gram, dot};
 use super::source::{Root, Source};
 use super::weight::Weights;
@@ -68,7 +68,7 @@ pub fn anchored(weights: &Weights<'_>) -> Result<Alignment> {
         let shares = waiting.iter().map(|r| source.known_share(r.id)).collect::<Result<Vec<f64>>>()?;
         let next = (0..shares.len()).fold(0, |best, k| if shares[k] > shares[best] { k } else { best });
         let root = waiting.remove(next);
-        update(&source, root, &mut alignment)?;
+        improve(&source, root, &source.grams(root.id, &alignment)?, &mut alignment, &mut None)?;
         known.push(root.id);
         known.extend(symmetry.descendants(root.id));
     }
@@ -91,7 +91,7 @@ pub struct Signatures<'a> {
 impl<'a> Signatures<'a> {
     /// Signatures given that these groups are aligned.
     pub fn new<'w: 'a>(weights: &'a Weights<'w>, known: &[GroupId]) -> Self {
-        let root = |r: &Root| Root { neighbours: Vec::new(), quadratic: false, ..r.clone() };
+        let root = |r: &Root| Root { neighbours: Vec::new(), quadratic: false, rounding: 0.0, ..r.clone() };
         Self {
             symmetry: weights.symmetry(),
             networks: weights.networks(),

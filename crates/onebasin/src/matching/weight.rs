@@ -1,8 +1,13 @@
 //! Weight matching: the inner product of A's weights with B's, as a source.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use super::ascent::{Match, MatchOptions, Sweep, ascend};
-use super::similarity::{Gram, dot, is_quadratic, objective, tensor_objective, weight_grams};
-use super::source::{Root, Source};
+use super::similarity::{Gram, RootSites, objective, squares, tensor_objective};
+use super::source::{GramCache, Root, Source};
+use super::unfold::{Places, is_quadratic};
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::params::Params;
 use crate::symmetry::{Alignment, GroupId, Symmetry};
@@ -18,6 +23,8 @@ pub struct Weights<'a> {
     roots: Vec<Root>,
     /// By root: the tensors it stands in.
     tensors: Vec<Vec<&'a str>>,
+    /// By root: where it stands in them.
+    sites: Vec<RootSites<'a>>,
 }
 
 impl<'a> Weights<'a> {
@@ -29,24 +36,31 @@ impl<'a> Weights<'a> {
         a.check_same_structure(b)?;
         a.check_finite()?;
         b.check_finite()?;
-        let (mut roots, mut tensors) = (Vec::new(), Vec::new());
+        let norms = |params: &'a Params| -> Result<HashMap<&'a str, f64>> {
+            let tensors = symmetry.tensors().map(|(name, _)| Ok((name, params.require(name)?)));
+            let tensors = tensors.collect::<Result<Vec<_>>>()?;
+            Ok(tensors.iter().filter(|(_, t)| t.dtype().is_float()).map(|(name, t)| (*name, squares(t))).collect())
+        };
+        let (own, other) = (norms(a)?, norms(b)?);
+        let (mut roots, mut tensors, mut sites) = (Vec::new(), Vec::new(), Vec::new());
         for id in symmetry.roots() {
-            let (mut root, mut names) =
-                (Root { id, neighbours: Vec::new(), quadratic: false, tolerance: 0.0 }, Vec::new());
+            let (mut root, mut names) = (Root::new(id), Vec::new());
             for (name, layout) in symmetry.tensors() {
                 let mut groups = layout.axes.iter().flat_map(|x| &x.occurrences).flat_map(|o| &o.digits);
-                let float = a.require(name)?.dtype().is_float();
-                if float && groups.any(|d| d.group.is_some_and(|g| symmetry.root(g) == id)) {
-                    let (va, vb) = (a.require(name)?.to_f64()?, b.require(name)?.to_f64()?);
-                    root.tolerance += 64.0 * f64::EPSILON * (dot(&va, &va) * dot(&vb, &vb)).sqrt();
+                let Some(norm) = own.get(name).map(|norm| (norm * other[name]).sqrt()) else { continue };
+                if groups.any(|d| d.group.is_some_and(|g| symmetry.root(g) == id)) {
+                    root.tolerance += 64.0 * f64::EPSILON * norm;
+                    let single = [a, b].iter().all(|net| net.get(name).is_some_and(|t| t.dtype() != DType::F64));
+                    root.rounding += if single { 32.0 * f64::from(f32::EPSILON) * norm } else { 0.0 };
                     root.quadratic |= is_quadratic(symmetry, id, layout);
                     names.push(name);
                 }
             }
             roots.push(root);
             tensors.push(names);
+            sites.push(RootSites::new(symmetry, id, a, b)?);
         }
-        let mut weights = Self { symmetry, a, b, roots, tensors };
+        let mut weights = Self { symmetry, a, b, roots, tensors, sites };
         weights.connect();
         Ok(weights)
     }
@@ -55,13 +69,14 @@ impl<'a> Weights<'a> {
     /// [`Order::Forward`](super::Order::Forward); others follow.
     #[must_use]
     pub fn in_order<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
-        let place: std::collections::HashMap<&str, usize> =
+        let place: HashMap<&str, usize> =
             names.into_iter().enumerate().map(|(k, name)| (name, k)).collect();
         let first = |names: &[&str]| names.iter().filter_map(|n| place.get(n)).min().copied().unwrap_or(usize::MAX);
         let mut order: Vec<usize> = (0..self.roots.len()).collect();
         order.sort_by_key(|&k| first(&self.tensors[k]));
         self.roots = order.iter().map(|&k| self.roots[k].clone()).collect();
-        self.tensors = order.iter().map(|&k| self.tensors[k].clone()).collect();
+        self.tensors = order.iter().map(|&k| std::mem::take(&mut self.tensors[k])).collect();
+        self.sites = order.iter().map(|&k| std::mem::take(&mut self.sites[k])).collect();
         self.connect();
         self
     }
@@ -73,6 +88,10 @@ impl<'a> Weights<'a> {
         };
         let neighbours: Vec<Vec<usize>> = (0..self.roots.len()).map(near).collect();
         self.roots.iter_mut().zip(neighbours).for_each(|(root, n)| root.neighbours = n);
+    }
+
+    fn position(&self, root: GroupId) -> Option<usize> {
+        self.roots.iter().position(|r| r.id == root)
     }
 
     /// A and B.
@@ -91,17 +110,85 @@ impl Source for Weights<'_> {
     }
 
     fn grams(&self, root: GroupId, current: &Alignment) -> Result<Vec<Gram>> {
-        weight_grams(self.symmetry, root, current, self.a, self.b)
+        let sites = self.position(root).map(|k| &self.sites[k]);
+        Ok(sites.map_or_else(Vec::new, |sites| sites.grams(&sites.places(self.symmetry, current))))
     }
 
     fn objective(&self, alignment: &Alignment) -> Result<f64> {
         objective(self.symmetry, alignment, self.a, self.b)
     }
 
-    fn part(&self, root: GroupId, alignment: &Alignment) -> Result<f64> {
-        let at = self.roots.iter().position(|r| r.id == root);
-        let names = at.map_or(&[][..], |k| &self.tensors[k]);
-        tensor_objective(self.symmetry, alignment, self.a, self.b, names)
+    fn gain(&self, root: GroupId, from: &Alignment, to: &Alignment) -> Result<f64> {
+        let Some(k) = self.position(root) else { return Ok(0.0) };
+        if self.roots[k].quadratic || !self.symmetry.children(root).is_empty() {
+            let value = |alignment| tensor_objective(self.symmetry, alignment, self.a, self.b, &self.tensors[k]);
+            return Ok(value(to)? - value(from)?);
+        }
+        let (old, new) = (&from.copies(root)[0], &to.copies(root)[0]);
+        let moved = (0..old.len()).map(|i| (i, old.at(i), new.at(i))).filter(|(_, old, new)| old != new);
+        Ok(self.sites[k].gain(&self.sites[k].places(self.symmetry, from), &moved.collect::<Vec<_>>()))
+    }
+
+    fn cache(&self) -> Option<Box<dyn GramCache + '_>> {
+        let kept = self.roots.iter().map(|_| None).collect();
+        Some(Box::new(WeightCache { weights: self, kept, bytes: 0 }))
+    }
+}
+
+/// Bytes of Grams that are kept; those of roots that find no room are made anew every time.
+const CACHE: usize = 1 << 30;
+
+/// Grams that are brought up to date where their columns changed.
+struct WeightCache<'w, 'a> {
+    weights: &'w Weights<'a>,
+    /// By root.
+    kept: Vec<Option<Kept>>,
+    /// What they take.
+    bytes: usize,
+}
+
+struct Kept {
+    grams: Vec<Gram>,
+    /// Where entries of B lay, by site.
+    places: Vec<Places>,
+    /// Whether they are from scratch.
+    fresh: bool,
+}
+
+impl GramCache for WeightCache<'_, '_> {
+    fn grams(&mut self, root: usize, current: &Alignment) -> Result<Cow<'_, [Gram]>> {
+        let sites = &self.weights.sites[root];
+        let places = sites.places(self.weights.symmetry, current);
+        if self.kept[root].is_none() {
+            if self.bytes + sites.bytes() > CACHE {
+                return Ok(Cow::Owned(sites.grams(&places)));
+            }
+            self.bytes += sites.bytes();
+        }
+        let kept = match self.kept[root].take() {
+            None => Kept { grams: sites.grams(&places), places, fresh: true },
+            Some(mut kept) => {
+                let columns: Vec<_> = kept.places.iter().zip(&places).map(|(old, new)| old.changed(new)).collect();
+                let changed: usize = columns.iter().flatten().map(ExactSizeIterator::len).sum();
+                if 2 * changed > sites.columns() {
+                    Kept { grams: sites.grams(&places), places, fresh: true }
+                } else {
+                    sites.update(&mut kept.grams, &kept.places, &places, &columns);
+                    Kept { grams: kept.grams, places, fresh: kept.fresh && changed == 0 }
+                }
+            }
+        };
+        Ok(Cow::Borrowed(&self.kept[root].insert(kept).grams))
+    }
+
+    fn forget_updated(&mut self) -> Vec<usize> {
+        let updated = |k: &usize| self.kept[*k].as_ref().is_some_and(|kept| !kept.fresh);
+        let forgotten: Vec<usize> = (0..self.kept.len()).filter(updated).collect();
+        for &k in &forgotten {
+            self.bytes -= self.weights.sites[k].bytes();
+            self.kept[k] = None;
+        }
+        forgotten
     }
 }
 

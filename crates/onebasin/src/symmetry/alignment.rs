@@ -116,6 +116,15 @@ impl Alignment {
         let mut table: Vec<u32> = (0..axis.len as u32).collect();
         for occurrence in axis.occurrences.iter().filter(|o| o.digits.iter().any(|d| d.group.is_some())) {
             let groups: Vec<Option<GroupId>> = occurrence.digits.iter().map(|d| d.group).collect();
+            if let [Some(id)] = groups[..]
+                && symmetry.copies(id) == 1
+            {
+                let perm = &self.perms[id.0][0];
+                for i in 0..perm.len() {
+                    table[occurrence.position(&[i])] = occurrence.position(&[perm.at(i)]) as u32;
+                }
+                continue;
+            }
             occurrence.for_each(|values| {
                 let source = self.source_digits(symmetry, &groups, values);
                 table[occurrence.position(values)] = occurrence.position(&source) as u32;
