@@ -208,8 +208,8 @@ def row(label, folder, extra, runs):
     best = min(results["peer1"], results[f"peer{threads}"])
     print(
         f"| {label} | {results['peer1']:.3f} | {results[f'peer{threads}']:.3f} | {own[1]:.3f} | {own[threads]:.3f} | "
-        f"**{best / own[threads]:.1f}** | {found['objective']:.4f} in {found['sweeps']} | {json.dumps(report)[:0]}"
-        f"{report['objective']:.4f} in {report['sweeps']} | {peak:.0f} |",
+        f"**{best / own[threads]:.1f}** | {found['objective']:.4f} in {found['sweeps']} | "
+        f"{report['objective']:.4f} in {len(report['sweeps'])} | {peak:.0f} |",
         flush=True,
     )
 

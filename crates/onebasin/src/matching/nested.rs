@@ -45,9 +45,9 @@ pub fn best_element(
     warm: Option<&Duals>,
 ) -> Result<Best> {
     let n = symmetry.group(id).size;
-    let mut similarity = vec![0.0; n * n];
     let (flat, nested): (Vec<&Gram>, Vec<&Gram>) = grams.iter().partition(|g| g.digits.len() == 1);
-    for gram in flat {
+    let mut similarity = flat.first().map_or_else(|| vec![0.0; n * n], |g| g.data.clone());
+    for gram in flat.iter().skip(1) {
         similarity.iter_mut().zip(&gram.data).for_each(|(s, g)| *s += g);
     }
     let mut inner: Vec<Vec<(GroupId, Element)>> = Vec::new();

@@ -1,13 +1,13 @@
 //! How well units of A correspond to units of B, measured on the weights.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::unfold::{Number, Panel, Places, Site, Unfolded, Values, sites};
+use super::unfold::{Number, Panel, Places, Site, TAPS, Unfolded, Values, sites};
 use crate::convert;
 use crate::error::Result;
-use crate::linalg::Mat;
 use crate::params::Params;
 use crate::symmetry::{Alignment, Gather, GroupId, Symmetry, TensorLayout};
 use crate::tensor::Tensor;
@@ -27,17 +27,21 @@ pub struct Gram {
 }
 
 /// Columns of the unfolded tensors multiplied at a time: sums of so many products are single precision.
-const PANEL: usize = 1024;
-/// Rows of the product computed by one task; fixed, so that results do not depend on the number of threads.
-const ROWS: usize = 64;
+const PANEL: usize = 128 * TAPS;
+
+/// Rows of a product of this side computed by one task: enough tasks for many threads, and enough rows that preparing
+/// the other factor for each costs little. They do not depend on the number of threads, so neither do results.
+fn rows_of(side: usize) -> usize {
+    (side / 4).next_multiple_of(16).clamp(64, 256)
+}
 
 /// The Grams of a root group and its families, given the alignment of all other groups.
 ///
 /// Formula: for every site, `unfold(A) · unfold(π'(B))ᵀ`, where `π'` is the current alignment of everything but the
-/// group at that site; sites with the same free digits are added. Products of 1024 columns are f32 and are added in f64;
+/// group at that site; sites with the same free digits are added. Products of 1152 columns are f32 and are added in f64;
 /// where a tensor is f64, so are they.
 /// Cost: `2 n · numel` flops for every tensor and axis where a group of `n` units stands; memory is the result and a panel
-/// of 1024 columns.
+/// of 1152 columns.
 /// Source: Ainsworth et al. 2023, Algorithm 1 and §3.2, generalised to any axis, product and family.
 pub fn weight_grams(
     symmetry: &Symmetry,
@@ -157,9 +161,9 @@ impl<'a> RootSites<'a> {
             let parts: Vec<Part<'_>> = parts.collect();
             let side = gram.lens.iter().product();
             if parts.iter().any(|p| p.a.values.is_double() || p.b.values.is_double()) {
-                add_products::<f64>(&mut gram.data, side, &parts);
+                add_products::<f64>(&mut gram.data, side, &parts, before.is_none());
             } else {
-                add_products::<f32>(&mut gram.data, side, &parts);
+                add_products::<f32>(&mut gram.data, side, &parts, before.is_none());
             }
         }
     }
@@ -259,27 +263,43 @@ fn row_of<T>(segments: &[Segment<'_>], mut row: &mut [T], mut fill: impl FnMut(&
     }
 }
 
-/// Adds to `sum`, which is `side × side`, the products of all parts.
-fn add_products<T: Number>(sum: &mut [f64], side: usize, parts: &[Part<'_>]) {
-    let mut panel = Vec::new();
+/// Adds to `sum`, which is `side × side`, the products of all parts; where it is `zero`, it is written without being read,
+/// so that memory fresh from the system is touched once.
+fn add_products<T: Number>(sum: &mut [f64], side: usize, parts: &[Part<'_>], mut zero: bool) {
+    let (mut panel, rows, scratch) = (Vec::new(), rows_of(side), Pool::default());
     for segments in cut(parts) {
         let width: usize = segments.iter().map(|s| s.a.width()).sum();
         if side == 0 || width == 0 {
             continue;
         }
         panel.resize(side * width, T::default());
-        panel.par_chunks_mut(width).enumerate().with_min_len(ROWS / 4).for_each_init(Vec::new, |scratch, (row, out)| {
-            row_of(&segments, out, |segment, out| segment.fill_b(row, out, scratch));
+        panel.par_chunks_mut(width).enumerate().with_min_len(16).for_each(|(row, out)| {
+            scratch.lend(|[less, _]| row_of(&segments, out, |segment, out| segment.fill_b(row, out, less)));
         });
-        let blocks = sum.par_chunks_mut(ROWS * side).enumerate();
-        blocks.for_each_init(Default::default, |(slice, scratch): &mut (Vec<T>, Vec<T>), (block, out)| {
-            let rows = out.len() / side;
-            slice.resize(rows * width, T::default());
-            for (r, out) in slice.chunks_mut(width).enumerate() {
-                row_of(&segments, out, |segment, out| segment.fill_a(block * ROWS + r, out));
-            }
-            T::add_product(out, Mat::new(slice, rows, width), Mat::new(&panel, side, width).t(), scratch);
+        sum.par_chunks_mut(rows * side).enumerate().for_each(|(block, out)| {
+            scratch.lend(|[slice, products]| {
+                slice.resize(out.len() / side * width, T::default());
+                for (r, out) in slice.chunks_mut(width).enumerate() {
+                    row_of(&segments, out, |segment, out| segment.fill_a(block * rows + r, out));
+                }
+                T::add_product(out, zero, slice, &panel, width, products);
+            });
         });
+        zero = false;
+    }
+}
+
+/// Memory that tasks borrow and give back; as much as there are threads. Returning it to the system after every task would
+/// have all cores forget its addresses.
+#[derive(Default)]
+struct Pool<T>(Mutex<Vec<[Vec<T>; 2]>>);
+
+impl<T> Pool<T> {
+    fn lend(&self, task: impl FnOnce(&mut [Vec<T>; 2])) {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = lock().pop().unwrap_or_default();
+        task(&mut memory);
+        lock().push(memory);
     }
 }
 

@@ -174,8 +174,17 @@ impl Places {
                 contexts.push((rest / outer) as u32);
             }
         }
-        let contiguous = contexts.is_empty() && offsets.windows(2).all(|pair| pair[1] == pair[0] + 1);
-        Panel { offsets, contexts, contiguous }
+        let side_by_side = |run: &[usize]| run.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        let order = if !contexts.is_empty() {
+            PanelOrder::Contexts
+        } else if side_by_side(&offsets) {
+            PanelOrder::Contiguous
+        } else if offsets.len().is_multiple_of(TAPS) && offsets.chunks(TAPS).all(side_by_side) {
+            PanelOrder::Taps
+        } else {
+            PanelOrder::Any
+        };
+        Panel { offsets, contexts, order }
     }
 }
 
@@ -186,9 +195,24 @@ pub(super) struct Panel {
     offsets: Vec<usize>,
     /// Of every column: its context; none where there is only one.
     contexts: Vec<u32>,
-    /// Whether the columns lie side by side.
-    contiguous: bool,
+    order: PanelOrder,
 }
+
+/// How the columns of a panel lie.
+#[derive(Debug, Clone, Copy)]
+enum PanelOrder {
+    /// In several contexts.
+    Contexts,
+    /// All side by side.
+    Contiguous,
+    /// Every [`TAPS`] side by side.
+    Taps,
+    /// Anyhow.
+    Any,
+}
+
+/// Weights of a 3 × 3 filter, the runs in which most convolutions are permuted.
+pub(super) const TAPS: usize = 9;
 
 impl Panel {
     /// Number of columns.
@@ -210,14 +234,15 @@ impl Unfolded<'_> {
         let places = self.places;
         let inner = places.inner.len();
         let positions = &places.positions[row * places.context..][..places.context];
-        if panel.contiguous {
-            self.values.copy(positions[0] as usize * inner + panel.offsets[0], out);
-        } else if panel.contexts.is_empty() {
-            self.values.pick(positions[0] as usize * inner, &panel.offsets, out);
-        } else {
-            let place = |(at, &c): (&usize, &u32)| at + positions[c as usize] as usize * inner;
-            let offsets: Vec<usize> = panel.offsets.iter().zip(&panel.contexts).map(place).collect();
-            self.values.pick(0, &offsets, out);
+        match panel.order {
+            PanelOrder::Contiguous => self.values.copy(positions[0] as usize * inner + panel.offsets[0], out),
+            PanelOrder::Taps => self.values.runs(positions[0] as usize * inner, &panel.offsets, out),
+            PanelOrder::Any => self.values.pick(positions[0] as usize * inner, &panel.offsets, out),
+            PanelOrder::Contexts => {
+                let place = |(at, &c): (&usize, &u32)| at + positions[c as usize] as usize * inner;
+                let offsets: Vec<usize> = panel.offsets.iter().zip(&panel.contexts).map(place).collect();
+                self.values.pick(0, &offsets, out);
+            }
         }
     }
 }
@@ -265,6 +290,16 @@ impl<'a> Values<'a> {
         }
     }
 
+    fn runs<T: Number>(&self, base: usize, offsets: &[usize], out: &mut [T]) {
+        match *self {
+            Self::Plain(v) => run_by_run(&v[base..], offsets, out, T::of_f32),
+            Self::F32(v) => run_by_run(&v[base..], offsets, out, |b| T::of_f32(f32::from_le_bytes(b))),
+            Self::F64(v) => run_by_run(&v[base..], offsets, out, |b| T::of_f64(f64::from_le_bytes(b))),
+            Self::BF16(v) => run_by_run(&v[base..], offsets, out, |b| T::of_f32(widen(b))),
+            Self::F16(_) => self.pick(base, offsets, out),
+        }
+    }
+
     fn pick<T: Number>(&self, base: usize, offsets: &[usize], out: &mut [T]) {
         match *self {
             Self::Plain(v) => picked(&v[base..], offsets, out, T::of_f32),
@@ -278,6 +313,13 @@ impl<'a> Values<'a> {
 
 fn each<S: Copy, T>(source: &[S], out: &mut [T], convert: impl Fn(S) -> T) {
     out.iter_mut().zip(source).for_each(|(o, s)| *o = convert(*s));
+}
+
+fn run_by_run<S: Copy, T>(source: &[S], offsets: &[usize], out: &mut [T], convert: impl Fn(S) -> T) {
+    for (out, at) in out.as_chunks_mut::<TAPS>().0.iter_mut().zip(offsets.iter().step_by(TAPS)) {
+        let run: &[S; TAPS] = source[*at..][..TAPS].try_into().expect("as long as a run");
+        out.iter_mut().zip(run).for_each(|(o, s)| *o = convert(*s));
+    }
 }
 
 fn picked<S: Copy, T>(source: &[S], offsets: &[usize], out: &mut [T], convert: impl Fn(S) -> T) {
@@ -304,8 +346,9 @@ pub(super) trait Number: Scalar + std::ops::Sub<Output = Self> {
     fn of_f32(value: f32) -> Self;
     /// From double precision, rounded.
     fn of_f64(value: f64) -> Self;
-    /// `sum += a · b`, the product in this precision, the sum in double.
-    fn add_product(sum: &mut [f64], a: Mat<'_, Self>, b: Mat<'_, Self>, scratch: &mut Vec<Self>);
+    /// `sum += a · bᵀ`, rows of `width` numbers each; the product in this precision, the sum in double. `zero` says that the
+    /// sum is, so that it need not be read.
+    fn add_product(sum: &mut [f64], zero: bool, a: &[Self], b: &[Self], width: usize, scratch: &mut Vec<Self>);
 }
 
 impl Number for f32 {
@@ -317,10 +360,23 @@ impl Number for f32 {
         value as Self
     }
 
-    fn add_product(sum: &mut [f64], a: Mat<'_, Self>, b: Mat<'_, Self>, scratch: &mut Vec<Self>) {
-        scratch.resize(sum.len(), 0.0);
-        Self::matmul(scratch, a, b, false);
-        sum.iter_mut().zip(&*scratch).for_each(|(s, p)| *s += f64::from(*p));
+    fn add_product(sum: &mut [f64], zero: bool, a: &[Self], b: &[Self], width: usize, scratch: &mut Vec<Self>) {
+        // A few columns at a time, so that their products are added before they leave the cache.
+        const COLUMNS: usize = 512;
+        let (rows, side) = (a.len() / width, b.len() / width);
+        for (k, b) in b.chunks(COLUMNS * width).enumerate() {
+            let columns = b.len() / width;
+            scratch.resize(rows * columns, 0.0);
+            Self::matmul(scratch, Mat::new(a, rows, width), Mat::new(b, columns, width).t(), false);
+            for (sum, products) in sum.chunks_exact_mut(side).zip(scratch.chunks_exact(columns)) {
+                let sum = sum[k * COLUMNS..].iter_mut().zip(products);
+                if zero {
+                    sum.for_each(|(s, p)| *s = f64::from(*p));
+                } else {
+                    sum.for_each(|(s, p)| *s += f64::from(*p));
+                }
+            }
+        }
     }
 }
 
@@ -333,7 +389,8 @@ impl Number for f64 {
         value
     }
 
-    fn add_product(sum: &mut [f64], a: Mat<'_, Self>, b: Mat<'_, Self>, _: &mut Vec<Self>) {
-        Self::matmul(sum, a, b, true);
+    fn add_product(sum: &mut [f64], zero: bool, a: &[Self], b: &[Self], width: usize, _: &mut Vec<Self>) {
+        let (rows, side) = (a.len() / width, b.len() / width);
+        Self::matmul(sum, Mat::new(a, rows, width), Mat::new(b, side, width).t(), !zero);
     }
 }
