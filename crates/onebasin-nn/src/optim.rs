@@ -1,5 +1,6 @@
 //! Optimisers and learning-rate schedules.
 
+use onebasin::linalg::vectorized;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +61,13 @@ impl Optimizer {
 
     /// One step (numbered from 1) with the sum of `gradients`, added in their order.
     pub fn step(self, weights: &mut [f32], gradients: &[&[f32]], moments: &mut [Vec<f32>], rate: f64, step: u64) {
-        let sum = |at: usize| gradients.iter().map(|g| g[at]).sum::<f32>();
+        let sum = |start: usize, len: usize| {
+            let mut sum = vec![0.0_f32; len];
+            for gradient in gradients {
+                sum.iter_mut().zip(&gradient[start..]).for_each(|(s, g)| *s += *g);
+            }
+            sum
+        };
         match (self, moments) {
             (Self::Adam, [m, v]) => {
                 let (beta1, beta2) = (0.9_f32, 0.999_f32);
@@ -69,22 +76,33 @@ impl Optimizer {
                 let epsilon = (1e-8 * correction(0.999).sqrt()) as f32;
                 let chunks = weights.par_chunks_mut(CHUNK).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK));
                 chunks.enumerate().for_each(|(c, ((w, m), v))| {
-                    for i in 0..w.len() {
-                        let g = sum(c * CHUNK + i);
-                        m[i] = beta1 * m[i] + (1.0 - beta1) * g;
-                        v[i] = beta2 * v[i] + (1.0 - beta2) * g * g;
-                        w[i] -= scale * m[i] / (v[i].sqrt() + epsilon);
-                    }
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            let g = sum(c * CHUNK, w.len());
+                            for (((w, m), v), g) in w.iter_mut().zip(m).zip(v).zip(g) {
+                                *m = beta1 * *m + (1.0 - beta1) * g;
+                                *v = beta2 * *v + (1.0 - beta2) * g * g;
+                                *w -= scale * *m / (v.sqrt() + epsilon);
+                            }
+                        },
+                    );
                 });
             }
             (Self::Sgd { momentum, weight_decay }, [v]) => {
                 let rate = rate as f32;
                 let chunks = weights.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
                 chunks.enumerate().for_each(|(c, (w, v))| {
-                    for i in 0..w.len() {
-                        v[i] = momentum * v[i] + sum(c * CHUNK + i) + weight_decay * w[i];
-                        w[i] -= rate * v[i];
-                    }
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            let g = sum(c * CHUNK, w.len());
+                            for ((w, v), g) in w.iter_mut().zip(v).zip(g) {
+                                *v = momentum * *v + g + weight_decay * *w;
+                                *w -= rate * *v;
+                            }
+                        },
+                    );
                 });
             }
             _ => unreachable!("moments are made for the optimiser"),

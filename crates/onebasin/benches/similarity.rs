@@ -41,7 +41,10 @@ fn main() {
         });
         2.0 * (n as f64).powi(3) / start.elapsed().as_secs_f64()
     });
-    println!("{threads} thread(s), peak {:.0} GFLOP/s\n\n| tensor | group | f32 | bf16 | f16 |\n|---|---|---|---|---|", peak / 1e9);
+    println!(
+        "{threads} thread(s), peak {:.0} GFLOP/s\n\n| tensor | group | f32 | bf16 | f16 |\n|---|---|---|---|---|",
+        peak / 1e9
+    );
     for (name, shape, pattern) in TENSORS {
         let spec = SymmetrySpec::from_patterns([("w", pattern)]).expect("patterns of this file");
         print!("| {name}, {shape:?} | axis {} |", pattern.split(' ').position(|g| g == "x").expect("named"));

@@ -56,6 +56,15 @@ pub trait Scalar: faer::traits::ComplexField + Copy + Default + Send + Sync + 's
 impl Scalar for f32 {}
 impl Scalar for f64 {}
 
+/// Runs a loop compiled for the vectors this processor has, whatever the program was compiled for. Results are the same bits:
+/// the loop is the same, and nothing is reordered or fused.
+///
+/// Only what is inlined is compiled again: `run` itself (`#[inline(always)] || …`) and the functions that it calls.
+#[inline]
+pub fn vectorized<R>(run: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(run)
+}
+
 /// Clears the upper halves of vector registers, which the kernels leave in use: code for older instruction sets, such as
 /// every plain loop compiled for baseline x86-64, is several times slower until they are.
 #[allow(unsafe_code)]

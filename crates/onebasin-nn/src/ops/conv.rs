@@ -5,7 +5,7 @@
 //! depthwise ones run without patches.
 
 use onebasin::graph::op::Conv;
-use onebasin::linalg::Mat;
+use onebasin::linalg::{Mat, vectorized};
 
 use super::window::Window;
 use super::{Call, Kernel, Layout, Real};
@@ -95,23 +95,30 @@ impl Sizes {
         let (width, all) = (self.channels, self.channels * self.groups);
         let rows = patches.chunks_exact(self.patch);
         let contiguous = self.groups == 1 && self.window.dilations[2] == 1;
-        for ((start, inside), row) in self.window.taps(tile).zip(rows) {
-            let kernel = self.window.kernel;
-            let lines = (0..kernel[0]).flat_map(|kz| (0..kernel[1]).map(move |ky| (kz, ky)));
-            for ((kz, ky), line) in lines.zip(row.chunks_exact(kernel[2] * width)) {
-                let Some(base) = self.window.line(start, kz, ky).filter(|_| !inside.is_empty()) else { continue };
-                if contiguous {
-                    let from = (base + inside.start as isize) as usize * all;
-                    let line = &line[inside.start * width..inside.end * width];
-                    add(&mut dx[from..from + line.len()], line);
-                    continue;
+        vectorized(
+            #[inline(always)]
+            || {
+                for ((start, inside), row) in self.window.taps(tile).zip(rows) {
+                    let kernel = self.window.kernel;
+                    let lines = (0..kernel[0]).flat_map(|kz| (0..kernel[1]).map(move |ky| (kz, ky)));
+                    for ((kz, ky), line) in lines.zip(row.chunks_exact(kernel[2] * width)) {
+                        let Some(base) = self.window.line(start, kz, ky).filter(|_| !inside.is_empty()) else {
+                            continue;
+                        };
+                        if contiguous {
+                            let from = (base + inside.start as isize) as usize * all;
+                            let line = &line[inside.start * width..inside.end * width];
+                            add(&mut dx[from..from + line.len()], line);
+                            continue;
+                        }
+                        for kx in inside.clone() {
+                            let from = (base + (kx * self.window.dilations[2]) as isize) as usize * all + g * width;
+                            add(&mut dx[from..from + width], &line[kx * width..][..width]);
+                        }
+                    }
                 }
-                for kx in inside.clone() {
-                    let from = (base + (kx * self.window.dilations[2]) as isize) as usize * all + g * width;
-                    add(&mut dx[from..from + width], &line[kx * width..][..width]);
-                }
-            }
-        }
+            },
+        );
     }
 
     /// Calls `f(position, tap, pixel)` for every tap inside the image.
@@ -207,9 +214,10 @@ impl<T: Real> Kernel<T> for Conv {
         let Sizes { out, patch, groups, .. } = sizes;
         let [dx, dw, rest @ ..] = d_inputs else { unreachable!("a convolution has a weight") };
         if let [Some(db)] = rest {
-            for row in dy.chunks_exact(db.len().max(1)) {
-                add(db, row);
-            }
+            vectorized(
+                #[inline(always)]
+                || dy.chunks_exact(db.len().max(1)).for_each(|row| add(db, row)),
+            );
         }
         if sizes.direct() {
             let rows = sizes.window.positions();
@@ -292,6 +300,7 @@ fn two<T: Real>(scratch: &mut Vec<T>, first: usize, second: usize) -> (&mut [T],
     scratch[..first + second].split_at_mut(first)
 }
 
+#[inline(always)]
 fn add<T: Real>(to: &mut [T], from: &[T]) {
     to.iter_mut().zip(from).for_each(|(t, f)| *t += *f);
 }

@@ -2,6 +2,8 @@
 //!
 //! The variance is computed in two passes. RMSNorm leaves `μ` out and takes the mean square for `σ²`.
 
+use onebasin::linalg::vectorized;
+
 use super::walk::sum;
 use super::{Call, Kernel, Layout, Real};
 
@@ -44,6 +46,7 @@ impl Groups {
     }
 
     /// Copies a group to `row`.
+    #[inline(always)]
     fn read<T: Copy>(&self, start: usize, x: &[T], row: &mut [T]) {
         match &self.members {
             None => row.copy_from_slice(&x[start..start + self.len]),
@@ -54,6 +57,7 @@ impl Groups {
 
 impl LayerNorm {
     /// `μ` and `1 / √(σ² + ε)` of a group.
+    #[inline(always)]
     fn statistics<T: Real>(&self, row: &[T]) -> (T, T) {
         let count = T::of(row.len() as f64);
         let mean = if self.centred { sum(row, row, |x, _| x) / count } else { T::zero() };
@@ -62,6 +66,7 @@ impl LayerNorm {
     }
 
     /// Writes the normalised row.
+    #[inline(always)]
     fn row<T: Real>(&self, x: &[T], affine: &[&[T]], y: &mut [T]) -> [T; 2] {
         let (mean, inverse) = self.statistics(x);
         let pairs = y.iter_mut().zip(x);
@@ -86,6 +91,7 @@ impl LayerNorm {
     }
 
     /// Adds a row's gradients; `dx` is written over.
+    #[inline(always)]
     fn row_back<T: Real>(&self, x: &[T], dy: &[T], [mean, inverse]: [T; 2], gain: Option<&[T]>, dx: &mut [T]) {
         let count = T::of(x.len() as f64);
         match gain {
@@ -112,17 +118,24 @@ impl<T: Real> Kernel<T> for LayerNorm {
         let len = groups.len;
         scratch.resize(2 * groups.starts.len() + 3 * len, T::zero());
         let (statistics, rows) = scratch.split_at_mut(2 * groups.starts.len());
-        for (&start, found) in groups.starts.iter().zip(statistics.chunks_exact_mut(2)) {
-            match &groups.members {
-                None => found.copy_from_slice(&self.row(&x[start..start + len], affine, &mut y[start..start + len])),
-                Some(members) => {
-                    let (row, rest) = rows.split_at_mut(len);
-                    groups.read(start, x, row);
-                    found.copy_from_slice(&self.row(row, affine, &mut rest[..len]));
-                    members.iter().zip(&rest[..len]).for_each(|(m, v)| y[start + m] = *v);
+        vectorized(
+            #[inline(always)]
+            || {
+                for (&start, found) in groups.starts.iter().zip(statistics.chunks_exact_mut(2)) {
+                    match &groups.members {
+                        None => {
+                            found.copy_from_slice(&self.row(&x[start..start + len], affine, &mut y[start..start + len]))
+                        }
+                        Some(members) => {
+                            let (row, rest) = rows.split_at_mut(len);
+                            groups.read(start, x, row);
+                            found.copy_from_slice(&self.row(row, affine, &mut rest[..len]));
+                            members.iter().zip(&rest[..len]).for_each(|(m, v)| y[start + m] = *v);
+                        }
+                    }
                 }
-            }
-        }
+            },
+        );
     }
 
     fn backward(
@@ -140,30 +153,35 @@ impl<T: Real> Kernel<T> for LayerNorm {
         let (row, rest) = rows.split_at_mut(len);
         let (d_row, part) = rest.split_at_mut(len);
         let [dx, affine @ ..] = d_inputs else { return };
-        for (&start, found) in groups.starts.iter().zip(statistics.chunks_exact(2)) {
-            let [mean, inverse] = [found[0], found[1]];
-            let (x, dy) = if groups.members.is_none() {
-                (&x[start..start + len], &dy[start..start + len])
-            } else {
-                groups.read(start, x, row);
-                groups.read(start, dy, d_row);
-                (&*row, &*d_row)
-            };
-            if let Some(Some(d_gain)) = affine.first_mut() {
-                for (d, (dy, x)) in d_gain.iter_mut().zip(dy.iter().zip(x)) {
-                    *d += *dy * ((*x - mean) * inverse);
+        vectorized(
+            #[inline(always)]
+            || {
+                for (&start, found) in groups.starts.iter().zip(statistics.chunks_exact(2)) {
+                    let [mean, inverse] = [found[0], found[1]];
+                    let (x, dy) = if groups.members.is_none() {
+                        (&x[start..start + len], &dy[start..start + len])
+                    } else {
+                        groups.read(start, x, row);
+                        groups.read(start, dy, d_row);
+                        (&*row, &*d_row)
+                    };
+                    if let Some(Some(d_gain)) = affine.first_mut() {
+                        for (d, (dy, x)) in d_gain.iter_mut().zip(dy.iter().zip(x)) {
+                            *d += *dy * ((*x - mean) * inverse);
+                        }
+                    }
+                    if let Some(Some(d_bias)) = affine.get_mut(1) {
+                        d_bias.iter_mut().zip(dy).for_each(|(d, dy)| *d += *dy);
+                    }
+                    if let Some(dx) = dx {
+                        self.row_back(x, dy, [mean, inverse], gain, &mut part[..len]);
+                        match &groups.members {
+                            None => dx[start..start + len].iter_mut().zip(&*part).for_each(|(d, p)| *d += *p),
+                            Some(members) => members.iter().zip(&*part).for_each(|(m, p)| dx[start + m] += *p),
+                        }
+                    }
                 }
-            }
-            if let Some(Some(d_bias)) = affine.get_mut(1) {
-                d_bias.iter_mut().zip(dy).for_each(|(d, dy)| *d += *dy);
-            }
-            if let Some(dx) = dx {
-                self.row_back(x, dy, [mean, inverse], gain, &mut part[..len]);
-                match &groups.members {
-                    None => dx[start..start + len].iter_mut().zip(&*part).for_each(|(d, p)| *d += *p),
-                    Some(members) => members.iter().zip(&*part).for_each(|(m, p)| dx[start + m] += *p),
-                }
-            }
-        }
+            },
+        );
     }
 }

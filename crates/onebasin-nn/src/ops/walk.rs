@@ -83,7 +83,7 @@ pub(super) fn around(shape: &[usize], axis: usize) -> (usize, usize, usize) {
 
 /// Sum of `term(u[k], v[k])` in eight interleaved parts: the compiler may use vectors, and the rounding error grows an
 /// eighth as fast.
-#[inline]
+#[inline(always)]
 pub(super) fn sum<T: super::Real>(u: &[T], v: &[T], term: impl Fn(T, T) -> T) -> T {
     let mut parts = [T::zero(); 8];
     let (us, vs) = (u.chunks_exact(8), v.chunks_exact(8));

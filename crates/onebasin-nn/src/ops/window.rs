@@ -54,6 +54,7 @@ impl Window {
     }
 
     /// The windows in this range: where each starts, and which taps of the last axis lie inside the image.
+    #[inline(always)]
     pub(super) fn taps(&self, range: Range<usize>) -> impl Iterator<Item = (Start, Range<usize>)> {
         let window = *self;
         let [depth, height, width] = window.output;
@@ -78,6 +79,7 @@ impl Window {
     }
 
     /// Taps of an axis that lie inside the image, for a window that starts at `at`.
+    #[inline(always)]
     pub(super) fn inside(&self, axis: usize, at: isize) -> Range<usize> {
         let (len, kernel) = (self.input[axis] as isize, self.kernel[axis]);
         let dilation = self.dilations[axis] as isize;
@@ -92,6 +94,7 @@ impl Window {
 
     /// Pixel number of tap 0 of the last axis on the line of taps (`kz`, `ky`); none if the line lies outside the image.
     /// Only taps inside the image make it a pixel that is there.
+    #[inline(always)]
     pub(super) fn line(&self, start: Start, kz: usize, ky: usize) -> Option<isize> {
         let [depth, height, width] = self.input.map(|n| n as isize);
         let z = start.at[0] + (kz * self.dilations[0]) as isize;

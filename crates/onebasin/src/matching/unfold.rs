@@ -145,10 +145,12 @@ impl Places {
         };
         let width = self.inner.len();
         let inner: Vec<usize> = (0..width).filter(|&i| self.inner[i] != other.inner[i]).collect();
-        let moved = |c: usize| (0..self.rows()).any(|r| {
-            let at = r * self.context + c;
-            self.positions[at] != other.positions[at]
-        });
+        let moved = |c: usize| {
+            (0..self.rows()).any(|r| {
+                let at = r * self.context + c;
+                self.positions[at] != other.positions[at]
+            })
+        };
         for c in 0..self.context {
             let all = moved(c);
             for (o, (x, y)) in self.outer.iter().zip(&other.outer).enumerate() {

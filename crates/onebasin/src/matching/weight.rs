@@ -69,8 +69,7 @@ impl<'a> Weights<'a> {
     /// [`Order::Forward`](super::Order::Forward); others follow.
     #[must_use]
     pub fn in_order<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
-        let place: HashMap<&str, usize> =
-            names.into_iter().enumerate().map(|(k, name)| (name, k)).collect();
+        let place: HashMap<&str, usize> = names.into_iter().enumerate().map(|(k, name)| (name, k)).collect();
         let first = |names: &[&str]| names.iter().filter_map(|n| place.get(n)).min().copied().unwrap_or(usize::MAX);
         let mut order: Vec<usize> = (0..self.roots.len()).collect();
         order.sort_by_key(|&k| first(&self.tensors[k]));

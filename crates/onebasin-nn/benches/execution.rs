@@ -1,0 +1,73 @@
+//! Times training steps and inference of built-in networks, a line of JSON each.
+//!
+//! `cargo bench -p onebasin-nn --bench execution -- NETWORK:BATCH…`; `benches/peers/execution.py` compares with PyTorch.
+//! Images a second of wall time on as many threads as rayon takes (`RAYON_NUM_THREADS`), medians over steps of forward,
+//! cross-entropy, backward and momentum SGD, and over passes of evaluation.
+#![allow(clippy::print_stdout, reason = "a benchmark talks to the terminal")]
+
+use std::time::Instant;
+
+use onebasin::stream::Stream;
+use onebasin_nn::data::Dataset;
+use onebasin_nn::evaluate::evaluate;
+use onebasin_nn::exec::{Lanes, Program};
+use onebasin_nn::network::Network;
+use onebasin_nn::optim::Optimizer;
+
+/// Seconds that each figure is measured for, at least.
+const SECONDS: f64 = 5.0;
+
+fn main() {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let usual = ["mlp:512x3:500", "resnet20-ln:1:100", "vgg16-ln:50"].map(str::to_owned).to_vec();
+    for case in if asked.is_empty() { usual } else { asked } {
+        let (name, batch) = case.rsplit_once(':').expect("NETWORK:BATCH");
+        let batch: usize = batch.parse().expect("the batch is a number");
+        let shape: &[usize] = if name.starts_with("mlp") { &[1, 28, 28] } else { &[3, 32, 32] };
+        let network = Network::new(name, shape, 10).expect("a known network");
+        let mut stream = Stream::new(0, "images");
+        let count = 10 * batch;
+        let images = (0..count * shape.iter().product::<usize>()).map(|_| stream.bits() as u8).collect();
+        let labels = (0..count).map(|_| stream.below(10) as u8).collect();
+        let data = Dataset::new(shape, 10, images, labels).expect("sizes fit");
+        let program = Program::new(network.graph().expect("built in")).expect("it runs");
+        let params = network.init(0).expect("built in");
+
+        let mut flat = program.flatten(&params).expect("its own weights");
+        let mut lanes = Lanes::new(&program, batch, true).expect("any batch");
+        let sgd = Optimizer::Sgd { momentum: 0.9, weight_decay: 1e-4 };
+        let mut moments = vec![vec![0.0; flat.weights.len()]];
+        let samples: Vec<u32> = (0..count as u32).collect();
+        let mut step = 0;
+        let train = median(|| {
+            let batch = &samples[step % 10 * batch..][..batch];
+            step += 1;
+            let feed = |shard: std::ops::Range<usize>, input: &mut [f32], labels: &mut [u8]| {
+                data.gather(&batch[shard], input, labels);
+            };
+            lanes.run(&program, &flat, batch.len(), &feed).expect("it runs");
+            sgd.step(&mut flat.weights, &lanes.d_weights(batch.len()), &mut moments, 1e-3, step as u64);
+        });
+        let inference = median(|| {
+            evaluate(&program, &params, &data).expect("it runs");
+        });
+        println!(
+            r#"{{"network": {name:?}, "batch": {batch}, "train": {}, "inference": {}}}"#,
+            batch as f64 / train,
+            count as f64 / inference
+        );
+    }
+}
+
+/// Median seconds of a run, after one to warm up.
+fn median(mut run: impl FnMut()) -> f64 {
+    run();
+    let (begin, mut seconds) = (Instant::now(), Vec::new());
+    while begin.elapsed().as_secs_f64() < SECONDS || seconds.len() < 5 {
+        let start = Instant::now();
+        run();
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
