@@ -3,8 +3,8 @@
     python benches/peers/execution.py [--threads 1 2] [--networks mlp resnet20 vgg16]
 
 Both run forward, cross-entropy, backward and momentum SGD on batches in memory, and evaluation; f32, PyTorch with
-channels-last convolutions. Each measures for five seconds, onebasin and PyTorch in turn, three times; medians, a Markdown
-table. On an idle machine one thread's wall time is its CPU time. Needs PyTorch.
+channels-last convolutions. Each measures for five seconds, onebasin and PyTorch in turn, three times; medians of wall and of
+processor time, a Markdown table. Needs PyTorch.
 """
 
 import argparse, json, os, statistics, subprocess, sys, time
@@ -82,17 +82,19 @@ def torch_rates(name, threads):
         with torch.inference_mode():
             F.cross_entropy(model(x), y)
 
-    return {"train": batch / median(step), "inference": batch / median(infer)}
+    return {"train": rates(step, batch), "inference": rates(infer, batch)}
 
 
-def median(run):
+def rates(run, samples):
+    """Images a second of wall time (the median) and of processor time (the mean)."""
     run()
-    begin, seconds = time.perf_counter(), []
+    begin, busy, seconds = time.perf_counter(), time.process_time(), []
     while time.perf_counter() - begin < 5 or len(seconds) < 5:
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    cpu = (time.process_time() - busy) / len(seconds)
+    return {"wall": samples / statistics.median(seconds), "cpu": samples / cpu}
 
 
 def main():
@@ -106,7 +108,8 @@ def main():
         return
     bench = ["cargo", "bench", "--quiet", "-p", "onebasin-nn", "--bench", "execution"]
     subprocess.run([*bench, "--no-run"], check=True, cwd=ROOT)
-    print("| network, batch | threads | | PyTorch | onebasin | ratio |\n|---|---|---|---|---|---|")
+    head = "| network, batch | threads | | PyTorch: images/s | a CPU-second | onebasin: images/s | a CPU-second "
+    print(head + "| ratio, wall | ratio, CPU |\n|---|---|---|---|---|---|---|---|---|")
     for name in options.networks:
         network, batch = CASES[name]
         for threads in options.threads:
@@ -118,8 +121,13 @@ def main():
                 call = [*bench, "--", f"{network}:{batch}"]
                 ours.append(json.loads(subprocess.run(call, check=True, capture_output=True, env=env, cwd=ROOT).stdout))
             for what in ("train", "inference"):
-                peer, own = (statistics.median(run[what] for run in runs) for runs in (theirs, ours))
-                print(f"| {network}, {batch} | {threads} | {what} | {peer:.0f} | {own:.0f} | **{own / peer:.2f}** |", flush=True)
+                cells, ratios = [], []
+                for runs in (theirs, ours):
+                    found = [statistics.median(run[what][clock] for run in runs) for clock in ("wall", "cpu")]
+                    cells += [f"{rate:.0f}" for rate in found]
+                    ratios.append(found)
+                cells += [f"**{own / peer:.2f}**" for peer, own in zip(*ratios)]
+                print(f"| {network}, {batch} | {threads} | {what} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

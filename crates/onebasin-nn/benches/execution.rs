@@ -1,8 +1,8 @@
 //! Times training steps and inference of built-in networks, a line of JSON each.
 //!
 //! `cargo bench -p onebasin-nn --bench execution -- NETWORK:BATCH…`; `benches/peers/execution.py` compares with PyTorch.
-//! Images a second of wall time on as many threads as rayon takes (`RAYON_NUM_THREADS`), medians over steps of forward,
-//! cross-entropy, backward and momentum SGD, and over passes of evaluation.
+//! Images a second of wall time and of processor time on as many threads as rayon takes (`RAYON_NUM_THREADS`), over steps
+//! of forward, cross-entropy, backward and momentum SGD, and over passes of evaluation.
 #![allow(clippy::print_stdout, reason = "a benchmark talks to the terminal")]
 
 use std::time::Instant;
@@ -39,7 +39,7 @@ fn main() {
         let mut moments = vec![vec![0.0; flat.weights.len()]];
         let samples: Vec<u32> = (0..count as u32).collect();
         let mut step = 0;
-        let train = median(|| {
+        let train = time(|| {
             let batch = &samples[step % 10 * batch..][..batch];
             step += 1;
             let feed = |shard: std::ops::Range<usize>, input: &mut [f32], labels: &mut [u8]| {
@@ -48,26 +48,44 @@ fn main() {
             lanes.run(&program, &flat, batch.len(), &feed).expect("it runs");
             sgd.step(&mut flat.weights, &lanes.d_weights(batch.len()), &mut moments, 1e-3, step as u64);
         });
-        let inference = median(|| {
+        let inference = time(|| {
             evaluate(&program, &params, &data).expect("it runs");
         });
-        println!(
-            r#"{{"network": {name:?}, "batch": {batch}, "train": {}, "inference": {}}}"#,
-            batch as f64 / train,
-            count as f64 / inference
-        );
+        let rates = |seconds: &Seconds, samples: usize| {
+            let samples = samples as f64;
+            format!(r#"{{"wall": {:.1}, "cpu": {:.1}}}"#, samples / seconds.wall, samples / seconds.cpu)
+        };
+        let (train, inference) = (rates(&train, batch), rates(&inference, count));
+        println!(r#"{{"network": {name:?}, "batch": {batch}, "train": {train}, "inference": {inference}}}"#);
     }
 }
 
-/// Median seconds of a run, after one to warm up.
-fn median(mut run: impl FnMut()) -> f64 {
+/// What runs take.
+struct Seconds {
+    /// Wall time, the median of runs.
+    wall: f64,
+    /// Processor time of all threads, the mean of runs.
+    cpu: f64,
+}
+
+/// Times a run, after one to warm up.
+fn time(mut run: impl FnMut()) -> Seconds {
     run();
-    let (begin, mut seconds) = (Instant::now(), Vec::new());
+    let (begin, busy, mut seconds) = (Instant::now(), processor_seconds(), Vec::new());
     while begin.elapsed().as_secs_f64() < SECONDS || seconds.len() < 5 {
         let start = Instant::now();
         run();
         seconds.push(start.elapsed().as_secs_f64());
     }
+    let cpu = (processor_seconds() - busy) / seconds.len() as f64;
     seconds.sort_by(f64::total_cmp);
-    seconds[seconds.len() / 2]
+    Seconds { wall: seconds[seconds.len() / 2], cpu }
+}
+
+/// Processor time of this process so far, to hundredths, where the system says it in `/proc`; else not a number.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name in parentheses may hold anything; user and system time are fields 14 and 15.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split(' ').skip(12).take(2);
+    fields.map(|ticks| ticks.parse::<f64>().unwrap_or(f64::NAN)).sum::<f64>() / 100.0
 }

@@ -3,12 +3,13 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
-/// A view of a dense matrix inside a slice, or of its transpose.
+/// A view of a matrix inside a slice, or of its transpose: rows lie side by side, `stride` from one start to the next.
 #[derive(Debug, Clone, Copy)]
 pub struct Mat<'a, T> {
     data: &'a [T],
     rows: usize,
     cols: usize,
+    stride: usize,
     transposed: bool,
 }
 
@@ -19,7 +20,17 @@ impl<'a, T> Mat<'a, T> {
     /// If the slice is not `rows × cols` long.
     pub fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
         assert_eq!(data.len(), rows * cols, "a {rows} × {cols} matrix does not fit the slice");
-        Self { data, rows, cols, transposed: false }
+        Self { data, rows, cols, stride: cols, transposed: false }
+    }
+
+    /// A row-major matrix whose rows start `stride` apart: with gaps between them, or overlapping.
+    ///
+    /// # Panics
+    /// If its last entry lies outside the slice.
+    pub fn strided(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
+        let end = rows.checked_sub(1).map_or(0, |last| last * stride + cols);
+        assert!(end <= data.len(), "a {rows} × {cols} matrix with stride {stride} does not fit the slice");
+        Self { data, rows, cols, stride, transposed: false }
     }
 
     /// The transpose, a view of the same data.
@@ -28,12 +39,16 @@ impl<'a, T> Mat<'a, T> {
         Self { rows: self.cols, cols: self.rows, transposed: !self.transposed, ..self }
     }
 
+    #[allow(unsafe_code)]
     fn view(self) -> MatRef<'a, T> {
-        if self.transposed {
-            MatRef::from_row_major_slice(self.data, self.cols, self.rows).transpose()
+        let (rows, cols, by_row, by_col) = if self.transposed {
+            (self.rows, self.cols, 1, self.stride as isize)
         } else {
-            MatRef::from_row_major_slice(self.data, self.rows, self.cols)
-        }
+            (self.rows, self.cols, self.stride as isize, 1)
+        };
+        // SAFETY: both ways of making a `Mat` checked that all entries lie in the slice, and transposing exchanges rows with
+        // columns and their strides alike; the view only reads, for as long as the slice is borrowed.
+        unsafe { MatRef::from_raw_parts(self.data.as_ptr(), rows, cols, by_row, by_col) }
     }
 }
 

@@ -7,6 +7,7 @@
 use onebasin::graph::op::Conv;
 use onebasin::linalg::{Mat, vectorized};
 
+use super::conv_lines::Lines;
 use super::window::Window;
 use super::{Call, Kernel, Layout, Real};
 
@@ -44,6 +45,10 @@ impl Sizes {
 
     fn depthwise(&self) -> bool {
         self.groups > 1 && self.channels == 1 && self.out == 1
+    }
+
+    fn lines(&self) -> Option<Lines> {
+        if self.groups == 1 { Lines::of(&self.window, self.channels, self.out) } else { None }
     }
 
     /// Positions of every tile.
@@ -173,6 +178,8 @@ impl<T: Real> Kernel<T> for Conv {
                     y[c] += x[c] * w[c];
                 }
             });
+        } else if let Some(lines) = sizes.lines() {
+            lines.forward(x, w, biased, y, scratch);
         } else {
             for tile in sizes.tiles() {
                 let rows = tile.len();
@@ -255,6 +262,8 @@ impl<T: Real> Kernel<T> for Conv {
                     }
                 }
             }
+        } else if let Some(lines) = sizes.lines() {
+            lines.backward([x, w, dy], dx.as_deref_mut(), dw.as_deref_mut(), scratch);
         } else {
             for tile in sizes.tiles() {
                 let rows = tile.len();

@@ -56,38 +56,50 @@ impl Groups {
 }
 
 impl LayerNorm {
-    /// `μ` and `1 / √(σ² + ε)` of a group.
+    /// Writes rows of `len` numbers normalised, and `μ` and `1 / √(σ² + ε)` of each.
+    ///
+    /// Some rows at a time, so that no row waits for the root of another.
     #[inline(always)]
-    fn statistics<T: Real>(&self, row: &[T]) -> (T, T) {
-        let count = T::of(row.len() as f64);
-        let mean = if self.centred { sum(row, row, |x, _| x) / count } else { T::zero() };
-        let variance = sum(row, row, |x, _| (x - mean) * (x - mean)) / count;
-        (mean, (variance + T::of(self.epsilon)).sqrt().recip())
-    }
-
-    /// Writes the normalised row.
-    #[inline(always)]
-    fn row<T: Real>(&self, x: &[T], affine: &[&[T]], y: &mut [T]) -> [T; 2] {
-        let (mean, inverse) = self.statistics(x);
-        let pairs = y.iter_mut().zip(x);
-        match affine {
-            [gain, bias, ..] => {
-                for ((y, x), (gain, bias)) in pairs.zip(gain.iter().zip(*bias)) {
-                    *y = (*x - mean) * inverse * *gain + *bias;
+    fn rows<T: Real>(&self, x: &[T], len: usize, affine: &[&[T]], y: &mut [T], statistics: &mut [T]) {
+        const ROWS: usize = 32;
+        let (count, epsilon) = (T::of(len as f64), T::of(self.epsilon));
+        let blocks = x.chunks(ROWS * len).zip(y.chunks_mut(ROWS * len)).zip(statistics.chunks_mut(2 * ROWS));
+        for ((x, y), statistics) in blocks {
+            let (mut mean, mut inverse) = ([T::zero(); ROWS], [T::zero(); ROWS]);
+            if self.centred {
+                for (mean, row) in mean.iter_mut().zip(x.chunks_exact(len)) {
+                    *mean = sum(row, row, |x, _| x) / count;
                 }
             }
-            [gain] => {
-                for ((y, x), gain) in pairs.zip(*gain) {
-                    *y = (*x - mean) * inverse * *gain;
-                }
+            for ((inverse, mean), row) in inverse.iter_mut().zip(&mean).zip(x.chunks_exact(len)) {
+                *inverse = sum(row, row, |x, _| (x - *mean) * (x - *mean)) / count;
             }
-            [] => {
-                for (y, x) in pairs {
-                    *y = (*x - mean) * inverse;
+            for variance in &mut inverse {
+                *variance = (*variance + epsilon).sqrt().recip();
+            }
+            let rows = x.chunks_exact(len).zip(y.chunks_exact_mut(len)).zip(statistics.chunks_exact_mut(2));
+            for (((x, y), found), (&mean, &inverse)) in rows.zip(mean.iter().zip(&inverse)) {
+                found.copy_from_slice(&[mean, inverse]);
+                let pairs = y.iter_mut().zip(x);
+                match affine {
+                    [gain, bias, ..] => {
+                        for ((y, x), (gain, bias)) in pairs.zip(gain.iter().zip(*bias)) {
+                            *y = (*x - mean) * inverse * *gain + *bias;
+                        }
+                    }
+                    [gain] => {
+                        for ((y, x), gain) in pairs.zip(*gain) {
+                            *y = (*x - mean) * inverse * *gain;
+                        }
+                    }
+                    [] => {
+                        for (y, x) in pairs {
+                            *y = (*x - mean) * inverse;
+                        }
+                    }
                 }
             }
         }
-        [mean, inverse]
     }
 
     /// Adds a row's gradients; `dx` is written over.
@@ -117,22 +129,19 @@ impl<T: Real> Kernel<T> for LayerNorm {
         let groups = Groups::of(call.input_shapes[0], &self.axes);
         let len = groups.len;
         scratch.resize(2 * groups.starts.len() + 3 * len, T::zero());
+        if len == 0 {
+            return;
+        }
         let (statistics, rows) = scratch.split_at_mut(2 * groups.starts.len());
         vectorized(
             #[inline(always)]
             || {
+                let Some(members) = &groups.members else { return self.rows(x, len, affine, y, statistics) };
+                let (row, rest) = rows.split_at_mut(len);
                 for (&start, found) in groups.starts.iter().zip(statistics.chunks_exact_mut(2)) {
-                    match &groups.members {
-                        None => {
-                            found.copy_from_slice(&self.row(&x[start..start + len], affine, &mut y[start..start + len]))
-                        }
-                        Some(members) => {
-                            let (row, rest) = rows.split_at_mut(len);
-                            groups.read(start, x, row);
-                            found.copy_from_slice(&self.row(row, affine, &mut rest[..len]));
-                            members.iter().zip(&rest[..len]).for_each(|(m, v)| y[start + m] = *v);
-                        }
-                    }
+                    groups.read(start, x, row);
+                    self.rows(row, len, affine, &mut rest[..len], found);
+                    members.iter().zip(&rest[..len]).for_each(|(m, v)| y[start + m] = *v);
                 }
             },
         );

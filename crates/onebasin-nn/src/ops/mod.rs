@@ -7,6 +7,7 @@ pub mod batch_norm;
 mod binary;
 mod concat;
 mod conv;
+mod conv_lines;
 mod conv_transpose;
 mod gather;
 mod group_norm;
