@@ -76,6 +76,27 @@ fn lists_find_what_whole_rows_do() {
     }
 }
 
+/// Up to 8192 units, cold and from the prices of a problem that differs a little:
+/// `cargo test -p onebasin --release --test assignment -- --ignored`.
+#[test]
+#[ignore = "minutes, and gigabytes at 8192 units"]
+fn every_size_is_proved() {
+    for n in [512, 1024, 2048, 4096, 8192] {
+        for kind in 0..7 {
+            let mut data = matrix(kind, n, n as u64);
+            let s = Similarity::new(n, data.clone()).unwrap();
+            let cold = assign(&s, None).unwrap();
+            assert!(certificate(&s, &cold).proves_optimal(), "{kind} {n}: {:?}", certificate(&s, &cold));
+            let mut stream = Stream::new(n as u64, "changes");
+            let (u, v): (Vec<f64>, Vec<f64>) = (0..n).map(|_| (stream.normal(), stream.normal())).unzip();
+            data.iter_mut().enumerate().for_each(|(k, s)| *s += 0.01 * u[k / n] * v[k % n]);
+            let s = Similarity::new(n, data).unwrap();
+            let warm = assign(&s, Some(&cold.duals)).unwrap();
+            assert!(certificate(&s, &warm).proves_optimal(), "{kind} {n}, warm: {:?}", certificate(&s, &warm));
+        }
+    }
+}
+
 #[test]
 fn lists_start_from_any_prices() {
     for kind in 0..7 {
