@@ -34,7 +34,7 @@ impl Device {
 }
 
 impl Accelerator for Device {
-    fn load(&self, pairs: &[[&Tensor; 2]]) -> onebasin::error::Result<Box<dyn Products>> {
-        Ok(Box::new(Networks::load(Arc::clone(&self.gpu), pairs)?))
+    fn hold(&self, pairs: &[[&Tensor; 2]]) -> Box<dyn Products> {
+        Box::new(Networks::new(Arc::clone(&self.gpu), pairs))
     }
 }

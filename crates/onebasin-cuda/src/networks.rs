@@ -9,12 +9,13 @@ use crate::error::Result;
 use crate::machine::{Argument, Kernel, Machine, Sizes};
 use crate::tables::{Packed, Place};
 
-/// Tensors of A and B in the memory of a device, each in its own element type.
+/// Tensors of A and B, in the memory of a device as soon as they have been asked for.
 pub(crate) struct Networks<M: Machine> {
     machine: Arc<M>,
-    pairs: Vec<[Option<Stored<M>>; 2]>,
-    /// Held while the device computes: work of several threads would take the same time and several times the memory.
-    turn: Mutex<()>,
+    /// They share their bytes with the networks.
+    pairs: Vec<[Tensor; 2]>,
+    /// By pair. Held while the device computes: work of several threads would take the same time and several times the memory.
+    stored: Mutex<Vec<Option<[Stored<M>; 2]>>>,
 }
 
 /// A tensor on the device.
@@ -24,26 +25,28 @@ struct Stored<M: Machine> {
     gather: Kernel,
 }
 
-impl<M: Machine> Networks<M> {
-    /// Brings all tensors of f32, f16 and bf16 to the device.
-    ///
-    /// # Errors
-    /// If there is too little memory.
-    pub(crate) fn load(machine: Arc<M>, pairs: &[[&Tensor; 2]]) -> Result<Self> {
-        let store = |tensor: &Tensor| {
-            let gather = match tensor.dtype() {
-                DType::F32 => Kernel::GatherF32,
-                DType::F16 => Kernel::GatherF16,
-                DType::BF16 => Kernel::GatherBf16,
-                _ => return Ok(None),
-            };
-            Ok(Some(Stored { memory: machine.upload(tensor.bytes())?, gather }))
+impl<M: Machine> Stored<M> {
+    fn new(machine: &M, tensor: &Tensor) -> Result<Self> {
+        let gather = match tensor.dtype() {
+            DType::F16 => Kernel::GatherF16,
+            DType::BF16 => Kernel::GatherBf16,
+            dtype => {
+                assert_eq!(dtype, DType::F32, "products are asked for of f32, f16 and bf16 alone");
+                Kernel::GatherF32
+            }
         };
-        let pairs = pairs.iter().map(|[a, b]| Ok([store(a)?, store(b)?])).collect::<Result<_>>()?;
-        Ok(Self { machine, pairs, turn: Mutex::default() })
+        Ok(Self { memory: machine.upload(tensor.bytes())?, gather })
+    }
+}
+
+impl<M: Machine> Networks<M> {
+    pub(crate) fn new(machine: Arc<M>, pairs: &[[&Tensor; 2]]) -> Self {
+        let stored = Mutex::new(pairs.iter().map(|_| None).collect());
+        Self { machine, pairs: pairs.iter().map(|pair| pair.map(Tensor::clone)).collect(), stored }
     }
 
     fn sum(&self, side: usize, panels: &[Vec<Columns<'_>>]) -> Result<Vec<f64>> {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let width_of = |panel: &[Columns<'_>]| panel.iter().map(|c| c.a.offsets.len()).sum::<usize>();
         let mut sum = vec![0.0; side * side];
         let panels: Vec<_> = panels.iter().filter(|panel| width_of(panel) > 0).collect();
@@ -53,6 +56,10 @@ impl<M: Machine> Networks<M> {
         }
         let mut packed = Packed::default();
         for columns in panels.iter().copied().flatten() {
+            if stored[columns.pair].is_none() {
+                let [a, b] = &self.pairs[columns.pair];
+                stored[columns.pair] = Some([Stored::new(&*self.machine, a)?, Stored::new(&*self.machine, b)?]);
+            }
             [Some(&columns.a), Some(&columns.b), columns.before.as_ref()]
                 .into_iter()
                 .flatten()
@@ -68,9 +75,8 @@ impl<M: Machine> Networks<M> {
             let sizes = Sizes { rows: side, columns: side, width: width_of(panel) };
             let mut first = 0;
             for columns in panel {
-                let [of_a, of_b] = &self.pairs[columns.pair];
-                let mut gather = |panel: &mut M::Memory, stored: &Option<Stored<M>>, table: &Table<'_>, subtract| {
-                    let stored = stored.as_ref().expect("only tensors that were loaded are asked for");
+                let [of_a, of_b] = stored[columns.pair].as_ref().expect("every pair was brought");
+                let mut gather = |panel: &mut M::Memory, stored: &Stored<M>, table: &Table<'_>, subtract| {
                     self.gather(panel, stored, table, (&tables, next()), sizes, first, subtract)
                 };
                 gather(&mut a, of_a, &columns.a, false)?;
@@ -123,7 +129,6 @@ impl<M: Machine> Networks<M> {
 
 impl<M: Machine> Products for Networks<M> {
     fn products(&self, side: usize, panels: &[Vec<Columns<'_>>]) -> onebasin::error::Result<Vec<f64>> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(self.sum(side, panels)?)
     }
 }

@@ -8,12 +8,9 @@ use crate::tensor::Tensor;
 
 /// A device that networks can be brought to.
 pub trait Accelerator: Send + Sync {
-    /// Takes the tensors of A and B, pair by pair; [`Columns::pair`] counts them. Of f32, f16 and bf16 alone products are
-    /// asked for.
-    ///
-    /// # Errors
-    /// If they do not fit.
-    fn load(&self, pairs: &[[&Tensor; 2]]) -> Result<Box<dyn Products>>;
+    /// The tensors of A and B for products there, pair by pair; [`Columns::pair`] counts them. A pair is copied to the device
+    /// when a product first asks for it, which happens to f32, f16 and bf16 alone.
+    fn hold(&self, pairs: &[[&Tensor; 2]]) -> Box<dyn Products>;
 }
 
 /// Two networks on a device.
@@ -25,14 +22,14 @@ pub trait Products: Send + Sync {
     /// Cost: `2 side² · columns` flops there, and `8 side²` bytes back.
     ///
     /// # Errors
-    /// Of the device.
+    /// If the device has no room, or fails.
     fn products(&self, side: usize, panels: &[Vec<Columns<'_>>]) -> Result<Vec<f64>>;
 }
 
 /// Some columns of a tensor of A and of B, both unfolded.
 #[derive(Debug, Clone, Copy)]
 pub struct Columns<'a> {
-    /// Which of the pairs loaded.
+    /// Which of the pairs held.
     pub pair: usize,
     /// Entries of A.
     pub a: Table<'a>,

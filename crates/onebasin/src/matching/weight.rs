@@ -87,14 +87,11 @@ impl<'a> Weights<'a> {
     ///
     /// Grams then differ by the rounding of single precision, to which a match is indifferent except where alignments are
     /// equally good. Grams that an f64 tensor adds to stay here.
-    ///
-    /// # Errors
-    /// If the networks do not fit on the device.
-    pub fn on(mut self, device: &dyn Accelerator) -> Result<Self> {
-        let pair = |(name, _)| Ok([self.a.require(name)?, self.b.require(name)?]);
-        let pairs = self.symmetry.tensors().map(pair).collect::<Result<Vec<_>>>()?;
-        self.device = Some(device.load(&pairs)?);
-        Ok(self)
+    #[must_use]
+    pub fn on(mut self, device: &dyn Accelerator) -> Self {
+        let pair = |(name, _)| [self.a, self.b].map(|net| net.get(name).expect("it was there for the norms"));
+        self.device = Some(device.hold(&self.symmetry.tensors().map(pair).collect::<Vec<_>>()));
+        self
     }
 
     fn connect(&mut self) {
