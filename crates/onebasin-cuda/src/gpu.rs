@@ -30,6 +30,26 @@ pub(crate) struct Gpu {
     kernels: Vec<CudaFunction>,
 }
 
+/// Bytes on the GPU.
+pub(crate) struct Bytes {
+    slice: CudaSlice<u8>,
+    context: Arc<CudaContext>,
+}
+
+/// Memory is given back, and cuBLAS closed, on whichever thread drops them, and neither chooses the context there. Where none
+/// can be chosen the driver is gone, and all with it.
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        self.context.bind_to_thread().ok();
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        self.context.bind_to_thread().ok();
+    }
+}
+
 impl fmt::Debug for Gpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gpu").field("name", &self.name).finish_non_exhaustive()
@@ -50,7 +70,7 @@ impl Gpu {
         let context = CudaContext::new(ordinal).map_err(none)?;
         let name = context.name().map_err(none)?;
         let stream = context.default_stream();
-        let module = context.load_module(compile()?).map_err(refused)?;
+        let module = context.load_module(compile(None)?).map_err(refused)?;
         let load = |kernel: Kernel| module.load_function(kernel.name()).map_err(refused);
         let kernels = Kernel::ALL.into_iter().map(load).collect::<Result<_>>()?;
         let blas = CudaBlas::new(Arc::clone(&stream))
@@ -60,13 +80,6 @@ impl Gpu {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
-    }
-
-    fn memory(&self, bytes: usize) -> impl Fn(DriverError) -> Error + use<> {
-        move |why| match why.0 {
-            CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::Memory { bytes },
-            _ => failed("keeping memory")(why),
-        }
     }
 }
 
@@ -91,8 +104,9 @@ fn has_libraries() -> [bool; 3] {
 }
 
 /// Compiles the kernels to PTX for the oldest GPUs that NVRTC knows, which the driver translates for its own.
-pub(crate) fn compile() -> Result<Ptx> {
-    let options = CompileOptions { name: Some("similarity.cu".to_owned()), ..CompileOptions::default() };
+/// Where an architecture is given, for that one.
+fn compile(arch: Option<&'static str>) -> Result<Ptx> {
+    let options = CompileOptions { name: Some("similarity.cu".to_owned()), arch, ..CompileOptions::default() };
     compile_ptx_with_opts(KERNELS, options).map_err(|why| Error::Kernels {
         why: match why {
             CompileError::CompileError { log, .. } => log.to_string_lossy().into_owned(),
@@ -114,6 +128,14 @@ fn failed(what: &'static str) -> impl Fn(DriverError) -> Error {
     move |why| Error::Failed { what, why: said(why) }
 }
 
+/// Why there is no memory of this size.
+fn memory(bytes: usize) -> impl Fn(DriverError) -> Error {
+    move |why| match why.0 {
+        CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::Memory { bytes },
+        _ => failed("keeping memory")(why),
+    }
+}
+
 /// The driver's words, without cudarc's around them.
 fn said(why: DriverError) -> String {
     why.error_string().map_or_else(|_| format!("{:?}", why.0), |text| text.to_string_lossy().into_owned())
@@ -127,33 +149,35 @@ enum Slot<'a> {
 }
 
 impl<'a> Slot<'a> {
-    fn of(argument: &'a mut Argument<'_, CudaSlice<u8>>) -> Self {
+    fn of(argument: &'a mut Argument<'_, Bytes>) -> Self {
         match argument {
-            Argument::In(memory, from) => Self::In(memory.slice(*from..)),
-            Argument::Out(memory) => Self::Out(memory),
+            Argument::In(memory, from) => Self::In(memory.slice.slice(*from..)),
+            Argument::Out(memory) => Self::Out(&mut memory.slice),
             Argument::Number(n) => Self::Number(*n),
         }
     }
 }
 
 impl Machine for Gpu {
-    type Memory = CudaSlice<u8>;
+    type Memory = Bytes;
 
     fn upload(&self, bytes: &[u8]) -> Result<Self::Memory> {
         if bytes.is_empty() {
             return self.zeros(0);
         }
-        self.stream.clone_htod(bytes).map_err(self.memory(bytes.len()))
+        let slice = self.stream.clone_htod(bytes).map_err(memory(bytes.len()))?;
+        Ok(Bytes { slice, context: Arc::clone(&self.context) })
     }
 
     fn zeros(&self, bytes: usize) -> Result<Self::Memory> {
         // The driver lends no memory of no bytes.
-        self.stream.alloc_zeros(bytes.max(1)).map_err(self.memory(bytes))
+        let slice = self.stream.alloc_zeros(bytes.max(1)).map_err(memory(bytes))?;
+        Ok(Bytes { slice, context: Arc::clone(&self.context) })
     }
 
     fn download(&self, memory: &Self::Memory, out: &mut [u8]) -> Result<()> {
         let what = failed("copying results back");
-        self.stream.memcpy_dtoh(&memory.slice(..out.len()), out).map_err(&what)?;
+        self.stream.memcpy_dtoh(&memory.slice.slice(..out.len()), out).map_err(&what)?;
         self.stream.synchronize().map_err(&what)
     }
 
@@ -187,12 +211,19 @@ impl Machine for Gpu {
         self.context.bind_to_thread().map_err(failed(what))?;
         let short = "memory is as long as the sizes say";
         // SAFETY: every pattern of bits is an f32, memory of the driver is aligned for it, and the lengths are checked.
-        let (a, b) = unsafe { (a.transmute(rows * width).expect(short), b.transmute(columns * width).expect(short)) };
+        let (a, b) = unsafe { (a.slice.transmute(rows * width), b.slice.transmute(columns * width)) };
         // SAFETY: the same.
-        let mut c = unsafe { product.transmute_mut::<f32>(rows * columns) }.expect(short);
+        let mut c = unsafe { product.slice.transmute_mut::<f32>(rows * columns) }.expect(short);
         // SAFETY: the sizes in the configuration are those of the three views.
-        unsafe { self.blas.gemm::<CudaView<'_, f32>, CudaView<'_, f32>, _>(config, &b, &a, &mut c) }
-            .map_err(|why| Error::Failed { what, why: why.to_string() })
+        unsafe {
+            self.blas.gemm::<CudaView<'_, f32>, CudaView<'_, f32>, _>(
+                config,
+                &b.expect(short),
+                &a.expect(short),
+                &mut c,
+            )
+        }
+        .map_err(|why| Error::Failed { what, why: why.to_string() })
     }
 }
 
@@ -247,9 +278,12 @@ mod tests {
             println!("SKIPPED nvrtc_compiles_the_kernels: libnvrtc was not found; name its folder in LD_LIBRARY_PATH");
             return;
         }
-        let ptx = compile().unwrap().to_src();
-        for kernel in Kernel::ALL {
-            assert!(ptx.contains(&format!(".entry {}(", kernel.name())), "{ptx}");
+        // Names of real GPUs have the code assembled for them too.
+        for arch in [None, Some("sm_80"), Some("sm_90")] {
+            let ptx = compile(arch).unwrap().to_src();
+            for kernel in Kernel::ALL {
+                assert!(ptx.contains(&format!(".entry {}(", kernel.name())), "{ptx}");
+            }
         }
     }
 }
