@@ -179,3 +179,9 @@ fn wide_grams_by_the_kernels_are_those_of_the_processor() {
     let Some(host) = Host::or_skip("wide_grams_by_the_kernels_are_those_of_the_processor") else { return };
     checks::wide_grams_are_those_of_the_processor(&host);
 }
+
+#[test]
+fn threads_share_the_kernels() {
+    let Some(host) = Host::or_skip("threads_share_the_kernels") else { return };
+    checks::threads_share_a_device(&host);
+}
