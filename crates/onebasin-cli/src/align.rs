@@ -11,6 +11,7 @@ use onebasin_nn::check::{Check, CheckOptions, check};
 use serde_json::{Value, json};
 
 use crate::args::{Matching, Method, Source};
+use crate::device::Device;
 use crate::matchers;
 use crate::model::Model;
 use crate::pair::{Pair, Resume};
@@ -56,6 +57,8 @@ pub struct How<'a> {
     pub source: &'a Source,
     pub matching: &'a Matching,
     pub data: Option<&'a Data>,
+    /// Where Grams of weights are computed, if not on the processor.
+    pub device: Option<&'a Device>,
     /// Where straight-through matching keeps its state.
     pub resume: Option<Resume>,
 }
@@ -65,8 +68,8 @@ pub fn align(a: &Model, b: &Model, method: Method, how: &How<'_>, talk: Talk) ->
     let symmetry = a.symmetry(how.source)?;
     let statistics = a.statistics();
     let weights = symmetry.restrict(|name| !statistics.contains(name));
-    let (data, resume) = (how.data, how.resume.clone());
-    let pair = Pair { a, b, symmetry: &symmetry, weights: &weights, data, resume, args: how.matching, talk };
+    let (data, device, resume) = (how.data, how.device, how.resume.clone());
+    let pair = Pair { a, b, symmetry: &symmetry, weights: &weights, data, device, resume, args: how.matching, talk };
     let (alignment, record) = matchers::run(&pair, method)?;
     Ok(Aligned { symmetry, alignment, record: Some(record), file: None })
 }

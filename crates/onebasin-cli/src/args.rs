@@ -289,6 +289,18 @@ pub struct Matching {
     /// Do not say what kind of pair the networks are.
     #[arg(long)]
     pub no_diagnosis: bool,
+    /// Where similarities of weights are computed: `cpu`, `cuda`, or `cuda:1` for the second GPU.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    pub device: DeviceName,
+}
+
+/// A device, as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceName {
+    /// The processor.
+    Cpu,
+    /// The NVIDIA GPU of this number.
+    Cuda(usize),
 }
 
 #[derive(Debug, Args)]
@@ -507,6 +519,16 @@ fn tensor_axis(text: &str) -> Result<(String, usize), String> {
 fn dtype(text: &str) -> Result<DType, String> {
     let known = [DType::F64, DType::F32, DType::F16, DType::BF16];
     known.into_iter().find(|d| d.name() == text).ok_or_else(|| "known: f64, f32, f16, bf16".to_owned())
+}
+
+fn device(text: &str) -> Result<DeviceName, String> {
+    let number = |text: &str| text.strip_prefix("cuda:")?.parse().ok();
+    match text {
+        "cpu" => Some(DeviceName::Cpu),
+        "cuda" => Some(DeviceName::Cuda(0)),
+        other => number(other).map(DeviceName::Cuda),
+    }
+    .ok_or_else(|| "known: cpu, cuda, cuda:N".to_owned())
 }
 
 fn share(text: &str) -> Result<f64, String> {

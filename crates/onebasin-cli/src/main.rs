@@ -6,6 +6,7 @@
 
 mod align;
 mod args;
+mod device;
 mod finish;
 mod matchers;
 mod model;

@@ -36,7 +36,7 @@ struct Found {
 /// Aligns B with A by a method.
 pub fn run(pair: &Pair<'_>, method: Method) -> Result<(Alignment, MatchRecord)> {
     let (a, b) = (pair.a.params(), pair.b.params());
-    let plain = Weights::new(pair.weights, a, b)?.in_order(pair.order());
+    let plain = pair.compare(a, b)?;
     let found = match method {
         Method::Auto => pair.auto(&plain)?,
         Method::Weight => pair.best("weights", &plain)?,
@@ -67,6 +67,7 @@ pub fn run(pair: &Pair<'_>, method: Method) -> Result<(Alignment, MatchRecord)> 
         method: method.name(),
         compared: found.compared.to_owned(),
         options: pair.options(),
+        device: pair.device.map(|device| device.name.clone()),
         start_objective: objective(pair.weights, &Alignment::identity(pair.symmetry), a, b)?,
         objective: objective(pair.weights, &found.alignment, a, b)?,
         stop: found.stop,
@@ -100,7 +101,7 @@ impl Pair<'_> {
         for rank in &ranks {
             self.talk.detail(&format!("`{}`: {} of {} directions above the noise", rank.tensor, rank.kept, rank.of));
         }
-        self.best("denoised weights", &Weights::new(self.weights, &a, &b)?.in_order(self.order()))
+        self.best("denoised weights", &self.compare(&a, &b)?)
     }
 
     fn frank_wolfe(&self, plain: &Weights<'_>) -> Result<Found> {
@@ -151,7 +152,7 @@ impl Pair<'_> {
             (denoise(self.weights, self.a.params())?, denoise(self.weights, self.b.params())?);
         let trusted = trusts_spectral(plain, [&ranks_a, &ranks_b])?;
         let mut candidates = vec![if trusted {
-            self.best("denoised weights", &Weights::new(self.weights, &a, &b)?.in_order(self.order()))?
+            self.best("denoised weights", &self.compare(&a, &b)?)?
         } else {
             self.best("weights", plain)?
         }];

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use onebasin::Params;
 use onebasin::graph::Op;
-use onebasin::matching::{MatchOptions, Order, Progress, Start};
+use onebasin::matching::{MatchOptions, Order, Progress, Start, Weights};
 use onebasin::symmetry::Symmetry;
 use onebasin_nn::data::{Dataset, synthetic};
 use onebasin_nn::{Data, exec::Program};
 
 use crate::args::{Matching, OrderName, StartName};
+use crate::device::Device;
 use crate::model::Model;
 use crate::signals;
 use crate::talk::Talk;
@@ -33,6 +35,8 @@ pub struct Pair<'a> {
     /// The same without running statistics: they move with their channels but are no weights, and would outweigh all else.
     pub weights: &'a Symmetry,
     pub data: Option<&'a Data>,
+    /// Where Grams of weights are computed, if not on the processor.
+    pub device: Option<&'a Device>,
     /// Where straight-through matching keeps its state.
     pub resume: Option<Resume>,
     pub args: &'a Matching,
@@ -50,8 +54,17 @@ impl Pair<'_> {
         MatchOptions { seed: self.args.seed, max_sweeps: self.args.max_sweeps, order }
     }
 
+    /// The weights of two networks to be compared, roots in the order of the network.
+    pub fn compare<'n>(&'n self, a: &'n Params, b: &'n Params) -> Result<Weights<'n>> {
+        let weights = Weights::new(self.weights, a, b)?.in_order(self.order());
+        Ok(match self.device {
+            Some(device) => device.take(weights),
+            None => weights,
+        })
+    }
+
     /// Names of tensors as the network uses them, where a graph tells.
-    pub fn order(&self) -> impl Iterator<Item = &str> {
+    fn order(&self) -> impl Iterator<Item = &str> {
         self.a.graph.iter().flat_map(|g| g.params().map(|p| p.name.as_str()))
     }
 

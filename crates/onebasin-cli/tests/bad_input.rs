@@ -113,6 +113,28 @@ fn networks_that_do_not_fit() {
 }
 
 #[test]
+fn a_gpu_that_is_not_there() {
+    let f = Folder::new();
+    let a = f.net("a.safetensors", 4, 1.0);
+    let out = f.path("out.safetensors");
+    let run = |verb: &[&str], device| {
+        let rest = ["--network", "mlp:4", "--device", device, "-o", text(&out)];
+        let output = onebasin(&[&[verb[0], text(&a), text(&a)], &verb[1..], &rest].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for verb in [&["match"][..], &["merge"], &["barrier", "--data", "digits"]] {
+        let (code, said) = run(verb, "cuda:1000");
+        assert_eq!(code, Some(1), "{said}");
+        let (missing, number) = ("no NVIDIA GPU can be used", "there is no GPU 1000");
+        assert!((said.contains(missing) && said.contains("--device cpu")) || said.contains(number), "{said}");
+        let (code, said) = run(verb, "tpu");
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("known: cpu, cuda, cuda:N") && !out.exists(), "{said}");
+    }
+    assert_eq!(run(&["match"], "cpu").0, Some(0));
+}
+
+#[test]
 fn a_checkpoint_that_does_not_say_its_network() {
     let f = Folder::new();
     let a = f.net("a.safetensors", 4, 1.0);

@@ -48,6 +48,9 @@ pub struct MatchRecord {
     pub compared: String,
     /// Options of the sweeps.
     pub options: MatchOptions,
+    /// The device that Grams of weights were computed on, if not the processor.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub device: Option<String>,
     /// `⟨A, B⟩` as they came.
     pub start_objective: f64,
     /// `⟨A, π(B)⟩` at the end; methods that compare something else may lower it.

@@ -12,6 +12,7 @@ use onebasin_nn::{Data, curve};
 
 use crate::align::{Aligned, How, align, input};
 use crate::args::{Barrier, RepairName};
+use crate::device::Device;
 use crate::finish::Finish;
 use crate::model::Model;
 use crate::plot;
@@ -23,13 +24,20 @@ pub fn run(args: &Barrier, talk: Talk) -> Result<()> {
     let outputs: Vec<&PathBuf> = args.output.iter().chain(&args.plot).collect();
     outputs.iter().try_for_each(|path| check_writable(path))?;
     args.plot.iter().try_for_each(|path| plot::check(path))?;
+    let device = Device::open(args.matching.device, talk)?;
     let (a, b) = Model::open_pair(&args.a, &args.b, &args.source, talk)?;
     let full = open_data(&args.data, talk)?;
     let program = a.program_for(&full)?;
     let aligned = if let Some(path) = &args.align {
         vec![("aligned".to_owned(), Aligned::read(path, &b)?)]
     } else {
-        let how = How { source: &args.source, matching: &args.matching, data: Some(&full), resume: None };
+        let how = How {
+            source: &args.source,
+            matching: &args.matching,
+            data: Some(&full),
+            device: device.as_ref(),
+            resume: None,
+        };
         let found = |method: &crate::args::Method| Ok((method.name(), align(&a, &b, *method, &how, talk)?));
         args.method.iter().map(found).collect::<Result<Vec<_>>>()?
     };

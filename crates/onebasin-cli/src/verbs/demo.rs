@@ -42,7 +42,7 @@ pub fn run(args: &Demo, talk: Talk) -> Result<()> {
     let source = Source::default();
     let (a, b) = Model::open_pair(&file("a.safetensors"), &file("b.safetensors"), &source, talk)?;
     let matching = Matching::defaults(args.seed);
-    let how = How { source: &source, matching: &matching, data: None, resume: None };
+    let how = How { source: &source, matching: &matching, data: None, device: None, resume: None };
     let aligned = align(&a, &b, Method::Auto, &how, talk)?;
     ensure(&a, &aligned.symmetry, talk)?;
     let inputs = [input("a", &a.checkpoint), input("b", &b.checkpoint)];

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::align::{How, align, input, provenance};
 use crate::args::{Match, Method};
+use crate::device::Device;
 use crate::model::Model;
 use crate::pair::Resume;
 use crate::talk::Talk;
@@ -19,10 +20,12 @@ pub fn run(args: &Match, talk: Talk) -> Result<()> {
     if args.resume && args.method != Method::Ste {
         bail!("only straight-through matching (--method ste) can be gone on with");
     }
+    let device = Device::open(args.matching.device, talk)?;
     let (a, b) = Model::open_pair(&args.a, &args.b, &args.source, talk)?;
     let data = args.data.as_ref().map(|spec| open_data(spec, talk)).transpose()?;
     let resume = Some(Resume { file: sibling(&args.output, "resume"), go_on: args.resume });
-    let how = How { source: &args.source, matching: &args.matching, data: data.as_ref(), resume };
+    let how =
+        How { source: &args.source, matching: &args.matching, data: data.as_ref(), device: device.as_ref(), resume };
     let aligned = align(&a, &b, args.method, &how, talk)?;
     let (symmetry, alignment) = (&aligned.symmetry, &aligned.alignment);
     let record = aligned.record.as_ref().expect("it was found here");

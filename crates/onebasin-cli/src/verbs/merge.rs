@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::align::{Aligned, How, align, ensure, input_as, provenance};
 use crate::args::{Merge, RepairName};
+use crate::device::Device;
 use crate::finish::Finish;
 use crate::model::{Model, is_onnx};
 use crate::signals;
@@ -22,6 +23,7 @@ pub fn run(args: &Merge, talk: Talk) -> Result<()> {
     if !(0.0..=1.0).contains(&args.lambda) {
         bail!("--lambda must lie between 0 (network A) and 1 (network B), found {}", args.lambda);
     }
+    let device = Device::open(args.matching.device, talk)?;
     let (a, b) = Model::open_pair_unread(&args.a, &args.b, &args.source, talk)?;
     let target = a.target(&args.output)?;
     let data = args.data.as_ref().map(|spec| open_data(spec, talk)).transpose()?;
@@ -37,7 +39,13 @@ pub fn run(args: &Merge, talk: Talk) -> Result<()> {
     let aligned = if let Some(path) = &args.align {
         Aligned::read(path, &b)?
     } else {
-        let how = How { source: &args.source, matching: &args.matching, data: data.as_ref(), resume: None };
+        let how = How {
+            source: &args.source,
+            matching: &args.matching,
+            data: data.as_ref(),
+            device: device.as_ref(),
+            resume: None,
+        };
         align(&a, &b, args.method, &how, talk)?
     };
     if !args.no_check {

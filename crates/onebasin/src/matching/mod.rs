@@ -5,6 +5,7 @@
 //! [`nested`] turns them into the best element (a linear assignment; families first, their parent on the values), and a
 //! schedule visits the groups ([`ascent`]: coordinate ascent, the paper's Algorithm 1).
 
+pub mod accelerator;
 pub mod activation;
 pub mod ascent;
 pub mod diagnosis;
@@ -22,6 +23,7 @@ pub mod start;
 mod unfold;
 pub mod weight;
 
+pub use accelerator::Accelerator;
 pub use ascent::{Match, MatchOptions, Order, StopReason, Sweep, ascend};
 pub use diagnosis::{Diagnosis, Kind, diagnose};
 pub use frank_wolfe::{FrankWolfeOptions, Iteration, Origin, Progress, RelaxedWeights, frank_wolfe};

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use super::accelerator::{Columns, Products};
 use super::unfold::{Number, Panel, Places, Site, TAPS, Unfolded, Values, sites};
 use crate::convert;
 use crate::error::Result;
@@ -51,7 +52,7 @@ pub fn weight_grams(
     b: &Params,
 ) -> Result<Vec<Gram>> {
     let sites = RootSites::new(symmetry, root, a, b)?;
-    Ok(sites.grams(&sites.places(symmetry, current)))
+    sites.grams(&sites.places(symmetry, current), None)
 }
 
 /// All places of a root and its families in both networks.
@@ -67,6 +68,8 @@ pub(super) struct RootSites<'a> {
 struct PairSite<'a> {
     layout: &'a TensorLayout,
     site: Site<'a>,
+    /// Place of the tensor in the symmetry.
+    pair: usize,
     values: [Values<'a>; 2],
     /// Where entries of A lie.
     places: Places,
@@ -81,7 +84,7 @@ impl<'a> RootSites<'a> {
     /// If a tensor of the symmetry is missing.
     pub(super) fn new(symmetry: &'a Symmetry, root: GroupId, a: &'a Params, b: &'a Params) -> Result<Self> {
         let mut found = Self { sites: Vec::new(), grams: Vec::new() };
-        for (name, layout) in symmetry.tensors() {
+        for (pair, (name, layout)) in symmetry.tensors().enumerate() {
             let (a, b) = (a.require(name)?, b.require(name)?);
             if !a.dtype().is_float() {
                 continue;
@@ -95,7 +98,7 @@ impl<'a> RootSites<'a> {
                 });
                 let values = [Values::of(a)?, Values::of(b)?];
                 let places = Places::new(symmetry, None, layout, &site);
-                found.sites.push(PairSite { layout, site, values, places, gram });
+                found.sites.push(PairSite { layout, site, pair, values, places, gram });
             }
         }
         Ok(found)
@@ -116,29 +119,36 @@ impl<'a> RootSites<'a> {
         self.grams.iter().map(|(_, lens)| 8 * lens.iter().product::<usize>().pow(2)).sum()
     }
 
-    /// The Grams with B's entries at `places`.
-    pub(super) fn grams(&self, places: &[Places]) -> Vec<Gram> {
+    /// The Grams with B's entries at `places`, on the device that holds the networks, if one does.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub(super) fn grams(&self, places: &[Places], device: Option<&dyn Products>) -> Result<Vec<Gram>> {
         let empty = |(digits, lens): &(Vec<GroupId>, Vec<usize>)| {
             let side: usize = lens.iter().product();
             Gram { digits: digits.clone(), lens: lens.clone(), data: vec![0.0; side * side] }
         };
         let mut grams: Vec<Gram> = self.grams.iter().map(empty).collect();
         let all = |k: usize| std::iter::once(0..self.sites[k].places.columns()).collect();
-        self.add(&mut grams, places, None, all);
-        grams
+        self.add(&mut grams, places, None, all, device)?;
+        Ok(grams)
     }
 
     /// Brings Grams of B's entries at `before` to those at `places`; only these columns, by site, differ.
     ///
     /// Formula: `C += A_S · (B_S − B'_S)ᵀ`, S being the columns and B' what they were.
+    ///
+    /// # Errors
+    /// Of the device.
     pub(super) fn update(
         &self,
         grams: &mut [Gram],
         before: &[Places],
         places: &[Places],
         columns: &[Vec<Range<usize>>],
-    ) {
-        self.add(grams, places, Some(before), |k| columns[k].clone());
+        device: Option<&dyn Products>,
+    ) -> Result<()> {
+        self.add(grams, places, Some(before), |k| columns[k].clone(), device)
     }
 
     fn add(
@@ -147,11 +157,13 @@ impl<'a> RootSites<'a> {
         places: &[Places],
         before: Option<&[Places]>,
         columns: impl Fn(usize) -> Vec<Range<usize>>,
-    ) {
+        device: Option<&dyn Products>,
+    ) -> Result<()> {
         for (at, gram) in grams.iter_mut().enumerate() {
             let parts = self.sites.iter().enumerate().filter(|(_, site)| site.gram == at).map(|(k, site)| {
                 let [a, b] = site.values;
                 Part {
+                    pair: site.pair,
                     a: Unfolded { values: a, places: &site.places },
                     b: Unfolded { values: b, places: &places[k] },
                     before: before.map(|before| Unfolded { values: b, places: &before[k] }),
@@ -162,10 +174,16 @@ impl<'a> RootSites<'a> {
             let side = gram.lens.iter().product();
             if parts.iter().any(|p| p.a.values.is_double() || p.b.values.is_double()) {
                 add_products::<f64>(&mut gram.data, side, &parts, before.is_none());
+            } else if let Some(device) = device {
+                let panels = cut(&parts);
+                let panels = panels.iter().map(|segments| segments.iter().map(Segment::columns).collect());
+                let products = device.products(side, &panels.collect::<Vec<_>>())?;
+                gram.data.iter_mut().zip(products).for_each(|(sum, product)| *sum += product);
             } else {
                 add_products::<f32>(&mut gram.data, side, &parts, before.is_none());
             }
         }
+        Ok(())
     }
 
     /// What the value changes by where row `i` of every site is paired with `to(i)` instead of `from(i)`, in f64.
@@ -195,6 +213,8 @@ impl<'a> RootSites<'a> {
 
 /// One site in A and in B, and the columns that count.
 struct Part<'a> {
+    /// Place of the tensor in the symmetry.
+    pair: usize,
     a: Unfolded<'a>,
     b: Unfolded<'a>,
     /// What is taken off B.
@@ -211,6 +231,13 @@ struct Segment<'p> {
 }
 
 impl Segment<'_> {
+    /// The same as tables, for devices.
+    fn columns(&self) -> Columns<'_> {
+        let Part { pair, a, b, before, .. } = self.part;
+        let before = before.zip(self.before.as_ref()).map(|(unfolded, panel)| unfolded.places.table(panel));
+        Columns { pair: *pair, a: a.places.table(&self.a), b: b.places.table(&self.b), before }
+    }
+
     fn fill_a<T: Number>(&self, row: usize, out: &mut [T]) {
         self.part.a.fill(row, &self.a, out);
     }

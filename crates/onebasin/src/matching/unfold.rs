@@ -5,6 +5,7 @@ use std::ops::Range;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use super::accelerator::Table;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::linalg::{Mat, Scalar};
@@ -187,6 +188,12 @@ impl Places {
             PanelOrder::Any
         };
         Panel { offsets, contexts, order }
+    }
+
+    /// A panel of these places as a table.
+    pub(super) fn table<'p>(&'p self, panel: &'p Panel) -> Table<'p> {
+        let Panel { offsets, contexts, .. } = panel;
+        Table { positions: &self.positions, context: self.context, stride: self.inner.len(), offsets, contexts }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::accelerator::{Accelerator, Products};
 use super::ascent::{Match, MatchOptions, Sweep, ascend};
 use super::similarity::{Gram, RootSites, objective, squares, tensor_objective};
 use super::source::{GramCache, Root, Source};
@@ -25,6 +26,8 @@ pub struct Weights<'a> {
     tensors: Vec<Vec<&'a str>>,
     /// By root: where it stands in them.
     sites: Vec<RootSites<'a>>,
+    /// Both networks on the device that computes the Grams, if not this processor.
+    device: Option<Box<dyn Products>>,
 }
 
 impl<'a> Weights<'a> {
@@ -60,7 +63,7 @@ impl<'a> Weights<'a> {
             tensors.push(names);
             sites.push(RootSites::new(symmetry, id, a, b)?);
         }
-        let mut weights = Self { symmetry, a, b, roots, tensors, sites };
+        let mut weights = Self { symmetry, a, b, roots, tensors, sites, device: None };
         weights.connect();
         Ok(weights)
     }
@@ -77,6 +80,17 @@ impl<'a> Weights<'a> {
         self.tensors = order.iter().map(|&k| std::mem::take(&mut self.tensors[k])).collect();
         self.sites = order.iter().map(|&k| std::mem::take(&mut self.sites[k])).collect();
         self.connect();
+        self
+    }
+
+    /// The same with Grams computed on a device: products there, assignments and objectives here.
+    ///
+    /// Grams then differ by the rounding of single precision, to which a match is indifferent except where alignments are
+    /// equally good. Grams that an f64 tensor adds to stay here.
+    #[must_use]
+    pub fn on(mut self, device: &dyn Accelerator) -> Self {
+        let pair = |(name, _)| [self.a, self.b].map(|net| net.get(name).expect("it was there for the norms"));
+        self.device = Some(device.hold(&self.symmetry.tensors().map(pair).collect::<Vec<_>>()));
         self
     }
 
@@ -109,8 +123,8 @@ impl Source for Weights<'_> {
     }
 
     fn grams(&self, root: GroupId, current: &Alignment) -> Result<Vec<Gram>> {
-        let sites = self.position(root).map(|k| &self.sites[k]);
-        Ok(sites.map_or_else(Vec::new, |sites| sites.grams(&sites.places(self.symmetry, current))))
+        let Some(k) = self.position(root) else { return Ok(Vec::new()) };
+        self.sites[k].grams(&self.sites[k].places(self.symmetry, current), self.device.as_deref())
     }
 
     fn objective(&self, alignment: &Alignment) -> Result<f64> {
@@ -156,23 +170,23 @@ struct Kept {
 
 impl GramCache for WeightCache<'_, '_> {
     fn grams(&mut self, root: usize, current: &Alignment) -> Result<Cow<'_, [Gram]>> {
-        let sites = &self.weights.sites[root];
+        let (sites, device) = (&self.weights.sites[root], self.weights.device.as_deref());
         let places = sites.places(self.weights.symmetry, current);
         if self.kept[root].is_none() {
             if self.bytes + sites.bytes() > CACHE {
-                return Ok(Cow::Owned(sites.grams(&places)));
+                return Ok(Cow::Owned(sites.grams(&places, device)?));
             }
             self.bytes += sites.bytes();
         }
         let kept = match self.kept[root].take() {
-            None => Kept { grams: sites.grams(&places), places, fresh: true },
+            None => Kept { grams: sites.grams(&places, device)?, places, fresh: true },
             Some(mut kept) => {
                 let columns: Vec<_> = kept.places.iter().zip(&places).map(|(old, new)| old.changed(new)).collect();
                 let changed: usize = columns.iter().flatten().map(ExactSizeIterator::len).sum();
                 if 2 * changed > sites.columns() {
-                    Kept { grams: sites.grams(&places), places, fresh: true }
+                    Kept { grams: sites.grams(&places, device)?, places, fresh: true }
                 } else {
-                    sites.update(&mut kept.grams, &kept.places, &places, &columns);
+                    sites.update(&mut kept.grams, &kept.places, &places, &columns, device)?;
                     Kept { grams: kept.grams, places, fresh: kept.fresh && changed == 0 }
                 }
             }

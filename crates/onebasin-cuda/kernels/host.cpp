@@ -1,0 +1,43 @@
+// The kernels as a library for the processor: a grid is two loops, and arguments come as the driver takes them, an array of
+// pointers to values. KERNELS is the file of the kernels.
+
+#include <utility>
+
+#define __global__
+#define __device__ static
+
+struct Index {
+    unsigned int x, y, z;
+};
+
+static thread_local Index threadIdx, blockIdx, blockDim, gridDim;
+
+#include KERNELS
+
+template <typename... T, std::size_t... I>
+static void call(void (*kernel)(T...), void **arguments, std::index_sequence<I...>) {
+    kernel(*static_cast<T *>(arguments[I])...);
+}
+
+template <typename... T>
+static void run(void (*kernel)(T...), unsigned int blocks, unsigned int threads, void **arguments) {
+    gridDim = {blocks, 1, 1};
+    blockDim = {threads, 1, 1};
+    for (unsigned int block = 0; block < blocks; block++) {
+        for (unsigned int thread = 0; thread < threads; thread++) {
+            blockIdx = {block, 0, 0};
+            threadIdx = {thread, 0, 0};
+            call(kernel, arguments, std::index_sequence_for<T...>());
+        }
+    }
+}
+
+#define LAUNCHER(kernel)                                                                         \
+    extern "C" void launch_##kernel(unsigned int blocks, unsigned int threads, void **arguments) { \
+        run(kernel, blocks, threads, arguments);                                                 \
+    }
+
+LAUNCHER(gather_f32)
+LAUNCHER(gather_f16)
+LAUNCHER(gather_bf16)
+LAUNCHER(add_product)

@@ -1,0 +1,29 @@
+//! Similarities on NVIDIA GPUs, from a program that needs no CUDA to be built or to start.
+//!
+//! The driver, NVRTC and cuBLAS are looked for when a [`Device`] is opened; where one is missing, an [`Error`] says which.
+//! A device is an [`Accelerator`](onebasin::matching::Accelerator): give it to
+//! [`Weights::on`](onebasin::matching::Weights::on).
+//!
+//! Read in this order: `machine` (what the arithmetic asks of a device), `tables` (how positions get there), `networks` (the
+//! arithmetic, for any machine), `gpu` (the one file that calls CUDA), [`device`]. Tests compile the kernels for the processor
+//! and run the same arithmetic there.
+//!
+//! ```
+//! use onebasin_cuda::Device;
+//! match Device::open(0) {
+//!     Ok(device) => println!("{}", device.name()),
+//!     Err(why) => println!("{why}"),
+//! }
+//! ```
+
+pub mod device;
+pub mod error;
+mod gpu;
+#[cfg(test)]
+mod host;
+mod machine;
+mod networks;
+mod tables;
+
+pub use device::Device;
+pub use error::{Error, Result};

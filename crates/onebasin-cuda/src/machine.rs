@@ -1,0 +1,105 @@
+//! What the arithmetic asks of a device.
+
+use crate::error::Result;
+
+/// The source of the kernels, CUDA C++ that needs no header.
+pub(crate) const KERNELS: &str = include_str!("../kernels/similarity.cu");
+
+/// The kernels of [`KERNELS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kernel {
+    /// Entries of an f32 tensor into a panel.
+    GatherF32,
+    /// The same of f16.
+    GatherF16,
+    /// The same of bf16.
+    GatherBf16,
+    /// An f32 product added to an f64 sum.
+    AddProduct,
+}
+
+impl Kernel {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::GatherF32, Self::GatherF16, Self::GatherBf16, Self::AddProduct];
+
+    /// The name of the function.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::GatherF32 => "gather_f32",
+            Self::GatherF16 => "gather_f16",
+            Self::GatherBf16 => "gather_bf16",
+            Self::AddProduct => "add_product",
+        }
+    }
+
+    /// Its place among all of them.
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Whether these are its arguments, in number and kind.
+    pub(crate) fn takes<M>(self, arguments: &[Argument<'_, M>]) -> bool {
+        let kinds = match self {
+            Self::GatherF32 | Self::GatherF16 | Self::GatherBf16 => "onnnnnininii",
+            Self::AddProduct => "oin",
+        };
+        let kind = |argument: &Argument<'_, M>| match argument {
+            Argument::In(..) => 'i',
+            Argument::Out(_) => 'o',
+            Argument::Number(_) => 'n',
+        };
+        arguments.iter().map(kind).eq(kinds.chars())
+    }
+}
+
+/// What a kernel is given, in the order of its parameters: pointers, and numbers of 64 bits.
+#[derive(Debug)]
+pub(crate) enum Argument<'a, M> {
+    /// Memory that is read, from this byte on.
+    In(&'a M, usize),
+    /// Memory that is written.
+    Out(&'a mut M),
+    /// A number.
+    Number(u64),
+}
+
+/// Sizes of `C = A Bᵀ`, all row-major and dense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// Rows of A and C.
+    pub(crate) rows: usize,
+    /// Rows of B, columns of C.
+    pub(crate) columns: usize,
+    /// Columns of A and B.
+    pub(crate) width: usize,
+}
+
+/// A device: memory of its own, kernels, and matrix products. Work is done in the order in which it is asked for.
+pub(crate) trait Machine: Send + Sync {
+    /// Bytes on the device, aligned for any number; given back when dropped.
+    type Memory: Send + Sync;
+
+    /// New memory with these bytes.
+    fn upload(&self, bytes: &[u8]) -> Result<Self::Memory>;
+
+    /// New memory of zeros.
+    fn zeros(&self, bytes: usize) -> Result<Self::Memory>;
+
+    /// Copies memory back, when all work asked for is done.
+    ///
+    /// # Panics
+    /// If `out` is longer than the memory.
+    fn download(&self, memory: &Self::Memory, out: &mut [u8]) -> Result<()>;
+
+    /// Runs a kernel over `entries` entries.
+    ///
+    /// # Panics
+    /// If these are not the arguments of the kernel, in number and kind.
+    fn launch(&self, kernel: Kernel, entries: usize, arguments: &mut [Argument<'_, Self::Memory>]) -> Result<()>;
+
+    /// `product = a · bᵀ` in f32.
+    ///
+    /// # Panics
+    /// If the memory is shorter than the sizes say.
+    fn multiply(&self, product: &mut Self::Memory, a: &Self::Memory, b: &Self::Memory, sizes: Sizes) -> Result<()>;
+}

@@ -1,0 +1,130 @@
+//! A GPU computes what the processor does; where there is none, the error says what is missing.
+//!
+//! Without a GPU the same tests run in a second process, with a driver, compiler and cuBLAS that work on the processor
+//! (`tests/fake/cuda.cpp`).
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use onebasin::matching::{Source, Weights};
+use onebasin::symmetry::{Alignment, Symmetry, SymmetrySpec};
+use onebasin::{Params, Tensor};
+use onebasin_cuda::{Device, Error};
+
+mod checks;
+
+/// The first GPU; says that the test is skipped where there is none. One that cannot be opened fails the test.
+#[allow(clippy::print_stdout, reason = "the test task collects this line")]
+fn device_or_skip(test: &str) -> Option<Device> {
+    match Device::open(0) {
+        Ok(device) => Some(device),
+        Err(why @ (Error::NoLibrary { .. } | Error::NoDevice { .. })) => {
+            println!("SKIPPED {test}: {why}");
+            None
+        }
+        Err(why) => panic!("{why}"),
+    }
+}
+
+#[test]
+fn a_device_that_cannot_be_opened_says_why() {
+    let Err(why) = Device::open(0) else { return };
+    let said = why.to_string();
+    match &why {
+        Error::NoLibrary { library, .. } => assert!(said.contains(library) && said.contains("was not found"), "{said}"),
+        Error::NoDevice { why } => assert!(said.contains(why.as_str()), "{said}"),
+        other => panic!("{other}"),
+    }
+    assert!(said.starts_with("no NVIDIA GPU can be used") && said.ends_with("use --device cpu"), "{said}");
+}
+
+#[test]
+fn a_number_beyond_the_last_gpu_is_refused() {
+    let Some(_) = device_or_skip("a_number_beyond_the_last_gpu_is_refused") else { return };
+    assert!(matches!(Device::open(1000), Err(Error::NoSuchDevice { ordinal: 1000, .. })));
+}
+
+#[test]
+fn grams_on_the_gpu_are_those_of_the_processor() {
+    let Some(device) = device_or_skip("grams_on_the_gpu_are_those_of_the_processor") else { return };
+    checks::grams_are_those_of_the_processor(&device);
+}
+
+#[test]
+fn wide_grams_on_the_gpu_are_those_of_the_processor() {
+    let Some(device) = device_or_skip("wide_grams_on_the_gpu_are_those_of_the_processor") else { return };
+    checks::wide_grams_are_those_of_the_processor(&device);
+}
+
+#[test]
+fn kept_grams_are_brought_up_to_date_on_the_gpu() {
+    let Some(device) = device_or_skip("kept_grams_are_brought_up_to_date_on_the_gpu") else { return };
+    checks::kept_grams_are_brought_up_to_date(&device);
+}
+
+#[test]
+fn ascents_on_the_gpu_end_where_those_of_the_processor_do() {
+    let Some(device) = device_or_skip("ascents_on_the_gpu_end_where_those_of_the_processor_do") else { return };
+    checks::ascents_end_where_those_of_the_processor_do(&device);
+}
+
+#[test]
+fn threads_share_a_device_on_the_gpu() {
+    let Some(device) = device_or_skip("threads_share_a_device_on_the_gpu") else { return };
+    checks::threads_share_a_device(&device);
+}
+
+#[test]
+#[ignore = "the driver must have little memory; `cuda_is_called_as_its_manual_says` runs it so"]
+fn memory_that_runs_out_is_an_error() {
+    let net: Params =
+        [("w".to_owned(), Tensor::from_f32(&[64, 64], vec![1.0; 64 * 64]).unwrap())].into_iter().collect();
+    let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h .")]).unwrap(), &net).unwrap();
+    let source = Weights::new(&symmetry, &net, &net).unwrap().on(&Device::open(0).unwrap());
+    let said = source.grams(symmetry.roots()[0], &Alignment::identity(&symmetry)).unwrap_err().to_string();
+    assert!(said.starts_with("the GPU has no room for") && said.ends_with("use --device cpu"), "{said}");
+}
+
+/// Runs tests of this file with the driver in this folder.
+fn with_driver(folder: &Path, tests: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(tests).arg("--nocapture").env("LD_LIBRARY_PATH", folder);
+    command.envs(environment.iter().copied()).output().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[allow(clippy::print_stdout, reason = "the test task collects this line")]
+fn cuda_is_called_as_its_manual_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    let driver = folder.path().join("libcuda.so");
+    let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
+    let define = |name: &str, file: &str| format!("-D{name}=\"{}\"", root.join(file).display());
+    let built = Command::new(&compiler)
+        .args(["-std=c++14", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-ffp-contract=off"])
+        .args([define("KERNELS", "kernels/similarity.cu"), define("HOST", "kernels/host.cpp")])
+        .args([root.join("tests/fake/cuda.cpp").as_os_str(), "-o".as_ref(), driver.as_os_str()])
+        .output();
+    let Ok(built) = built else {
+        println!("SKIPPED cuda_is_called_as_its_manual_says: no C++ compiler; name one in CXX");
+        return;
+    };
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    // One file by three names is loaded once.
+    for name in ["libnvrtc.so", "libcublas.so"] {
+        std::os::unix::fs::symlink(&driver, folder.path().join(name)).unwrap();
+    }
+    let passes = |tests: &[&str], environment: &[(&str, &str)], count: usize| {
+        let output = with_driver(folder.path(), tests, environment);
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success() && said.contains(&format!("{count} passed")), "{said}");
+        assert!(!said.contains("SKIPPED"), "{said}");
+    };
+    passes(&["_gpu"], &[], 6);
+    let little = ("ONEBASIN_FAKE_MEMORY", "4000");
+    passes(&["memory_that_runs_out_is_an_error", "--ignored"], &[little], 1);
+    passes(&["a_device_that_cannot_be_opened_says_why"], &[("ONEBASIN_FAKE_GPUS", "0")], 1);
+    std::fs::remove_file(folder.path().join("libcublas.so")).unwrap();
+    passes(&["a_device_that_cannot_be_opened_says_why"], &[], 1);
+}
