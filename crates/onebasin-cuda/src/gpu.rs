@@ -162,16 +162,12 @@ impl Machine for Gpu {
     type Memory = Bytes;
 
     fn upload(&self, bytes: &[u8]) -> Result<Self::Memory> {
-        if bytes.is_empty() {
-            return self.zeros(0);
-        }
         let slice = self.stream.clone_htod(bytes).map_err(memory(bytes.len()))?;
         Ok(Bytes { slice, context: Arc::clone(&self.context) })
     }
 
     fn zeros(&self, bytes: usize) -> Result<Self::Memory> {
-        // The driver lends no memory of no bytes.
-        let slice = self.stream.alloc_zeros(bytes.max(1)).map_err(memory(bytes))?;
+        let slice = self.stream.alloc_zeros(bytes).map_err(memory(bytes))?;
         Ok(Bytes { slice, context: Arc::clone(&self.context) })
     }
 

@@ -79,10 +79,10 @@ pub(crate) trait Machine: Send + Sync {
     /// Bytes on the device, aligned for any number; given back when dropped.
     type Memory: Send + Sync;
 
-    /// New memory with these bytes.
+    /// New memory with these bytes, at least one.
     fn upload(&self, bytes: &[u8]) -> Result<Self::Memory>;
 
-    /// New memory of zeros.
+    /// New memory of zeros, at least one byte.
     fn zeros(&self, bytes: usize) -> Result<Self::Memory>;
 
     /// Copies memory back, when all work asked for is done.
