@@ -48,6 +48,6 @@ pub(crate) fn cross_entropy_gradient<T: Real>(logits: &[T], labels: &[u8], scale
             *d *= scale / sum;
         }
         let at = &mut d[usize::from(label)];
-        *at = *at - scale;
+        *at -= scale;
     }
 }

@@ -3,6 +3,8 @@
 //! Kernels are generic over `f32` and `f64`: networks run in the first, and the second lets tests hold every gradient
 //! against finite differences.
 
+#![allow(clippy::inline_always, reason = "vector instructions reach only what is inlined")]
+
 pub mod batch_norm;
 mod binary;
 mod concat;

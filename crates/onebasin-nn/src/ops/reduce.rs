@@ -54,7 +54,7 @@ impl<T: Real> Kernel<T> for Reduce {
             Kind::Mean => {
                 let count = self.count::<T>(shape);
                 for y in y.iter_mut() {
-                    *y = *y / count;
+                    *y /= count;
                 }
             }
             Kind::L2 => {

@@ -92,7 +92,7 @@ impl<T: Real> Kernel<T> for Softmax {
             for y in y.chunks_exact_mut(inner) {
                 let pairs = y.iter_mut().zip(&*total);
                 if self.log {
-                    pairs.for_each(|(y, total)| *y = *y - *total);
+                    pairs.for_each(|(y, total)| *y -= *total);
                 } else {
                     pairs.for_each(|(y, total)| *y *= *total);
                 }

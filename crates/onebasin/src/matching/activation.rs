@@ -139,7 +139,7 @@ impl SiteMoments {
         }
         for from in (0..columns).step_by(PANEL) {
             let width = PANEL.min(columns - from);
-            let columns = places.panel(&[from..from + width]);
+            let columns = places.panel(std::slice::from_ref(&(from..from + width)));
             let share = self.count * width as f64 / (self.count + width as f64);
             let weight = width as f64 / (self.count + width as f64);
             let mut panels = [vec![0.0; n * width], vec![0.0; n * width]];

@@ -197,7 +197,8 @@ impl<'a> RootSites<'a> {
                 let [mut x, mut y, mut z] = [(); 3].map(|()| vec![0.0; PANEL.min(columns)]);
                 for start in (0..columns).step_by(PANEL) {
                     let range = start..columns.min(start + PANEL);
-                    let (own, other) = (site.places.panel(&[range.clone()]), places.panel(&[range]));
+                    let range = std::slice::from_ref(&range);
+                    let (own, other) = (site.places.panel(range), places.panel(range));
                     let width = own.width();
                     a.fill(row, &own, &mut x[..width]);
                     b.fill(from, &other, &mut y[..width]);
@@ -247,7 +248,7 @@ impl Segment<'_> {
         if let (Some(unfolded), Some(panel)) = (&self.part.before, &self.before) {
             scratch.resize(out.len(), T::default());
             unfolded.fill(row, panel, scratch);
-            out.iter_mut().zip(&*scratch).for_each(|(o, s)| *o = *o - *s);
+            out.iter_mut().zip(&*scratch).for_each(|(o, s)| *o -= *s);
         }
     }
 }
@@ -374,7 +375,7 @@ pub(super) fn squares(tensor: &Tensor) -> f64 {
     })
 }
 
-const BLOCK: usize = 4096;
+const BLOCK: usize = 2048;
 
 /// Inner product of two lists of `len` numbers, which `read` gives from a start on; in blocks, so that rounding grows with
 /// the number of blocks, not of entries.
@@ -389,7 +390,7 @@ fn blocks(len: usize, read: impl Fn(usize, &mut [f64], &mut [f64]) + Sync) -> f6
     (0..len.div_ceil(BLOCK)).into_par_iter().map(block).collect::<Vec<f64>>().iter().sum()
 }
 
-/// Inner product in blocks of 4096, so that rounding grows with the number of blocks, not of entries.
+/// Inner product in blocks of 2048, so that rounding grows with the number of blocks, not of entries.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     blocks(a.len(), |start, x, y| {
         x.copy_from_slice(&a[start..][..x.len()]);

@@ -159,7 +159,9 @@ impl Places {
                 if all || x != y {
                     add(start, start + width);
                 } else {
-                    inner.iter().for_each(|i| add(start + i, start + i + 1));
+                    for &i in &inner {
+                        add(start + i, start + i + 1);
+                    }
                 }
             }
         }
@@ -350,7 +352,7 @@ fn halves<T: Number>(mut source: impl Iterator<Item = [u8; 2]>, out: &mut [T]) {
 }
 
 /// What tensors are unfolded to.
-pub(super) trait Number: Scalar + std::ops::Sub<Output = Self> {
+pub(super) trait Number: Scalar + std::ops::SubAssign {
     /// From single precision, exactly.
     fn of_f32(value: f32) -> Self;
     /// From double precision, rounded.

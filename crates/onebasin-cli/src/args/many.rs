@@ -1,0 +1,51 @@
+//! The verb on many networks.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{Source, StartName};
+
+/// How many networks are aligned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ManyMethod {
+    /// All at once into a common numbering, so that alignments agree around every cycle.
+    Universe,
+    /// Each in turn with the mean of the others, until none changes (the paper's MergeMany).
+    Rounds,
+    /// Pairs, then pairs of pairs.
+    Tree,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  onebasin merge-many a.safetensors b.safetensors c.safetensors -o mean.safetensors
+  onebasin merge-many run-*.safetensors -o mean.safetensors --start identity --data mnist:data/mnist")]
+pub struct MergeMany {
+    /// The networks; the first one's numbering is kept.
+    #[arg(required = true, num_args = 2..)]
+    pub models: Vec<PathBuf>,
+    /// Where to write the mean.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// How to align them.
+    #[arg(long, value_enum, default_value = "rounds")]
+    pub method: ManyMethod,
+    /// Measure networks, mean and the midpoints of pairs on this data, and recompute the mean's BatchNorm statistics on it.
+    #[arg(long, value_name = "DATA")]
+    pub data: Option<String>,
+    /// Decides the order of networks and groups.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// What the first matches start from.
+    #[arg(long, value_enum, default_value = "signature")]
+    pub start: StartName,
+    /// Stop after this many rounds (rounds), or iterations (universe).
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub max_rounds: usize,
+    /// Do not test the symmetry on a random batch first.
+    #[arg(long)]
+    pub no_check: bool,
+    #[command(flatten)]
+    pub source: Source,
+}

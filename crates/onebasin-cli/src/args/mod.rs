@@ -1,0 +1,105 @@
+//! What can be typed.
+
+mod many;
+mod matching;
+mod pair;
+mod single;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use many::{ManyMethod, MergeMany};
+pub use matching::{DeviceName, Matching, Method, OrderName, StartName};
+pub use pair::{Apply, Barrier, Match, Merge, RepairName};
+pub use single::{Check, Demo, Inspect, OptimizerName, Train};
+use values::{input_shape, positive};
+
+/// Bring independently trained neural networks into one basin of the loss landscape, and merge them.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  onebasin demo
+  onebasin merge a.safetensors b.safetensors -o merged.safetensors
+  onebasin barrier a.safetensors b.safetensors --data digits --plot figure.svg
+
+Exit codes: 0 done, 1 failed, 2 wrong usage. Data goes to standard output, talk to standard error.")]
+pub struct Program {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Common {
+    /// Print the result as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Number of threads (default: one per core). It changes no result.
+    #[arg(long, global = true, value_name = "N", value_parser = positive)]
+    pub threads: Option<usize>,
+    /// Say nothing but errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more (every sweep, every file).
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Train two small networks, align them, merge them, and show that the barrier is gone.
+    Demo(Demo),
+    /// Train a built-in network.
+    Train(Train),
+    /// Show what a checkpoint, or an alignment, holds.
+    Inspect(Inspect),
+    /// Test on random inputs that what may be exchanged leaves the function as it is.
+    Check(Check),
+    /// Find the alignment of B with A.
+    Match(Match),
+    /// Carry B into A's basin with an alignment found before.
+    Apply(Apply),
+    /// Align B with A and combine them: match, apply and merge in one go.
+    Merge(Merge),
+    /// Align many networks with each other and average them.
+    MergeMany(MergeMany),
+    /// Measure loss and accuracy on the way from A to B, naive and aligned.
+    Barrier(Barrier),
+    /// Print completions for a shell.
+    #[command(
+        after_help = "Example:\n  onebasin completions bash > ~/.local/share/bash-completion/completions/onebasin"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where graph and symmetry come from when the file does not say what network it is.
+#[derive(Debug, Default, Args)]
+pub struct Source {
+    /// The network the checkpoints are of, if they do not say: `mlp:512x3`.
+    #[arg(long, value_name = "NAME")]
+    pub network: Option<String>,
+    /// An ONNX file of the same network, whose graph the checkpoints follow.
+    #[arg(long, value_name = "FILE", conflicts_with = "network")]
+    pub graph: Option<PathBuf>,
+    /// Shape of an ONNX input whose axes the file leaves open (may be given several times).
+    #[arg(long, value_name = "NAME=1x3x224x224", value_parser = input_shape)]
+    pub input_shape: Vec<(String, Vec<usize>)>,
+    /// A symmetry file (TOML) that says which units may be exchanged.
+    #[arg(long, value_name = "FILE")]
+    pub symmetry: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ScheduleName {
+    /// The same rate throughout.
+    Constant,
+    /// Linear warm-up, then one cosine to zero.
+    Cosine,
+}

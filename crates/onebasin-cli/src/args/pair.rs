@@ -1,0 +1,154 @@
+//! Verbs on two networks.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use onebasin::DType;
+
+use super::values::{dtype, group_lambda, points, share};
+use super::{Matching, Method, Source};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  onebasin match a.safetensors b.safetensors -o alignment.safetensors")]
+pub struct Match {
+    /// The reference, which stays as it is.
+    pub a: PathBuf,
+    /// The network that moves.
+    pub b: PathBuf,
+    /// Where to write the alignment.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// How to align B with A.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub method: Method,
+    /// The data: `digits`, `mnist:DIR` or `cifar10:DIR`.
+    #[arg(long, value_name = "DATA")]
+    pub data: Option<String>,
+    /// Where to write how the alignment was found (JSON).
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Go on from OUTPUT.resume.safetensors, which straight-through matching leaves behind, to the same bits.
+    #[arg(long)]
+    pub resume: bool,
+    #[command(flatten)]
+    pub source: Source,
+    #[command(flatten)]
+    pub matching: Matching,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  onebasin apply alignment.safetensors b.safetensors -o b-aligned.safetensors")]
+pub struct Apply {
+    /// An alignment written by `match`.
+    pub alignment: PathBuf,
+    /// The network to move.
+    pub b: PathBuf,
+    /// Where to write the moved network: a folder with B's shards where B is a folder, unless it ends in .safetensors.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Undo the alignment instead.
+    #[arg(long)]
+    pub inverse: bool,
+    #[command(flatten)]
+    pub source: Source,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RepairName {
+    /// Leave the average as it is.
+    None,
+    /// Give every unit the mean and spread between the ends', measured on data.
+    Data,
+    /// Give every unit's weights the length between the ends'; needs no data.
+    Weights,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  onebasin merge a.safetensors b.safetensors -o merged.safetensors
+  onebasin merge a.safetensors b.safetensors -o merged.safetensors --symmetry net.symmetry.toml --lambda 0.3
+  onebasin merge llm-a/ llm-b/ -o llm-merged/ --align alignment.safetensors")]
+pub struct Merge {
+    /// The reference, which stays as it is: a file, a folder of shards, or their index.
+    pub a: PathBuf,
+    /// The network that is aligned with it.
+    pub b: PathBuf,
+    /// Where to write the merged network: a folder with A's shards where A is a folder, unless it ends in .safetensors.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// How far from A (0) to B (1).
+    #[arg(long, default_value_t = 0.5)]
+    pub lambda: f64,
+    /// `lerp` (the straight line) or `slerp` (the great circle).
+    #[arg(long, default_value = "lerp")]
+    pub interpolation: onebasin::merge::Interpolation,
+    /// Element type of the result (default: that of A).
+    #[arg(long, value_parser = dtype)]
+    pub dtype: Option<DType>,
+    /// Use this alignment instead of finding one.
+    #[arg(long, value_name = "FILE", conflicts_with = "symmetry")]
+    pub align: Option<PathBuf>,
+    /// How to align B with A.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub method: Method,
+    /// Match, repair and recompute BatchNorm statistics on the training split of this data.
+    #[arg(long, value_name = "DATA")]
+    pub data: Option<String>,
+    /// Restore the spread that averaging takes from units: from data, or from weights alone.
+    #[arg(long, value_enum, default_value = "none")]
+    pub repair: RepairName,
+    /// Average only groups whose matched correlation exceeds this; the others stay as in A.
+    #[arg(long, value_name = "R", value_parser = share)]
+    pub min_correlation: Option<f64>,
+    /// λ of one group (may be given several times); weights between two groups take the smaller.
+    #[arg(long, value_name = "GROUP=LAMBDA", value_parser = group_lambda)]
+    pub group_lambda: Vec<(String, f64)>,
+    /// Do not test the symmetry on a random batch first.
+    #[arg(long)]
+    pub no_check: bool,
+    #[command(flatten)]
+    pub source: Source,
+    #[command(flatten)]
+    pub matching: Matching,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  onebasin barrier a.safetensors b.safetensors --data mnist:data/mnist -o report.json --plot figure.svg")]
+pub struct Barrier {
+    /// The network at λ = 0.
+    pub a: PathBuf,
+    /// The network at λ = 1.
+    pub b: PathBuf,
+    /// The data: `digits`, `mnist:DIR` or `cifar10:DIR`.
+    #[arg(long)]
+    pub data: String,
+    /// How to align B with A; several give a curve each.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "auto")]
+    pub method: Vec<Method>,
+    /// Use this alignment instead of finding one.
+    #[arg(long, value_name = "FILE", conflicts_with = "method")]
+    pub align: Option<PathBuf>,
+    /// Restore the spread that averaging takes from units at every λ: from data, or from weights alone.
+    #[arg(long, value_enum, default_value = "none")]
+    pub repair: RepairName,
+    /// Where to write the report (JSON).
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Where to draw the curves: a .svg or .png file (may be given twice).
+    #[arg(long, value_name = "FILE")]
+    pub plot: Vec<PathBuf>,
+    /// Number of λ, both ends included.
+    #[arg(long, default_value_t = 25, value_parser = points)]
+    pub points: usize,
+    /// Samples of the training split on which BatchNorm statistics are recomputed at every λ; 0 interpolates them.
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    pub batch_norm_samples: usize,
+    /// Use only the first N samples of each split.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub samples: Option<u32>,
+    #[command(flatten)]
+    pub source: Source,
+    #[command(flatten)]
+    pub matching: Matching,
+}
