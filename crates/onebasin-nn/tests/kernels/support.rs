@@ -124,7 +124,7 @@ impl<T: Real> Runner<T> {
         with_call(&inputs, &shapes, |call| {
             self.kernel.backward(call, &outputs, &d_outputs, &mut slices, &mut scratch);
         });
-        gradients.iter_mut().flat_map(|a| &mut a.data).for_each(|g| *g = *g - T::one());
+        gradients.iter_mut().flat_map(|a| &mut a.data).for_each(|g| *g -= T::one());
         self.to_graph(gradients)
     }
 }
