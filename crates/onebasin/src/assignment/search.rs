@@ -69,7 +69,7 @@ impl Search {
             touched: Vec::new(),
             reached: Vec::new(),
             base: vec![0.0; n],
-            heap: BinaryHeap::new(),
+            heap: BinaryHeap::with_capacity(3 * n),
             near: Vec::new(),
             pool: (f64::INFINITY, FREE, false),
             end: None,
@@ -157,13 +157,27 @@ impl Search {
             if solver.pool.has_room() {
                 (self.end, self.limit) = (Some(POOL), distance);
             } else {
-                self.heap.push(Event { distance, what: What::Pool });
+                self.push(Event { distance, what: What::Pool });
             }
         }
         let distance = solver.lists.bound(i) + base;
         if distance < self.limit {
-            self.heap.push(Event { distance, what: What::Bound(i as u32) });
+            self.push(Event { distance, what: What::Bound(i as u32) });
         }
+    }
+
+    /// Remembers an event. Those that a nearer one overtook are forgotten when there is no room: at most two for every column
+    /// are left.
+    fn push(&mut self, event: Event) {
+        if self.heap.len() == self.heap.capacity() {
+            let (distance, pool) = (&self.distance, &self.pool);
+            self.heap.retain(|event| match event.what {
+                What::Bound(_) => true,
+                What::Column(j) => event.distance == distance[j as usize],
+                What::Pool => event.distance == pool.0 && !pool.2,
+            });
+        }
+        self.heap.push(event);
     }
 
     /// Reads a whole row, since its list is used up.
@@ -190,7 +204,7 @@ impl Search {
         if solver.of_col[j] == FREE {
             (self.end, self.limit) = (Some(j as u32), distance);
         } else {
-            self.heap.push(Event { distance, what: What::Column(j as u32) });
+            self.push(Event { distance, what: What::Column(j as u32) });
         }
     }
 }

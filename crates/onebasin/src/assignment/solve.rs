@@ -16,7 +16,7 @@ const SMALL: usize = 192;
 /// optimal whatever they are, and good ones save most of the work.
 ///
 /// Cost: two passes over the matrix and about `O(n log n)` for every row they do not place; `O(n³)` at worst. Memory
-/// beyond the matrix: 850 bytes a row.
+/// beyond the matrix: at most 1 KiB a row.
 ///
 /// # Errors
 /// If `warm` has the wrong length or holds a value that is not finite.
