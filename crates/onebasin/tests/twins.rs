@@ -146,8 +146,8 @@ proptest! {
     }
 }
 
-/// A tenth of the rounding of single precision, in units of the rounding of double precision.
-const SINGLE: f64 = 0.1 * (1_u64 << 29) as f64;
+/// The rounding of single precision, in units of that of double precision.
+const SINGLE: f64 = (1_u64 << 29) as f64;
 
 /// A source without what it keeps.
 struct Afresh<'a>(&'a Weights<'a>);
