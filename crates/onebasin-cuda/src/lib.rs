@@ -18,6 +18,7 @@
 
 pub mod device;
 pub mod error;
+mod forward;
 mod gpu;
 #[cfg(test)]
 mod host;
