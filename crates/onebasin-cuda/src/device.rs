@@ -12,6 +12,9 @@ use crate::forward::Network;
 use crate::gpu::Gpu;
 use crate::networks::Networks;
 
+/// Numbers in the patches of a convolution made at a time: 256 MiB.
+const PATCHES: usize = 1 << 26;
+
 /// A GPU that similarities can be computed and networks run on.
 #[derive(Debug, Clone)]
 pub struct Device {
@@ -44,6 +47,6 @@ impl Accelerator for Device {
 
 impl Runner for Device {
     fn bring(&self, graph: &Graph, params: &Params) -> onebasin_nn::Result<Box<dyn Running>> {
-        Ok(Box::new(Network::new(Arc::clone(&self.gpu), graph, params)?))
+        Ok(Box::new(Network::new(Arc::clone(&self.gpu), graph, params, PATCHES)?))
     }
 }

@@ -10,15 +10,14 @@ use onebasin_nn::{Error, Result, Running};
 
 use crate::machine::{Argument, Kernel, Machine, Sizes};
 
-/// Numbers in the patches of a convolution made at a time, unless one sample has more.
-const PATCHES: usize = 1 << 26;
-
 /// A graph and its tensors, in f32 on a device.
 pub(crate) struct Network<M: Machine> {
     machine: Arc<M>,
     graph: Graph,
-    /// Parameters and constants.
+    /// Parameters.
     tensors: HashMap<ValueId, Arc<M::Memory>>,
+    /// Numbers in the patches of a convolution made at a time, unless one sample has more.
+    patches: usize,
     /// Held while the device computes, so that several threads do not need several times the memory.
     turn: Mutex<()>,
 }
@@ -32,13 +31,13 @@ struct Call<'a, M: Machine> {
 }
 
 impl<M: Machine> Network<M> {
-    /// Copies a network to the device.
+    /// Copies a network to the device, where convolutions make this many numbers of patches at a time, or those of one sample.
     ///
     /// # Errors
     /// Names a node that does not run there, a tensor that is missing or no float; says if there is too little memory.
-    pub(crate) fn new(machine: Arc<M>, graph: &Graph, params: &Params) -> Result<Self> {
+    pub(crate) fn new(machine: Arc<M>, graph: &Graph, params: &Params, patches: usize) -> Result<Self> {
         if let Some(node) = graph.nodes().iter().find(|node| !runs(graph, node)) {
-            let operator = format!("{} on the GPU; use --device cpu", node.op.name());
+            let operator = format!("{} on the GPU", node.op.name());
             return Err(Error::Operator { node: node.name.clone(), operator });
         }
         let mut tensors = HashMap::new();
@@ -53,7 +52,7 @@ impl<M: Machine> Network<M> {
             let memory = machine.upload(bytemuck::cast_slice(&numbers)).map_err(onebasin::Error::from)?;
             tensors.insert(id, Arc::new(memory));
         }
-        Ok(Self { machine, graph: graph.clone(), tensors, turn: Mutex::default() })
+        Ok(Self { machine, graph: graph.clone(), tensors, patches, turn: Mutex::default() })
     }
 
     fn run(&self, graph: &Graph, input: &[f32]) -> crate::Result<Vec<f32>> {
@@ -187,7 +186,7 @@ impl<M: Machine> Network<M> {
         let (x, weight) = (call.shapes[0], call.shapes[1]);
         let (samples, outputs, pixels) = (x[0], weight[0], call.output[2] * call.output[3]);
         let width: usize = weight[1..].iter().product();
-        let most = (PATCHES / (pixels * width).max(1)).clamp(1, samples.max(1));
+        let most = (self.patches / (pixels * width).max(1)).clamp(1, samples.max(1));
         let mut made = self.machine.zeros(4 * samples * outputs * pixels)?;
         let mut product = self.machine.zeros(4 * most * pixels * outputs)?;
         let mut patches = Arc::new(self.machine.zeros(4 * most * pixels * width)?);

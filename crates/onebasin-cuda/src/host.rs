@@ -124,7 +124,8 @@ impl Accelerator for Host {
 
 impl Runner for Host {
     fn bring(&self, graph: &Graph, params: &Params) -> onebasin_nn::Result<Box<dyn Running>> {
-        Ok(Box::new(Network::new(Arc::new(self.clone()), graph, params)?))
+        // Few enough that convolutions take two samples, then one.
+        Ok(Box::new(Network::new(Arc::new(self.clone()), graph, params, 600_000)?))
     }
 }
 

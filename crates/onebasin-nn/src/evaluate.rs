@@ -43,11 +43,12 @@ pub fn evaluate(program: &Program, params: &Params, data: &Dataset) -> Result<Me
     Ok(Metrics { loss: total.loss / count, accuracy: total.correct as f64 / count })
 }
 
-/// The same on a device, batch after batch.
+/// The same on a device, batch after batch, if one is given.
 ///
 /// # Errors
 /// As [`evaluate`], and those of the device.
-pub fn evaluate_on(device: &dyn Runner, program: &Program, params: &Params, data: &Dataset) -> Result<Metrics> {
+pub fn evaluate_on(device: Option<&dyn Runner>, program: &Program, params: &Params, data: &Dataset) -> Result<Metrics> {
+    let Some(device) = device else { return evaluate(program, params, data) };
     check_fits(program, data)?;
     let network = device.bring(program.graph(), params)?;
     let (mut total, mut input) = (Outcome::default(), Vec::new());
@@ -160,14 +161,11 @@ pub fn curve(
     finish: &dyn Fn(f64, Params) -> Result<Params>,
     observe: &mut dyn FnMut() -> bool,
 ) -> Result<Curve> {
-    let measure = |params: &Params, data: &Dataset| match device {
-        Some(device) => evaluate_on(device, program, params, data),
-        None => evaluate(program, params, data),
-    };
     let mut values: [Vec<f64>; 4] = Default::default();
     for &l in lambda {
         let between = finish(l, merge(ends[0], ends[1], l, Interpolation::Lerp)?)?;
-        let (train, test) = (measure(&between, &data.train)?, measure(&between, &data.test)?);
+        let (train, test) =
+            (evaluate_on(device, program, &between, &data.train)?, evaluate_on(device, program, &between, &data.test)?);
         let found = [train.loss, train.accuracy, test.loss, test.accuracy];
         values.iter_mut().zip(found).for_each(|(v, x)| v.push(x));
         if !observe() {
