@@ -84,7 +84,9 @@ mod tests {
         let plain = |offsets| Table { positions: &positions, context: 1, stride: 2, offsets, contexts: &[] };
         let tables = [plain(&short), plain(&long), Table { contexts: &[0, 1], context: 2, ..plain(&short) }];
         let mut packed = Packed::default();
-        tables.iter().for_each(|t| packed.add(t));
+        for table in &tables {
+            packed.add(table);
+        }
         let (bytes, places) = packed.finish();
         let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
         for (table, place) in tables.iter().zip(&places) {
