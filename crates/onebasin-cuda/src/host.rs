@@ -125,7 +125,7 @@ impl Accelerator for Host {
 impl Runner for Host {
     fn bring(&self, graph: &Graph, params: &Params) -> onebasin_nn::Result<Box<dyn Running>> {
         // Few enough that convolutions take two samples, then one.
-        Ok(Box::new(Network::new(Arc::new(self.clone()), graph, params, 600_000)?))
+        Ok(Box::new(Network::new(Arc::new(self.clone()), graph, params, 300_000)?))
     }
 }
 
