@@ -1,7 +1,10 @@
-//! Where similarities of weights are computed.
+//! Where similarities of weights are computed and networks evaluated.
 
 use anyhow::Result;
+use onebasin::Params;
 use onebasin::matching::{Accelerator, Weights};
+use onebasin_nn::exec::Program;
+use onebasin_nn::{Error, Runner};
 
 use crate::args::DeviceName;
 use crate::talk::Talk;
@@ -11,6 +14,7 @@ pub struct Device {
     /// Its name for the record: `cuda:0, NVIDIA …`.
     pub name: String,
     accelerator: Box<dyn Accelerator>,
+    runner: Box<dyn Runner>,
 }
 
 impl Device {
@@ -21,7 +25,7 @@ impl Device {
             DeviceName::Cuda(ordinal) => Some(Self::cuda(ordinal)?),
         };
         if let Some(device) = &device {
-            talk.detail(&format!("similarities of weights are computed on {}", device.name));
+            talk.detail(&format!("similarities of weights are computed, and networks evaluated, on {}", device.name));
         }
         Ok(device)
     }
@@ -29,7 +33,8 @@ impl Device {
     #[cfg(feature = "cuda")]
     fn cuda(ordinal: usize) -> Result<Self> {
         let device = onebasin_cuda::Device::open(ordinal)?;
-        Ok(Self { name: format!("cuda:{ordinal}, {}", device.name()), accelerator: Box::new(device) })
+        let name = format!("cuda:{ordinal}, {}", device.name());
+        Ok(Self { name, accelerator: Box::new(device.clone()), runner: Box::new(device) })
     }
 
     #[cfg(not(feature = "cuda"))]
@@ -40,5 +45,17 @@ impl Device {
     /// Has the Grams of weights computed here.
     pub fn take<'a>(&self, weights: Weights<'a>) -> Weights<'a> {
         weights.on(&*self.accelerator)
+    }
+
+    /// What evaluates a network here; says so and gives nothing where a node of it does not run here.
+    pub fn runner(&self, program: &Program, params: &Params, talk: Talk) -> Result<Option<&dyn Runner>> {
+        match self.runner.bring(program.graph(), params) {
+            Ok(_) => Ok(Some(&*self.runner)),
+            Err(why @ Error::Operator { .. }) => {
+                talk.say(&format!("note: {why}; networks are evaluated on the processor"));
+                Ok(None)
+            }
+            Err(why) => Err(why.into()),
+        }
     }
 }

@@ -12,7 +12,7 @@ use onebasin::report::{GroupCorrelation, Judged, MatchRecord};
 use onebasin::symmetry::Alignment;
 use onebasin_nn::data::Dataset;
 use onebasin_nn::evaluate::BATCH;
-use onebasin_nn::{ActivationOptions, activation_similarity, evaluate, exec::Program, recompute_batch_norm};
+use onebasin_nn::{ActivationOptions, activation_similarity, evaluate_on, exec::Program, recompute_batch_norm};
 
 use crate::args::Method;
 use crate::pair::{Pair, start_of};
@@ -172,7 +172,8 @@ impl Pair<'_> {
     fn judge(&self, program: &Program, found: &Found, held: &Dataset, norm: &Dataset) -> Result<Judged> {
         let moved = found.alignment.apply(self.symmetry, self.b.params())?;
         let middle = merge(self.a.params(), &moved, 0.5, Interpolation::Lerp)?;
-        let metrics = evaluate(program, &recompute_batch_norm(program, &middle, norm, BATCH)?, held)?;
+        let runner = self.device.map(|device| device.runner(program, &middle, self.talk)).transpose()?.flatten();
+        let metrics = evaluate_on(runner, program, &recompute_batch_norm(program, &middle, norm, BATCH)?, held)?;
         let judged = Judged { compared: found.compared.to_owned(), loss: metrics.loss, accuracy: metrics.accuracy };
         let percent = 100.0 * judged.accuracy;
         self.talk.detail(&format!("{}: midpoint loss {:.4}, accuracy {percent:.2} %", judged.compared, judged.loss));

@@ -1,6 +1,7 @@
 // The kernels as a library for the processor: a grid is two loops, and arguments come as the driver takes them, an array of
-// pointers to values. KERNELS is the file of the kernels.
+// pointers to values.
 
+#include <cmath>
 #include <utility>
 
 #define __global__
@@ -12,7 +13,9 @@ struct Index {
 
 static thread_local Index threadIdx, blockIdx, blockDim, gridDim;
 
-#include KERNELS
+#include "common.cu"
+#include "similarity.cu"
+#include "forward.cu"
 
 template <typename... T, std::size_t... I>
 static void call(void (*kernel)(T...), void **arguments, std::index_sequence<I...>) {
@@ -41,3 +44,12 @@ LAUNCHER(gather_f32)
 LAUNCHER(gather_f16)
 LAUNCHER(gather_bf16)
 LAUNCHER(add_product)
+LAUNCHER(batch_norm)
+LAUNCHER(im2col)
+LAUNCHER(layer_norm)
+LAUNCHER(max_pool)
+LAUNCHER(mean)
+LAUNCHER(place)
+LAUNCHER(rectify)
+LAUNCHER(shift)
+LAUNCHER(sum)

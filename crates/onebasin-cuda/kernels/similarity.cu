@@ -1,11 +1,4 @@
 // Similarities of weights: entries of unfolded tensors gathered into panels, and products of panels added up.
-//
-// One thread per entry, in strides of the whole grid, so that any grid computes the same. Nothing here needs a header, and
-// nothing but the qualifiers and the four indices is CUDA's: with those defined, the file compiles for a processor too.
-
-typedef unsigned long long u64;
-typedef unsigned int u32;
-typedef unsigned short u16;
 
 struct Half {
     u16 bits;
@@ -14,15 +7,6 @@ struct Half {
 struct Brain {
     u16 bits;
 };
-
-__device__ float of_bits(u32 bits) {
-    union {
-        u32 bits;
-        float value;
-    } both;
-    both.bits = bits;
-    return both.value;
-}
 
 __device__ float widen(float value) { return value; }
 
@@ -41,10 +25,6 @@ __device__ float widen(Half value) {
     exponent = exponent == 31 ? 255 : exponent + 112;
     return of_bits(sign | exponent << 23 | fraction << 13);
 }
-
-__device__ u64 first_entry() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
-
-__device__ u64 stride_of_grid() { return (u64)gridDim.x * blockDim.x; }
 
 // panel[row, first + column] = tensor[positions[row · context + contexts[column]] · stride + offsets[column]],
 // or the same taken off where `subtract` is not 0. The panel has `width` columns, `columns` of which are filled.

@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
-use onebasin::Tensor;
+use onebasin::graph::Graph;
 use onebasin::matching::accelerator::{Accelerator, Products};
+use onebasin::{Params, Tensor};
+use onebasin_nn::{Runner, Running};
 
 use crate::error::Result;
+use crate::forward::Network;
 use crate::gpu::Gpu;
 use crate::networks::Networks;
 
-/// A GPU that similarities can be computed on.
+/// Numbers in the patches of a convolution made at a time: 256 MiB.
+const PATCHES: usize = 1 << 26;
+
+/// A GPU that similarities can be computed and networks run on.
 #[derive(Debug, Clone)]
 pub struct Device {
     gpu: Arc<Gpu>,
@@ -36,5 +42,11 @@ impl Device {
 impl Accelerator for Device {
     fn hold(&self, pairs: &[[&Tensor; 2]]) -> Box<dyn Products> {
         Box::new(Networks::new(Arc::clone(&self.gpu), pairs))
+    }
+}
+
+impl Runner for Device {
+    fn bring(&self, graph: &Graph, params: &Params) -> onebasin_nn::Result<Box<dyn Running>> {
+        Ok(Box::new(Network::new(Arc::clone(&self.gpu), graph, params, PATCHES)?))
     }
 }

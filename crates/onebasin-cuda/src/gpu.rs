@@ -106,7 +106,7 @@ fn has_libraries() -> [bool; 3] {
 /// Compiles the kernels to PTX for the oldest GPUs that NVRTC knows, which the driver translates for its own.
 /// Where an architecture is given, for that one.
 fn compile(arch: Option<&'static str>) -> Result<Ptx> {
-    let options = CompileOptions { name: Some("similarity.cu".to_owned()), arch, ..CompileOptions::default() };
+    let options = CompileOptions { name: Some("onebasin.cu".to_owned()), arch, ..CompileOptions::default() };
     compile_ptx_with_opts(KERNELS, options).map_err(|why| Error::Kernels {
         why: match why {
             CompileError::CompileError { log, .. } => log.to_string_lossy().into_owned(),

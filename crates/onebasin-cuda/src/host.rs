@@ -7,14 +7,17 @@ use std::process::Command;
 use std::sync::Arc;
 
 use libloading::{Library, Symbol};
+use onebasin::graph::Graph;
 use onebasin::linalg::{Mat, Scalar};
 use onebasin::matching::accelerator::{Accelerator, Products};
-use onebasin::{DType, Tensor};
+use onebasin::{DType, Params, Tensor};
+use onebasin_nn::{Runner, Running};
 
 #[path = "../tests/checks/mod.rs"]
 mod checks;
 
 use crate::error::Result;
+use crate::forward::Network;
 use crate::machine::{Argument, Kernel, Machine, Sizes};
 use crate::networks::Networks;
 
@@ -49,7 +52,6 @@ impl Host {
         let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
         let ran = Command::new(&compiler)
             .args(["-std=c++14", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-ffp-contract=off"])
-            .arg(format!("-DKERNELS=\"{kernels}/similarity.cu\""))
             .args([format!("{kernels}/host.cpp").as_ref(), "-o".as_ref(), library.as_os_str()])
             .output();
         let Ok(ran) = ran else {
@@ -120,6 +122,13 @@ impl Accelerator for Host {
     }
 }
 
+impl Runner for Host {
+    fn bring(&self, graph: &Graph, params: &Params) -> onebasin_nn::Result<Box<dyn Running>> {
+        // Few enough that convolutions take two samples, then one.
+        Ok(Box::new(Network::new(Arc::new(self.clone()), graph, params, 300_000)?))
+    }
+}
+
 /// Every 16-bit float that is a number, through the kernel and through the core's conversion.
 #[test]
 fn kernels_read_halves_as_the_core_does() {
@@ -184,4 +193,16 @@ fn wide_grams_by_the_kernels_are_those_of_the_processor() {
 fn threads_share_the_kernels() {
     let Some(host) = Host::or_skip("threads_share_the_kernels") else { return };
     checks::threads_share_a_device(&host);
+}
+
+#[test]
+fn outputs_by_the_kernels_are_those_of_the_processor() {
+    let Some(host) = Host::or_skip("outputs_by_the_kernels_are_those_of_the_processor") else { return };
+    checks::outputs_are_those_of_the_processor(&host);
+}
+
+#[test]
+fn operators_without_a_kernel_are_refused() {
+    let Some(host) = Host::or_skip("operators_without_a_kernel_are_refused") else { return };
+    checks::other_operators_are_refused(&host);
 }

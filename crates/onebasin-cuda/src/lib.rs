@@ -1,12 +1,12 @@
-//! Similarities on NVIDIA GPUs, from a program that needs no CUDA to be built or to start.
+//! Similarities and forward passes on NVIDIA GPUs, from a program that needs no CUDA to be built or to start.
 //!
 //! The driver, NVRTC and cuBLAS are looked for when a [`Device`] is opened; where one is missing, an [`Error`] says which.
-//! A device is an [`Accelerator`](onebasin::matching::Accelerator): give it to
-//! [`Weights::on`](onebasin::matching::Weights::on).
+//! A device is an [`Accelerator`](onebasin::matching::Accelerator), for [`Weights::on`](onebasin::matching::Weights::on),
+//! and a [`Runner`](onebasin_nn::Runner), for [`evaluate_on`](onebasin_nn::evaluate_on).
 //!
-//! Read in this order: `machine` (what the arithmetic asks of a device), `tables` (how positions get there), `networks` (the
-//! arithmetic, for any machine), `gpu` (the one file that calls CUDA), [`device`]. Tests compile the kernels for the processor
-//! and run the same arithmetic there.
+//! Read in this order: `machine` (what the arithmetic asks of a device), `tables` (how positions get there), `networks` and
+//! `forward` (the arithmetic, for any machine), `gpu` (the one file that calls CUDA), [`device`]. Tests compile the kernels
+//! for the processor and run the same arithmetic there.
 //!
 //! ```
 //! use onebasin_cuda::Device;
@@ -18,6 +18,7 @@
 
 pub mod device;
 pub mod error;
+mod forward;
 mod gpu;
 #[cfg(test)]
 mod host;

@@ -3,33 +3,70 @@
 use crate::error::Result;
 
 /// The source of the kernels, CUDA C++ that needs no header.
-pub(crate) const KERNELS: &str = include_str!("../kernels/similarity.cu");
+pub(crate) const KERNELS: &str = concat!(
+    include_str!("../kernels/common.cu"),
+    include_str!("../kernels/similarity.cu"),
+    include_str!("../kernels/forward.cu")
+);
 
-/// The kernels of [`KERNELS`].
+/// The kernels of [`KERNELS`]; their formulas stand there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kernel {
-    /// Entries of an f32 tensor into a panel.
     GatherF32,
-    /// The same of f16.
     GatherF16,
-    /// The same of bf16.
     GatherBf16,
-    /// An f32 product added to an f64 sum.
     AddProduct,
+    Im2Col,
+    Place,
+    BatchNorm,
+    LayerNorm,
+    Rectify,
+    Sum,
+    MaxPool,
+    Mean,
+    Shift,
 }
 
 impl Kernel {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::GatherF32, Self::GatherF16, Self::GatherBf16, Self::AddProduct];
+    pub(crate) const ALL: [Self; 13] = [
+        Self::GatherF32,
+        Self::GatherF16,
+        Self::GatherBf16,
+        Self::AddProduct,
+        Self::Im2Col,
+        Self::Place,
+        Self::BatchNorm,
+        Self::LayerNorm,
+        Self::Rectify,
+        Self::Sum,
+        Self::MaxPool,
+        Self::Mean,
+        Self::Shift,
+    ];
+
+    /// The name of the function, and its parameters: memory that is written (`o`) or read (`i`), and numbers (`n`).
+    fn signature(self) -> (&'static str, &'static str) {
+        match self {
+            Self::GatherF32 => ("gather_f32", "onnnnnininii"),
+            Self::GatherF16 => ("gather_f16", "onnnnnininii"),
+            Self::GatherBf16 => ("gather_bf16", "onnnnnininii"),
+            Self::AddProduct => ("add_product", "oin"),
+            Self::Im2Col => ("im2col", "oinnnnnnnnnnnnnnn"),
+            Self::Place => ("place", "oiinnnnn"),
+            Self::BatchNorm => ("batch_norm", "oiiiiinnnn"),
+            Self::LayerNorm => ("layer_norm", "oiiinnnn"),
+            Self::Rectify => ("rectify", "oin"),
+            Self::Sum => ("sum", "oiin"),
+            Self::MaxPool => ("max_pool", "oinnnnnnnnnnn"),
+            Self::Mean => ("mean", "oinnn"),
+            Self::Shift => ("shift", "oinnnnnn"),
+        }
+    }
 
     /// The name of the function.
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::GatherF32 => "gather_f32",
-            Self::GatherF16 => "gather_f16",
-            Self::GatherBf16 => "gather_bf16",
-            Self::AddProduct => "add_product",
-        }
+        self.signature().0
     }
 
     /// Its place among all of them.
@@ -39,16 +76,12 @@ impl Kernel {
 
     /// Whether these are its arguments, in number and kind.
     pub(crate) fn takes<M>(self, arguments: &[Argument<'_, M>]) -> bool {
-        let kinds = match self {
-            Self::GatherF32 | Self::GatherF16 | Self::GatherBf16 => "onnnnnininii",
-            Self::AddProduct => "oin",
-        };
         let kind = |argument: &Argument<'_, M>| match argument {
             Argument::In(..) => 'i',
             Argument::Out(_) => 'o',
             Argument::Number(_) => 'n',
         };
-        arguments.iter().map(kind).eq(kinds.chars())
+        arguments.iter().map(kind).eq(self.signature().1.chars())
     }
 }
 

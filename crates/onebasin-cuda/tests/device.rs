@@ -75,6 +75,18 @@ fn threads_share_a_device_on_the_gpu() {
 }
 
 #[test]
+fn outputs_on_the_gpu_are_those_of_the_processor() {
+    let Some(device) = device_or_skip("outputs_on_the_gpu_are_those_of_the_processor") else { return };
+    checks::outputs_are_those_of_the_processor(&device);
+}
+
+#[test]
+fn other_operators_are_refused_on_the_gpu() {
+    let Some(device) = device_or_skip("other_operators_are_refused_on_the_gpu") else { return };
+    checks::other_operators_are_refused(&device);
+}
+
+#[test]
 #[ignore = "the driver must have little memory; `cuda_is_called_as_its_manual_says` runs it so"]
 fn memory_that_runs_out_is_an_error() {
     let net: Params =
@@ -100,10 +112,9 @@ fn cuda_is_called_as_its_manual_says() {
     let folder = tempfile::tempdir().unwrap();
     let driver = folder.path().join("libcuda.so");
     let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
-    let define = |name: &str, file: &str| format!("-D{name}=\"{}\"", root.join(file).display());
     let built = Command::new(&compiler)
         .args(["-std=c++14", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-ffp-contract=off"])
-        .args([define("KERNELS", "kernels/similarity.cu"), define("HOST", "kernels/host.cpp")])
+        .arg(format!("-DHOST=\"{}\"", root.join("kernels/host.cpp").display()))
         .args([root.join("tests/fake/cuda.cpp").as_os_str(), "-o".as_ref(), driver.as_os_str()])
         .output();
     let Ok(built) = built else {
@@ -121,7 +132,7 @@ fn cuda_is_called_as_its_manual_says() {
         assert!(output.status.success() && said.contains(&format!("{count} passed")), "{said}");
         assert!(!said.contains("SKIPPED"), "{said}");
     };
-    passes(&["_gpu"], &[], 6);
+    passes(&["_gpu"], &[], 8);
     let little = ("ONEBASIN_FAKE_MEMORY", "4000");
     passes(&["memory_that_runs_out_is_an_error", "--ignored"], &[little], 1);
     passes(&["a_device_that_cannot_be_opened_says_why"], &[("ONEBASIN_FAKE_GPUS", "0")], 1);

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Data, Dataset};
 use crate::error::{Error, Result};
-use crate::exec::{Lanes, Outcome, Program, Workspace};
+use crate::exec::{Lanes, Outcome, Program, Workspace, cross_entropy};
+use crate::runner::Runner;
 
 /// Means over a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,25 @@ pub const BATCH: usize = 500;
 pub fn evaluate(program: &Program, params: &Params, data: &Dataset) -> Result<Metrics> {
     let outcomes = each_shard(program, params, data, |space, labels| program.outcome(labels, space))?;
     let total: Outcome = outcomes.into_iter().sum();
+    let count = data.len() as f64;
+    Ok(Metrics { loss: total.loss / count, accuracy: total.correct as f64 / count })
+}
+
+/// The same on a device, batch after batch, if one is given.
+///
+/// # Errors
+/// As [`evaluate`], and those of the device.
+pub fn evaluate_on(device: Option<&dyn Runner>, program: &Program, params: &Params, data: &Dataset) -> Result<Metrics> {
+    let Some(device) = device else { return evaluate(program, params, data) };
+    check_fits(program, data)?;
+    let network = device.bring(program.graph(), params)?;
+    let (mut total, mut input) = (Outcome::default(), Vec::new());
+    for start in (0..data.len()).step_by(SHARD) {
+        let samples = start..data.len().min(start + SHARD);
+        input.resize(samples.len() * data.input_len(), 0.0);
+        data.fill(samples.clone(), &mut input);
+        total = total + cross_entropy(&network.forward(samples.len(), &input)?, &data.labels()[samples]);
+    }
     let count = data.len() as f64;
     Ok(Metrics { loss: total.loss / count, accuracy: total.correct as f64 / count })
 }
@@ -120,7 +140,7 @@ pub fn recompute_batch_norm(program: &Program, params: &Params, data: &Dataset, 
     program.unflatten(&flat)
 }
 
-/// Evaluates the straight line between two networks at every λ, on both splits.
+/// Evaluates the straight line between two networks at every λ, on both splits; on a device, if one is given.
 ///
 /// `finish` makes the network at λ what it is to be measured as: BatchNorm statistics recomputed, as the paper does at the
 /// ends too, activations repaired, or left as it is.
@@ -130,19 +150,22 @@ pub fn recompute_batch_norm(program: &Program, params: &Params, data: &Dataset, 
 ///
 /// # Errors
 /// If the networks differ in structure, λ does not run from 0 to 1, a loss is not finite, or [`Error::Stopped`].
+#[allow(clippy::too_many_arguments, reason = "what is measured, on what, where, and how it is told")]
 pub fn curve(
     name: &str,
     program: &Program,
     ends: [&Params; 2],
     lambda: &[f64],
     data: &Data,
+    device: Option<&dyn Runner>,
     finish: &dyn Fn(f64, Params) -> Result<Params>,
     observe: &mut dyn FnMut() -> bool,
 ) -> Result<Curve> {
     let mut values: [Vec<f64>; 4] = Default::default();
     for &l in lambda {
         let between = finish(l, merge(ends[0], ends[1], l, Interpolation::Lerp)?)?;
-        let (train, test) = (evaluate(program, &between, &data.train)?, evaluate(program, &between, &data.test)?);
+        let (train, test) =
+            (evaluate_on(device, program, &between, &data.train)?, evaluate_on(device, program, &between, &data.test)?);
         let found = [train.loss, train.accuracy, test.loss, test.accuracy];
         values.iter_mut().zip(found).for_each(|(v, x)| v.push(x));
         if !observe() {

@@ -1,6 +1,6 @@
 //! Networks that run: built-in networks, data sets, training, evaluation.
 //!
-//! Read in this order: [`network`] → [`ops`] → [`exec`] → [`data`] → [`optim`] → [`mod@train`] → [`mod@evaluate`] →
+//! Read in this order: [`network`] → [`ops`] → [`exec`] → [`runner`] → [`data`] → [`optim`] → [`mod@train`] → [`mod@evaluate`] →
 //! [`mod@predict`] → [`activations`] → [`mod@straight_through`] → [`mod@repair`] → [`mod@check`].
 
 pub mod activations;
@@ -14,6 +14,7 @@ pub mod ops;
 pub mod optim;
 pub mod predict;
 pub mod repair;
+pub mod runner;
 pub mod straight_through;
 pub mod train;
 
@@ -21,9 +22,10 @@ pub use activations::{ActivationOptions, activation_similarity};
 pub use check::{Check, CheckOptions, check};
 pub use data::{Data, Dataset};
 pub use error::{Error, Result};
-pub use evaluate::{Metrics, curve, evaluate, recompute_batch_norm};
+pub use evaluate::{Metrics, curve, evaluate, evaluate_on, recompute_batch_norm};
 pub use network::Network;
 pub use predict::{Predictions, Scores, predict, predict_ensemble};
 pub use repair::{RepairOptions, repair};
+pub use runner::{Runner, Running};
 pub use straight_through::{Comparison, SteOptions, SteState, straight_through};
 pub use train::{Event, TrainOptions, TrainState, train};

@@ -22,6 +22,9 @@ pub struct Report {
     pub inputs: Vec<Input>,
     /// Name of the data set.
     pub data: String,
+    /// The device that networks were evaluated on, if not the processor.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub device: Option<String>,
     /// How B was aligned with A, by method; empty where an alignment was given.
     pub matching: Vec<MatchRecord>,
     /// One curve per method.

@@ -98,7 +98,7 @@ pub struct Matching {
     /// Do not say what kind of pair the networks are.
     #[arg(long)]
     pub no_diagnosis: bool,
-    /// Where similarities of weights are computed: `cpu`, `cuda`, or `cuda:1` for the second GPU.
+    /// Where similarities of weights are computed and networks evaluated: `cpu`, `cuda`, or `cuda:1` for the second GPU.
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
     pub device: DeviceName,
 }

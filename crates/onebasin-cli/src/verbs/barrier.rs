@@ -51,7 +51,7 @@ pub fn run(args: &Barrier, talk: Talk) -> Result<()> {
         bail!("--repair data needs samples; give --batch-norm-samples above 0");
     }
     let finish = Finish { program: &program, data: (!samples.is_empty()).then_some(&samples), repair: args.repair };
-    let how = Measure { program: &program, data: &data, lambda: &lambda, finish: &finish };
+    let how = Measure { program: &program, data: &data, device: device.as_ref(), lambda: &lambda, finish: &finish };
     let report = measure(&a, &b, &aligned, &how, talk)?;
     if let Some(path) = &args.output {
         write_report(path, &report)?;
@@ -64,6 +64,8 @@ pub fn run(args: &Barrier, talk: Talk) -> Result<()> {
 pub struct Measure<'a> {
     pub program: &'a Program,
     pub data: &'a Data,
+    /// Where networks are evaluated, if not on the processor.
+    pub device: Option<&'a Device>,
     pub lambda: &'a [f64],
     /// What becomes of the average at every λ.
     pub finish: &'a Finish<'a>,
@@ -71,7 +73,8 @@ pub struct Measure<'a> {
 
 /// The naive curve, and one for every alignment.
 pub fn measure(a: &Model, b: &Model, aligned: &[(String, Aligned)], how: &Measure<'_>, talk: Talk) -> Result<Report> {
-    let Measure { program, data, lambda, finish } = *how;
+    let Measure { program, data, device, lambda, finish } = *how;
+    let runner = device.map(|device| device.runner(program, a.params(), talk)).transpose()?.flatten();
     let mut ends: Vec<(&str, Params)> = vec![("naive", b.params().clone())];
     for (name, found) in aligned {
         ends.push((name, found.alignment.apply(&found.symmetry, b.params())?));
@@ -80,7 +83,7 @@ pub fn measure(a: &Model, b: &Model, aligned: &[(String, Aligned)], how: &Measur
     let mut curves = Vec::new();
     for (name, end) in &ends {
         let made = |l: f64, between: Params| finish.apply([a.params(), end], &between, l);
-        let found = curve(name, program, [a.params(), end], lambda, data, &made, &mut || {
+        let found = curve(name, program, [a.params(), end], lambda, data, runner, &made, &mut || {
             bar.inc(1);
             !signals::interrupted()
         });
@@ -95,6 +98,7 @@ pub fn measure(a: &Model, b: &Model, aligned: &[(String, Aligned)], how: &Measur
         version: env!("CARGO_PKG_VERSION").to_owned(),
         inputs,
         data: data.name.clone(),
+        device: runner.and(device).map(|device| device.name.clone()),
         matching: aligned.iter().filter_map(|(_, found)| found.record.clone()).collect(),
         curves,
     })

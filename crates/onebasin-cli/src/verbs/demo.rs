@@ -61,7 +61,7 @@ pub fn run(args: &Demo, talk: Talk) -> Result<()> {
 
     let (program, lambda) = (a.program()?, lambda_grid(25)?);
     let finish = Finish { program: &program, data: None, repair: RepairName::None };
-    let how = Measure { program: &program, data: &data, lambda: &lambda, finish: &finish };
+    let how = Measure { program: &program, data: &data, device: None, lambda: &lambda, finish: &finish };
     let report = measure(&a, &b, &[("aligned".to_owned(), aligned)], &how, talk)?;
     write_report(&file("report.json"), &report)?;
     write_plot(&file("figure.svg"), &report)?;

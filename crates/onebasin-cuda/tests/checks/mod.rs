@@ -1,10 +1,14 @@
 //! What must hold of any device, on networks with every notation.
 
+use onebasin::graph::op::{Conv, Pool, PoolKind};
+use onebasin::graph::{Graph, Op};
 use onebasin::matching::similarity::{Gram, weight_grams};
 use onebasin::matching::{Accelerator, MatchOptions, Source, Weights, ascend};
 use onebasin::stream::Stream;
 use onebasin::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
 use onebasin::{DType, Params, Perm, Tensor};
+use onebasin_nn::exec::{Program, Workspace};
+use onebasin_nn::{Network, Runner};
 
 /// Tensors with every notation: nested families, products, sums, slices, ties, several contexts.
 const SHAPES: [(&str, &[usize], &str); 10] = [
@@ -151,4 +155,78 @@ pub(crate) fn threads_share_a_device(device: &dyn Accelerator) {
         }
     });
     std::thread::scope(|scope| scope.spawn(move || drop(source)).join().unwrap());
+}
+
+/// Built-in networks of every kind, and a graph of what they do not do with windows.
+pub(crate) fn outputs_are_those_of_the_processor(device: &dyn Runner) {
+    for (name, input) in [
+        ("mlp:24x2", vec![28, 28]),
+        ("vgg16-ln:0.25", vec![3, 32, 32]),
+        ("vgg16-bn:0.25", vec![3, 32, 32]),
+        ("resnet20-ln:1", vec![3, 32, 32]),
+        ("resnet20-bn:1", vec![3, 32, 32]),
+        ("resnet20-a", vec![3, 32, 32]),
+        ("resnet18", vec![3, 64, 64]),
+        ("resnet50", vec![3, 32, 32]),
+    ] {
+        let graph = Network::new(name, &input, 10).unwrap().graph().unwrap();
+        assert_outputs(device, name, graph);
+    }
+    let mut graph = Graph::new();
+    let x = graph.input("x", &[1, 3, 11, 8]).unwrap();
+    let conv = Conv { strides: vec![2, 1], dilations: vec![1, 2], before: vec![2, 0], after: vec![1, 3], groups: 1 };
+    let y = graph.conv("conv", x, 5, 3, conv, true).unwrap();
+    let pool = Pool {
+        kind: PoolKind::Max,
+        kernel: vec![3, 2],
+        strides: vec![2, 1],
+        before: vec![1, 0],
+        after: vec![0, 1],
+        ceil: true,
+    };
+    let y = graph.max_pool("pool", y, pool).unwrap();
+    let len = graph.shape(y)[3];
+    let y = graph.push("back", Op::Slice { axis: 3, start: len - 1, len: len / 2, step: -2 }, &[y]).unwrap();
+    graph.output(y);
+    assert_outputs(device, "windows", graph);
+}
+
+/// Passes only if a graph of random parameters answers random samples as it does on the processor.
+fn assert_outputs(device: &dyn Runner, name: &str, graph: Graph) {
+    let statistics: Vec<&str> = graph.statistics().map(|v| graph.value(v).name.as_str()).collect();
+    let draw = |value: &onebasin::graph::Value| {
+        let mut stream = Stream::new(7, &value.name);
+        let len = value.shape.iter().product::<usize>();
+        let size = 1.5 / (value.shape.iter().skip(1).product::<usize>() as f64).sqrt();
+        let number = |_| {
+            let number = size * stream.normal();
+            (if statistics.contains(&value.name.as_str()) { 0.5 + number.abs() } else { number }) as f32
+        };
+        (value.name.clone(), Tensor::from_f32(&value.shape, (0..len).map(number).collect()).unwrap())
+    };
+    let params: Params = graph.params().map(draw).collect();
+    let program = Program::new(graph).unwrap();
+    let (batch, flat) = (3, program.flatten(&params).unwrap());
+    let mut space = Workspace::inference(&program, batch).unwrap();
+    let mut stream = Stream::new(8, "samples");
+    space.input(0).iter_mut().for_each(|x| *x = stream.normal() as f32);
+    let input = space.input(0).to_vec();
+    program.forward(&flat, &mut space);
+    let found = device.bring(program.graph(), &params).unwrap().forward(batch, &input).unwrap();
+    let (expected, scale) = (space.output(), space.output().iter().fold(0.0_f32, |m, x| m.max(x.abs())));
+    assert_eq!(found.len(), expected.len());
+    assert!(scale > 0.0 && scale.is_finite(), "{name}: outputs up to {scale}");
+    for (x, y) in found.iter().zip(expected) {
+        assert!((x - y).abs() <= 1e-4 * scale, "{name}: {x} for {y}, outputs up to {scale}");
+    }
+}
+
+/// A node that does not run there is named.
+pub(crate) fn other_operators_are_refused(device: &dyn Runner) {
+    let mut graph = Graph::new();
+    let x = graph.input("x", &[1, 4]).unwrap();
+    let y = graph.push("soft", Op::Softmax { axis: 1, log: false }, &[x]).unwrap();
+    graph.output(y);
+    let said = device.bring(&graph, &Params::new()).err().unwrap().to_string();
+    assert!(said.contains("`soft`") && said.contains("Softmax on the GPU"), "{said}");
 }

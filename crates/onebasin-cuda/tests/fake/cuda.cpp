@@ -55,10 +55,21 @@ struct Named {
     void (*launch)(unsigned int, unsigned int, void **);
 };
 
-Named functions[] = {{"gather_f32", launch_gather_f32},
-                     {"gather_f16", launch_gather_f16},
-                     {"gather_bf16", launch_gather_bf16},
-                     {"add_product", launch_add_product}};
+#define NAMED(kernel) {#kernel, launch_##kernel}
+
+Named functions[] = {NAMED(gather_f32),
+                     NAMED(gather_f16),
+                     NAMED(gather_bf16),
+                     NAMED(add_product),
+                     NAMED(batch_norm),
+                     NAMED(im2col),
+                     NAMED(layer_norm),
+                     NAMED(max_pool),
+                     NAMED(mean),
+                     NAMED(place),
+                     NAMED(rectify),
+                     NAMED(shift),
+                     NAMED(sum)};
 
 struct Program {
     std::string source;

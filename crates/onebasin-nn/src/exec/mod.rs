@@ -25,6 +25,7 @@ use onebasin::{DType, Params, Tensor};
 pub use batch::{Feed, Found};
 pub use lanes::Lanes;
 pub use loss::Outcome;
+pub(crate) use loss::cross_entropy;
 pub use plan::Wants;
 use plan::{Plan, runnable};
 pub(crate) use stages::{Stages, Tap};

@@ -1,0 +1,84 @@
+//! `--device cuda` does what the processor does, with a driver that works on the processor in place of a GPU's.
+#![cfg(all(feature = "cuda", target_os = "linux"))]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use onebasin_io::read;
+use serde_json::Value;
+
+/// Builds the driver into a folder; says that the test is skipped where there is no compiler.
+#[allow(clippy::print_stdout, reason = "the test task collects this line")]
+fn driver_or_skip(test: &str, folder: &Path) -> Option<()> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../onebasin-cuda");
+    let driver = folder.join("libcuda.so");
+    let built = Command::new(std::env::var_os("CXX").unwrap_or_else(|| "c++".into()))
+        .args(["-std=c++14", "-O2", "-shared", "-fPIC", "-ffp-contract=off"])
+        .arg(format!("-DHOST=\"{}\"", sources.join("kernels/host.cpp").display()))
+        .args([sources.join("tests/fake/cuda.cpp").as_os_str(), "-o".as_ref(), driver.as_os_str()])
+        .output();
+    let Ok(built) = built else {
+        println!("SKIPPED {test}: no C++ compiler; name one in CXX");
+        return None;
+    };
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    for name in ["libnvrtc.so", "libcublas.so"] {
+        std::os::unix::fs::symlink(&driver, folder.join(name)).unwrap();
+    }
+    Some(())
+}
+
+/// Runs a line in a folder that holds the driver.
+fn run(folder: &Path, line: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onebasin"));
+    command.current_dir(folder).env("LD_LIBRARY_PATH", folder).args(line.split_whitespace()).output().unwrap()
+}
+
+/// The same; expects success, gives back standard error.
+fn done(folder: &Path, line: &str) -> String {
+    let output = run(folder, line);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{line}\n{said}");
+    said
+}
+
+fn report(folder: &Path, name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
+}
+
+#[test]
+fn a_device_changes_nothing_but_rounding() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    if driver_or_skip("a_device_changes_nothing_but_rounding", at).is_none() {
+        return;
+    }
+    for (seed, name) in ["a", "b"].iter().enumerate() {
+        done(at, &format!("-q train mlp:24x2 --data digits --epochs 2 --seed {seed} -o {name}.safetensors"));
+    }
+    for method in ["weight", "spectral", "frank-wolfe"] {
+        let found = ["cpu", "cuda"].map(|device| {
+            let line = "match a.safetensors b.safetensors --method";
+            done(at, &format!("{line} {method} --device {device} -o {device}.safetensors --report {device}.json"));
+            read(&at.join(format!("{device}.safetensors"))).unwrap().params
+        });
+        assert_eq!(found[0], found[1], "{method}");
+        let records = ["cpu.json", "cuda.json"].map(|name| report(at, name));
+        assert_eq!(records[0]["objective"], records[1]["objective"], "{method}");
+        assert_eq!((&records[0]["device"], &records[1]["device"]), (&Value::Null, &"cuda:0, a processor".into()));
+    }
+    let reports = ["cpu", "cuda"].map(|device| {
+        let line = "barrier a.safetensors b.safetensors --data digits --points 3 --batch-norm-samples 0";
+        done(at, &format!("{line} --device {device} -o {device}.json"));
+        report(at, &format!("{device}.json"))
+    });
+    assert_eq!(reports[1]["device"], "cuda:0, a processor");
+    let loss = |report: &Value, curve: usize, k: usize| report["curves"][curve]["test"]["loss"][k].as_f64().unwrap();
+    for (curve, k) in [0, 1].into_iter().flat_map(|curve| [0, 1, 2].map(|k| (curve, k))) {
+        let [here, there] = [0, 1].map(|r| loss(&reports[r], curve, k));
+        assert!((here - there).abs() <= 1e-5 * here, "{there} for {here}");
+    }
+    let output = run(at, "match a.safetensors b.safetensors -o x.safetensors --device cuda:1");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("there is no GPU 1: the driver knows 1"), "{said}");
+}
