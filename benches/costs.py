@@ -78,6 +78,7 @@ def plot(found, out):
 
     matplotlib.use("svg")
     from matplotlib import pyplot
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     matplotlib.rcParams.update({"svg.hashsalt": "costs", "font.size": 9})
     figure, axes = pyplot.subplots(1, 3, figsize=(9, 3), layout="constrained")
@@ -93,6 +94,10 @@ def plot(found, out):
         beside.loglog(values, memory, "s--", color="#c2571a", label="peak memory")
         panel.set_xticks(values, [str(value) for value in values])
         panel.minorticks_off()
+        for scale in (panel.yaxis, beside.yaxis):
+            scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            scale.set_minor_formatter(NullFormatter())
         panel.set_xlabel(titles[axis])
         panel.set_ylabel("seconds", color="#1b6ca8")
         beside.set_ylabel("MB", color="#c2571a")
