@@ -7,55 +7,38 @@ published (`--start identity --restarts 1`), and the mean of many by rounds. Who
 Matplotlib; prints a Markdown table.
 """
 
-import argparse, os, statistics, subprocess, sys, tempfile, time
+import argparse, os, statistics, subprocess, sys, tempfile
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
-from weight_matching import PROGRAM, ROOT, save  # noqa: E402
+from weight_matching import PUBLISHED, ROOT, measured, mlp, save, save_symmetry  # noqa: E402
 
 AXES = {"width": [64, 128, 256, 512, 1024, 2048, 4096], "depth": [1, 2, 4, 8, 16, 32], "networks": [2, 4, 8, 16, 32]}
 
 
-def perceptron(width, depth):
-    sizes = [784] + [width] * depth + [10]
-    for k, (i, o) in enumerate(zip(sizes, sizes[1:])):
-        out = f"h{k}" if k < depth else "."
-        yield f"fc{k}.weight", (o, i), f"{out} {f'h{k - 1}' if k else '.'}"
-        yield f"fc{k}.bias", (o,), out
-
-
 def draw(folder, width, depth, count):
-    lines, files = [], []
+    files, axes = [], {}
     for seed in range(count):
         rng, tensors = np.random.default_rng(seed), {}
-        for name, shape, pattern in perceptron(width, depth):
+        for name, shape, groups in mlp(width, depth):
             fan = shape[-1] if len(shape) > 1 else 100
             tensors[name] = rng.standard_normal(shape, np.float32) * np.float32((2 / fan) ** 0.5)
-            lines += [f'"{name}" = "{pattern}"'] if seed == 0 else []
+            axes[name] = groups
         files.append(folder / f"{seed}.safetensors")
         save(files[-1], tensors)
-    (folder / "symmetry.toml").write_text("[tensors]\n" + "\n".join(lines) + "\n")
-    return [str(file) for file in files]
+    return files, save_symmetry(folder, axes)
 
 
 def measure(width, depth, count):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        files = draw(folder, width, depth, count)
-        if count == 2:
-            verb, how = "match", ["--method", "weight", "--start", "identity", "--restarts", "1", "--no-diagnosis"]
-        else:
-            verb, how = "merge-many", ["--no-check"]
-        how += ["--symmetry", str(folder / "symmetry.toml"), "-o", str(folder / "out.safetensors"), "--quiet"]
-        seconds = []
-        for _ in range(3):
-            call = ["/usr/bin/env", "time", "-f", "%M", "-o", str(folder / "peak"), str(PROGRAM), verb, *files, *how]
-            start = time.perf_counter()
-            subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
-            seconds.append(time.perf_counter() - start)
-        return statistics.median(seconds), int((folder / "peak").read_text()) / 1024
+        files, symmetry = draw(folder, width, depth, count)
+        verb, how = ("match", PUBLISHED) if count == 2 else ("merge-many", ["--no-check", "--quiet"])
+        arguments = [verb, *files, *symmetry, *how, "-o", folder / "out.safetensors"]
+        seconds, peaks = zip(*(measured(folder, arguments) for _ in range(3)))
+        return statistics.median(seconds), statistics.median(peaks)
 
 
 def main():

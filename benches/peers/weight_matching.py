@@ -14,13 +14,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "target/release/onebasin"
+# Algorithm 1 as published.
+PUBLISHED = ["--method", "weight", "--start", "identity", "--restarts", "1", "--no-diagnosis", "--quiet"]
 
 
 # Networks: tensors with their shapes and the group of every axis.
-def mlp():
-    sizes = [784, 512, 512, 512, 10]
+def mlp(width=512, depth=3):
+    sizes = [784] + [width] * depth + [10]
     for k, (i, o) in enumerate(zip(sizes, sizes[1:])):
-        out = f"h{k}" if k < 3 else None
+        out = f"h{k}" if k < depth else None
         yield f"fc{k}.weight", (o, i), (out, f"h{k - 1}" if k else None)
         yield f"fc{k}.bias", (o,), (out,)
 
@@ -120,6 +122,14 @@ def save(path, tensors):
             file.write(value.tobytes())
 
 
+def save_symmetry(folder, axes):
+    """The groups of every axis as a symmetry file; what says so to the program."""
+    lines = (f'"{name}" = "{" ".join(g or "." for g in groups)}"' for name, groups in axes.items())
+    path = folder / "symmetry.toml"
+    path.write_text("[tensors]\n" + "\n".join(lines) + "\n")
+    return ["--symmetry", str(path)]
+
+
 def load(path):
     import numpy as np
 
@@ -174,17 +184,19 @@ def peer(a, b, axes):
     return {"seconds": seconds, "sweeps": sweeps, "objective": float(value)}
 
 
+def measured(folder, arguments):
+    """Runs the program: seconds, and peak memory in MB."""
+    command = ["/usr/bin/env", "time", "-f", "%M", "-o", str(folder / "peak"), str(PROGRAM), *map(str, arguments)]
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start, int((folder / "peak").read_text()) / 1024
+
+
 def onebasin(folder, extra, threads):
     files = [str(folder / "a.safetensors"), str(folder / "b.safetensors")]
-    how = ["--method", "weight", "--start", "identity", "--restarts", "1", "--no-diagnosis", "--json", "--quiet"]
-    out = ["-o", str(folder / "alignment.safetensors"), "--report", str(folder / "report.json")]
-    command = ["/usr/bin/env", "time", "-f", "%M", "-o", str(folder / "peak")]
-    command += [str(PROGRAM), "--threads", str(threads), "match", *files, *extra, *how, *out]
-    start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    seconds = time.perf_counter() - start
-    report = json.loads((folder / "report.json").read_text())
-    return seconds, report, int((folder / "peak").read_text()) / 1024
+    out = ["-o", folder / "alignment.safetensors", "--report", folder / "report.json"]
+    seconds, peak = measured(folder, ["--threads", threads, "match", *files, *extra, *PUBLISHED, *out])
+    return seconds, json.loads((folder / "report.json").read_text()), peak
 
 
 def row(label, folder, extra, runs):
@@ -251,9 +263,7 @@ def main():
                 save(folder / "a.safetensors", a)
                 save(folder / "b.safetensors", b)
                 (folder / "axes.json").write_text(json.dumps(axes))
-                lines = (f'"{name}" = "{" ".join(g or "." for g in groups)}"' for name, groups in axes.items())
-                (folder / "symmetry.toml").write_text("[tensors]\n" + "\n".join(lines) + "\n")
-                row(f"{network}, {kind}", folder, ["--symmetry", str(folder / "symmetry.toml")], options.runs)
+                row(f"{network}, {kind}", folder, save_symmetry(folder, axes), options.runs)
 
 
 if __name__ == "__main__":

@@ -5,28 +5,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use onebasin_io::read;
+use onebasin_testkit::cuda_stand_in_or_skip;
 use serde_json::Value;
-
-/// Builds the driver into a folder; says that the test is skipped where there is no compiler.
-#[allow(clippy::print_stdout, reason = "the test task collects this line")]
-fn driver_or_skip(test: &str, folder: &Path) -> Option<()> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../onebasin-cuda");
-    let driver = folder.join("libcuda.so");
-    let built = Command::new(std::env::var_os("CXX").unwrap_or_else(|| "c++".into()))
-        .args(["-std=c++14", "-O2", "-shared", "-fPIC", "-ffp-contract=off"])
-        .arg(format!("-DHOST=\"{}\"", sources.join("kernels/host.cpp").display()))
-        .args([sources.join("tests/fake/cuda.cpp").as_os_str(), "-o".as_ref(), driver.as_os_str()])
-        .output();
-    let Ok(built) = built else {
-        println!("SKIPPED {test}: no C++ compiler; name one in CXX");
-        return None;
-    };
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    for name in ["libnvrtc.so", "libcublas.so"] {
-        std::os::unix::fs::symlink(&driver, folder.join(name)).unwrap();
-    }
-    Some(())
-}
 
 /// Runs a line in a folder that holds the driver.
 fn run(folder: &Path, line: &str) -> Output {
@@ -50,7 +30,7 @@ fn report(folder: &Path, name: &str) -> Value {
 fn a_device_changes_nothing_but_rounding() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    if driver_or_skip("a_device_changes_nothing_but_rounding", at).is_none() {
+    if !cuda_stand_in_or_skip("a_device_changes_nothing_but_rounding", at) {
         return;
     }
     for (seed, name) in ["a", "b"].iter().enumerate() {

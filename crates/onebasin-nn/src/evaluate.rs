@@ -27,6 +27,13 @@ pub struct Metrics {
 /// Samples one task runs at most; cut by sizes alone, so that results do not depend on the number of threads.
 const SHARD: usize = 500;
 
+impl Metrics {
+    fn of(total: Outcome, samples: usize) -> Self {
+        let count = samples as f64;
+        Self { loss: total.loss / count, accuracy: total.correct as f64 / count }
+    }
+}
+
 /// Samples in a batch of which BatchNorm statistics are taken.
 pub const BATCH: usize = 500;
 
@@ -38,9 +45,7 @@ pub const BATCH: usize = 500;
 /// If a tensor of the network is missing, or its first input or output does not fit the data.
 pub fn evaluate(program: &Program, params: &Params, data: &Dataset) -> Result<Metrics> {
     let outcomes = each_shard(program, params, data, |space, labels| program.outcome(labels, space))?;
-    let total: Outcome = outcomes.into_iter().sum();
-    let count = data.len() as f64;
-    Ok(Metrics { loss: total.loss / count, accuracy: total.correct as f64 / count })
+    Ok(Metrics::of(outcomes.into_iter().sum(), data.len()))
 }
 
 /// The same on a device, batch after batch, if one is given.
@@ -58,8 +63,7 @@ pub fn evaluate_on(device: Option<&dyn Runner>, program: &Program, params: &Para
         data.fill(samples.clone(), &mut input);
         total = total + cross_entropy(&network.forward(samples.len(), &input)?, &data.labels()[samples]);
     }
-    let count = data.len() as f64;
-    Ok(Metrics { loss: total.loss / count, accuracy: total.correct as f64 / count })
+    Ok(Metrics::of(total, data.len()))
 }
 
 /// Runs the network on all samples, in shards side by side on threads, and gives what `look` makes of each shard's outputs

@@ -1,4 +1,4 @@
-//! Slow obvious twins and tolerances for tests. Never published; knows none of the other crates.
+//! Slow obvious twins, tolerances, data and stand-ins for tests. Never published; knows none of the other crates.
 
 /// The best value of an assignment, by trying all of them. Meant for `n ≤ 8`.
 pub fn best_assignment_value(n: usize, similarity: &[f64]) -> f64 {
@@ -52,4 +52,33 @@ pub fn cifar10_or_skip(test: &str) -> Option<std::path::PathBuf> {
         println!("SKIPPED {test}: no data; set ONEBASIN_CIFAR10 to the folder of data_batch_1.bin and its like");
     }
     folder
+}
+
+/// Builds what stands in for CUDA's driver, compiler and cuBLAS on machines without a GPU into `folder`, which then belongs
+/// into `LD_LIBRARY_PATH`; whether it could.
+///
+/// Says by name that `test` is skipped where there is no C++ compiler.
+///
+/// # Panics
+/// If its source does not compile.
+#[cfg(target_os = "linux")]
+#[allow(clippy::print_stdout, reason = "the test task collects this line")]
+pub fn cuda_stand_in_or_skip(test: &str, folder: &std::path::Path) -> bool {
+    let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../onebasin-cuda");
+    let driver = folder.join("libcuda.so");
+    let built = std::process::Command::new(std::env::var_os("CXX").unwrap_or_else(|| "c++".into()))
+        .args(["-std=c++14", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-ffp-contract=off"])
+        .arg(format!("-DHOST=\"{}\"", sources.join("kernels/host.cpp").display()))
+        .args([sources.join("tests/fake/cuda.cpp").as_os_str(), "-o".as_ref(), driver.as_os_str()])
+        .output();
+    let Ok(built) = built else {
+        println!("SKIPPED {test}: no C++ compiler; name one in CXX");
+        return false;
+    };
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    // One file by three names is loaded once.
+    for name in ["libnvrtc.so", "libcublas.so"] {
+        std::os::unix::fs::symlink(&driver, folder.join(name)).expect("the folder is new");
+    }
+    true
 }

@@ -19,7 +19,7 @@ impl<'a, T> Mat<'a, T> {
     /// # Panics
     /// If the slice is not `rows × cols` long.
     pub fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
-        assert_eq!(data.len(), rows * cols, "a {rows} × {cols} matrix does not fit the slice");
+        assert_eq!(rows.checked_mul(cols), Some(data.len()), "a {rows} × {cols} matrix does not fit the slice");
         Self { data, rows, cols, stride: cols, transposed: false }
     }
 
@@ -28,8 +28,11 @@ impl<'a, T> Mat<'a, T> {
     /// # Panics
     /// If its last entry lies outside the slice.
     pub fn strided(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
-        let end = rows.checked_sub(1).map_or(0, |last| last * stride + cols);
-        assert!(end <= data.len(), "a {rows} × {cols} matrix with stride {stride} does not fit the slice");
+        let end = rows.checked_sub(1).map_or(Some(0), |last| last.checked_mul(stride)?.checked_add(cols));
+        assert!(
+            end.is_some_and(|end| end <= data.len()),
+            "a {rows} × {cols} matrix with stride {stride} does not fit the slice"
+        );
         Self { data, rows, cols, stride, transposed: false }
     }
 

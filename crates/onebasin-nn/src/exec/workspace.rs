@@ -11,7 +11,7 @@ use super::step::{Input, Operand, Step, Work};
 use super::{Flat, Program};
 use crate::error::Result;
 use crate::ops::batch_norm::{BatchNorm, Moments, Statistics, Sums};
-use crate::ops::{Call, Real};
+use crate::ops::{Call, Real, add};
 
 /// All buffers one shard needs.
 pub struct Workspace<T: Real = f32> {
@@ -337,10 +337,6 @@ impl<T: Real> Buffers<T> {
 
 fn len(input: &Input) -> usize {
     input.shape.iter().product()
-}
-
-fn add<T: Real>(to: &mut [T], from: &[T]) {
-    to.iter_mut().zip(from).for_each(|(t, f)| *t += *f);
 }
 
 fn shapes<T>(step: &Step<T>) -> (Vec<&[usize]>, Vec<&[usize]>) {

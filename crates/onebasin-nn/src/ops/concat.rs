@@ -3,7 +3,7 @@
 use onebasin::graph::op::PadMode;
 
 use super::walk::around;
-use super::{Call, Kernel, Layout, Real};
+use super::{Call, Kernel, Layout, Real, add};
 
 /// Inputs one after the other along an axis, counted in memory.
 pub(super) struct Concat(pub(super) usize);
@@ -204,8 +204,4 @@ impl<T: Real> Kernel<T> for Pad {
             }
         });
     }
-}
-
-fn add<T: Real>(d: &mut [T], dy: &[T]) {
-    d.iter_mut().zip(dy).for_each(|(d, dy)| *d += *dy);
 }

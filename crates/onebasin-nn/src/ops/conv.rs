@@ -9,7 +9,7 @@ use onebasin::linalg::{Mat, vectorized};
 
 use super::conv_lines::Lines;
 use super::window::Window;
-use super::{Call, Kernel, Layout, Real};
+use super::{Call, Kernel, Layout, Real, add, pieces};
 
 /// Numbers in a tile of patches.
 const TILE: usize = 96 * 1024;
@@ -183,7 +183,7 @@ impl<T: Real> Kernel<T> for Conv {
         } else {
             for tile in sizes.tiles() {
                 let rows = tile.len();
-                let (patches, part) = two(scratch, rows * patch, if groups > 1 { rows * out } else { 0 });
+                let [patches, part] = pieces(scratch, [rows * patch, if groups > 1 { rows * out } else { 0 }]);
                 let y = &mut y[tile.start * out * groups..tile.end * out * groups];
                 for g in 0..groups {
                     sizes.gather(x, g, tile.clone(), patches);
@@ -267,7 +267,7 @@ impl<T: Real> Kernel<T> for Conv {
         } else {
             for tile in sizes.tiles() {
                 let rows = tile.len();
-                let (patches, part) = two(scratch, rows * patch, if groups > 1 { rows * out } else { 0 });
+                let [patches, part] = pieces(scratch, [rows * patch, if groups > 1 { rows * out } else { 0 }]);
                 let dy = &dy[tile.start * out * groups..tile.end * out * groups];
                 for g in 0..groups {
                     let dy = if groups == 1 {
@@ -299,17 +299,4 @@ fn by_tap<'a, T: Real>(w: &[T], channels: usize, taps: usize, scratch: &'a mut V
     scratch.clear();
     scratch.extend((0..taps).flat_map(|tap| (0..channels).map(move |c| w[c * taps + tap])));
     scratch
-}
-
-/// Two pieces of the scratch; what is in them is arbitrary.
-fn two<T: Real>(scratch: &mut Vec<T>, first: usize, second: usize) -> (&mut [T], &mut [T]) {
-    if scratch.len() < first + second {
-        scratch.resize(first + second, T::default());
-    }
-    scratch[..first + second].split_at_mut(first)
-}
-
-#[inline(always)]
-fn add<T: Real>(to: &mut [T], from: &[T]) {
-    to.iter_mut().zip(from).for_each(|(t, f)| *t += *f);
 }

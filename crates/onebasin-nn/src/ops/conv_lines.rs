@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use onebasin::linalg::{Mat, vectorized};
 
-use super::Real;
 use super::window::Window;
+use super::{Real, add, pieces};
 
 /// Narrower images would spend too much on positions that are left out.
 const NARROWEST: usize = 16;
@@ -113,6 +113,7 @@ impl Lines {
     }
 
     /// Hands over the lines of a result, one by one, without what straddles them.
+    #[inline(always)]
     fn each_line<T>(self, rows: &[T], result: &mut [T], mut take: impl FnMut(&mut [T], &[T])) {
         let line = self.width * self.out;
         for (to, from) in result.chunks_exact_mut(line).zip(rows.chunks(self.stride() * self.out)) {
@@ -121,20 +122,20 @@ impl Lines {
     }
 
     /// The result, added to `y` or written over it; `w` is `[out, kh, kw, channels]`.
-    pub(super) fn forward<T: Real>(self, x: &[T], w: &[T], add: bool, y: &mut [T], scratch: &mut Vec<T>) {
+    pub(super) fn forward<T: Real>(self, x: &[T], w: &[T], onto: bool, y: &mut [T], scratch: &mut Vec<T>) {
         let [padded, rows] = pieces(scratch, [self.padded(), self.rows() * self.out]);
-        self.over_images(x, w, add, y, padded, rows);
+        self.over_images(x, w, onto, y, padded, rows);
     }
 
-    fn over_images<T: Real>(self, x: &[T], w: &[T], add: bool, y: &mut [T], padded: &mut [T], rows: &mut [T]) {
+    fn over_images<T: Real>(self, x: &[T], w: &[T], onto: bool, y: &mut [T], padded: &mut [T], rows: &mut [T]) {
         for sample in 0..self.samples {
             self.pad(&x[self.image(sample)], padded);
             self.multiply(padded, w, rows);
             let y = &mut y[self.result(sample)];
-            if add {
+            if onto {
                 vectorized(
                     #[inline(always)]
-                    || self.each_line(rows, y, |to, from| to.iter_mut().zip(from).for_each(|(t, f)| *t += *f)),
+                    || self.each_line(rows, y, add),
                 );
             } else {
                 self.each_line(rows, y, <[T]>::copy_from_slice);
@@ -168,8 +169,7 @@ impl Lines {
             }
             for (ky, sum) in sum.chunks_exact(self.out * line).enumerate() {
                 for (o, sum) in sum.chunks_exact(line).enumerate() {
-                    let dw = &mut dw[(o * kh + ky) * line..][..line];
-                    dw.iter_mut().zip(sum).for_each(|(d, s)| *d += *s);
+                    add(&mut dw[(o * kh + ky) * line..][..line], sum);
                 }
             }
         }
@@ -182,16 +182,6 @@ impl Lines {
             back.over_images(dy, turned, true, dx, d_padded, rows);
         }
     }
-}
-
-/// Pieces of the scratch; what is in them is arbitrary.
-fn pieces<T: Real, const N: usize>(scratch: &mut Vec<T>, sizes: [usize; N]) -> [&mut [T]; N] {
-    let all: usize = sizes.iter().sum();
-    if scratch.len() < all {
-        scratch.resize(all, T::zero());
-    }
-    let mut rest = scratch.as_mut_slice();
-    sizes.map(|size| rest.split_off_mut(..size).expect("as long as all of them"))
 }
 
 #[cfg(test)]

@@ -184,3 +184,19 @@ pub fn kernel<T: Real>(op: &Op) -> Option<Box<dyn Kernel<T>>> {
         &Op::Recurrent { cell, direction } => Box::new(recurrent::Recurrent { cell, direction }),
     })
 }
+
+/// Pieces of the scratch; what is in them is arbitrary.
+fn pieces<T: Real, const N: usize>(scratch: &mut Vec<T>, sizes: [usize; N]) -> [&mut [T]; N] {
+    let all: usize = sizes.iter().sum();
+    if scratch.len() < all {
+        scratch.resize(all, T::zero());
+    }
+    let mut rest = scratch.as_mut_slice();
+    sizes.map(|size| rest.split_off_mut(..size).expect("as long as all of them"))
+}
+
+/// `to += from`.
+#[inline(always)]
+pub(crate) fn add<T: Real>(to: &mut [T], from: &[T]) {
+    to.iter_mut().zip(from).for_each(|(t, f)| *t += *f);
+}

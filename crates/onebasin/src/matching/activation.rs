@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::similarity::Gram;
-use super::unfold::{Places, Site, Unfolded, Values, sites};
+use super::unfold::{Places, Site, Unfolded, sites};
+use super::values::Values;
 use crate::error::{Error, Result};
 use crate::linalg::{Mat, Scalar};
 use crate::symmetry::layout::for_each_index;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ascent::{MatchOptions, Order, ascend};
-use super::similarity::dot;
+use super::objective::squares;
 use super::source::Source;
 use super::start::Start;
 use super::weight::Weights;
@@ -136,11 +136,7 @@ fn shuffle(params: &Params, seed: u64, copy: usize) -> Result<Params> {
 fn norm(weights: &Weights<'_>, params: &Params) -> Result<f64> {
     let square = |(name, _): (&str, _)| -> Result<f64> {
         let tensor = params.require(name)?;
-        if !tensor.dtype().is_float() {
-            return Ok(0.0);
-        }
-        let values = tensor.to_f64()?;
-        Ok(dot(&values, &values))
+        Ok(if tensor.dtype().is_float() { squares(tensor) } else { 0.0 })
     };
     Ok(weights.symmetry().tensors().map(square).sum::<Result<f64>>()?.sqrt())
 }

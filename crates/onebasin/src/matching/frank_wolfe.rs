@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ascent::{Match, MatchOptions, StopReason, Sweep, ascend};
 use super::line::best_step;
+use super::objective::dot;
 use super::relaxed::{Matrices, Relaxation, matrix};
-use super::similarity::dot;
 use super::source::Source;
 use super::weight::Weights;
 use crate::assignment::{Similarity, assign};

@@ -1,17 +1,16 @@
 //! How well units of A correspond to units of B, measured on the weights.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::accelerator::{Columns, Products};
-use super::unfold::{Number, Panel, Places, Site, TAPS, Unfolded, Values, sites};
-use crate::convert;
+use super::accelerator::Products;
+use super::panels::{PANEL, Part, Segment, add_products, cut};
+use super::unfold::{Places, Site, Unfolded, sites};
+use super::values::Values;
 use crate::error::Result;
 use crate::params::Params;
-use crate::symmetry::{Alignment, Gather, GroupId, Symmetry, TensorLayout};
-use crate::tensor::Tensor;
+use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
 
 /// Inner products of slices of A and B, indexed by the units that are free to move.
 ///
@@ -25,15 +24,6 @@ pub struct Gram {
     pub lens: Vec<usize>,
     /// The inner products.
     pub data: Vec<f64>,
-}
-
-/// Columns of the unfolded tensors multiplied at a time: sums of so many products are single precision.
-const PANEL: usize = 128 * TAPS;
-
-/// Rows of a product of this side computed by one task: enough tasks for many threads, and enough rows that preparing
-/// the other factor for each costs little. They do not depend on the number of threads, so neither do results.
-fn rows_of(side: usize) -> usize {
-    (side / 4).next_multiple_of(16).clamp(64, 256)
 }
 
 /// The Grams of a root group and its families, given the alignment of all other groups.
@@ -210,190 +200,4 @@ impl<'a> RootSites<'a> {
         };
         pairs.par_iter().map(gain).collect::<Vec<f64>>().iter().sum()
     }
-}
-
-/// One site in A and in B, and the columns that count.
-struct Part<'a> {
-    /// Place of the tensor in the symmetry.
-    pair: usize,
-    a: Unfolded<'a>,
-    b: Unfolded<'a>,
-    /// What is taken off B.
-    before: Option<Unfolded<'a>>,
-    columns: Vec<Range<usize>>,
-}
-
-/// Columns of one part.
-struct Segment<'p> {
-    part: &'p Part<'p>,
-    a: Panel,
-    b: Panel,
-    before: Option<Panel>,
-}
-
-impl Segment<'_> {
-    /// The same as tables, for devices.
-    fn columns(&self) -> Columns<'_> {
-        let Part { pair, a, b, before, .. } = self.part;
-        let before = before.zip(self.before.as_ref()).map(|(unfolded, panel)| unfolded.places.table(panel));
-        Columns { pair: *pair, a: a.places.table(&self.a), b: b.places.table(&self.b), before }
-    }
-
-    fn fill_a<T: Number>(&self, row: usize, out: &mut [T]) {
-        self.part.a.fill(row, &self.a, out);
-    }
-
-    fn fill_b<T: Number>(&self, row: usize, out: &mut [T], scratch: &mut Vec<T>) {
-        self.part.b.fill(row, &self.b, out);
-        if let (Some(unfolded), Some(panel)) = (&self.part.before, &self.before) {
-            scratch.resize(out.len(), T::default());
-            unfolded.fill(row, panel, scratch);
-            out.iter_mut().zip(&*scratch).for_each(|(o, s)| *o -= *s);
-        }
-    }
-}
-
-/// The columns of all parts, side by side, in panels of at most [`PANEL`].
-fn cut<'p>(parts: &'p [Part<'p>]) -> Vec<Vec<Segment<'p>>> {
-    let (mut panels, mut open, mut room) = (Vec::new(), Vec::new(), PANEL);
-    for part in parts {
-        let mut rest = part.columns.iter().filter(|range| !range.is_empty()).cloned();
-        let mut next = rest.next();
-        while next.is_some() {
-            let mut taken = Vec::new();
-            while let Some(range) = next.take() {
-                let width = range.len().min(room);
-                taken.push(range.start..range.start + width);
-                room -= width;
-                next = if width < range.len() { Some(range.start + width..range.end) } else { rest.next() };
-                if room == 0 {
-                    break;
-                }
-            }
-            let before = part.before.map(|before| before.places.panel(&taken));
-            open.push(Segment { part, a: part.a.places.panel(&taken), b: part.b.places.panel(&taken), before });
-            if room == 0 {
-                panels.push(std::mem::take(&mut open));
-                room = PANEL;
-            }
-        }
-    }
-    panels.push(open);
-    panels
-}
-
-/// Fills one row of a panel, segment by segment.
-fn row_of<T>(segments: &[Segment<'_>], mut row: &mut [T], mut fill: impl FnMut(&Segment<'_>, &mut [T])) {
-    for segment in segments {
-        let (head, tail) = row.split_at_mut(segment.a.width());
-        fill(segment, head);
-        row = tail;
-    }
-}
-
-/// Adds to `sum`, which is `side × side`, the products of all parts; where it is `zero`, it is written without being read,
-/// so that memory fresh from the system is touched once.
-fn add_products<T: Number>(sum: &mut [f64], side: usize, parts: &[Part<'_>], mut zero: bool) {
-    let (mut panel, rows, scratch) = (Vec::new(), rows_of(side), Pool::default());
-    for segments in cut(parts) {
-        let width: usize = segments.iter().map(|s| s.a.width()).sum();
-        if side == 0 || width == 0 {
-            continue;
-        }
-        panel.resize(side * width, T::default());
-        panel.par_chunks_mut(width).enumerate().with_min_len(16).for_each(|(row, out)| {
-            scratch.lend(|[less, _]| row_of(&segments, out, |segment, out| segment.fill_b(row, out, less)));
-        });
-        sum.par_chunks_mut(rows * side).enumerate().for_each(|(block, out)| {
-            scratch.lend(|[slice, products]| {
-                slice.resize(out.len() / side * width, T::default());
-                for (r, out) in slice.chunks_mut(width).enumerate() {
-                    row_of(&segments, out, |segment, out| segment.fill_a(block * rows + r, out));
-                }
-                T::add_product(out, zero, slice, &panel, width, products);
-            });
-        });
-        zero = false;
-    }
-}
-
-/// Memory that tasks borrow and give back; as much as there are threads. Returning it to the system after every task would
-/// have all cores forget its addresses.
-#[derive(Default)]
-struct Pool<T>(Mutex<Vec<[Vec<T>; 2]>>);
-
-impl<T> Pool<T> {
-    fn lend(&self, task: impl FnOnce(&mut [Vec<T>; 2])) {
-        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut memory = lock().pop().unwrap_or_default();
-        task(&mut memory);
-        lock().push(memory);
-    }
-}
-
-/// `⟨A, π(B)⟩`: the sum over all floating-point tensors of the products of corresponding weights.
-///
-/// Maximising it is minimising the L2 distance between A and π(B). Cost: one pass over both networks.
-/// Sums are f64, over fixed blocks, so the value does not depend on the number of threads.
-pub fn objective(symmetry: &Symmetry, alignment: &Alignment, a: &Params, b: &Params) -> Result<f64> {
-    let names: Vec<&str> = symmetry.tensors().map(|(name, _)| name).collect();
-    tensor_objective(symmetry, alignment, a, b, &names)
-}
-
-/// The part of [`objective`] that the named tensors contribute.
-pub(crate) fn tensor_objective(
-    symmetry: &Symmetry,
-    alignment: &Alignment,
-    a: &Params,
-    b: &Params,
-    names: &[&str],
-) -> Result<f64> {
-    let mut sum = 0.0;
-    for name in names {
-        let (a, b) = (a.require(name)?, b.require(name)?);
-        if a.dtype().is_float() {
-            let gather = Gather::new(symmetry, alignment, name, b)?;
-            let sizes = [a.dtype().size(), b.dtype().size()];
-            sum += blocks(a.len(), |start, x, y| {
-                let mut moved = [0; 8 * BLOCK];
-                let moved = &mut moved[..y.len() * sizes[1]];
-                gather.fill(b.bytes(), start, moved);
-                convert::decode(a.dtype(), &a.bytes()[start * sizes[0]..][..x.len() * sizes[0]], x);
-                convert::decode(b.dtype(), moved, y);
-            });
-        }
-    }
-    Ok(sum)
-}
-
-/// The sum of squares of a floating-point tensor.
-pub(super) fn squares(tensor: &Tensor) -> f64 {
-    let size = tensor.dtype().size();
-    blocks(tensor.len(), |start, x, y| {
-        convert::decode(tensor.dtype(), &tensor.bytes()[start * size..][..x.len() * size], x);
-        y.copy_from_slice(x);
-    })
-}
-
-const BLOCK: usize = 2048;
-
-/// Inner product of two lists of `len` numbers, which `read` gives from a start on; in blocks, so that rounding grows with
-/// the number of blocks, not of entries.
-fn blocks(len: usize, read: impl Fn(usize, &mut [f64], &mut [f64]) + Sync) -> f64 {
-    let block = |k: usize| {
-        let (mut x, mut y) = ([0.0; BLOCK], [0.0; BLOCK]);
-        let width = BLOCK.min(len - k * BLOCK);
-        let (x, y) = (&mut x[..width], &mut y[..width]);
-        read(k * BLOCK, x, y);
-        x.iter().zip(y).map(|(x, y)| *x * *y).sum::<f64>()
-    };
-    (0..len.div_ceil(BLOCK)).into_par_iter().map(block).collect::<Vec<f64>>().iter().sum()
-}
-
-/// Inner product in blocks of 2048, so that rounding grows with the number of blocks, not of entries.
-pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    blocks(a.len(), |start, x, y| {
-        x.copy_from_slice(&a[start..][..x.len()]);
-        y.copy_from_slice(&b[start..][..y.len()]);
-    })
 }

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::ascent::{MatchOptions, ascend, improve};
-use super::similarity::{Gram, dot};
+use super::objective::squares;
+use super::similarity::Gram;
 use super::source::{Root, Source};
 use super::weight::Weights;
 use crate::error::Result;
@@ -123,8 +124,8 @@ impl<'a> Signatures<'a> {
     fn known_share(&self, root: GroupId) -> Result<f64> {
         let (mut beside_known, mut all) = (0.0, 0.0);
         for (name, layout, axis, occurrence, digit) in self.tensors(root) {
-            let values = self.networks[0].require(name)?.to_f64()?;
-            let norm = dot(&values, &values);
+            let tensor = self.networks[0].require(name)?;
+            let norm = if tensor.dtype().is_float() { squares(tensor) } else { 0.0 };
             let others = layout.axes.iter().enumerate().flat_map(|(x, layout)| {
                 layout.occurrences.iter().flat_map(move |o| {
                     let own = x == axis && std::ptr::eq(o, occurrence);

@@ -2,16 +2,10 @@
 
 use std::ops::Range;
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
-
 use super::accelerator::Table;
-use crate::dtype::DType;
-use crate::error::{Error, Result};
-use crate::linalg::{Mat, Scalar};
+use super::values::{At, Number, TAPS, Values};
 use crate::symmetry::layout::{AxisLayout, Occurrence, for_each_index};
 use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
-use crate::tensor::Tensor;
 
 /// A place where a root and its families stand: an axis, an occurrence, and which of its digits are free.
 #[derive(Debug)]
@@ -222,9 +216,6 @@ enum PanelOrder {
     Any,
 }
 
-/// Weights of a 3 × 3 filter, the runs in which most convolutions are permuted.
-pub(super) const TAPS: usize = 9;
-
 impl Panel {
     /// Number of columns.
     pub(super) fn width(&self) -> usize {
@@ -245,163 +236,18 @@ impl Unfolded<'_> {
         let places = self.places;
         let inner = places.inner.len();
         let positions = &places.positions[row * places.context..][..places.context];
-        match panel.order {
-            PanelOrder::Contiguous => self.values.copy(positions[0] as usize * inner + panel.offsets[0], out),
-            PanelOrder::Taps => self.values.runs(positions[0] as usize * inner, &panel.offsets, out),
-            PanelOrder::Any => self.values.pick(positions[0] as usize * inner, &panel.offsets, out),
+        let base = || positions[0] as usize * inner;
+        let offsets: Vec<usize>;
+        let at = match panel.order {
+            PanelOrder::Contiguous => At::From(base() + panel.offsets[0]),
+            PanelOrder::Taps => At::Taps(base(), &panel.offsets),
+            PanelOrder::Any => At::Any(base(), &panel.offsets),
             PanelOrder::Contexts => {
                 let place = |(at, &c): (&usize, &u32)| at + positions[c as usize] as usize * inner;
-                let offsets: Vec<usize> = panel.offsets.iter().zip(&panel.contexts).map(place).collect();
-                self.values.pick(0, &offsets, out);
+                offsets = panel.offsets.iter().zip(&panel.contexts).map(place).collect();
+                At::Any(0, &offsets)
             }
-        }
-    }
-}
-
-/// Numbers of a tensor, one after the other as its shape says, read where they lie.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Values<'a> {
-    /// Single precision, in memory.
-    Plain(&'a [f32]),
-    /// Single precision.
-    F32(&'a [[u8; 4]]),
-    /// Double precision.
-    F64(&'a [[u8; 8]]),
-    /// Half precision.
-    F16(&'a [[u8; 2]]),
-    /// Half precision with the range of f32.
-    BF16(&'a [[u8; 2]]),
-}
-
-impl<'a> Values<'a> {
-    /// The values of a floating-point tensor.
-    pub(super) fn of(tensor: &'a Tensor) -> Result<Self> {
-        let bytes = tensor.bytes();
-        Ok(match tensor.dtype() {
-            DType::F32 => Self::F32(bytes.as_chunks().0),
-            DType::F64 => Self::F64(bytes.as_chunks().0),
-            DType::F16 => Self::F16(bytes.as_chunks().0),
-            DType::BF16 => Self::BF16(bytes.as_chunks().0),
-            dtype => return Err(Error::NotFloat { tensor: String::new(), dtype, what: "similarities" }),
-        })
-    }
-
-    /// Whether single precision would lose digits.
-    pub(super) fn is_double(&self) -> bool {
-        matches!(self, Self::F64(_))
-    }
-
-    fn copy<T: Number>(&self, from: usize, out: &mut [T]) {
-        match *self {
-            Self::Plain(v) => each(&v[from..], out, T::of_f32),
-            Self::F32(v) => each(&v[from..], out, |b| T::of_f32(f32::from_le_bytes(b))),
-            Self::F64(v) => each(&v[from..], out, |b| T::of_f64(f64::from_le_bytes(b))),
-            Self::BF16(v) => each(&v[from..], out, |b| T::of_f32(widen(b))),
-            Self::F16(v) => halves(v[from..].iter().copied(), out),
-        }
-    }
-
-    fn runs<T: Number>(&self, base: usize, offsets: &[usize], out: &mut [T]) {
-        match *self {
-            Self::Plain(v) => run_by_run(&v[base..], offsets, out, T::of_f32),
-            Self::F32(v) => run_by_run(&v[base..], offsets, out, |b| T::of_f32(f32::from_le_bytes(b))),
-            Self::F64(v) => run_by_run(&v[base..], offsets, out, |b| T::of_f64(f64::from_le_bytes(b))),
-            Self::BF16(v) => run_by_run(&v[base..], offsets, out, |b| T::of_f32(widen(b))),
-            Self::F16(_) => self.pick(base, offsets, out),
-        }
-    }
-
-    fn pick<T: Number>(&self, base: usize, offsets: &[usize], out: &mut [T]) {
-        match *self {
-            Self::Plain(v) => picked(&v[base..], offsets, out, T::of_f32),
-            Self::F32(v) => picked(&v[base..], offsets, out, |b| T::of_f32(f32::from_le_bytes(b))),
-            Self::F64(v) => picked(&v[base..], offsets, out, |b| T::of_f64(f64::from_le_bytes(b))),
-            Self::BF16(v) => picked(&v[base..], offsets, out, |b| T::of_f32(widen(b))),
-            Self::F16(v) => halves(offsets.iter().map(|at| v[base + at]), out),
-        }
-    }
-}
-
-fn each<S: Copy, T>(source: &[S], out: &mut [T], convert: impl Fn(S) -> T) {
-    out.iter_mut().zip(source).for_each(|(o, s)| *o = convert(*s));
-}
-
-fn run_by_run<S: Copy, T>(source: &[S], offsets: &[usize], out: &mut [T], convert: impl Fn(S) -> T) {
-    for (out, at) in out.as_chunks_mut::<TAPS>().0.iter_mut().zip(offsets.iter().step_by(TAPS)) {
-        let run: &[S; TAPS] = source[*at..][..TAPS].try_into().expect("as long as a run");
-        out.iter_mut().zip(run).for_each(|(o, s)| *o = convert(*s));
-    }
-}
-
-fn picked<S: Copy, T>(source: &[S], offsets: &[usize], out: &mut [T], convert: impl Fn(S) -> T) {
-    out.iter_mut().zip(offsets).for_each(|(o, at)| *o = convert(source[*at]));
-}
-
-fn widen(bf16: [u8; 2]) -> f32 {
-    f32::from_bits(u32::from(u16::from_le_bytes(bf16)) << 16)
-}
-
-/// Half precision is converted many at a time, which processors have instructions for.
-fn halves<T: Number>(mut source: impl Iterator<Item = [u8; 2]>, out: &mut [T]) {
-    let (mut bits, mut single) = ([f16::ZERO; 128], [0.0; 128]);
-    for out in out.chunks_mut(128) {
-        bits.iter_mut().zip(source.by_ref().take(out.len())).for_each(|(b, s)| *b = f16::from_le_bytes(s));
-        bits[..out.len()].convert_to_f32_slice(&mut single[..out.len()]);
-        each(&single, out, T::of_f32);
-    }
-}
-
-/// What tensors are unfolded to.
-pub(super) trait Number: Scalar + std::ops::SubAssign {
-    /// From single precision, exactly.
-    fn of_f32(value: f32) -> Self;
-    /// From double precision, rounded.
-    fn of_f64(value: f64) -> Self;
-    /// `sum += a · bᵀ`, rows of `width` numbers each; the product in this precision, the sum in double. `zero` says that the
-    /// sum is, so that it need not be read.
-    fn add_product(sum: &mut [f64], zero: bool, a: &[Self], b: &[Self], width: usize, scratch: &mut Vec<Self>);
-}
-
-impl Number for f32 {
-    fn of_f32(value: f32) -> Self {
-        value
-    }
-
-    fn of_f64(value: f64) -> Self {
-        value as Self
-    }
-
-    fn add_product(sum: &mut [f64], zero: bool, a: &[Self], b: &[Self], width: usize, scratch: &mut Vec<Self>) {
-        // A few columns at a time, so that their products are added before they leave the cache.
-        const COLUMNS: usize = 512;
-        let (rows, side) = (a.len() / width, b.len() / width);
-        for (k, b) in b.chunks(COLUMNS * width).enumerate() {
-            let columns = b.len() / width;
-            scratch.resize(rows * columns, 0.0);
-            Self::matmul(scratch, Mat::new(a, rows, width), Mat::new(b, columns, width).t(), false);
-            for (sum, products) in sum.chunks_exact_mut(side).zip(scratch.chunks_exact(columns)) {
-                let sum = sum[k * COLUMNS..].iter_mut().zip(products);
-                if zero {
-                    sum.for_each(|(s, p)| *s = f64::from(*p));
-                } else {
-                    sum.for_each(|(s, p)| *s += f64::from(*p));
-                }
-            }
-        }
-    }
-}
-
-impl Number for f64 {
-    fn of_f32(value: f32) -> Self {
-        Self::from(value)
-    }
-
-    fn of_f64(value: f64) -> Self {
-        value
-    }
-
-    fn add_product(sum: &mut [f64], zero: bool, a: &[Self], b: &[Self], width: usize, _: &mut Vec<Self>) {
-        let (rows, side) = (a.len() / width, b.len() / width);
-        Self::matmul(sum, Mat::new(a, rows, width), Mat::new(b, side, width).t(), !zero);
+        };
+        self.values.read(at, out);
     }
 }

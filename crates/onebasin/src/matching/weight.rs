@@ -1,13 +1,14 @@
 //! Weight matching: the inner product of A's weights with B's, as a source.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::accelerator::{Accelerator, Products};
 use super::ascent::{Match, MatchOptions, Sweep, ascend};
-use super::similarity::{Gram, RootSites, objective, squares, tensor_objective};
+use super::cache::WeightCache;
+use super::objective::{objective, squares, tensor_objective};
+use super::similarity::{Gram, RootSites};
 use super::source::{GramCache, Root, Source};
-use super::unfold::{Places, is_quadratic};
+use super::unfold::is_quadratic;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::params::Params;
@@ -143,65 +144,7 @@ impl Source for Weights<'_> {
     }
 
     fn cache(&self) -> Option<Box<dyn GramCache + '_>> {
-        let kept = self.roots.iter().map(|_| None).collect();
-        Some(Box::new(WeightCache { weights: self, kept, bytes: 0 }))
-    }
-}
-
-/// Bytes of Grams that are kept; those of roots that find no room are made anew every time.
-const CACHE: usize = 1 << 30;
-
-/// Grams that are brought up to date where their columns changed.
-struct WeightCache<'w, 'a> {
-    weights: &'w Weights<'a>,
-    /// By root.
-    kept: Vec<Option<Kept>>,
-    /// What they take.
-    bytes: usize,
-}
-
-struct Kept {
-    grams: Vec<Gram>,
-    /// Where entries of B lay, by site.
-    places: Vec<Places>,
-    /// Whether they are from scratch.
-    fresh: bool,
-}
-
-impl GramCache for WeightCache<'_, '_> {
-    fn grams(&mut self, root: usize, current: &Alignment) -> Result<Cow<'_, [Gram]>> {
-        let (sites, device) = (&self.weights.sites[root], self.weights.device.as_deref());
-        let places = sites.places(self.weights.symmetry, current);
-        if self.kept[root].is_none() {
-            if self.bytes + sites.bytes() > CACHE {
-                return Ok(Cow::Owned(sites.grams(&places, device)?));
-            }
-            self.bytes += sites.bytes();
-        }
-        let kept = match self.kept[root].take() {
-            None => Kept { grams: sites.grams(&places, device)?, places, fresh: true },
-            Some(mut kept) => {
-                let columns: Vec<_> = kept.places.iter().zip(&places).map(|(old, new)| old.changed(new)).collect();
-                let changed: usize = columns.iter().flatten().map(ExactSizeIterator::len).sum();
-                if 2 * changed > sites.columns() {
-                    Kept { grams: sites.grams(&places, device)?, places, fresh: true }
-                } else {
-                    sites.update(&mut kept.grams, &kept.places, &places, &columns, device)?;
-                    Kept { grams: kept.grams, places, fresh: kept.fresh && changed == 0 }
-                }
-            }
-        };
-        Ok(Cow::Borrowed(&self.kept[root].insert(kept).grams))
-    }
-
-    fn forget_updated(&mut self) -> Vec<usize> {
-        let updated = |k: &usize| self.kept[*k].as_ref().is_some_and(|kept| !kept.fresh);
-        let forgotten: Vec<usize> = (0..self.kept.len()).filter(updated).collect();
-        for &k in &forgotten {
-            self.bytes -= self.weights.sites[k].bytes();
-            self.kept[k] = None;
-        }
-        forgotten
+        Some(Box::new(WeightCache::new(self.symmetry, &self.sites, self.device.as_deref())))
     }
 }
 

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::ascent::{MatchOptions, Order, StopReason};
-use super::similarity::dot;
+use super::objective::dot;
 use super::start::Start;
 use super::weight::Weights;
 use crate::error::{Error, Result};

@@ -8,8 +8,8 @@ use super::{ManyMatch, ManyOptions, Round, aligned, anchor, check, first, pairs_
 use crate::error::Result;
 use crate::matching::ascent::StopReason;
 use crate::matching::frank_wolfe::{Iteration, Limits, Origin, Relaxed, climb, project};
+use crate::matching::objective::dot;
 use crate::matching::relaxed::{Matrices, Relaxation, SoftTensor};
-use crate::matching::similarity::dot;
 use crate::params::Params;
 use crate::perm::Perm;
 use crate::symmetry::{Alignment, Symmetry};
