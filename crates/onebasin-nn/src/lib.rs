@@ -1,6 +1,7 @@
 //! Networks that run: built-in networks, data sets, training, evaluation.
 //!
-//! Read in this order: [`network`] → [`ops`] → [`exec`] → [`runner`] → [`data`] → [`optim`] → [`mod@train`] → [`mod@evaluate`] →
+//! Read in this order: [`network`] → [`ops`] → [`exec`] → [`runner`] → [`data`] → [`optim`] → [`mod@train`] →
+//! [`recipe`] → [`mod@evaluate`] →
 //! [`mod@predict`] → [`activations`] → [`mod@straight_through`] → [`mod@repair`] → [`mod@check`].
 
 pub mod activations;
@@ -13,6 +14,7 @@ pub mod network;
 pub mod ops;
 pub mod optim;
 pub mod predict;
+pub mod recipe;
 pub mod repair;
 pub mod runner;
 pub mod straight_through;
@@ -25,6 +27,7 @@ pub use error::{Error, Result};
 pub use evaluate::{Metrics, curve, evaluate, evaluate_on, recompute_batch_norm};
 pub use network::Network;
 pub use predict::{Predictions, Scores, predict, predict_ensemble};
+pub use recipe::{RECIPES, Recipe};
 pub use repair::{RepairOptions, repair};
 pub use runner::{Runner, Running};
 pub use straight_through::{Comparison, SteOptions, SteState, straight_through};

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use onebasin::stream::Stream;
-use onebasin_nn::data::augment::{BORDER, crop_and_flip};
+use onebasin_nn::data::Augment;
+use onebasin_nn::data::augment::{BORDER, TURN, ZOOM, crop_and_flip, zoom_flip_rotate};
 use onebasin_nn::{Data, Dataset, Network};
 use onebasin_testkit::cifar10_or_skip;
 
@@ -158,12 +159,49 @@ fn augmentation_agrees_with_its_twin_and_takes_every_place() {
     }
 }
 
+/// Where the pixel at (y, x) looks, by one matrix after the other: mirror, turn, zoom, move.
+fn place_twin([height, width]: [usize; 2], [y, x]: [usize; 2], stream: &mut Stream) -> [f64; 2] {
+    let zoom = ZOOM[0] * (ZOOM[1] / ZOOM[0]).powf(stream.uniform());
+    let mut offset = |len: usize| (2.0 * stream.uniform() - 1.0) * (len as f64 - len as f64 / zoom).abs() / 2.0;
+    let [dy, dx] = [offset(height), offset(width)];
+    let mirrored = stream.uniform() >= 0.5;
+    let angle = TURN / 180.0 * std::f64::consts::PI * (2.0 * stream.uniform() - 1.0);
+    let [middle_y, middle_x] = [(height - 1) as f64 / 2.0, (width - 1) as f64 / 2.0];
+    let [v, mut u] = [y as f64 - middle_y, x as f64 - middle_x];
+    if mirrored {
+        u = -u;
+    }
+    let [v, u] = [v * angle.cos() + u * angle.sin(), u * angle.cos() - v * angle.sin()];
+    [middle_y + dy + v / zoom, middle_x + dx + u / zoom]
+}
+
+/// A plane is interpolated exactly, so every pixel tells the place it was taken from.
+#[test]
+fn zooming_and_turning_agrees_with_its_twin() {
+    for [height, width] in [[32, 32], [5, 9], [1, 1]] {
+        let plane = |y: f64, x: f64| (3.0 * y - 2.0 * x + 0.5) as f32;
+        let mut image: Vec<f32> = (0..height * width).map(|k| plane((k / width) as f64, (k % width) as f64)).collect();
+        image.extend(vec![7.0; height * width]);
+        for seed in 0..300 {
+            let mut out = vec![f32::NAN; image.len()];
+            zoom_flip_rotate(&image, &[2, height, width], &mut Stream::new(seed, "augment"), &mut out);
+            for k in 0..height * width {
+                let at = place_twin([height, width], [k / width, k % width], &mut Stream::new(seed, "augment"));
+                let (y, x) = (at[0].clamp(0.0, (height - 1) as f64), at[1].clamp(0.0, (width - 1) as f64));
+                let error = (out[k] - plane(y, x)).abs();
+                assert!(error < 1e3 * f32::EPSILON, "{height} × {width}, seed {seed}, pixel {k}: {error}");
+            }
+            assert!(out[height * width..].iter().all(|v| *v == 7.0));
+        }
+    }
+}
+
 #[test]
 fn what_becomes_of_a_sample_depends_on_seed_epoch_and_itself() {
     let data = open(made_up().path()).unwrap().train;
     let gather = |samples: &[u32], seed: u64, epoch: usize| {
         let (mut out, mut labels) = (vec![0.0; samples.len() * 3072], vec![0; samples.len()]);
-        data.gather_augmented(samples, seed, epoch, &mut out, &mut labels);
+        data.gather_augmented(samples, Augment::ZoomRotate, (seed, epoch), &mut out, &mut labels);
         assert!(labels.iter().zip(samples).all(|(l, s)| *l == data.labels()[*s as usize]));
         out
     };

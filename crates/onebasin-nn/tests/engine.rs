@@ -77,13 +77,22 @@ fn training_resumes_and_runs_on_any_number_of_threads_to_the_same_bits() {
         let options = |epochs| TrainOptions { epochs, batch: 300, optimizer, schedule, ..TrainOptions::default() };
         let run = |state, options: &TrainOptions, stop: usize| {
             let mut go_on = |event: Event<'_>| !matches!(event, Event::Epoch { state, .. } if state.epoch == stop);
-            train(&network, &data, state, options, &mut go_on).unwrap()
+            train(&network, &data, &state, options, &mut go_on).unwrap()
         };
         let fresh = || TrainState::fresh(&network, 3).unwrap();
         let whole = run(fresh(), &options(4), 4);
         let half = run(fresh(), &options(4), 2);
         assert_eq!(half.epoch, 2);
         assert_eq!(run(half, &options(4), 4), whole);
+        // Stopped at every step in turn, each time packed and unpacked.
+        let mut state = fresh();
+        while state.epoch < 4 {
+            let stopped = train(&network, &data, &state, &options(4), &mut |_| false).unwrap();
+            let (params, entry) = stopped.pack();
+            state = TrainState::unpack(&params, &entry).unwrap();
+            assert_eq!(state, stopped);
+        }
+        assert_eq!(state, whole);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(5).build().unwrap();
         assert_eq!(pool.install(|| run(fresh(), &options(4), 4)), whole);
     }
@@ -96,12 +105,12 @@ fn training_learns_and_a_bad_rate_is_named() {
     let small = data.train.take(2000);
     let options = TrainOptions { epochs: 3, batch: 50, ..TrainOptions::default() };
     let fresh = || TrainState::fresh(&network, 0).unwrap();
-    let state = train(&network, &small, fresh(), &options, &mut |_| true).unwrap();
+    let state = train(&network, &small, &fresh(), &options, &mut |_| true).unwrap();
     let program = Program::new(network.graph().unwrap()).unwrap();
     let found = evaluate(&program, &state.params, &data.test).unwrap();
     assert!(found.accuracy > 0.75, "{found:?}");
     let wild = TrainOptions { rate: 1e30, ..options };
-    let error = train(&network, &small, fresh(), &wild, &mut |_| true).unwrap_err().to_string();
+    let error = train(&network, &small, &fresh(), &wild, &mut |_| true).unwrap_err().to_string();
     assert!(error.contains("lower learning rate"), "{error}");
 }
 

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use many::{ManyMethod, MergeMany};
 pub use matching::{DeviceName, Matching, Method, OrderName, StartName};
 pub use pair::{Apply, Barrier, Match, Merge, RepairName};
-pub use single::{Check, Demo, Inspect, OptimizerName, Train};
+pub use single::{AugmentName, Check, Demo, Inspect, OptimizerName, Train};
 use values::{input_shape, positive};
 
 /// Bring independently trained neural networks into one basin of the loss landscape, and merge them.

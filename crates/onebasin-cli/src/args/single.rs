@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::values::{positive, tensor_axis, warmup};
+use onebasin_nn::Recipe;
+
+use super::values::{positive, recipe, tensor_axis, warmup};
 use super::{ScheduleName, Source};
 
 #[derive(Debug, Args)]
@@ -26,12 +28,22 @@ pub enum OptimizerName {
     Sgd,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AugmentName {
+    /// Leave them as they are.
+    None,
+    /// Moved by up to four pixels, mirrored (as for the original ResNets).
+    CropFlip,
+    /// Nearer or further, mirrored, turned (as in the paper).
+    ZoomRotate,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   onebasin train mlp:512x3 --data digits --epochs 10 -o a.safetensors
   onebasin train mlp:512x3 --data mnist:data/mnist --seed 1 -o b.safetensors --checkpoint-every 10
   onebasin train mlp:512x3 --data mnist:data/mnist --seed 1 -o b.safetensors --checkpoint-every 10 --resume
-  onebasin train resnet20-ln:1 --data cifar10:data/cifar10 --optimizer sgd --weight-decay 5e-4 --batch 100 --augment -o r.safetensors")]
+  onebasin train resnet20-ln:1 --data cifar10:data/cifar10 --recipe resnet20 -o r.safetensors")]
 pub struct Train {
     /// The network: `mlp:512x3` (three hidden layers of 512), `resnet20-ln:4` (four times as wide); an unknown name lists all.
     pub network: String,
@@ -44,30 +56,33 @@ pub struct Train {
     /// Decides initial weights and the order of samples.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// The recipe of one of the paper's training runs; what else is said here changes it.
+    #[arg(long, value_name = "NAME", default_value = "mnist-mlp", value_parser = recipe)]
+    pub recipe: Recipe,
     /// Passes over the data.
-    #[arg(long, default_value_t = 100)]
-    pub epochs: usize,
+    #[arg(long)]
+    pub epochs: Option<usize>,
     /// Samples in a step.
-    #[arg(long, default_value_t = 500)]
-    pub batch: usize,
+    #[arg(long)]
+    pub batch: Option<usize>,
     /// The optimiser.
-    #[arg(long, value_enum, default_value = "adam")]
-    pub optimizer: OptimizerName,
-    /// Peak learning rate (default: 0.001 for adam, 0.1 for sgd).
+    #[arg(long, value_enum)]
+    pub optimizer: Option<OptimizerName>,
+    /// Peak learning rate (with --optimizer: 0.001 for adam, 0.1 for sgd).
     #[arg(long)]
     pub rate: Option<f64>,
-    /// Learning rate over time (default: constant for adam, cosine for sgd).
+    /// Learning rate over time (with --optimizer: constant for adam, cosine for sgd).
     #[arg(long, value_enum)]
     pub schedule: Option<ScheduleName>,
     /// Epochs of warm-up of the cosine schedule.
-    #[arg(long, value_name = "EPOCHS", default_value_t = 1.0, value_parser = warmup)]
-    pub warmup_epochs: f64,
+    #[arg(long, value_name = "EPOCHS", value_parser = warmup)]
+    pub warmup_epochs: Option<f64>,
     /// Weight decay (sgd only).
-    #[arg(long, default_value_t = 0.0)]
-    pub weight_decay: f32,
-    /// Flip and crop images at random.
     #[arg(long)]
-    pub augment: bool,
+    pub weight_decay: Option<f32>,
+    /// Change images at random, anew in every epoch.
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub augment: Option<AugmentName>,
     /// Train on a random share of the samples, drawn by the seed.
     #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
     pub share: f64,

@@ -1,6 +1,7 @@
 //! How values are read.
 
 use onebasin::DType;
+use onebasin_nn::Recipe;
 
 use super::DeviceName;
 
@@ -29,6 +30,10 @@ pub(super) fn device(text: &str) -> Result<DeviceName, String> {
         other => number(other).map(DeviceName::Cuda),
     }
     .ok_or_else(|| "known: cpu, cuda, cuda:N".to_owned())
+}
+
+pub(super) fn recipe(name: &str) -> Result<Recipe, String> {
+    Recipe::named(name).map_err(|why| why.to_string())
 }
 
 pub(super) fn share(text: &str) -> Result<f64, String> {

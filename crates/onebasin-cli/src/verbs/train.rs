@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use indicatif::HumanDuration;
-use onebasin::Params;
 use onebasin_io::{Metadata, PROVENANCE, read, write};
+use onebasin_nn::data::Augment;
 use onebasin_nn::optim::{Optimizer, Schedule};
 use onebasin_nn::train::{Event, TrainOptions, TrainState, train};
 use onebasin_nn::{Data, Network, evaluate, exec::Program};
 use serde_json::json;
 
 use crate::align::provenance;
-use crate::args::{OptimizerName, ScheduleName, Train};
+use crate::args::{AugmentName, OptimizerName, ScheduleName, Train};
 use crate::model::NETWORK;
 use crate::signals;
 use crate::talk::Talk;
@@ -20,25 +20,15 @@ use crate::talk::Talk;
 /// Lines of progress at most, where no bar can be drawn.
 const LINES: usize = 10;
 
-const EPOCH: &str = "onebasin.train.epoch";
+const COSINE: Schedule = Schedule::Cosine { warmup_epochs: 1.0 };
+
+const STATE: &str = "onebasin.train.state";
 const OPTIONS: &str = "onebasin.train.options";
 
 pub fn run(args: &Train, talk: Talk) -> Result<()> {
     let data = open_data(&args.data, talk)?.with_share(args.share, args.seed)?;
     let network = Network::new(&args.network, data.train.shape(), data.train.classes())?;
-    let (optimizer, usual, rate) = match args.optimizer {
-        OptimizerName::Adam => (Optimizer::Adam, ScheduleName::Constant, 1e-3),
-        OptimizerName::Sgd => {
-            (Optimizer::Sgd { momentum: 0.9, weight_decay: args.weight_decay }, ScheduleName::Cosine, 0.1)
-        }
-    };
-    let schedule = match args.schedule.unwrap_or(usual) {
-        ScheduleName::Constant => Schedule::Constant,
-        ScheduleName::Cosine => Schedule::Cosine { warmup_epochs: args.warmup_epochs },
-    };
-    let rate = args.rate.unwrap_or(rate);
-    let (epochs, batch, augment) = (args.epochs, args.batch, args.augment);
-    let options = TrainOptions { seed: args.seed, epochs, batch, optimizer, rate, schedule, augment };
+    let options = options(args)?;
     check_writable(&args.output)?;
     let job = Job {
         network: &network,
@@ -48,7 +38,43 @@ pub fn run(args: &Train, talk: Talk) -> Result<()> {
         checkpoint_every: args.checkpoint_every,
     };
     let state = if args.resume { job.resume()? } else { TrainState::fresh(&network, args.seed)? };
-    job.run(state, talk)
+    job.run(&state, talk)
+}
+
+/// The recipe, as far as nothing else was said.
+fn options(args: &Train) -> Result<TrainOptions> {
+    let mut options = args.recipe.options(args.seed);
+    if let Some(name) = args.optimizer {
+        (options.optimizer, options.schedule, options.rate) = match name {
+            OptimizerName::Adam => (Optimizer::Adam, Schedule::Constant, 1e-3),
+            OptimizerName::Sgd => (Optimizer::Sgd { momentum: 0.9, weight_decay: 0.0 }, COSINE, 0.1),
+        };
+    }
+    match (&mut options.optimizer, args.weight_decay) {
+        (Optimizer::Sgd { weight_decay, .. }, Some(decay)) => *weight_decay = decay,
+        (Optimizer::Adam, Some(_)) => bail!("--weight-decay goes with --optimizer sgd"),
+        _ => {}
+    }
+    match args.schedule {
+        Some(ScheduleName::Constant) => options.schedule = Schedule::Constant,
+        Some(ScheduleName::Cosine) if options.schedule == Schedule::Constant => options.schedule = COSINE,
+        _ => {}
+    }
+    match (&mut options.schedule, args.warmup_epochs) {
+        (Schedule::Cosine { warmup_epochs }, Some(epochs)) => *warmup_epochs = epochs,
+        (Schedule::Constant, Some(_)) => bail!("--warmup-epochs goes with --schedule cosine"),
+        _ => {}
+    }
+    options.epochs = args.epochs.unwrap_or(options.epochs);
+    options.batch = args.batch.unwrap_or(options.batch);
+    options.rate = args.rate.unwrap_or(options.rate);
+    match args.augment {
+        Some(AugmentName::None) => options.augment = None,
+        Some(AugmentName::CropFlip) => options.augment = Some(Augment::CropFlip),
+        Some(AugmentName::ZoomRotate) => options.augment = Some(Augment::ZoomRotate),
+        None => {}
+    }
+    Ok(options)
 }
 
 /// Opens a data set and passes on what the user should know of it.
@@ -88,7 +114,7 @@ pub struct Job<'a> {
 
 impl Job<'_> {
     /// Trains, writes the checkpoint, prints what came of it.
-    pub fn run(&self, state: TrainState, talk: Talk) -> Result<()> {
+    pub fn run(&self, state: &TrainState, talk: Talk) -> Result<()> {
         let (state, summary) = self.train(state, talk)?;
         let text = format!(
             "{}: {} after {} epochs on {}: train loss {:.4}, accuracy {:.2} %; test loss {:.4}, accuracy {:.2} %",
@@ -109,7 +135,7 @@ impl Job<'_> {
     }
 
     /// Trains and writes the checkpoint.
-    pub fn train(&self, state: TrainState, talk: Talk) -> Result<(TrainState, Summary)> {
+    pub fn train(&self, state: &TrainState, talk: Talk) -> Result<(TrainState, Summary)> {
         let images = self.data.train.len() as u64;
         let bar = talk.bar(images * self.options.epochs as u64, "{prefix} {wide_bar} {msg} {rate} eta {eta}");
         bar.set_prefix(format!("seed {}", self.options.seed));
@@ -120,13 +146,16 @@ impl Job<'_> {
         let mut failed = None;
         let mut done = state.epoch;
         let state = train(self.network, &self.data.train, state, self.options, &mut |event| match event {
-            Event::Step { epoch, samples, loss, accuracy } => {
+            Event::Step { epoch, samples, loss, accuracy, state } => {
                 bar.set_position(images * (epoch as u64 - 1) + samples as u64);
                 bar.set_message(format!(
                     "{epoch}/{} loss {loss:.4} acc {:.2} %",
                     self.options.epochs,
                     100.0 * accuracy
                 ));
+                if signals::interrupted() && self.checkpoint_every.is_some() {
+                    failed = state().map_err(Into::into).and_then(|state| self.save(&state)).err();
+                }
                 !signals::interrupted()
             }
             Event::Epoch { state, loss, accuracy } => {
@@ -152,8 +181,8 @@ impl Job<'_> {
         }
         if signals::interrupted() && state.epoch < self.options.epochs {
             let hint = match self.checkpoint_every {
-                Some(n) if done >= n as usize => "run again with --resume to go on",
-                _ => "nothing was kept; --checkpoint-every N makes training resumable",
+                Some(_) => "run again with --resume to go on",
+                None => "nothing was kept; --checkpoint-every N makes training resumable",
             };
             bail!("interrupted after {done} epochs; {hint}");
         }
@@ -176,14 +205,17 @@ impl Job<'_> {
 
     /// Writes the weights of an epoch, and all that is needed to go on from it.
     fn checkpoint(&self, state: &TrainState) -> Result<()> {
+        let path = sibling(self.output, &format!("epoch-{:03}", state.epoch));
+        write(&path, &state.params, &self.metadata(state)?)?;
+        self.save(state)
+    }
+
+    /// Writes all that is needed to go on.
+    fn save(&self, state: &TrainState) -> Result<()> {
+        let (all, entry) = state.pack();
         let mut metadata = self.metadata(state)?;
-        write(&sibling(self.output, &format!("epoch-{:03}", state.epoch)), &state.params, &metadata)?;
-        metadata.set_json(EPOCH, &json!(state.epoch));
+        metadata.set_json(STATE, &entry);
         metadata.set_json(OPTIONS, &self.resumable()?);
-        let mut all: Params = state.params.clone();
-        for (k, moments) in state.moments.iter().enumerate() {
-            moments.iter().for_each(|(name, t)| all.insert(format!("moment{k}/{name}"), t.clone()));
-        }
         Ok(write(&sibling(self.output, "resume"), &all, &metadata)?)
     }
 
@@ -203,15 +235,9 @@ impl Job<'_> {
         if saved != Some(self.resumable()?) {
             bail!("{}: was trained with other options ({})", path.display(), saved.unwrap_or_default());
         }
-        let epoch =
-            file.metadata.get_json(EPOCH)?.with_context(|| format!("{}: no epoch in the header", path.display()))?;
-        let part = |prefix: &str| -> Params {
-            let inside =
-                |(name, t): (&str, &onebasin::Tensor)| Some((name.strip_prefix(prefix)?.to_owned(), t.clone()));
-            file.params.iter().filter_map(inside).filter(|(name, _)| !name.contains('/')).collect()
-        };
-        let moments = (0..self.options.optimizer.moments()).map(|k| part(&format!("moment{k}/"))).collect();
-        Ok(TrainState { params: part(""), epoch, moments })
+        let entry: Option<serde_json::Value> = file.metadata.get_json(STATE)?;
+        let entry = entry.with_context(|| format!("{}: no state in the header", path.display()))?;
+        TrainState::unpack(&file.params, &entry).with_context(|| path.display().to_string())
     }
 }
 

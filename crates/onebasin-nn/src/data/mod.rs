@@ -14,6 +14,7 @@ use onebasin::stream::Stream;
 
 use crate::error::{Error, Result};
 use crate::network::Network;
+pub use augment::Augment;
 pub use synthetic::synthetic;
 
 /// One split of a data set. Pixels are bytes; networks see them divided by 255, and normalised where the data set says
@@ -191,16 +192,23 @@ impl Dataset {
         }
     }
 
-    /// Writes chosen images, each augmented by [`augment::crop_and_flip`], and their labels.
+    /// Writes chosen images, each augmented, and their labels.
     ///
     /// Sample `s` has the stream `augment/{epoch}/{s}` of the seed: what becomes of it depends neither on the other
     /// samples nor on their order.
-    pub fn gather_augmented(&self, samples: &[u32], seed: u64, epoch: usize, out: &mut [f32], labels: &mut [u8]) {
+    pub fn gather_augmented(
+        &self,
+        samples: &[u32],
+        augment: Augment,
+        (seed, epoch): (u64, usize),
+        out: &mut [f32],
+        labels: &mut [u8],
+    ) {
         let mut image = vec![0.0; self.input_len()];
         for ((&s, out), label) in samples.iter().zip(out.chunks_exact_mut(self.input_len())).zip(labels) {
             self.see(s as usize, &mut image);
             let mut stream = Stream::new(seed, &format!("augment/{epoch}/{s}"));
-            augment::crop_and_flip(&image, &self.shape, &mut stream, out);
+            augment.apply(&image, &self.shape, &mut stream, out);
             *label = self.labels[s as usize];
         }
     }

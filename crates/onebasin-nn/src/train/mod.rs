@@ -1,16 +1,19 @@
 //! Training: mini-batches in seeded order, resumable to the same bits.
 
+mod state;
+
 use std::ops::Range;
 
-use onebasin::Params;
 use onebasin::stream::Stream;
 use serde::{Deserialize, Serialize};
 
-use crate::data::Dataset;
+use crate::data::{Augment, Dataset};
 use crate::error::{Error, Result};
-use crate::exec::{Lanes, Outcome, Program};
+use crate::exec::{Flat, Lanes, Program};
 use crate::network::Network;
 use crate::optim::{Optimizer, Schedule};
+use crate::recipe::RECIPES;
+pub use state::{Begun, TrainState};
 
 /// How to train. The default is the paper's recipe for MLPs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,46 +30,19 @@ pub struct TrainOptions {
     pub rate: f64,
     /// Learning rate over time.
     pub schedule: Schedule,
-    /// Whether images are randomly flipped and cropped.
-    pub augment: bool,
+    /// How images are changed at random, if they are.
+    pub augment: Option<Augment>,
 }
 
 impl Default for TrainOptions {
     fn default() -> Self {
-        Self {
-            seed: 0,
-            epochs: 100,
-            batch: 500,
-            optimizer: Optimizer::Adam,
-            rate: 1e-3,
-            schedule: Schedule::Constant,
-            augment: false,
-        }
-    }
-}
-
-/// Everything training needs to go on: weights, the optimiser's moments, and how far it got.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TrainState {
-    /// The weights, and BatchNorm's running statistics.
-    pub params: Params,
-    /// Epochs done.
-    pub epoch: usize,
-    /// The optimiser's state vectors, each as tensors named like what is trained; empty before the first step.
-    pub moments: Vec<Params>,
-}
-
-impl TrainState {
-    /// Weights freshly drawn, nothing done.
-    pub fn fresh(network: &Network, seed: u64) -> Result<Self> {
-        Ok(Self { params: network.init(seed)?, epoch: 0, moments: Vec::new() })
+        RECIPES[0].options(0)
     }
 }
 
 /// What the observer is told.
-#[derive(Debug)]
 pub enum Event<'a> {
-    /// A step is done.
+    /// A step is done, not the last one of its epoch.
     Step {
         /// Epoch, from 1.
         epoch: usize,
@@ -76,6 +52,8 @@ pub enum Event<'a> {
         loss: f64,
         /// Training accuracy of this epoch so far.
         accuracy: f64,
+        /// Makes the state after this step, to be saved; it copies all weights.
+        state: &'a dyn Fn() -> Result<TrainState>,
     },
     /// An epoch is done.
     Epoch {
@@ -93,16 +71,16 @@ const MOMENTUM: f64 = 0.1;
 
 /// Trains until `options.epochs` epochs are done, starting from `state`.
 ///
-/// Training 4 epochs gives the same bits as training 2, saving the state, and training to 4; the number of threads
-/// changes nothing. The observer returns false to stop after the current epoch (at an [`Event::Epoch`]) or at once (at an
-/// [`Event::Step`]; the unfinished epoch is then dropped).
+/// Training on from a saved state, of whatever step, gives the same bits as never having stopped; the number of threads
+/// changes nothing. The observer returns false to stop where it is; the state then returned is that of its last step.
 ///
 /// # Errors
-/// If the data do not fit the network, the options make no sense, or the loss is no longer finite.
+/// If the data do not fit the network, the options make no sense, the state is not one of these options, or the loss is
+/// no longer finite.
 pub fn train(
     network: &Network,
     data: &Dataset,
-    mut state: TrainState,
+    state: &TrainState,
     options: &TrainOptions,
     observe: &mut dyn FnMut(Event<'_>) -> bool,
 ) -> Result<TrainState> {
@@ -113,53 +91,62 @@ pub fn train(
     let mut moments = if state.moments.is_empty() {
         vec![vec![0.0; flat.weights.len()]; options.optimizer.moments()]
     } else {
-        state.moments.iter().map(|m| program.flatten_weights(m)).collect::<Result<Vec<_>>>()?
+        state.moments.iter().map(|m| program.flatten_weights(m)).collect::<Result<_>>()?
     };
     if moments.len() != options.optimizer.moments() {
         return Err(Error::Options("the saved optimiser state belongs to another optimiser".to_owned()));
     }
     let mut lanes = Lanes::new(&program, options.batch.min(data.len()), true)?;
-    let per_epoch = data.len().div_ceil(options.batch) as u64;
-    let total = per_epoch * options.epochs as u64;
-    while state.epoch < options.epochs {
-        let epoch = state.epoch + 1;
+    let per_epoch = data.len().div_ceil(options.batch);
+    if state.begun.steps >= per_epoch {
+        let why = format!("the saved state is {} steps into an epoch of {per_epoch}", state.begun.steps);
+        return Err(Error::Options(why));
+    }
+    let total = (per_epoch * options.epochs) as u64;
+    let (mut done, mut begun) = (state.epoch, state.begun);
+    let saved = |flat: &Flat, moments: &[Vec<f32>], epoch: usize, begun: Begun| {
+        Ok(TrainState {
+            params: program.unflatten(flat)?,
+            epoch,
+            begun,
+            moments: moments.iter().map(|m| program.unflatten_weights(m)).collect::<Result<_>>()?,
+        })
+    };
+    while done < options.epochs {
+        let epoch = done + 1;
         let order = Stream::new(options.seed, &format!("epoch/{epoch}")).permutation(data.len());
-        let (mut seen, mut outcome) = (0, Outcome::default());
-        for (k, batch) in order.as_slice().chunks(options.batch).enumerate() {
-            let step = state.epoch as u64 * per_epoch + k as u64;
-            let feed = |shard: Range<usize>, input: &mut [f32], labels: &mut [u8]| {
-                if options.augment {
-                    data.gather_augmented(&batch[shard], options.seed, epoch, input, labels);
-                } else {
-                    data.gather(&batch[shard], input, labels);
-                }
+        for batch in order.as_slice().chunks(options.batch).skip(begun.steps) {
+            let step = (done * per_epoch + begun.steps) as u64;
+            let feed = |shard: Range<usize>, input: &mut [f32], labels: &mut [u8]| match options.augment {
+                Some(augment) => data.gather_augmented(&batch[shard], augment, (options.seed, epoch), input, labels),
+                None => data.gather(&batch[shard], input, labels),
             };
             let found = lanes.run(&program, &flat, batch.len(), &feed)?;
-            outcome = outcome + found.outcome;
-            seen += batch.len();
-            if !outcome.loss.is_finite() {
-                return Err(Error::Diverged { epoch, step: step + 1, loss: outcome.loss });
+            begun = begun.after(found.outcome, batch.len());
+            if !begun.loss.is_finite() {
+                return Err(Error::Diverged { epoch, step: step + 1, loss: begun.loss });
             }
-            let rate = options.schedule.rate(options.rate, step, per_epoch, total);
+            let rate = options.schedule.rate(options.rate, step, per_epoch as u64, total);
             let gradients = lanes.d_weights(batch.len());
             options.optimizer.step(&mut flat.weights, &gradients, &mut moments, rate, step + 1);
             program.update_statistics(&mut flat.statistics, &found.moments, MOMENTUM);
-            let (loss, accuracy) = (outcome.loss / seen as f64, outcome.correct as f64 / seen as f64);
-            if !observe(Event::Step { epoch, samples: seen, loss, accuracy }) {
-                return Ok(state);
+            if begun.steps == per_epoch {
+                break;
+            }
+            let (loss, accuracy) = begun.means();
+            let state = || saved(&flat, &moments, done, begun);
+            if !observe(Event::Step { epoch, samples: begun.samples, loss, accuracy, state: &state }) {
+                return state();
             }
         }
-        state = TrainState {
-            params: program.unflatten(&flat)?,
-            epoch,
-            moments: moments.iter().map(|m| program.unflatten_weights(m)).collect::<Result<_>>()?,
-        };
-        let (loss, accuracy) = (outcome.loss / seen as f64, outcome.correct as f64 / seen as f64);
+        let (loss, accuracy) = begun.means();
+        (done, begun) = (epoch, Begun::default());
+        let state = saved(&flat, &moments, done, begun)?;
         if !observe(Event::Epoch { state: &state, loss, accuracy }) {
-            break;
+            return Ok(state);
         }
     }
-    Ok(state)
+    saved(&flat, &moments, done, begun)
 }
 
 fn check(network: &Network, data: &Dataset, options: &TrainOptions) -> Result<()> {
