@@ -1,7 +1,7 @@
 //! Networks that run: built-in networks, data sets, training, evaluation.
 //!
 //! Read in this order: [`network`] → [`ops`] → [`exec`] → [`runner`] → [`data`] → [`optim`] → [`mod@train`] →
-//! [`recipe`] → [`mod@evaluate`] →
+//! [`recipe`] → [`mod@evaluate`] → [`mod@gradient`] →
 //! [`mod@predict`] → [`activations`] → [`mod@straight_through`] → [`mod@repair`] → [`mod@check`].
 
 pub mod activations;
@@ -10,6 +10,7 @@ pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod exec;
+pub mod gradient;
 pub mod network;
 pub mod ops;
 pub mod optim;
@@ -25,8 +26,9 @@ pub use check::{Check, CheckOptions, check};
 pub use data::{Data, Dataset};
 pub use error::{Error, Result};
 pub use evaluate::{Metrics, curve, evaluate, evaluate_on, recompute_batch_norm};
+pub use gradient::gradient;
 pub use network::Network;
-pub use predict::{Predictions, Scores, predict, predict_ensemble};
+pub use predict::{Bin, Predictions, Scores, predict, predict_ensemble};
 pub use recipe::{RECIPES, Recipe};
 pub use repair::{RepairOptions, repair};
 pub use runner::{Runner, Running};

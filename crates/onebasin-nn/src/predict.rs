@@ -27,6 +27,8 @@ pub struct Scores {
     pub loss: f64,
     /// Share of samples classified right, in [0, 1].
     pub accuracy: f64,
+    /// Share of samples whose class is among the five most probable, in [0, 1]; of equally probable ones, the first.
+    pub top_five: f64,
     /// Expected calibration error: how far confidence is from accuracy, in [0, 1].
     pub calibration_error: f64,
 }
@@ -74,12 +76,22 @@ pub fn predict_ensemble(
     Ok(Predictions { classes: data.classes(), probabilities: total })
 }
 
+/// Samples of similar confidence.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Bin {
+    /// Number of them.
+    pub samples: usize,
+    /// Mean of their largest probabilities.
+    pub confidence: f64,
+    /// Share of them classified right.
+    pub accuracy: f64,
+}
+
 impl Predictions {
     /// Compares with what is right.
     ///
     /// Formula: with the confidence `c_s` of a sample the largest of its probabilities and `r_s` 1 where that class is
-    /// right, the calibration error is `Σ_bins |Σ_{s in bin} (r_s − c_s)| / samples`, over 15 bins of confidence of the
-    /// same width.
+    /// right, the calibration error is `Σ_bins |Σ_{s in bin} (r_s − c_s)| / samples`, over [`Self::reliability`]'s bins.
     ///
     /// Source: Guo et al. 2017, On Calibration of Modern Neural Networks, eq. 3.
     ///
@@ -87,19 +99,50 @@ impl Predictions {
     /// If there are not as many labels as samples.
     #[must_use]
     pub fn scores(&self, labels: &[u8]) -> Scores {
-        assert_eq!(labels.len() * self.classes, self.probabilities.len(), "one label per sample");
-        let (mut loss, mut correct, mut gaps) = (0.0, 0.0, [0.0_f64; BINS]);
-        for (p, &label) in self.probabilities.chunks_exact(self.classes).zip(labels) {
-            let best = (0..p.len()).fold(0, |best, k| if p[k] > p[best] { k } else { best });
-            let right = f64::from(best == usize::from(label));
-            loss -= p[usize::from(label)].max(f64::MIN_POSITIVE).ln();
-            correct += right;
-            gaps[((p[best] * BINS as f64) as usize).min(BINS - 1)] += right - p[best];
+        let (mut loss, mut correct, mut among) = (0.0, 0.0, 0.0);
+        for (p, label) in self.each(labels) {
+            loss -= p[label].max(f64::MIN_POSITIVE).ln();
+            correct += f64::from(best(p) == label);
+            let before = |(k, q): (usize, &f64)| *q > p[label] || (*q == p[label] && k < label);
+            among += f64::from(p.iter().enumerate().filter(|&at| before(at)).count() < 5);
         }
         let count = labels.len() as f64;
-        let calibration_error = gaps.iter().map(|g| g.abs()).sum::<f64>() / count;
-        Scores { loss: loss / count, accuracy: correct / count, calibration_error }
+        let gap = |bin: &Bin| bin.samples as f64 * (bin.accuracy - bin.confidence).abs();
+        let calibration_error = self.reliability(labels).iter().map(gap).sum::<f64>() / count;
+        Scores { loss: loss / count, accuracy: correct / count, top_five: among / count, calibration_error }
     }
+
+    /// How often predictions are right by their confidence, in 15 bins of the same width; empty bins are zeros.
+    ///
+    /// # Panics
+    /// If there are not as many labels as samples.
+    #[must_use]
+    pub fn reliability(&self, labels: &[u8]) -> Vec<Bin> {
+        let mut bins = vec![Bin::default(); BINS];
+        for (p, label) in self.each(labels) {
+            let best = best(p);
+            let bin = &mut bins[((p[best] * BINS as f64) as usize).min(BINS - 1)];
+            bin.samples += 1;
+            bin.confidence += p[best];
+            bin.accuracy += f64::from(best == label);
+        }
+        for bin in &mut bins {
+            let count = bin.samples.max(1) as f64;
+            (bin.confidence, bin.accuracy) = (bin.confidence / count, bin.accuracy / count);
+        }
+        bins
+    }
+
+    /// The probabilities of every sample, with its label.
+    fn each<'a>(&'a self, labels: &'a [u8]) -> impl Iterator<Item = (&'a [f64], usize)> {
+        assert_eq!(labels.len() * self.classes, self.probabilities.len(), "one label per sample");
+        self.probabilities.chunks_exact(self.classes).zip(labels.iter().map(|l| usize::from(*l)))
+    }
+}
+
+/// The most probable class; of equally probable ones, the first.
+fn best(p: &[f64]) -> usize {
+    (0..p.len()).fold(0, |best, k| if p[k] > p[best] { k } else { best })
 }
 
 #[cfg(test)]
@@ -125,5 +168,25 @@ mod tests {
     fn errors_of_different_bins_do_not_cancel() {
         let predictions = Predictions { classes: 2, probabilities: vec![0.9, 0.1, 0.6, 0.4] };
         assert!((predictions.scores(&[1, 0]).calibration_error - 0.65).abs() < 1e-15);
+    }
+
+    /// Against sorting; membership is a sample's own, not the batch's.
+    #[test]
+    fn five_are_a_samples_own() {
+        let (classes, samples) = (100, 300);
+        let mut stream = onebasin::stream::Stream::new(0, "top");
+        let probabilities: Vec<f64> =
+            (0..samples * classes).map(|_| (stream.uniform() * 50.0).floor() / 50.0).collect();
+        let labels: Vec<u8> = (0..samples).map(|_| stream.below(classes) as u8).collect();
+        let predictions = Predictions { classes, probabilities };
+        let among = |(p, label): &(&[f64], &u8)| {
+            let mut order: Vec<usize> = (0..classes).collect();
+            order.sort_by(|&i, &j| p[j].total_cmp(&p[i]));
+            order[..5].contains(&usize::from(**label))
+        };
+        let expected = predictions.probabilities.chunks_exact(classes).zip(&labels).filter(among).count();
+        let found = predictions.scores(&labels).top_five;
+        assert_eq!(found, expected as f64 / samples as f64);
+        assert!(found < 0.15, "{found}");
     }
 }

@@ -86,6 +86,8 @@ struct Place {
 struct Work {
     /// Numbers in all values of a sample.
     numbers: f64,
+    /// Multiply-adds of products.
+    multiply_adds: f64,
     /// Multiply-adds per weight.
     reuse: f64,
 }
@@ -115,6 +117,11 @@ impl<T: Real> Program<T> {
     /// The graph.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// Multiply-adds of its products for one sample, forward; a training step takes three times as many.
+    pub fn multiply_adds(&self) -> f64 {
+        self.work.multiply_adds
     }
 
     /// Length of the vector that is trained.
@@ -347,6 +354,7 @@ impl Work {
             }
         });
         let weights: f64 = graph.params().map(|p| p.shape.iter().product::<usize>() as f64).sum();
-        Self { numbers, reuse: (products.sum::<f64>() / batch as f64 / weights.max(1.0)).max(f64::EPSILON) }
+        let multiply_adds = products.sum::<f64>() / batch as f64;
+        Self { numbers, multiply_adds, reuse: (multiply_adds / weights.max(1.0)).max(f64::EPSILON) }
     }
 }
