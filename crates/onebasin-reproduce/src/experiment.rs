@@ -1,0 +1,177 @@
+//! Experiments as data: a file says which networks, which data, what is compared, and what the paper found.
+
+use onebasin_nn::Recipe;
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::error::{Error, Result};
+use crate::kind::Kind;
+
+/// The experiments that come along, each a file of `experiments/`.
+const BUILT_IN: [(&str, &str); 0] = [];
+
+/// How much is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// Minutes on two cores, to show the same phenomenon.
+    Quick,
+    /// The paper's recipe.
+    Paper,
+}
+
+/// An experiment at one scale.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    /// Its name.
+    pub name: String,
+    /// What it shows.
+    pub title: String,
+    /// Where in the paper it is.
+    pub source: String,
+    /// What is to be known when reading it.
+    pub notes: Vec<String>,
+    /// How much is computed.
+    pub scale: Scale,
+    /// What is done.
+    pub kind: Kind,
+    /// What the paper found, and what is wanted here.
+    pub claims: Vec<Claim>,
+}
+
+/// Networks, their data, and how they are trained.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// The network; `{width}` stands for each of an experiment's widths.
+    pub network: String,
+    /// The data set.
+    pub data: String,
+    /// The recipe, of [`Recipe`].
+    pub recipe: String,
+    /// Seeds of the networks.
+    pub seeds: Vec<u64>,
+    /// Instead of the recipe's.
+    pub epochs: Option<usize>,
+    /// Instead of the recipe's.
+    pub batch: Option<usize>,
+    /// Instead of the recipe's.
+    pub rate: Option<f64>,
+    /// The first samples of the training data only, to train and to measure on.
+    pub samples: Option<usize>,
+    /// The first samples of training and test data only, to measure on.
+    pub measure: Option<[usize; 2]>,
+}
+
+/// A number of the paper, and the one here.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// What the number is.
+    pub what: String,
+    /// The paper's, as text; it may say that there is none.
+    pub paper: String,
+    /// Which of the values found here.
+    pub here: String,
+    /// Factor by which the value is shown: 100 for percent.
+    #[serde(default = "one")]
+    pub times: f64,
+    /// What it should be: `<= 0.02`, `>= 0.2`, before the factor.
+    pub want: Option<String>,
+    /// The scale at which that is wanted; both if not given.
+    pub scale: Option<Scale>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl<'de> Deserialize<'de> for Scale {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::named(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no scale; known: quick, paper")))
+    }
+}
+
+impl Scale {
+    /// The scale of this name.
+    pub fn named(text: &str) -> Option<Self> {
+        [Self::Quick, Self::Paper].into_iter().find(|s| s.name() == text)
+    }
+
+    /// `quick` or `paper`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Paper => "paper",
+        }
+    }
+}
+
+/// Names of the experiments that come along.
+pub fn built_in() -> impl Iterator<Item = &'static str> {
+    BUILT_IN.iter().map(|(name, _)| *name)
+}
+
+impl Experiment {
+    /// The experiment of this name that comes along.
+    ///
+    /// # Errors
+    /// If there is none; all are listed.
+    pub fn named(name: &str, scale: Scale) -> Result<Self> {
+        let found = BUILT_IN.iter().find(|(known, _)| *known == name);
+        let (_, text) = found.ok_or_else(|| Error::Experiment {
+            name: name.to_owned(),
+            why: format!("is not known; known are\n  {}", built_in().collect::<Vec<_>>().join("\n  ")),
+        })?;
+        Self::read(name, text, scale)
+    }
+
+    /// Reads an experiment from TOML: `[setting]`, with what `[quick]` or `[paper]` say instead.
+    ///
+    /// # Errors
+    /// If it is not one.
+    pub fn read(name: &str, text: &str, scale: Scale) -> Result<Self> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Head {
+            title: String,
+            source: String,
+            #[serde(default)]
+            notes: Vec<String>,
+            kind: String,
+            setting: Table,
+            #[serde(default)]
+            quick: Table,
+            #[serde(default)]
+            paper: Table,
+            #[serde(default)]
+            claim: Vec<Claim>,
+        }
+        let fail = |why: String| Error::Experiment { name: name.to_owned(), why };
+        let head: Head = toml::from_str(text).map_err(|why| fail(why.to_string()))?;
+        let mut setting = head.setting;
+        let changes = match scale {
+            Scale::Quick => head.quick,
+            Scale::Paper => head.paper,
+        };
+        overlay(&mut setting, changes);
+        let kind = Kind::read(&head.kind, setting).map_err(fail)?;
+        if let Some(training) = kind.training() {
+            Recipe::named(&training.recipe)?;
+        }
+        let claims = head.claim.into_iter().filter(|c| c.scale.is_none_or(|s| s == scale)).collect();
+        Ok(Self { name: name.to_owned(), title: head.title, source: head.source, notes: head.notes, scale, kind, claims })
+    }
+}
+
+/// Puts what `changes` says into `table`, tables into tables.
+fn overlay(table: &mut Table, changes: Table) {
+    for (key, value) in changes {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(changes)) => overlay(inner, changes),
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
+}

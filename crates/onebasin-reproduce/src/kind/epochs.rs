@@ -1,0 +1,82 @@
+//! The barrier while networks are trained: the paper's Figure 3.
+
+use serde::Deserialize;
+
+use super::lines::{self, Measured, colour, spread};
+use super::{Found, Reading, pairs};
+use crate::error::Result;
+use crate::experiment::Training;
+use crate::figure::{Axis, Figure, Line, Panel, Shape, Stroke};
+use crate::plan::{Plan, describe};
+use crate::stage::Method;
+
+/// The barrier after some epochs.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Epochs {
+    /// The networks.
+    pub training: Training,
+    /// How B is aligned with A, anew after each of the epochs.
+    pub methods: Vec<Method>,
+    /// Values of λ.
+    pub points: usize,
+    /// After how many epochs.
+    pub at: Vec<usize>,
+}
+
+impl Epochs {
+    pub(super) fn plan(&self, plan: &Plan<'_>) -> Result<Reading> {
+        let subject = plan.subject(&self.training, None)?;
+        let (at, pairs) = (self.at.clone(), pairs(&self.training)?);
+        let planned: Vec<_> = at
+            .iter()
+            .map(|epoch| {
+                let nets: Vec<_> = pairs.iter().map(|s| s.map(|s| plan.trained(&subject, s, Some(*epoch)))).collect();
+                lines::plan(plan, &subject, &nets, &self.methods, self.points)
+            })
+            .collect();
+        let facts = describe(&subject, &self.training);
+        Ok(Box::new(move |store| {
+            let measured = planned.iter().map(|p| lines::read(p, store)).collect::<Result<Vec<_>>>()?;
+            let mut found = Found { facts: facts.clone(), ..Found::default() };
+            for (epoch, measured) in at.iter().zip(&measured) {
+                measured.iter().for_each(|m| m.put(&format!("{epoch}."), &mut found.values));
+            }
+            let x: Vec<f64> = at.iter().map(|e| *e as f64).collect();
+            let mut panels = by(&x, &measured, &Axis { label: "epochs of training".to_owned(), ..Axis::default() });
+            for k in [0, at.len() - 1] {
+                panels.extend(lines::panels(&measured[k], &format!("After {} epochs", at[k])).into_iter().take(1));
+            }
+            let title = "The barrier between two networks while they are trained".to_owned();
+            found.figures.push(Figure { name: "epochs".to_owned(), title, panels });
+            for (epoch, measured) in at.iter().zip(&measured) {
+                if *epoch == at[0] || *epoch == at[at.len() - 1] {
+                    found.tables.push(lines::table(&format!("After {epoch} epochs"), measured));
+                }
+            }
+            Ok(found)
+        }))
+    }
+}
+
+/// Barriers of training and test loss over something, one line for every method; the band holds all pairs.
+pub(super) fn by(at: &[f64], measured: &[Vec<Measured>], x: &Axis) -> Vec<Panel> {
+    [("test", false), ("train", true)]
+        .map(|(split, train)| {
+            let line = |(k, first): (usize, &Measured)| {
+                let over = |all: &Vec<Measured>| spread(all[k].split(train).map(|s| s.barrier.mean_ends));
+                let points = at.iter().zip(measured).map(|(x, all)| (*x, over(all).mean)).collect();
+                let band = (first.curves.len() > 1)
+                    .then(|| measured.iter().map(|all| (over(all).low, over(all).high)).collect());
+                let colour = colour(k, &first.name);
+                Line { label: first.name.clone(), points, band, style: Stroke::Solid, colour, markers: true }
+            };
+            Panel {
+                title: format!("Barrier of the loss, {split}"),
+                x: x.clone(),
+                y: Axis { label: "nats above the ends' mean".to_owned(), from: Some(0.0), ..Axis::default() },
+                shape: Shape::Lines(measured[0].iter().enumerate().map(line).collect()),
+            }
+        })
+        .to_vec()
+}

@@ -1,0 +1,25 @@
+//! The experiments of *Git Re-Basin*, each run by its name: what is planned, computed, kept, drawn and written.
+//!
+//! Read in this order: [`experiment`] → [`kind`] → [`plan`] → [`shelf`] → [`store`] → [`stage`] → [`mod@run`] → [`report`] →
+//! [`figure`] → [`page`].
+
+pub mod error;
+pub mod experiment;
+pub mod figure;
+pub mod kind;
+pub mod page;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod shelf;
+pub mod stage;
+pub mod store;
+
+pub use error::{Error, Result};
+pub use experiment::{Experiment, Scale, built_in};
+pub use figure::Figure;
+pub use page::Page;
+pub use report::{Outcome, write};
+pub use run::{Observer, RunOptions, run};
+pub use shelf::Shelf;
+pub use store::Store;

@@ -1,0 +1,101 @@
+//! Computes what is not there yet, stage after stage.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::experiment::Experiment;
+use crate::kind::{Found, Reading};
+use crate::plan::{Plan, Step};
+use crate::shelf::{Facts, Shelf};
+use crate::stage::Room;
+use crate::store::Store;
+
+/// How to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunOptions {
+    /// How long training may go on before its state is saved: what a kill can cost.
+    pub save_every: Duration,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self { save_every: Duration::from_secs(20) }
+    }
+}
+
+/// Who is told how it goes.
+pub trait Observer {
+    /// The plan: multiply-adds of all stages, and of those that are done already.
+    fn planned(&mut self, total: f64, done: f64);
+    /// A stage begins.
+    fn begins(&mut self, title: &str);
+    /// Multiply-adds done of the whole plan, and how the stage goes; false to stop.
+    fn at(&mut self, done: f64, how: &str) -> bool;
+    /// A stage is done.
+    fn ends(&mut self, title: &str, seconds: f64);
+}
+
+/// The steps of an experiment, and how to read what they leave; data sets are opened.
+///
+/// # Errors
+/// If a data set is not there, or the experiment asks for what cannot be.
+pub fn planned(experiment: &Experiment, facts: &dyn Fn(&str) -> Result<Facts>) -> Result<(Vec<Step>, Reading)> {
+    let plan = Plan::new(facts);
+    let reading = experiment.kind.plan(&plan)?;
+    Ok((plan.steps(), reading))
+}
+
+/// Runs an experiment: every stage that is not done, and reads what all of them left.
+///
+/// Killed at any moment and run again it goes on where it was, and comes to the same bytes. The same stage of two
+/// experiments is computed once.
+///
+/// # Errors
+/// Those of the stages; [`Error::Stopped`] if the observer stops it.
+pub fn run(
+    experiment: &Experiment,
+    shelf: &Shelf,
+    store: &Store,
+    options: &RunOptions,
+    observer: &mut dyn Observer,
+) -> Result<(Vec<Step>, Found)> {
+    let (steps, reading) = planned(experiment, &|set| shelf.facts(set))?;
+    let is_done = |step: &Step| store.done(&step.key, &step.stage.files(&step.epochs())).is_some();
+    let total = steps.iter().map(|s| s.cost).sum();
+    let mut done = steps.iter().filter(|s| is_done(s)).map(|s| s.cost).sum();
+    observer.planned(total, done);
+    for step in &steps {
+        if is_done(step) {
+            continue;
+        }
+        let lock = store.lock(&step.key)?;
+        // Another process may have done it while this one was at an earlier stage.
+        if !is_done(step) {
+            let title = step.stage.title();
+            observer.begins(&title);
+            let begun = Instant::now();
+            let stopped = Cell::new(false);
+            let told = std::cell::RefCell::new(&mut *observer);
+            let tell = |share: f64, how: &str| {
+                let go_on = told.borrow_mut().at(done + share.clamp(0.0, 1.0) * step.cost, how);
+                stopped.set(stopped.get() || !go_on);
+                go_on
+            };
+            let room = Room { key: &step.key, store, shelf, save_every: options.save_every, tell: &tell };
+            let epochs = step.epochs();
+            let outcome = step.stage.run(&room, &epochs);
+            if stopped.get() {
+                return Err(Error::Stopped);
+            }
+            outcome?;
+            let seconds = begun.elapsed().as_secs_f64();
+            store.finish(&step.key, step.stage.options(), &step.stage.files(&epochs), seconds)?;
+            observer.ends(&title, seconds);
+        }
+        drop(lock);
+        done += step.cost;
+    }
+    let found = reading(store)?;
+    Ok((steps, found))
+}

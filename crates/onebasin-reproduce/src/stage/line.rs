@@ -1,0 +1,56 @@
+//! Loss and accuracy on the line between two networks.
+
+use onebasin::barrier::lambda_grid;
+use onebasin_nn::exec::Program;
+use onebasin_nn::{Network, curve};
+use serde::Serialize;
+
+use super::net::ready;
+use super::{Net, Room};
+use crate::error::{Error, Result};
+use crate::shelf::Part;
+
+/// A [`Curve`](onebasin::report::Curve).
+pub const CURVE: &str = "curve.json";
+
+/// The line from A to B.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Line {
+    /// What both are.
+    pub network: Network,
+    /// At λ = 0.
+    pub a: Net,
+    /// At λ = 1.
+    pub b: Net,
+    /// Values of λ, evenly spaced.
+    pub points: usize,
+    /// What they are measured on.
+    pub data: Part,
+}
+
+impl Line {
+    pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
+        let (a, b) = (self.a.load(room.store)?, self.b.load(room.store)?);
+        let data = room.shelf.open(&self.data)?;
+        let program = Program::new(self.network.graph()?)?;
+        let mut done = 0;
+        let found = curve(
+            "",
+            &program,
+            [&a, &b],
+            &lambda_grid(self.points)?,
+            &data,
+            None,
+            &|_, between| ready(&program, between, &data),
+            &mut || {
+                done += 1;
+                (room.tell)(done as f64 / self.points as f64, "")
+            },
+        );
+        let found = found.map_err(|error| match error {
+            onebasin_nn::Error::Stopped => Error::Stopped,
+            other => other.into(),
+        })?;
+        room.store.write_json(room.key, CURVE, &found)
+    }
+}

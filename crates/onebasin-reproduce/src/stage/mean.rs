@@ -1,0 +1,109 @@
+//! The mean of many networks, aligned with each other or as they come.
+
+use onebasin::Params;
+use onebasin::matching::Start;
+use onebasin::matching::many::{ManyOptions, UniverseOptions, match_cycle_consistent, mean, merge_many, merge_tree};
+use onebasin::symmetry::{Alignment, Symmetry};
+use onebasin_io::{Metadata, write};
+use onebasin_nn::Network;
+use serde::{Deserialize, Serialize};
+
+use super::{Net, Room};
+use crate::error::Result;
+
+pub(super) const MEAN: &str = "mean.safetensors";
+/// A [`Record`].
+pub const RECORD: &str = "record.json";
+
+/// How many networks are brought together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Together {
+    /// Not at all.
+    Naive,
+    /// Each in turn with the mean of the others, from the identity: the paper's MergeMany (Algorithm 3).
+    Rounds,
+    /// Pairs, then pairs of pairs.
+    Tree,
+    /// All at once, so that alignments agree around every cycle.
+    Universe,
+}
+
+impl Together {
+    /// Its name in experiments and figures.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Naive => "naive",
+            Self::Rounds => "rounds",
+            Self::Tree => "tree",
+            Self::Universe => "universe",
+        }
+    }
+}
+
+/// The mean of many networks.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Mean {
+    /// What all are.
+    pub network: Network,
+    /// The networks.
+    pub nets: Vec<Net>,
+    /// How they are brought together.
+    pub together: Together,
+    /// Decides the order of networks and groups.
+    pub seed: u64,
+}
+
+/// How they were brought together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Rounds over the networks.
+    pub rounds: usize,
+    /// Similarity of all pairs before.
+    pub start_objective: f64,
+    /// And after.
+    pub objective: f64,
+}
+
+impl Mean {
+    pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
+        let nets = self.nets.iter().map(|net| net.load(room.store)).collect::<Result<Vec<Params>>>()?;
+        let models: Vec<&Params> = nets.iter().collect();
+        let graph = self.network.graph()?;
+        let symmetry = Symmetry::resolve(&self.network.symmetry()?, models[0])?;
+        let statistics: Vec<&str> = graph.statistics().map(|v| graph.value(v).name.as_str()).collect();
+        let weights = symmetry.restrict(|name| !statistics.contains(&name));
+        let options = ManyOptions { seed: self.seed, start: Start::Identity, ..ManyOptions::default() };
+        let mut go_on = |round: usize| (room.tell)(round as f64 / 30.0, &format!("round {round}"));
+        let found = match self.together {
+            Together::Naive => None,
+            Together::Rounds => Some(merge_many(&weights, &models, &options, &mut |r| go_on(r.round))?),
+            Together::Tree => Some(merge_tree(&weights, &models, &options, &mut |r| go_on(r.round))?),
+            Together::Universe => {
+                let options = UniverseOptions { polish: options, ..UniverseOptions::default() };
+                let mut told = 0;
+                Some(match_cycle_consistent(&weights, &models, &options, &mut |_| {
+                    told += 1;
+                    go_on(told)
+                })?)
+            }
+        };
+        room.at(0.95, "")?;
+        let (alignments, record) = match found {
+            Some(found) => {
+                let (start_objective, objective) = (found.start_objective, found.objective);
+                (found.alignments, Record { rounds: found.rounds.len(), start_objective, objective })
+            }
+            None => {
+                let identity = vec![Alignment::identity(&symmetry); models.len()];
+                let value = onebasin::matching::many::pairs_objective(&weights, &models, &identity)?;
+                (identity, Record { rounds: 0, start_objective: value, objective: value })
+            }
+        };
+        let merged = mean(&symmetry, &models, &alignments, None)?;
+        let mut metadata = Metadata::default();
+        metadata.set_json("onebasin.network", &serde_json::json!(self.network));
+        write(&room.store.path(room.key, MEAN), &merged, &metadata)?;
+        room.store.write_json(room.key, RECORD, &record)
+    }
+}

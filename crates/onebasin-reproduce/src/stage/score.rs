@@ -1,0 +1,54 @@
+//! What a network, or an ensemble of some, is worth.
+
+use onebasin_nn::data::Dataset;
+use onebasin_nn::exec::Program;
+use onebasin_nn::{Bin, Network, Scores, predict_ensemble};
+use serde::{Deserialize, Serialize};
+
+use super::net::ready;
+use super::{Net, Room};
+use crate::error::Result;
+use crate::shelf::Part;
+
+/// A [`Worth`].
+pub const SCORES: &str = "scores.json";
+
+/// Measures a network, or an ensemble of some.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Score {
+    /// What all are.
+    pub network: Network,
+    /// One network, or more whose probabilities are averaged.
+    pub nets: Vec<Net>,
+    /// What it is measured on.
+    pub data: Part,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Worth {
+    /// On the training data.
+    pub train: Scores,
+    /// On the test data.
+    pub test: Scores,
+    /// How often it is right on the test data, by its confidence.
+    pub reliability: Vec<Bin>,
+}
+
+impl Score {
+    pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
+        let data = room.shelf.open(&self.data)?;
+        let program = Program::new(self.network.graph()?)?;
+        let nets = self.nets.iter().map(|net| net.load(room.store)).collect::<Result<Vec<_>>>()?;
+        let predict = |split: &Dataset| {
+            let mut all = nets.iter().map(|params| ready(&program, params.clone(), &data));
+            predict_ensemble(&program, &mut all, split)
+        };
+        let train = predict(&data.train)?.scores(data.train.labels());
+        room.at(data.train.len() as f64 / (data.train.len() + data.test.len()) as f64, "")?;
+        let test = predict(&data.test)?;
+        let labels = data.test.labels();
+        let worth = Worth { train, test: test.scores(labels), reliability: test.reliability(labels) };
+        room.store.write_json(room.key, SCORES, &worth)
+    }
+}
