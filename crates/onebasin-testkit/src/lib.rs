@@ -1,5 +1,9 @@
 //! Slow obvious twins, tolerances, data and stand-ins for tests. Never published; knows none of the other crates.
 
+mod browser;
+
+pub use browser::{Browser, Drawn, Look, browser_or_skip};
+
 /// The best value of an assignment, by trying all of them. Meant for `n ≤ 8`.
 pub fn best_assignment_value(n: usize, similarity: &[f64]) -> f64 {
     fn go(row: usize, n: usize, similarity: &[f64], used: &mut Vec<bool>) -> f64 {

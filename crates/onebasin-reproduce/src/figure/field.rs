@@ -1,0 +1,240 @@
+//! Maps: filled contours or cells, places with names, and the bar that tells shades apart.
+
+use super::drawing::{Anchor, Drawing, Hand, Mark, Pen, Point, breadth, rectangle};
+use super::palette::Ink;
+use super::plot::{Axes, SIZE, WIDTH, frame};
+use super::scale::Scale;
+use super::{Axis, Field, Map, Panel};
+
+/// Height of the bar and of what is written below it.
+const BAR: f64 = 12.0;
+const BELOW_BAR: f64 = 22.0;
+
+/// Values on a grid, as places on the scale of values: 0 is the least, 1 the greatest.
+struct Grid<'f> {
+    field: &'f Field,
+    /// Row by row; nothing where there is no value.
+    heights: Vec<Option<f64>>,
+}
+
+/// The map with its axes; nothing if there is no value to draw.
+///
+/// Both directions have one unit of length where their ratio leaves a readable shape.
+pub(super) fn map(panel: &Panel, field: &Field) -> Option<Drawing> {
+    let levels = field.levels.clamp(2, 24);
+    let values = shades(field)?;
+    let grid = Grid { field, heights: heights(field, &values) };
+    let edges = |places: &[f64], log: bool| match field.style {
+        Map::Contours => places.to_vec(),
+        Map::Cells => {
+            let each = (0..places.len()).flat_map(|i| <[f64; 2]>::from(cell(places, i, log)));
+            each.collect()
+        }
+    };
+    let x = Scale::of(&panel.x, edges(&field.x, panel.x.log).into_iter(), 0.0)?;
+    let y = Scale::of(&panel.y, edges(&field.y, panel.y.log).into_iter(), 0.0)?;
+    let ratio = if x.log || y.log { 0.75 } else { (y.high - y.low) / (x.high - x.low) };
+    let height = (ratio.clamp(0.35, 1.1) * (WIDTH - 42.0)).round();
+    let (mut drawing, axes) = frame(panel, x, y, height);
+    drawing.marks.push(Mark::Window { x: axes.left, y: axes.top, width: axes.width, height: axes.height });
+    match field.style {
+        Map::Contours => contours(&mut drawing, &axes, &grid, levels),
+        Map::Cells => cells(&mut drawing, &axes, &grid, levels),
+    }
+    drawing.marks.push(Mark::Wall);
+    names(&mut drawing, &axes, field);
+    bar(&mut drawing, field, &values, levels, &axes);
+    Some(drawing)
+}
+
+/// The scale of values.
+fn shades(field: &Field) -> Option<Scale> {
+    let capped = field.values.iter().map(|v| field.cap.map_or(*v, |cap| if *v > cap { cap } else { *v }));
+    let log = field.log && field.values.iter().all(|v| v.is_nan() || *v > 0.0);
+    Scale::of(&Axis { log, to: field.cap, ..Axis::default() }, capped, 0.0)
+}
+
+fn heights(field: &Field, values: &Scale) -> Vec<Option<f64>> {
+    let height = |v: &f64| match field.cap {
+        Some(cap) if *v >= cap => Some(1.0),
+        _ => values.place(*v).map(|h| h.clamp(0.0, 1.0)),
+    };
+    field.values.iter().map(height).collect()
+}
+
+/// From where to where the cell around a place reaches: half way to its neighbours.
+fn cell(places: &[f64], i: usize, log: bool) -> (f64, f64) {
+    let scale = |v: f64| if log { v.ln() } else { v };
+    let (here, back) = (scale(places[i]), |v: f64| if log { v.exp() } else { v });
+    let before = i.checked_sub(1).map(|j| here - scale(places[j]));
+    let after = places.get(i + 1).map(|next| scale(*next) - here);
+    let (before, after) = (before.or(after).unwrap_or(1.0), after.or(before).unwrap_or(1.0));
+    (back(here - 0.5 * before), back(here + 0.5 * after))
+}
+
+impl Grid<'_> {
+    fn height(&self, i: usize, j: usize) -> Option<f64> {
+        self.heights.get(j * self.field.x.len() + i).copied().flatten()
+    }
+
+    /// The corners of the cell between four places, counter-clockwise, each with its height.
+    fn corners(&self, axes: &Axes, i: usize, j: usize) -> Option<[(Point, f64); 4]> {
+        let corner = |i: usize, j: usize| Some((axes.place(self.field.x[i], self.field.y[j])?, self.height(i, j)?));
+        Some([corner(i, j)?, corner(i + 1, j)?, corner(i + 1, j + 1)?, corner(i, j + 1)?])
+    }
+}
+
+/// For every level the area at or above it, over that of the level below, and the lines between them.
+fn contours(drawing: &mut Drawing, axes: &Axes, grid: &Grid<'_>, levels: usize) {
+    let (columns, rows) = (grid.field.x.len().saturating_sub(1), grid.field.y.len().saturating_sub(1));
+    let mut lines = Vec::new();
+    for level in 0..levels {
+        let threshold = level as f64 / levels as f64;
+        let mut rings: Vec<Vec<Point>> = Vec::new();
+        for j in 0..rows {
+            let mut run: Option<Vec<Point>> = None;
+            for i in 0..columns {
+                let Some(corners) = grid.corners(axes, i, j) else {
+                    rings.extend(run.take());
+                    continue;
+                };
+                if level == 0 || corners.iter().all(|c| c.1 >= threshold) {
+                    let [_, right, above, _] = corners.map(|c| c.0);
+                    match &mut run {
+                        Some(ring) => (ring[1], ring[2]) = (right, above),
+                        None => run = Some(corners.map(|c| c.0).to_vec()),
+                    }
+                    continue;
+                }
+                rings.extend(run.take());
+                let (parts, cuts) = above(&corners, threshold);
+                rings.extend(parts);
+                lines.extend(cuts);
+            }
+            rings.extend(run.take());
+        }
+        drawing.areas(rings, shade(level, levels), 1.0);
+    }
+    drawing.strokes(lines, Pen { opacity: 0.35, ..Pen::new(Ink::Ground, 0.6) });
+}
+
+/// The part of a cell at or above a height, interpolated along its edges, and the lines that bound it inside the cell.
+///
+/// Where opposite corners are above, the mean of all four says whether they are joined.
+fn above(corners: &[(Point, f64); 4], height: f64) -> (Vec<Vec<Point>>, Vec<Vec<Point>>) {
+    let high = corners.map(|c| c.1 >= height);
+    let crossing = |a: usize| {
+        let ((p, from), (q, to)) = (corners[a], corners[(a + 1) % 4]);
+        let share = (height - from) / (to - from);
+        (p.0 + share * (q.0 - p.0), p.1 + share * (q.1 - p.1))
+    };
+    let saddle = high[0] == high[2] && high[1] == high[3] && high[0] != high[1];
+    if saddle {
+        let joined = corners.iter().map(|c| c.1).sum::<f64>() / 4.0 >= height;
+        let peaks = if high[0] { [0, 2] } else { [1, 3] };
+        let triangles = peaks.map(|a| vec![corners[a].0, crossing(a), crossing((a + 3) % 4)]);
+        if !joined {
+            let cuts = triangles.iter().map(|t| t[1..].to_vec()).collect();
+            return (triangles.to_vec(), cuts);
+        }
+        let [a, b] = peaks;
+        let ring = vec![corners[a].0, crossing(a), crossing(a + 1), corners[b].0, crossing(b), crossing((b + 1) % 4)];
+        let cuts = vec![ring[1..3].to_vec(), ring[4..6].to_vec()];
+        return (vec![ring], cuts);
+    }
+    let mut ring = Vec::new();
+    let mut cut = Vec::new();
+    for a in 0..4 {
+        if high[a] {
+            ring.push(corners[a].0);
+        }
+        if high[a] != high[(a + 1) % 4] {
+            ring.push(crossing(a));
+            cut.push(crossing(a));
+        }
+    }
+    if ring.len() < 3 { (Vec::new(), Vec::new()) } else { (vec![ring], vec![cut]) }
+}
+
+/// The ink of a level: the middle of its shades.
+fn shade(level: usize, levels: usize) -> Ink {
+    Ink::Shade(level as f64 / (levels - 1) as f64)
+}
+
+fn cells(drawing: &mut Drawing, axes: &Axes, grid: &Grid<'_>, levels: usize) {
+    let mut rings: Vec<Vec<Vec<Point>>> = vec![Vec::new(); levels];
+    for j in 0..grid.field.y.len() {
+        for i in 0..grid.field.x.len() {
+            let Some(height) = grid.height(i, j) else { continue };
+            let ((west, east), (south, north)) =
+                (cell(&grid.field.x, i, axes.x.log), cell(&grid.field.y, j, axes.y.log));
+            let corners = [(west, south), (east, south), (east, north), (west, north)];
+            let ring: Vec<Point> = corners.iter().filter_map(|(x, y)| axes.place(*x, *y)).collect();
+            if ring.len() == 4 {
+                rings[((height * levels as f64) as usize).min(levels - 1)].push(ring);
+            }
+        }
+    }
+    for (level, rings) in rings.into_iter().enumerate() {
+        drawing.areas(rings, shade(level, levels), 1.0);
+    }
+}
+
+/// Places with their names, each name on the side where the fewest others are.
+fn names(drawing: &mut Drawing, axes: &Axes, field: &Field) {
+    type Box = (f64, f64, f64, f64);
+    let meets = |a: &Box, b: &Box| a.0 < b.2 && b.0 < a.2 && a.1 < b.3 && b.1 < a.3;
+    let size = SIZE + 1.5;
+    let places: Vec<(Point, &str)> =
+        field.marks.iter().filter_map(|m| Some((axes.place(m.x, m.y)?, m.label.as_str()))).collect();
+    let inside = |b: &Box| {
+        b.0 >= axes.left && b.2 <= axes.left + axes.width && b.1 >= axes.top && b.3 <= axes.top + axes.height
+    };
+    let mut taken: Vec<Box> = places.iter().map(|((x, y), _)| (x - 4.0, y - 4.0, x + 4.0, y + 4.0)).collect();
+    for (at, label) in &places {
+        drawing.dot(*at, 4.0, Ink::Text, Ink::Ground);
+        let wide = breadth(label, size);
+        let sides = [
+            ((at.0 + 8.0, at.1 - 5.0), Anchor::Start, 0.0),
+            ((at.0 - 8.0, at.1 - 5.0), Anchor::End, -wide),
+            ((at.0 + 8.0, at.1 + 15.0), Anchor::Start, 0.0),
+            ((at.0 - 8.0, at.1 + 15.0), Anchor::End, -wide),
+        ];
+        let cost = |((x, y), _, shift): &(Point, Anchor, f64)| {
+            let own = (x + shift, y - size, x + shift + wide, y + 3.0);
+            (taken.iter().filter(|other| meets(&own, other)).count() + 3 * usize::from(!inside(&own)), own)
+        };
+        let best = sides.iter().map(|side| (cost(side), side)).min_by_key(|((cost, _), _)| *cost);
+        if let Some(((_, own), (place, anchor, _))) = best {
+            taken.push(own);
+            let hand = Hand { halo: true, ..Hand::new(size, *anchor, Ink::Text).bold() };
+            drawing.words(*place, *label, hand);
+        }
+    }
+}
+
+/// What the shades mean: a bar below the axes, with numbers.
+fn bar(drawing: &mut Drawing, field: &Field, values: &Scale, levels: usize, axes: &Axes) {
+    let top = axes.bottom() + 20.0;
+    let (left, width) = (axes.left, axes.width);
+    if !field.label.is_empty() {
+        drawing.words((left, top - 6.0), &*field.label, Hand::new(SIZE, Anchor::Start, Ink::Text));
+    }
+    let step = width / levels as f64;
+    for level in 0..levels {
+        let ring = rectangle(left + step * level as f64, top, step, BAR);
+        drawing.areas(vec![ring], shade(level, levels), 1.0);
+    }
+    let mut frame = rectangle(left, top, width, BAR);
+    frame.push(frame[0]);
+    drawing.strokes(vec![frame], Pen::new(Ink::Axis, 0.8));
+    for tick in values.ticks(4) {
+        let Some(place) = values.place(tick.at) else { continue };
+        let capped = field.cap.is_some_and(|cap| (tick.at - cap).abs() <= 1e-9 * cap.abs());
+        let label = if capped { format!("≥ {}", tick.label) } else { tick.label };
+        let half = breadth(&label, SIZE) / 2.0;
+        let x = (left + place * width).clamp(half, WIDTH - half);
+        drawing.words((x, top + BAR + 14.0), label, Hand::new(SIZE, Anchor::Middle, Ink::Faint));
+    }
+    drawing.height = top + BAR + BELOW_BAR;
+}

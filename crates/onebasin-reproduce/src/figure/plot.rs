@@ -1,0 +1,180 @@
+//! A panel: axes, and lines in them.
+
+use super::drawing::{Anchor, Drawing, Hand, Mark, Pen, Point, breadth, rectangle, wrap};
+use super::field;
+use super::palette::Ink;
+use super::scale::{Scale, Tick};
+use super::{Axis, Line, Panel, Shape};
+
+/// Width of a panel. On a screen 360 pixels wide a unit is nine tenths of a pixel.
+pub(super) const WIDTH: f64 = 360.0;
+/// Height of the axes of lines.
+const HEIGHT: f64 = 196.0;
+/// Size of words and numbers.
+pub(super) const SIZE: f64 = 11.5;
+/// Opacity of a band.
+pub(super) const BAND: f64 = 0.18;
+/// What lies above the axes: the label of y.
+const TOP: f64 = 26.0;
+/// What lies below them: numbers and the label of x.
+const BELOW: f64 = 40.0;
+
+/// Where the axes of a panel lie, and their scales.
+#[derive(Debug, Clone)]
+pub(super) struct Axes {
+    pub(super) left: f64,
+    pub(super) top: f64,
+    pub(super) width: f64,
+    pub(super) height: f64,
+    pub(super) x: Scale,
+    pub(super) y: Scale,
+}
+
+impl Axes {
+    /// Where a pair of numbers lies.
+    pub(super) fn place(&self, x: f64, y: f64) -> Option<Point> {
+        let (x, y) = (self.x.place(x)?, self.y.place(y)?);
+        Some((self.left + x * self.width, self.top + (1.0 - y) * self.height))
+    }
+
+    /// Height of a panel with these axes.
+    pub(super) fn bottom(&self) -> f64 {
+        self.top + self.height + BELOW
+    }
+}
+
+/// A panel without its title and legend.
+pub(super) fn plot(panel: &Panel) -> Drawing {
+    match &panel.shape {
+        Shape::Lines(lines) => match scales(panel, lines) {
+            Some((x, y)) => curves(panel, lines, x, y),
+            None => empty(),
+        },
+        Shape::Field(map) => field::map(panel, map).unwrap_or_else(empty),
+    }
+}
+
+/// What is drawn where nothing can be.
+fn empty() -> Drawing {
+    let mut drawing = Drawing::new(WIDTH, 120.0);
+    let frame = rectangle(1.0, 1.0, WIDTH - 2.0, 118.0);
+    let mut closed = frame.clone();
+    closed.push(frame[0]);
+    drawing.strokes(vec![closed], Pen { stroke: super::Stroke::Dashed, ..Pen::new(Ink::Axis, 1.0) });
+    drawing.words((WIDTH / 2.0, 64.0), "No finite values to draw", Hand::new(SIZE, Anchor::Middle, Ink::Faint));
+    drawing
+}
+
+/// The scales that hold all lines and bands.
+fn scales(panel: &Panel, lines: &[Line]) -> Option<(Scale, Scale)> {
+    let seen = |(x, y): &(f64, f64)| {
+        super::scale::placeable(*x, panel.x.log) && super::scale::placeable(*y, panel.y.log)
+    };
+    let points = || lines.iter().flat_map(|line| &line.points).filter(|p| seen(p));
+    let bands = lines.iter().flat_map(|line| line.band.iter().flatten()).flat_map(|(low, high)| [*low, *high]);
+    let margin = if lines.iter().any(|line| line.markers) { 0.02 } else { 0.0 };
+    let x = Scale::of(&panel.x, points().map(|p| p.0), margin)?;
+    points().next()?;
+    let y = Scale::of(&panel.y, points().map(|p| p.1).chain(bands), 0.05)?;
+    Some((x, y))
+}
+
+fn curves(panel: &Panel, lines: &[Line], x: Scale, y: Scale) -> Drawing {
+    let (mut drawing, axes) = frame(panel, x, y, HEIGHT);
+    let slack = 3.0;
+    let (x, y) = (axes.left - slack, axes.top - slack);
+    let (width, height) = (axes.width + 2.0 * slack, axes.height + 2.0 * slack);
+    drawing.marks.push(Mark::Window { x, y, width, height });
+    for line in lines {
+        drawing.areas(bands(line, &axes), Ink::Line(line.colour), BAND);
+    }
+    for line in lines {
+        let ink = Ink::Line(line.colour);
+        let placed: Vec<Option<Point>> = line.points.iter().map(|(x, y)| axes.place(*x, *y)).collect();
+        let (alone, runs): (Vec<_>, Vec<_>) =
+            placed.split(Option::is_none).map(|run| run.iter().flatten().copied().collect()).partition(|r: &Vec<_>| r.len() < 2);
+        let dots: Vec<Point> = if line.markers { runs.iter().flatten().copied().collect() } else { Vec::new() };
+        drawing.strokes(runs, Pen::line(line.colour, line.style));
+        for at in alone.into_iter().flatten().chain(dots) {
+            drawing.dot(at, 2.6, ink, ink);
+        }
+    }
+    drawing.marks.push(Mark::Wall);
+    drawing
+}
+
+/// The areas of a line's band, one for every run of points where both its ends can be placed.
+fn bands(line: &Line, axes: &Axes) -> Vec<Vec<Point>> {
+    let Some(band) = &line.band else { return Vec::new() };
+    let ends: Vec<Option<(Point, Point)>> = line
+        .points
+        .iter()
+        .zip(band)
+        .map(|((x, _), (low, high))| Some((axes.place(*x, *low)?, axes.place(*x, *high)?)))
+        .collect();
+    let runs = ends.split(Option::is_none).map(|run| run.iter().flatten().copied().collect::<Vec<_>>());
+    let ring = |run: Vec<(Point, Point)>| {
+        run.iter().map(|ends| ends.0).chain(run.iter().rev().map(|ends| ends.1)).collect::<Vec<_>>()
+    };
+    runs.filter(|run| run.len() > 1).map(ring).collect()
+}
+
+/// Axes with their grid, numbers and labels.
+pub(super) fn frame(panel: &Panel, x: Scale, y: Scale, height: f64) -> (Drawing, Axes) {
+    let wanted = if height > 150.0 { 5 } else { 3 };
+    let rows = y.ticks(wanted);
+    let widest = rows.iter().map(|tick| breadth(&tick.label, SIZE)).fold(0.0, f64::max);
+    let left = (widest + 9.0).clamp(30.0, WIDTH / 3.0);
+    let (columns, right) = columns(&x, left);
+    let top = if panel.y.label.is_empty() { 10.0 } else { TOP };
+    let axes = Axes { left, top, width: WIDTH - left - right, height, x, y };
+    let mut drawing = Drawing::new(WIDTH, axes.bottom());
+    grid(&mut drawing, &axes, &rows, &columns);
+    label(&mut drawing, &panel.y, (0.0, 14.0), Anchor::Start);
+    label(&mut drawing, &panel.x, (left + axes.width / 2.0, axes.bottom() - 5.0), Anchor::Middle);
+    (drawing, axes)
+}
+
+/// As many numbers along x as have room, and the room that the last one needs beyond the axis.
+fn columns(x: &Scale, left: f64) -> (Vec<Tick>, f64) {
+    let half = |tick: &Tick| breadth(&tick.label, SIZE) / 2.0;
+    for wanted in [6, 5, 4, 3, 2] {
+        let ticks = x.ticks(wanted);
+        let right = ticks.last().map_or(0.0, |tick| half(tick) - (1.0 - x.place(tick.at).unwrap_or(1.0)) * (WIDTH - left));
+        let right = right.max(8.0) + 2.0;
+        let width = WIDTH - left - right;
+        let apart = |pair: &[Tick]| {
+            let gap = (x.place(pair[1].at).unwrap_or(0.0) - x.place(pair[0].at).unwrap_or(0.0)) * width;
+            gap > half(&pair[0]) + half(&pair[1]) + 8.0
+        };
+        if ticks.windows(2).all(apart) {
+            return (ticks, right);
+        }
+    }
+    (x.ticks(1).into_iter().take(1).collect(), 10.0)
+}
+
+fn grid(drawing: &mut Drawing, axes: &Axes, rows: &[Tick], columns: &[Tick]) {
+    let (left, right, top, bottom) = (axes.left, axes.left + axes.width, axes.top, axes.top + axes.height);
+    let across = |tick: &Tick| axes.place(axes.x.low, tick.at).map_or(bottom, |p| p.1);
+    let along = |tick: &Tick| axes.place(tick.at, axes.y.low).map_or(left, |p| p.0);
+    let lines = rows.iter().map(|t| vec![(left, across(t)), (right, across(t))]);
+    let lines = lines.chain(columns.iter().map(|t| vec![(along(t), top), (along(t), bottom)]));
+    drawing.strokes(lines.collect(), Pen::new(Ink::Grid, 1.0));
+    let notches = columns.iter().map(|t| vec![(along(t), bottom), (along(t), bottom + 4.0)]);
+    let axis = std::iter::once(vec![(left, bottom), (right, bottom)]);
+    drawing.strokes(axis.chain(notches).collect(), Pen::new(Ink::Axis, 1.0));
+    for tick in rows {
+        drawing.words((left - 6.0, across(tick) + 4.0), &*tick.label, Hand::new(SIZE, Anchor::End, Ink::Faint));
+    }
+    for tick in columns {
+        drawing.words((along(tick), bottom + 16.0), &*tick.label, Hand::new(SIZE, Anchor::Middle, Ink::Faint));
+    }
+}
+
+fn label(drawing: &mut Drawing, axis: &Axis, at: Point, anchor: Anchor) {
+    if !axis.label.is_empty() {
+        let text = wrap(&axis.label, SIZE, WIDTH - 40.0, 1).concat();
+        drawing.words(at, text, Hand::new(SIZE, anchor, Ink::Text));
+    }
+}

@@ -1,0 +1,199 @@
+//! Drawings as SVG: a file for paper, with its colours in it, or an element of a page, with classes.
+
+use std::fmt::Write as _;
+
+use super::drawing::{Anchor, Drawing, Hand, Mark, Pen, Point};
+use super::palette::Ink;
+
+/// Where an ink goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Medium {
+    /// Colours are written out.
+    Paper,
+    /// Colours are classes.
+    Page,
+}
+
+/// Families of letters without serifs, for a file that has no page around it.
+const FONTS: &str = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif";
+
+/// A file of its own.
+pub(super) fn file(drawing: &Drawing, title: &str) -> String {
+    let (width, height) = (short(drawing.width), short(drawing.height));
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} \
+         {height}\" font-family=\"{FONTS}\" role=\"img\">\n<title>{}</title>\n",
+        escape(title)
+    );
+    write(&mut svg, drawing, Medium::Paper);
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// An element of a page, as wide as its container.
+pub(super) fn element(drawing: &Drawing, label: &str) -> String {
+    let (width, height) = (short(drawing.width), short(drawing.height));
+    let mut svg =
+        format!("<svg class=\"plot\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">\n", escape(label));
+    write(&mut svg, drawing, Medium::Page);
+    svg.push_str("</svg>");
+    svg
+}
+
+/// An element of a page that stands in a line of text.
+pub(super) fn swatch(drawing: &Drawing) -> String {
+    let (width, height) = (short(drawing.width), short(drawing.height));
+    let mut svg = format!(
+        "<svg class=\"swatch\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
+         aria-hidden=\"true\">"
+    );
+    write(&mut svg, drawing, Medium::Page);
+    svg.push_str("</svg>");
+    svg
+}
+
+/// Text that means itself in HTML and XML, between tags and in quoted attributes; characters that neither allows are `�`.
+pub(crate) fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            '\n' | '\t' => safe.push(c),
+            '\u{fffe}' | '\u{ffff}' => safe.push('\u{fffd}'),
+            c if c.is_control() => safe.push('\u{fffd}'),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+fn write(svg: &mut String, drawing: &Drawing, medium: Medium) {
+    for mark in &drawing.marks {
+        match mark {
+            Mark::Areas { rings, ink, opacity } => {
+                let d = rings.iter().fold(String::new(), |d, ring| d + &path(ring) + "Z");
+                let seams = *opacity == 1.0 && matches!(ink, Ink::Shade(_));
+                let paint = paint(medium, Some(*ink), seams.then_some(*ink));
+                let _ = write!(svg, "<path{paint}");
+                if seams {
+                    svg.push_str(" stroke-width=\"0.5\" stroke-linejoin=\"round\"");
+                }
+                faded(svg, "fill-opacity", *opacity);
+                let _ = writeln!(svg, " d=\"{d}\"/>");
+            }
+            Mark::Strokes { paths, pen } => strokes(svg, paths, *pen, medium),
+            Mark::Dot { at, radius, ink, rim } => {
+                let paint = paint(medium, Some(*ink), (rim != ink).then_some(*rim));
+                let rim = if rim == ink { "" } else { " stroke-width=\"1.6\"" };
+                let (x, y, r) = (short(at.0), short(at.1), short(*radius));
+                let _ = writeln!(svg, "<circle{paint}{rim} cx=\"{x}\" cy=\"{y}\" r=\"{r}\"/>");
+            }
+            Mark::Words { at, text, hand } => words(svg, *at, text, *hand, medium),
+            Mark::Window { x, y, width, height } => {
+                let [x, y, w, h] = [x, y, width, height].map(|v| short(*v));
+                let _ = writeln!(
+                    svg,
+                    "<svg x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{h}\" viewBox=\"{x} {y} {w} {h}\" overflow=\"hidden\">"
+                );
+            }
+            Mark::Wall => svg.push_str("</svg>\n"),
+        }
+    }
+}
+
+fn strokes(svg: &mut String, paths: &[Vec<Point>], pen: Pen, medium: Medium) {
+    let d = paths.iter().fold(String::new(), |d, points| d + &path(points));
+    let _ = write!(svg, "<path{} stroke-width=\"{}\"", paint(medium, None, Some(pen.ink)), short(pen.width));
+    if let Some([stroke, gap]) = pen.dashes() {
+        let _ = write!(svg, " stroke-dasharray=\"{stroke} {gap}\"");
+    }
+    if matches!(pen.ink, Ink::Line(_)) {
+        svg.push_str(" stroke-linejoin=\"round\"");
+    }
+    faded(svg, "stroke-opacity", pen.opacity);
+    let _ = writeln!(svg, " d=\"{d}\"/>");
+}
+
+fn words(svg: &mut String, at: Point, text: &str, hand: Hand, medium: Medium) {
+    let paint = paint(medium, Some(hand.ink), hand.halo.then_some(Ink::Ground));
+    let _ = write!(svg, "<text{paint} x=\"{}\" y=\"{}\" font-size=\"{}\"", short(at.0), short(at.1), short(hand.size));
+    svg.push_str(match hand.anchor {
+        Anchor::Start => "",
+        Anchor::Middle => " text-anchor=\"middle\"",
+        Anchor::End => " text-anchor=\"end\"",
+    });
+    if hand.bold {
+        svg.push_str(" font-weight=\"600\"");
+    }
+    if hand.halo {
+        svg.push_str(" stroke-width=\"3\" stroke-linejoin=\"round\" paint-order=\"stroke\"");
+    }
+    let _ = writeln!(svg, ">{}</text>", escape(text));
+}
+
+fn faded(svg: &mut String, what: &str, opacity: f64) {
+    if opacity < 1.0 {
+        let _ = write!(svg, " {what}=\"{}\"", short(opacity));
+    }
+}
+
+/// The attributes that say what something is filled and stroked with.
+fn paint(medium: Medium, fill: Option<Ink>, stroke: Option<Ink>) -> String {
+    let named = [("fill", fill), ("stroke", stroke)];
+    if medium == Medium::Paper {
+        let attribute = |(what, ink): (&str, Option<Ink>)| match ink {
+            Some(ink) => format!(" {what}=\"{}\"", ink.paper()),
+            None if what == "fill" => " fill=\"none\"".to_owned(),
+            None => String::new(),
+        };
+        return named.map(attribute).concat();
+    }
+    let classes: Vec<String> =
+        named.iter().filter_map(|(what, ink)| Some(format!("{}-{}", &what[..1], (*ink)?.class().0))).collect();
+    let style = [fill, stroke].into_iter().flatten().find_map(|ink| ink.class().1);
+    let style = style.map_or_else(String::new, |style| format!(" style=\"{style}\""));
+    let hollow = if fill.is_none() { " fill=\"none\"" } else { "" };
+    format!(" class=\"{}\"{style}{hollow}", classes.join(" "))
+}
+
+/// The path through points.
+pub(super) fn path(points: &[Point]) -> String {
+    points.iter().enumerate().fold(String::new(), |mut d, (i, (x, y))| {
+        let _ = write!(d, "{}{} {}", if i == 0 { 'M' } else { 'L' }, short(*x), short(*y));
+        d
+    })
+}
+
+/// A number with two decimals at most.
+fn short(value: f64) -> String {
+    let text = format!("{value:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_escapes_its_place() {
+        assert_eq!(escape("a<b>&\"'\u{0}\u{1b}π\n"), "a&lt;b&gt;&amp;&quot;&#39;\u{fffd}\u{fffd}π\n");
+        let drawing = {
+            let mut drawing = Drawing::new(10.0, 10.0);
+            drawing.words((0.0, 0.0), "</text><script>", Hand::new(9.0, Anchor::Start, Ink::Text));
+            drawing
+        };
+        for svg in [file(&drawing, "</title><script>"), element(&drawing, "\"><script>")] {
+            assert!(!svg.contains("<script"), "{svg}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!([0.0, -0.001, 1.5, 100.0, 0.126].map(short), ["0", "0", "1.5", "100", "0.13"]);
+    }
+}
