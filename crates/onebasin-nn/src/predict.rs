@@ -86,7 +86,7 @@ impl Predictions {
     /// # Panics
     /// If there are not as many labels as samples.
     #[must_use]
-    pub fn scores(&self, labels: &[u8]) -> Scores {
+    pub fn scores(&self, labels: &[u16]) -> Scores {
         assert_eq!(labels.len() * self.classes, self.probabilities.len(), "one label per sample");
         let (mut loss, mut correct, mut gaps) = (0.0, 0.0, [0.0_f64; BINS]);
         for (p, &label) in self.probabilities.chunks_exact(self.classes).zip(labels) {

@@ -127,11 +127,11 @@ pub fn train(
         let (mut seen, mut outcome) = (0, Outcome::default());
         for (k, batch) in order.as_slice().chunks(options.batch).enumerate() {
             let step = state.epoch as u64 * per_epoch + k as u64;
-            let feed = |shard: Range<usize>, input: &mut [f32], labels: &mut [u8]| {
+            let feed = |shard: Range<usize>, input: &mut [f32], labels: &mut [u16]| {
                 if options.augment {
-                    data.gather_augmented(&batch[shard], options.seed, epoch, input, labels);
+                    data.gather_augmented(&batch[shard], options.seed, epoch, input, labels)
                 } else {
-                    data.gather(&batch[shard], input, labels);
+                    data.gather(&batch[shard], input, labels)
                 }
             };
             let found = lanes.run(&program, &flat, batch.len(), &feed)?;
