@@ -28,7 +28,7 @@ fn main() {
         let mut stream = Stream::new(0, "images");
         let count = 10 * batch;
         let images = (0..count * shape.iter().product::<usize>()).map(|_| stream.bits() as u8).collect();
-        let labels = (0..count).map(|_| stream.below(10) as u8).collect();
+        let labels = (0..count).map(|_| stream.below(10) as u16).collect();
         let data = Dataset::new(shape, 10, images, labels).expect("sizes fit");
         let program = Program::new(network.graph().expect("built in")).expect("it runs");
         let params = network.init(0).expect("built in");
@@ -42,8 +42,8 @@ fn main() {
         let train = time(|| {
             let batch = &samples[step % 10 * batch..][..batch];
             step += 1;
-            let feed = |shard: std::ops::Range<usize>, input: &mut [f32], labels: &mut [u8]| {
-                data.gather(&batch[shard], input, labels);
+            let feed = |shard: std::ops::Range<usize>, input: &mut [f32], labels: &mut [u16]| {
+                data.gather(&batch[shard], input, labels)
             };
             lanes.run(&program, &flat, batch.len(), &feed).expect("it runs");
             sgd.step(&mut flat.weights, &lanes.d_weights(batch.len()), &mut moments, 1e-3, step as u64);

@@ -73,7 +73,7 @@ pub fn activation_similarity(
         let run = |(k, space): (usize, &mut Workspace)| {
             let samples = samples(wave[k / 2]);
             space.resize(program, samples.len())?;
-            data.fill(samples, space.input(0));
+            data.fill(samples, space.input(0))?;
             program.forward(&flats[k % 2], space);
             Ok(())
         };

@@ -60,7 +60,9 @@ pub fn evaluate_on(device: Option<&dyn Runner>, program: &Program, params: &Para
     for start in (0..data.len()).step_by(SHARD) {
         let samples = start..data.len().min(start + SHARD);
         input.resize(samples.len() * data.input_len(), 0.0);
-        data.fill(samples.clone(), &mut input);
+        let fill = |(s, out): (usize, &mut [f32])| data.fill(start + s..start + s + 1, out);
+        let filled: Vec<Result<()>> = input.par_chunks_mut(data.input_len()).enumerate().map(fill).collect();
+        filled.into_iter().collect::<Result<()>>()?;
         total = total + cross_entropy(&network.forward(samples.len(), &input)?, &data.labels()[samples]);
     }
     Ok(Metrics::of(total, data.len()))
@@ -72,7 +74,7 @@ pub(crate) fn each_shard<T: Send>(
     program: &Program,
     params: &Params,
     data: &Dataset,
-    look: impl Fn(&Workspace, &[u8]) -> T + Sync,
+    look: impl Fn(&Workspace, &[u16]) -> T + Sync,
 ) -> Result<Vec<T>> {
     check_fits(program, data)?;
     let flat = program.flatten(params)?;
@@ -85,7 +87,7 @@ pub(crate) fn each_shard<T: Send>(
             None => space.insert(Workspace::inference(program, batch)?),
         };
         space.resize(program, batch)?;
-        data.fill(start..start + batch, space.input(0));
+        data.fill(start..start + batch, space.input(0))?;
         program.forward(&flat, space);
         Ok(look(space, &data.labels()[start..start + batch]))
     };
@@ -135,9 +137,8 @@ pub fn recompute_batch_norm(program: &Program, params: &Params, data: &Dataset, 
     let mut lanes = Lanes::new(program, batch, false)?;
     let order = Stream::new(0, "batch-norm").permutation(data.len());
     for (k, samples) in order.as_slice().chunks_exact(batch).enumerate() {
-        let feed = |shard: Range<usize>, input: &mut [f32], labels: &mut [u8]| {
-            data.gather(&samples[shard], input, labels);
-        };
+        let feed =
+            |shard: Range<usize>, input: &mut [f32], labels: &mut [u16]| data.gather(&samples[shard], input, labels);
         let found = lanes.run(program, &flat, batch, &feed)?;
         program.update_statistics(&mut flat.statistics, &found.moments, 1.0 / (k + 1) as f64);
     }

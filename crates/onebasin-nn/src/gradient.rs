@@ -26,9 +26,8 @@ pub fn gradient(program: &Program, params: &Params, data: &Dataset) -> Result<Pa
     let samples: Vec<u32> = (0..data.len() as u32).collect();
     let mut sum = vec![0.0_f64; flat.weights.len()];
     for batch in samples.chunks(BATCH) {
-        let feed = |shard: Range<usize>, input: &mut [f32], labels: &mut [u8]| {
-            data.gather(&batch[shard], input, labels);
-        };
+        let feed =
+            |shard: Range<usize>, input: &mut [f32], labels: &mut [u16]| data.gather(&batch[shard], input, labels);
         lanes.run(program, &flat, batch.len(), &feed)?;
         let share = batch.len() as f64 / data.len() as f64;
         for part in lanes.d_weights(batch.len()) {

@@ -98,7 +98,7 @@ impl Predictions {
     /// # Panics
     /// If there are not as many labels as samples.
     #[must_use]
-    pub fn scores(&self, labels: &[u8]) -> Scores {
+    pub fn scores(&self, labels: &[u16]) -> Scores {
         let (mut loss, mut correct, mut among) = (0.0, 0.0, 0.0);
         for (p, label) in self.each(labels) {
             loss -= p[label].max(f64::MIN_POSITIVE).ln();
@@ -117,7 +117,7 @@ impl Predictions {
     /// # Panics
     /// If there are not as many labels as samples.
     #[must_use]
-    pub fn reliability(&self, labels: &[u8]) -> Vec<Bin> {
+    pub fn reliability(&self, labels: &[u16]) -> Vec<Bin> {
         let mut bins = vec![Bin::default(); BINS];
         for (p, label) in self.each(labels) {
             let best = best(p);
@@ -134,7 +134,7 @@ impl Predictions {
     }
 
     /// The probabilities of every sample, with its label.
-    fn each<'a>(&'a self, labels: &'a [u8]) -> impl Iterator<Item = (&'a [f64], usize)> {
+    fn each<'a>(&'a self, labels: &'a [u16]) -> impl Iterator<Item = (&'a [f64], usize)> {
         assert_eq!(labels.len() * self.classes, self.probabilities.len(), "one label per sample");
         self.probabilities.chunks_exact(self.classes).zip(labels.iter().map(|l| usize::from(*l)))
     }
@@ -177,9 +177,9 @@ mod tests {
         let mut stream = onebasin::stream::Stream::new(0, "top");
         let probabilities: Vec<f64> =
             (0..samples * classes).map(|_| (stream.uniform() * 50.0).floor() / 50.0).collect();
-        let labels: Vec<u8> = (0..samples).map(|_| stream.below(classes) as u8).collect();
+        let labels: Vec<u16> = (0..samples).map(|_| stream.below(classes) as u16).collect();
         let predictions = Predictions { classes, probabilities };
-        let among = |(p, label): &(&[f64], &u8)| {
+        let among = |(p, label): &(&[f64], &u16)| {
             let mut order: Vec<usize> = (0..classes).collect();
             order.sort_by(|&i, &j| p[j].total_cmp(&p[i]));
             order[..5].contains(&usize::from(**label))

@@ -175,7 +175,7 @@ pub fn straight_through(
         let how = MatchOptions { seed: options.seed.wrapping_add(state.step), ..MatchOptions::default() };
         state.current = ascend(&source, &state.current, &how, &mut |_| true)?.alignment;
         let feed =
-            |shard: Range<usize>, input: &mut [f32], labels: &mut [u8]| data.gather(&batch[shard], input, labels);
+            |shard: Range<usize>, input: &mut [f32], labels: &mut [u16]| data.gather(&batch[shard], input, labels);
         let ran = lanes.run(program, &program.flatten(&midpoint(&state.current)?)?, batch.len(), &feed)?;
         state.step += 1;
         if !ran.outcome.loss.is_finite() {

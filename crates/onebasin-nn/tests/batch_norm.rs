@@ -31,9 +31,9 @@ fn network() -> Graph {
     g
 }
 
-fn images(batch: usize) -> (Vec<f64>, Vec<u8>) {
+fn images(batch: usize) -> (Vec<f64>, Vec<u16>) {
     let mut stream = Stream::new(1, "images");
-    ((0..batch * PIXELS).map(|_| stream.normal() + 0.5).collect(), (0..batch).map(|k| (k * k % 3) as u8).collect())
+    ((0..batch * PIXELS).map(|_| stream.normal() + 0.5).collect(), (0..batch).map(|k| (k * k % 3) as u16).collect())
 }
 
 fn flat<T: Real>(program: &Program<T>) -> Flat<T> {
@@ -46,10 +46,11 @@ fn flat<T: Real>(program: &Program<T>) -> Flat<T> {
 fn batch<T: Real>(program: &Program<T>, flat: &Flat<T>, batch: usize) -> (Found, Vec<T>) {
     let (images, labels) = images(batch);
     let mut lanes = Lanes::new(program, batch, true).unwrap();
-    let feed = |shard: Range<usize>, input: &mut [T], to: &mut [u8]| {
+    let feed = |shard: Range<usize>, input: &mut [T], to: &mut [u16]| {
         let images = &images[shard.start * PIXELS..shard.end * PIXELS];
         input.iter_mut().zip(images).for_each(|(i, x)| *i = T::of(*x));
         to.copy_from_slice(&labels[shard]);
+        Ok(())
     };
     let found = lanes.run(program, flat, batch, &feed).unwrap();
     let mut sum = vec![T::zero(); program.weight_count()];

@@ -106,8 +106,8 @@ fn trained(program: &Program, seed: u64, data: &Dataset) -> Params {
     for step in 0..2 * data.len() / BATCH {
         let order = Stream::new(seed, &format!("order/{}", step * BATCH / data.len())).permutation(data.len());
         let start = step * BATCH % data.len();
-        let feed = |shard: Range<usize>, input: &mut [f32], labels: &mut [u8]| {
-            data.gather(&order.as_slice()[start + shard.start..start + shard.end], input, labels);
+        let feed = |shard: Range<usize>, input: &mut [f32], labels: &mut [u16]| {
+            data.gather(&order.as_slice()[start + shard.start..start + shard.end], input, labels)
         };
         let found = lanes.run(program, &flat, BATCH, &feed).unwrap();
         Optimizer::Adam.step(&mut flat.weights, &lanes.d_weights(BATCH), &mut moments, 3e-3, step as u64 + 1);
@@ -156,7 +156,7 @@ impl Case {
 fn value(program: &Program, params: &Params, data: &Dataset, value: ValueId) -> (Vec<f32>, Vec<usize>) {
     let wants = Wants { values: vec![value], ..Wants::default() };
     let mut space = Workspace::new(program, data.len(), wants).unwrap();
-    data.fill(0..data.len(), space.input(0));
+    data.fill(0..data.len(), space.input(0)).unwrap();
     program.forward(&program.flatten(params).unwrap(), &mut space);
     let (numbers, shape) = space.value(value).unwrap();
     (numbers.to_vec(), shape.to_vec())

@@ -56,7 +56,7 @@ fn synthetic_images_are_the_same_every_time_and_fill_the_range() {
     assert_eq!(images, synthetic(&[3, 16, 16], 20, 5).unwrap());
     assert_ne!(images, synthetic(&[3, 16, 16], 20, 6).unwrap());
     let mut seen = vec![0.0; 20 * images.input_len()];
-    images.fill(0..20, &mut seen);
+    images.fill(0..20, &mut seen).unwrap();
     let mean = seen.iter().sum::<f32>() / seen.len() as f32;
     let deviation = (seen.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / seen.len() as f32).sqrt();
     assert!(mean.abs() < 0.5 && (0.7..1.8).contains(&deviation), "{mean} {deviation}");

@@ -160,7 +160,15 @@ impl Experiment {
             Recipe::named(&training.recipe)?;
         }
         let claims = head.claim.into_iter().filter(|c| c.scale.is_none_or(|s| s == scale)).collect();
-        Ok(Self { name: name.to_owned(), title: head.title, source: head.source, notes: head.notes, scale, kind, claims })
+        Ok(Self {
+            name: name.to_owned(),
+            title: head.title,
+            source: head.source,
+            notes: head.notes,
+            scale,
+            kind,
+            claims,
+        })
     }
 }
 

@@ -110,7 +110,7 @@ impl<'a> Plan<'a> {
         let measured = Part { train: train.or(training.samples), test, ..data.clone() };
         let of = facts.clone().of(&measured);
         let trained = facts.of(&data).train;
-        let work = Program::new(network.graph()?)?.multiply_adds() + OVERHEAD;
+        let work = Program::<f32>::new(network.graph()?)?.multiply_adds() + OVERHEAD;
         Ok(Subject { network, data, measured, options, work, samples: [of.train, of.test], trained })
     }
 
@@ -210,7 +210,13 @@ pub(crate) fn describe(subject: &Subject, training: &Training) -> Vec<(String, S
         ("network", subject.network.name.clone()),
         ("data", format!("{}: {} training samples; measured on {train} + {test}", subject.data.set, subject.trained)),
         ("data, SHA-256", digest),
-        ("training", format!("{} epochs of batches of {}, {optimizer}, rate {} ({schedule}), {augment}", o.epochs, o.batch, o.rate)),
+        (
+            "training",
+            format!(
+                "{} epochs of batches of {}, {optimizer}, rate {} ({schedule}), {augment}",
+                o.epochs, o.batch, o.rate
+            ),
+        ),
         ("seeds", seeds),
     ];
     rows.map(|(what, text)| (what.to_owned(), text)).to_vec()

@@ -169,9 +169,8 @@ pub fn page(experiment: &Experiment, outcome: &Outcome, found: &Found, command: 
 /// If a file cannot be written or a figure not drawn.
 pub fn write(folder: &Path, page: &Page, found: &Found, outcome: &Outcome) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|why| Error::store(folder, why))?;
-    let put = |name: &str, bytes: &[u8]| -> Result<()> {
-        Ok(write_atomic(&folder.join(name), |out| out.write_all(bytes))?)
-    };
+    let put =
+        |name: &str, bytes: &[u8]| -> Result<()> { Ok(write_atomic(&folder.join(name), |out| out.write_all(bytes))?) };
     for figure in &found.figures {
         figure.check()?;
         put(&format!("{}.svg", figure.name), figure.svg().as_bytes())?;

@@ -18,7 +18,7 @@ pub struct Part {
     pub digest: Option<String>,
     /// One of the two parts of the paper's split data sets, 1 or 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split: Option<u8>,
+    pub split: Option<usize>,
     /// A random share of the training samples, drawn by this seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<(f64, u64)>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use onebasin::Params;
@@ -118,7 +119,8 @@ impl Store {
     pub fn read_json<T: DeserializeOwned>(&self, key: &Key, file: &str) -> Result<T> {
         let path = self.path(key, file);
         let bytes = fs::read(&path).map_err(|why| Error::store(&path, why))?;
-        serde_json::from_slice(&bytes).map_err(|why| Error::store(path, format!("{why}; remove its folder to make it anew")))
+        serde_json::from_slice(&bytes)
+            .map_err(|why| Error::store(path, format!("{why}; remove its folder to make it anew")))
     }
 
     /// Writes a value.
@@ -142,8 +144,12 @@ impl Store {
 }
 
 fn digest(path: &Path) -> Result<String> {
-    let mut hash = Sha256::new();
-    let copied = File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut hash));
-    copied.map_err(|why| Error::store(path, why))?;
-    Ok(hex::encode(hash.finalize()))
+    let fail = |why| Error::store(path, why);
+    let (mut file, mut hash, mut piece) = (File::open(path).map_err(fail)?, Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut piece).map_err(fail)? {
+            0 => return Ok(hex::encode(hash.finalize())),
+            n => hash.update(&piece[..n]),
+        }
+    }
 }

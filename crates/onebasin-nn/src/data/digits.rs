@@ -19,9 +19,9 @@ pub(super) fn open() -> Data {
 }
 
 fn split(name: &str, count: usize) -> Dataset {
-    let mut labels: Vec<u8> = (0..count).map(|i| (i % 10) as u8).collect();
+    let mut labels: Vec<u16> = (0..count).map(|i| (i % 10) as u16).collect();
     Stream::new(0, &format!("digits/{name}/labels")).shuffle(&mut labels);
-    let draw = |(i, &label): (usize, &u8)| image(label, &mut Stream::new(0, &format!("digits/{name}/{i}")));
+    let draw = |(i, &label): (usize, &u16)| image(label, &mut Stream::new(0, &format!("digits/{name}/{i}")));
     let images: Vec<[u8; SIDE * SIDE]> = labels.par_iter().enumerate().map(draw).collect();
     Dataset::new(&[SIDE, SIDE], 10, images.concat(), labels).expect("as many images as labels")
 }
@@ -50,7 +50,7 @@ fn joined(parts: &[Stroke]) -> Stroke {
 }
 
 /// The strokes of a digit in one of its styles.
-fn strokes(digit: u8, style: usize) -> Vec<Stroke> {
+fn strokes(digit: u16, style: usize) -> Vec<Stroke> {
     match (digit, style % 2) {
         (0, 0) => vec![arc([0.5, 0.5], [0.26, 0.38], -0.25, 0.75)],
         (0, _) => vec![arc([0.5, 0.5], [0.2, 0.38], -0.2, 0.82)],
@@ -95,7 +95,7 @@ fn strokes(digit: u8, style: usize) -> Vec<Stroke> {
     }
 }
 
-fn image(digit: u8, stream: &mut Stream) -> [u8; SIDE * SIDE] {
+fn image(digit: u16, stream: &mut Stream) -> [u8; SIDE * SIDE] {
     let mut strokes = strokes(digit, stream.below(2));
     shake(&mut strokes, stream);
     transform(&mut strokes, stream);

@@ -30,7 +30,7 @@ pub(super) fn open(spec: &str, folder: &Path) -> Result<Data> {
     };
     let mut split = |images: usize, labels: usize| -> Result<Dataset> {
         let (images, labels) = (load(images, 3)?, load(labels, 1)?);
-        Dataset::new(&images.shape[1..], 10, images.bytes, labels.bytes)
+        Dataset::new(&images.shape[1..], 10, images.bytes, labels.bytes.into_iter().map(u16::from).collect())
             .map_err(|e| Error::Data { spec: spec.to_owned(), why: e.to_string() })
     };
     let (train, test) = (split(0, 1)?, split(2, 3)?);

@@ -1,11 +1,20 @@
 //! Data sets: images as bytes, labels as classes.
+//!
+//! What is not much is held in memory; photographs stay in their files and are decoded when they are looked at.
 
 pub mod augment;
-mod cifar10;
+mod cifar;
+mod digest;
 mod digits;
 mod idx;
+mod imagenet;
+mod jpeg;
 mod mnist;
+mod pickle;
+mod resample;
 mod synthetic;
+mod tarball;
+mod views;
 
 use std::ops::Range;
 use std::path::Path;
@@ -16,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::network::Network;
 pub use augment::Augment;
 pub use synthetic::synthetic;
+use views::Photographs;
 
 /// One split of a data set. Pixels are bytes; networks see them divided by 255, and normalised where the data set says
 /// so.
@@ -23,10 +33,19 @@ pub use synthetic::synthetic;
 pub struct Dataset {
     shape: Vec<usize>,
     classes: usize,
-    images: Vec<u8>,
-    labels: Vec<u8>,
+    images: Images,
+    labels: Vec<u16>,
     /// What a network sees of every byte, for one channel after the other; one table serves all channels or one each.
     values: Vec<[f32; 256]>,
+}
+
+/// Where images are.
+#[derive(Debug, Clone, PartialEq)]
+enum Images {
+    /// In memory, one after the other.
+    Held(Vec<u8>),
+    /// In a file each.
+    Files(Photographs),
 }
 
 /// A data set with its training and test splits.
@@ -47,22 +66,43 @@ impl Data {
     ///
     /// - `digits`: 10,000 + 2,000 drawn digits, 28 × 28, made on the spot, always the same.
     /// - `mnist:DIR`: the four IDX files of MNIST (gzipped or not) in folder DIR; data sets in the same format open too.
-    /// - `cifar10:DIR`: the six files of CIFAR-10's binary version in folder DIR.
+    /// - `cifar10:PATH`, `cifar100:PATH`: the files of the binary or of the Python version in folder PATH or in the subfolder
+    ///   that the official archives unpack to, or one of these archives (`.tar.gz`). Of CIFAR-100 the 100 fine classes.
+    /// - `imagenet:DIR`: JPEGs in `DIR/train/CLASS/` and `DIR/val/CLASS/`, seen in 224 × 224 pixels; the folders are the
+    ///   classes, in the order of their names.
+    ///
+    /// `digits@N` and `mnist:DIR@N` are resized to N × N.
     ///
     /// # Errors
     /// For an unknown name (the known ones are listed), and files that are missing or not what they should be.
     pub fn open(spec: &str) -> Result<Self> {
-        const KNOWN: &str = "known: `digits` (built in), `mnist:DIR` (folder of the four IDX files), \
-                             `cifar10:DIR` (folder of the six binary batches)";
+        const KNOWN: &str = "known: `digits` (built in), `mnist:DIR` (folder of the four IDX files), `cifar10:PATH` and \
+                             `cifar100:PATH` (folder of the binary or the Python version's files, or an official \
+                             archive), `imagenet:DIR` (folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG); \
+                             `digits@32` and `mnist:DIR@32` are resized to 32 × 32";
         let fail = |why: &str| Err(Error::Data { spec: spec.to_owned(), why: format!("{why}; {KNOWN}") });
-        match spec.split_once(':') {
-            None if spec == "digits" => Ok(digits::open()),
-            None if matches!(spec, "mnist" | "cifar10") => fail("the folder is missing"),
-            Some(("mnist" | "cifar10", "")) => fail("the folder is missing"),
-            Some(("mnist", folder)) => mnist::open(spec, Path::new(folder)),
-            Some(("cifar10", folder)) => cifar10::open(Path::new(folder)),
-            _ => fail("unknown data set"),
-        }
+        let (whole, side) = match spec.rsplit_once('@') {
+            Some((whole, side)) if whole == "digits" || whole.starts_with("mnist:") => match side.parse::<usize>() {
+                Ok(side) => (whole, Some(side)),
+                Err(_) => (spec, None),
+            },
+            _ => (spec, None),
+        };
+        let data = match whole.split_once(':') {
+            None if whole == "digits" => digits::open(),
+            None if matches!(whole, "mnist" | "cifar10" | "cifar100" | "imagenet") => {
+                return fail("the folder is missing");
+            }
+            Some(("mnist" | "cifar10" | "cifar100" | "imagenet", "")) => return fail("the folder is missing"),
+            Some(("mnist", folder)) => mnist::open(whole, Path::new(folder))?,
+            Some(("cifar10", path)) => cifar::open(&cifar::CIFAR10, Path::new(path))?,
+            Some(("cifar100", path)) => cifar::open(&cifar::CIFAR100, Path::new(path))?,
+            Some(("imagenet", folder)) => imagenet::open(Path::new(folder))?,
+            _ => return fail("unknown data set"),
+        };
+        let Some(side) = side else { return Ok(data) };
+        let (train, test) = (data.train.resized(side, side)?, data.test.resized(side, side)?);
+        Ok(Self { name: format!("{}@{side}", data.name), train, test, ..data })
     }
 }
 
@@ -88,6 +128,36 @@ impl Data {
         }
         Ok(self)
     }
+
+    /// One of two parts of the training set that together are all of it: in each, one half of the classes is scarce. The
+    /// samples stay in their order, the test set stays whole, and the name tells.
+    ///
+    /// Formula: in a random order of the seed (stream `data/split`), let `L` be the samples of the classes below half of
+    /// their number and `G` the others. Part 1 is the first fifth of `L` and the rest of `G`, part 2 the first fifth of `G`
+    /// and the rest of `L`; a fifth is rounded down.
+    ///
+    /// # Errors
+    /// If `part` is neither 1 nor 2, or the part has no sample.
+    ///
+    /// Source: Ainsworth et al. 2023, §5.4 and appendix A.3.
+    pub fn split_by_class(mut self, part: usize, seed: u64) -> Result<Self> {
+        if !matches!(part, 1 | 2) {
+            return Err(Error::Options(format!("a data set is split in parts 1 and 2; there is no part {part}")));
+        }
+        let (labels, half) = (self.train.labels(), self.train.classes() / 2);
+        let order = Stream::new(seed, "data/split").permutation(self.train.len());
+        let halves: (Vec<u32>, Vec<u32>) =
+            order.as_slice().iter().partition(|&&s| usize::from(labels[s as usize]) < half);
+        let (few, many) = if part == 1 { halves } else { (halves.1, halves.0) };
+        let mut kept = [&few[..few.len() / 5], &many[many.len() / 5..]].concat();
+        if kept.is_empty() {
+            return Err(Error::Options(format!("part {part} of {} samples is empty", self.train.len())));
+        }
+        kept.sort_unstable();
+        self.train = self.train.pick(&kept);
+        self.name = format!("{} (part {part} of 2, split by class with seed {seed})", self.name);
+        Ok(self)
+    }
 }
 
 impl Dataset {
@@ -95,7 +165,7 @@ impl Dataset {
     ///
     /// # Errors
     /// If the counts do not fit or a label is no class.
-    pub fn new(shape: &[usize], classes: usize, images: Vec<u8>, labels: Vec<u8>) -> Result<Self> {
+    pub fn new(shape: &[usize], classes: usize, images: Vec<u8>, labels: Vec<u16>) -> Result<Self> {
         let fail = |why: String| Err(Error::Data { spec: "images and labels".to_owned(), why });
         let pixels: usize = shape.iter().product();
         if pixels.checked_mul(labels.len()) != Some(images.len()) || pixels == 0 {
@@ -105,7 +175,7 @@ impl Dataset {
             return fail(format!("label {at} is {}, not one of {classes} classes", labels[at]));
         }
         let values = vec![std::array::from_fn(|p| p as f32 / 255.0)];
-        Ok(Self { shape: shape.to_vec(), classes, images, labels, values })
+        Ok(Self { shape: shape.to_vec(), classes, images: Images::Held(images), labels, values })
     }
 
     /// The same images, seen as `(pixel / 255 − mean) / std` with one mean and one standard deviation per channel (axis
@@ -148,21 +218,27 @@ impl Dataset {
     }
 
     /// The labels.
-    pub fn labels(&self) -> &[u8] {
+    pub fn labels(&self) -> &[u16] {
         &self.labels
     }
 
-    /// The pixels, one image after the other.
-    pub fn images(&self) -> &[u8] {
-        &self.images
+    /// The pixels, one image after the other, if they are in memory.
+    pub fn images(&self) -> Option<&[u8]> {
+        match &self.images {
+            Images::Held(images) => Some(images),
+            Images::Files(_) => None,
+        }
     }
 
     /// The first `n` samples.
     #[must_use]
     pub fn take(&self, n: usize) -> Self {
         let n = n.min(self.len());
-        let (images, labels) = (self.images[..n * self.input_len()].to_vec(), self.labels[..n].to_vec());
-        Self { shape: self.shape.clone(), classes: self.classes, images, labels, values: self.values.clone() }
+        let images = match &self.images {
+            Images::Held(images) => Images::Held(images[..n * self.input_len()].to_vec()),
+            Images::Files(files) => Images::Files(files.pick(0..n)),
+        };
+        self.with(images, self.labels[..n].to_vec())
     }
 
     /// Chosen samples, in the order given.
@@ -171,52 +247,81 @@ impl Dataset {
     /// If there is no such sample.
     #[must_use]
     pub fn pick(&self, samples: &[u32]) -> Self {
-        let pixels = self.input_len();
-        let images = samples.iter().flat_map(|&s| &self.images[s as usize * pixels..][..pixels]).copied().collect();
-        let labels = samples.iter().map(|&s| self.labels[s as usize]).collect();
+        let (pixels, chosen) = (self.input_len(), samples.iter().map(|&s| s as usize));
+        let images = match &self.images {
+            Images::Held(images) => {
+                Images::Held(chosen.clone().flat_map(|s| &images[s * pixels..][..pixels]).copied().collect())
+            }
+            Images::Files(files) => Images::Files(files.pick(chosen.clone())),
+        };
+        self.with(images, chosen.map(|s| self.labels[s]).collect())
+    }
+
+    fn with(&self, images: Images, labels: Vec<u16>) -> Self {
         Self { shape: self.shape.clone(), classes: self.classes, images, labels, values: self.values.clone() }
     }
 
     /// Writes a run of images, as networks see them.
-    pub fn fill(&self, samples: Range<usize>, out: &mut [f32]) {
-        for (s, out) in samples.zip(out.chunks_exact_mut(self.input_len())) {
-            self.see(s, out);
-        }
+    ///
+    /// # Errors
+    /// If a file cannot be read or decoded.
+    pub fn fill(&self, samples: Range<usize>, out: &mut [f32]) -> Result<()> {
+        samples.zip(out.chunks_exact_mut(self.input_len())).try_for_each(|(s, out)| self.see(s, out))
     }
 
     /// Writes chosen images, as networks see them, and their labels.
-    pub fn gather(&self, samples: &[u32], out: &mut [f32], labels: &mut [u8]) {
+    ///
+    /// # Errors
+    /// If a file cannot be read or decoded.
+    pub fn gather(&self, samples: &[u32], out: &mut [f32], labels: &mut [u16]) -> Result<()> {
         for ((&s, out), label) in samples.iter().zip(out.chunks_exact_mut(self.input_len())).zip(labels) {
-            self.see(s as usize, out);
+            self.see(s as usize, out)?;
             *label = self.labels[s as usize];
         }
+        Ok(())
     }
 
-    /// Writes chosen images, each augmented, and their labels.
+    /// Writes chosen images, each augmented, and their labels. Of images in files a part of random place, size and aspect
+    /// is seen, mirrored or not, whatever the augmentation.
     ///
     /// Sample `s` has the stream `augment/{epoch}/{s}` of the seed: what becomes of it depends neither on the other
     /// samples nor on their order.
+    ///
+    /// # Errors
+    /// If a file cannot be read or decoded.
     pub fn gather_augmented(
         &self,
         samples: &[u32],
         augment: Augment,
         (seed, epoch): (u64, usize),
         out: &mut [f32],
-        labels: &mut [u8],
-    ) {
+        labels: &mut [u16],
+    ) -> Result<()> {
         let mut image = vec![0.0; self.input_len()];
         for ((&s, out), label) in samples.iter().zip(out.chunks_exact_mut(self.input_len())).zip(labels) {
-            self.see(s as usize, &mut image);
             let mut stream = Stream::new(seed, &format!("augment/{epoch}/{s}"));
-            augment.apply(&image, &self.shape, &mut stream, out);
+            if let Images::Files(files) = &self.images {
+                self.look_up(&files.augmented(s as usize, &mut stream)?, out);
+            } else {
+                self.see(s as usize, &mut image)?;
+                augment.apply(&image, &self.shape, &mut stream, out);
+            }
             *label = self.labels[s as usize];
         }
+        Ok(())
     }
 
-    fn see(&self, sample: usize, out: &mut [f32]) {
-        let pixels = self.input_len();
-        let channel = pixels / self.values.len();
-        let image = &self.images[sample * pixels..][..pixels];
+    fn see(&self, sample: usize, out: &mut [f32]) -> Result<()> {
+        match &self.images {
+            Images::Held(images) => self.look_up(&images[sample * out.len()..][..out.len()], out),
+            Images::Files(files) => self.look_up(&files.centre(sample)?, out),
+        }
+        Ok(())
+    }
+
+    /// Writes what a network sees of an image's bytes.
+    fn look_up(&self, image: &[u8], out: &mut [f32]) {
+        let channel = out.len() / self.values.len();
         for ((out, bytes), values) in out.chunks_exact_mut(channel).zip(image.chunks_exact(channel)).zip(&self.values) {
             out.iter_mut().zip(bytes).for_each(|(o, &byte)| *o = values[usize::from(byte)]);
         }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use onebasin::graph::NodeId;
 
 use super::loss::Outcome;
+use crate::error::Result;
 use crate::ops::batch_norm::Moments;
 
 /// What a batch gave.
@@ -16,5 +17,5 @@ pub struct Found {
     pub moments: Vec<(NodeId, Moments)>,
 }
 
-/// Writes the inputs and labels of a range of samples of the batch.
-pub type Feed<'a, T> = dyn Fn(Range<usize>, &mut [T], &mut [u8]) + Sync + 'a;
+/// Writes the inputs and labels of a range of samples of the batch; an error ends the batch.
+pub type Feed<'a, T> = dyn Fn(Range<usize>, &mut [T], &mut [u16]) -> Result<()> + Sync + 'a;

@@ -93,7 +93,7 @@ impl<T: Real> Lanes<T> {
     /// first output. `feed` writes the network's first input.
     ///
     /// # Errors
-    /// If the network's shapes do not allow a shard's number of samples.
+    /// If the network's shapes do not allow a shard's number of samples, and those of `feed`.
     pub fn run(&mut self, program: &Program<T>, flat: &Flat<T>, batch: usize, feed: &Feed<'_, T>) -> Result<Found> {
         let shards = self.cut.shards(batch);
         let scale = T::one() / T::of(batch as f64);
@@ -109,7 +109,7 @@ impl<T: Real> Lanes<T> {
                 let labels = shards.iter().map(|s| vec![0; s.len()]).collect();
                 jobs.push(Job { spaces: &mut spaces[..shards.len()], d_weights, shards, labels });
             }
-            return Ok(synchronised::run(program, flat, &mut jobs, feed, gradients.then_some(scale)));
+            return synchronised::run(program, flat, &mut jobs, feed, gradients.then_some(scale));
         }
         let run = |(lane, shards): (&mut Lane<T>, &Vec<Range<usize>>)| {
             let Lane { spaces, d_weights } = lane;
@@ -117,7 +117,7 @@ impl<T: Real> Lanes<T> {
             let shard = |shard: &Range<usize>| {
                 space.resize(program, shard.len())?;
                 let mut labels = vec![0; shard.len()];
-                feed(shard.clone(), space.input(0), &mut labels);
+                feed(shard.clone(), space.input(0), &mut labels)?;
                 let steps = 0..space.plan().steps.len();
                 space.forward(program, flat, steps.clone(), None);
                 let outcome = cross_entropy(space.output(), &labels);

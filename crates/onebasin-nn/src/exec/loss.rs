@@ -26,8 +26,8 @@ impl std::iter::Sum for Outcome {
 }
 
 /// `Σ_s (log Σ_c exp z_sc − z_s,label)` of `logits [labels, classes]`.
-pub(crate) fn cross_entropy<T: Real>(logits: &[T], labels: &[u8]) -> Outcome {
-    let sample = |(z, &label): (&[T], &u8)| {
+pub(crate) fn cross_entropy<T: Real>(logits: &[T], labels: &[u16]) -> Outcome {
+    let sample = |(z, &label): (&[T], &u16)| {
         let largest = z.iter().fold(T::neg_infinity(), |m, &v| m.max(v));
         let sum: f64 = z.iter().map(|&v| (v - largest).wide().exp()).sum();
         let best = z.iter().position(|v| *v == largest);
@@ -38,7 +38,7 @@ pub(crate) fn cross_entropy<T: Real>(logits: &[T], labels: &[u8]) -> Outcome {
 }
 
 /// Writes the gradient of `scale ·` [`cross_entropy`]: `scale · (softmax z − 1_label)`.
-pub(crate) fn cross_entropy_gradient<T: Real>(logits: &[T], labels: &[u8], scale: T, gradient: &mut [T]) {
+pub(crate) fn cross_entropy_gradient<T: Real>(logits: &[T], labels: &[u16], scale: T, gradient: &mut [T]) {
     let classes = (logits.len() / labels.len().max(1)).max(1);
     for ((d, z), &label) in gradient.chunks_exact_mut(classes).zip(logits.chunks_exact(classes)).zip(labels) {
         let largest = z.iter().fold(T::neg_infinity(), |m, &v| m.max(v));

@@ -219,12 +219,12 @@ impl<T: Real> Program<T> {
     /// Softmax cross-entropy of the last forward pass's first output `[batch, classes]` against `labels`.
     ///
     /// Formula: `Σ_s (log Σ_c exp z_sc − z_s,label)`, stabilised by the largest output.
-    pub fn outcome(&self, labels: &[u8], space: &Workspace<T>) -> Outcome {
+    pub fn outcome(&self, labels: &[u16], space: &Workspace<T>) -> Outcome {
         loss::cross_entropy(space.output(), labels)
     }
 
     /// Gradient of `scale · Σ` cross-entropy with respect to the weights, into the workspace.
-    pub fn backward(&self, flat: &Flat<T>, labels: &[u8], scale: T, space: &mut Workspace<T>) {
+    pub fn backward(&self, flat: &Flat<T>, labels: &[u16], scale: T, space: &mut Workspace<T>) {
         space.seed(|output, gradient| loss::cross_entropy_gradient(output, labels, scale, gradient));
         self.pull_back(flat, space);
     }

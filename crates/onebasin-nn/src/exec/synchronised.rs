@@ -9,6 +9,7 @@ use super::batch::{Feed, Found};
 use super::loss::{Outcome, cross_entropy, cross_entropy_gradient};
 use super::plan::Plan;
 use super::{Flat, Program, Workspace};
+use crate::error::Result;
 use crate::ops::Real;
 use crate::ops::batch_norm::{Moments, Statistics, Sums};
 
@@ -17,7 +18,7 @@ pub(super) struct Job<'a, T: Real> {
     pub spaces: &'a mut [Workspace<T>],
     pub d_weights: &'a mut [T],
     pub shards: &'a [Range<usize>],
-    pub labels: Vec<Vec<u8>>,
+    pub labels: Vec<Vec<u16>>,
 }
 
 /// What all shards share.
@@ -32,13 +33,16 @@ struct Batch<'a, T: Real> {
 }
 
 /// Runs the batch forward, and backward if `scale`, the factor of the loss, is given.
+///
+/// # Errors
+/// Those of `feed`, of the first shard that has one.
 pub(super) fn run<T: Real>(
     program: &Program<T>,
     flat: &Flat<T>,
     jobs: &mut [Job<'_, T>],
     feed: &Feed<'_, T>,
     scale: Option<T>,
-) -> Found {
+) -> Result<Found> {
     // All plans of a program have the same steps.
     let (norms, end, nodes) = {
         let plan: &Plan<T> = jobs[0].spaces[0].plan();
@@ -46,17 +50,18 @@ pub(super) fn run<T: Real>(
         (plan.batch_norms.clone(), plan.steps.len(), nodes)
     };
     let mut batch = Batch { program, flat, statistics: Vec::new(), norms, end };
-    jobs.par_iter_mut().for_each(|job| {
-        for ((space, shard), labels) in job.spaces.iter_mut().zip(job.shards).zip(&mut job.labels) {
-            feed(shard.clone(), space.input(0), labels);
-        }
-    });
+    let fed = |job: &mut Job<'_, T>| {
+        let mut shards = job.spaces.iter_mut().zip(job.shards).zip(&mut job.labels);
+        shards.try_for_each(|((space, shard), labels)| feed(shard.clone(), space.input(0), labels))
+    };
+    let fed: Vec<Result<()>> = jobs.par_iter_mut().map(fed).collect();
+    fed.into_iter().collect::<Result<()>>()?;
     let moments = nodes.into_iter().enumerate().map(|(number, node)| (node, batch.run_to_norm(number, jobs))).collect();
     let outcome = batch.run_to_end(jobs, scale);
     if scale.is_some() {
         batch.run_back(jobs);
     }
-    Found { outcome, moments }
+    Ok(Found { outcome, moments })
 }
 
 impl<T: Real> Batch<'_, T> {
@@ -84,7 +89,7 @@ impl<T: Real> Batch<'_, T> {
     /// Runs from the last BatchNorm to the loss.
     fn run_to_end(&self, jobs: &mut [Job<'_, T>], scale: Option<T>) -> Outcome {
         let segment = self.segment(self.norms.len());
-        let shard = |(space, labels): (&mut Workspace<T>, &Vec<u8>)| {
+        let shard = |(space, labels): (&mut Workspace<T>, &Vec<u16>)| {
             space.forward(self.program, self.flat, segment.clone(), Some(&self.statistics));
             if let Some(scale) = scale {
                 space.seed(|output, gradient| cross_entropy_gradient(output, labels, scale, gradient));

@@ -117,7 +117,7 @@ pub fn train(
         let order = Stream::new(options.seed, &format!("epoch/{epoch}")).permutation(data.len());
         for batch in order.as_slice().chunks(options.batch).skip(begun.steps) {
             let step = (done * per_epoch + begun.steps) as u64;
-            let feed = |shard: Range<usize>, input: &mut [f32], labels: &mut [u8]| match options.augment {
+            let feed = |shard: Range<usize>, input: &mut [f32], labels: &mut [u16]| match options.augment {
                 Some(augment) => data.gather_augmented(&batch[shard], augment, (options.seed, epoch), input, labels),
                 None => data.gather(&batch[shard], input, labels),
             };

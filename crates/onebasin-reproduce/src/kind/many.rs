@@ -62,7 +62,9 @@ impl Many {
             let mean_loss = over(|w| w.test.loss);
             found.values.insert("mean-of-networks.test.loss".to_owned(), mean_loss);
             found.values.insert("mean-of-networks.test.accuracy".to_owned(), over(|w| w.test.accuracy));
-            found.values.insert("mean-of-networks.test.calibration-error".to_owned(), over(|w| w.test.calibration_error));
+            found
+                .values
+                .insert("mean-of-networks.test.calibration-error".to_owned(), over(|w| w.test.calibration_error));
             let best = worths[..n].iter().map(|(_, w)| w.test.loss).fold(f64::INFINITY, f64::min);
             found.values.insert("best-network.test.loss".to_owned(), best);
             for method in &together {

@@ -34,7 +34,9 @@ impl PlaneOf {
             let map: plane::Map = store.read_json(&key, plane::PLANE)?;
             let mut found = Found { facts: facts.clone(), ..Found::default() };
             let (ends, middles) = ([[0.0, 0.0], [1.0, 0.0], map.moved], [[0.5, 0.0], map.moved.map(|m| m / 2.0)]);
-            for (name, at) in ["a", "b", "moved", "middle-naive", "middle-aligned"].iter().zip([ends.as_slice(), &middles].concat()) {
+            for (name, at) in
+                ["a", "b", "moved", "middle-naive", "middle-aligned"].iter().zip([ends.as_slice(), &middles].concat())
+            {
                 found.values.insert(format!("{name}.loss"), nearest(&map, at));
             }
             let mark = |label: &str, [x, y]: [f64; 2]| Mark { label: label.to_owned(), x, y };

@@ -26,10 +26,13 @@ impl Split {
     /// Measures on all of the data, which is `data.split` of neither.
     pub(super) fn plan(&self, plan: &Plan<'_>) -> Result<Reading> {
         let [a, b, all] = self.training.seeds[..] else {
-            return Err(wrong("setting.training", "three seeds are needed: of A, of B, and of the one that sees everything"));
+            return Err(wrong(
+                "setting.training",
+                "three seeds are needed: of A, of B, and of the one that sees everything",
+            ));
         };
         let subject = plan.subject(&self.training, None)?;
-        let on = |which: u8, seed: u64| {
+        let on = |which: usize, seed: u64| {
             plan.trained_on(&subject, &Part { split: Some(which), ..subject.data.clone() }, 0.5, seed, None)
         };
         let (a, b, all) = (on(1, a), on(2, b), plan.trained(&subject, all, None));

@@ -49,7 +49,9 @@ impl Timings {
             }
             found.tables.push(Table {
                 caption: "Weight matching of two networks drawn at random".to_owned(),
-                head: ["network", "million parameters", "sweeps", "seconds, median (least to most)"].map(str::to_owned).to_vec(),
+                head: ["network", "million parameters", "sweeps", "seconds, median (least to most)"]
+                    .map(str::to_owned)
+                    .to_vec(),
                 rows,
                 align: [vec![Align::Left], vec![Align::Right; 3]].concat(),
             });

@@ -51,9 +51,8 @@ impl Widths {
             }
             for k in 0..measured[0].len() {
                 for (split, train) in [("train", true), ("test", false)] {
-                    let barrier = |all: &Vec<lines::Measured>| {
-                        spread(all[k].split(train).map(|s| s.barrier.mean_ends)).mean
-                    };
+                    let barrier =
+                        |all: &Vec<lines::Measured>| spread(all[k].split(train).map(|s| s.barrier.mean_ends)).mean;
                     let steps = measured.windows(2).map(|w| barrier(&w[1]) - barrier(&w[0]));
                     let rise = steps.fold(f64::NEG_INFINITY, f64::max);
                     found.values.insert(format!("rise.{}.{split}.barrier", measured[0][k].name), rise);

@@ -12,6 +12,7 @@ use onebasin_nn::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::net::symmetries;
 use super::{Net, Room};
 use crate::error::{Error, Result};
 use crate::shelf::Part;
@@ -94,11 +95,8 @@ pub struct Record {
 impl Align {
     pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
         let (a, b) = (self.a.load(room.store)?, self.b.load(room.store)?);
-        let graph = self.network.graph()?;
-        let symmetry = Symmetry::resolve(&self.network.symmetry()?, &a)?;
-        let statistics: Vec<String> = graph.statistics().map(|v| graph.value(v).name.clone()).collect();
-        let weights = symmetry.restrict(|name| !statistics.iter().any(|s| s == name));
-        let program = Program::new(graph)?;
+        let [symmetry, weights] = symmetries(&self.network, &a)?;
+        let program = Program::new(self.network.graph()?)?;
         let order: Vec<String> = program.graph().params().map(|p| p.name.clone()).collect();
         let pair = Pair { room, program: &program, all: &symmetry, weights: &weights, a: &a, b: &b, order };
         let (alignment, sweeps) = pair.find(self)?;
@@ -150,7 +148,8 @@ impl Pair<'_> {
                 let data = self.data(how)?;
                 let downhill = scaled(&gradient(self.program, self.a, &data.train)?, -1.0)?;
                 let trained = self.weights.restrict(|name| downhill.get(name).is_some());
-                let b: Params = trained.tensors().filter_map(|(n, _)| Some((n.to_owned(), self.b.get(n)?.clone()))).collect();
+                let b: Params =
+                    trained.tensors().filter_map(|(n, _)| Some((n.to_owned(), self.b.get(n)?.clone()))).collect();
                 let order = self.order.iter().map(String::as_str);
                 self.ascend(&Weights::new(&trained, &downhill, &b)?.in_order(order), &options)
             }
@@ -191,8 +190,7 @@ impl Pair<'_> {
 
     fn straight_through(&self, how: &Align, start: &Alignment) -> Result<Alignment> {
         let data = self.data(how)?.train;
-        let options =
-            SteOptions { seed: how.seed, held_out: (data.len() / 10).min(5000), ..SteOptions::default() };
+        let options = SteOptions { seed: how.seed, held_out: (data.len() / 10).min(5000), ..SteOptions::default() };
         let all = ((data.len() - options.held_out).div_ceil(options.batch) * options.epochs) as f64;
         let ends = [self.a, self.b];
         let state = SteState::fresh(self.all, ends, start, options.pull)?;

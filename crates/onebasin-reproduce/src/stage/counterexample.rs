@@ -50,13 +50,7 @@ const COARSE: usize = 41;
 impl Tiny {
     fn new(first: f64, first_bias: [f64; 2], second: [f64; 2], second_bias: [f64; 2]) -> Self {
         let diagonal = |d: [f64; 2]| [[d[0], 0.0], [0.0, d[1]]];
-        Self {
-            first: diagonal([first; 2]),
-            first_bias,
-            second: diagonal(second),
-            second_bias,
-            last: [-1.0; 2],
-        }
+        Self { first: diagonal([first; 2]), first_bias, second: diagonal(second), second_bias, last: [-1.0; 2] }
     }
 
     fn between(a: &Self, b: &Self, l: f64) -> Self {

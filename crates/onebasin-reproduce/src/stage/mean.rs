@@ -2,17 +2,19 @@
 
 use onebasin::Params;
 use onebasin::matching::Start;
-use onebasin::matching::many::{ManyOptions, UniverseOptions, match_cycle_consistent, mean, merge_many, merge_tree};
-use onebasin::symmetry::{Alignment, Symmetry};
+use onebasin::matching::{ManyOptions, UniverseOptions, match_cycle_consistent, merge_many, merge_tree};
+use onebasin::merge::mean;
+use onebasin::symmetry::Alignment;
 use onebasin_io::{Metadata, write};
 use onebasin_nn::Network;
 use serde::{Deserialize, Serialize};
 
+use super::net::symmetries;
 use super::{Net, Room};
 use crate::error::Result;
 
 pub(super) const MEAN: &str = "mean.safetensors";
-/// A [`Record`].
+/// A [`Record`], if they were brought together.
 pub const RECORD: &str = "record.json";
 
 /// How many networks are brought together.
@@ -69,10 +71,7 @@ impl Mean {
     pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
         let nets = self.nets.iter().map(|net| net.load(room.store)).collect::<Result<Vec<Params>>>()?;
         let models: Vec<&Params> = nets.iter().collect();
-        let graph = self.network.graph()?;
-        let symmetry = Symmetry::resolve(&self.network.symmetry()?, models[0])?;
-        let statistics: Vec<&str> = graph.statistics().map(|v| graph.value(v).name.as_str()).collect();
-        let weights = symmetry.restrict(|name| !statistics.contains(&name));
+        let [symmetry, weights] = symmetries(&self.network, models[0])?;
         let options = ManyOptions { seed: self.seed, start: Start::Identity, ..ManyOptions::default() };
         let mut go_on = |round: usize| (room.tell)(round as f64 / 30.0, &format!("round {round}"));
         let found = match self.together {
@@ -89,17 +88,12 @@ impl Mean {
             }
         };
         room.at(0.95, "")?;
-        let (alignments, record) = match found {
-            Some(found) => {
-                let (start_objective, objective) = (found.start_objective, found.objective);
-                (found.alignments, Record { rounds: found.rounds.len(), start_objective, objective })
-            }
-            None => {
-                let identity = vec![Alignment::identity(&symmetry); models.len()];
-                let value = onebasin::matching::many::pairs_objective(&weights, &models, &identity)?;
-                (identity, Record { rounds: 0, start_objective: value, objective: value })
-            }
-        };
+        let record = found.as_ref().map(|found| Record {
+            rounds: found.rounds.len(),
+            start_objective: found.start_objective,
+            objective: found.objective,
+        });
+        let alignments = found.map_or_else(|| vec![Alignment::identity(&symmetry); models.len()], |f| f.alignments);
         let merged = mean(&symmetry, &models, &alignments, None)?;
         let mut metadata = Metadata::default();
         metadata.set_json("onebasin.network", &serde_json::json!(self.network));

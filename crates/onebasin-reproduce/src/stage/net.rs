@@ -2,9 +2,10 @@
 
 use onebasin::Params;
 use onebasin::merge::{Interpolation, merge};
+use onebasin::symmetry::Symmetry;
 use onebasin_io::{read, read_alignment};
 use onebasin_nn::exec::Program;
-use onebasin_nn::{Data, recompute_batch_norm};
+use onebasin_nn::{Data, Network, recompute_batch_norm};
 use serde::Serialize;
 
 use super::{align, mean, training};
@@ -76,6 +77,16 @@ impl Net {
             Self::Mean(stage) => store.read_params(stage, mean::MEAN),
         }
     }
+}
+
+/// What may be exchanged in a network: of all its tensors, and of its weights alone, without the running statistics of
+/// BatchNorms.
+pub(super) fn symmetries(network: &Network, params: &Params) -> Result<[Symmetry; 2]> {
+    let graph = network.graph()?;
+    let all = Symmetry::resolve(&network.symmetry()?, params).map_err(onebasin::Error::from)?;
+    let statistics: Vec<&str> = graph.statistics().map(|v| graph.value(v).name.as_str()).collect();
+    let weights = all.restrict(|name| !statistics.contains(&name));
+    Ok([all, weights])
 }
 
 /// A network made ready to be measured: the statistics of its BatchNorms recomputed, if it has any.

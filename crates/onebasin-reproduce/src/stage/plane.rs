@@ -64,7 +64,8 @@ impl Plane {
         let mut loss = Vec::with_capacity(self.steps * self.steps);
         for y in &axis {
             for x in &axis {
-                let weights = a.weights.iter().zip(&d).zip(&e).map(|((a, d), e)| (f64::from(*a) + x * d + y * e) as f32);
+                let weights =
+                    a.weights.iter().zip(&d).zip(&e).map(|((a, d), e)| (f64::from(*a) + x * d + y * e) as f32);
                 let place = Flat { weights: weights.collect(), statistics: a.statistics.clone() };
                 loss.push(evaluate(&program, &program.unflatten(&place)?, &data)?.loss);
                 room.at(loss.len() as f64 / (self.steps * self.steps) as f64, "")?;

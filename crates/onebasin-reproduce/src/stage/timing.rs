@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use onebasin::matching::{MatchOptions, Weights, ascend};
-use onebasin::symmetry::{Alignment, Symmetry};
+use onebasin::symmetry::Alignment;
 use onebasin_nn::Network;
 use serde::{Deserialize, Serialize};
 
 use super::Room;
+use super::net::symmetries;
 use crate::error::Result;
 
 /// A [`Seconds`].
@@ -41,9 +42,7 @@ impl Timing {
     pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
         let [a, b] = [self.network.init(self.seeds[0])?, self.network.init(self.seeds[1])?];
         let graph = self.network.graph()?;
-        let symmetry = Symmetry::resolve(&self.network.symmetry()?, &a)?;
-        let statistics: Vec<&str> = graph.statistics().map(|v| graph.value(v).name.as_str()).collect();
-        let weights = symmetry.restrict(|name| !statistics.contains(&name));
+        let [_, weights] = symmetries(&self.network, &a)?;
         let (mut runs, mut sweeps) = (Vec::new(), 0);
         for run in 0..self.runs {
             let begun = Instant::now();
