@@ -33,8 +33,9 @@ const COSINE: Schedule = Schedule::Cosine { warmup_epochs: 1.0 };
 ///
 /// Source: Ainsworth et al. 2023, A.3, and the scripts of its authors where the text is silent. Where they disagree
 /// (weight decay and warm-up of ResNets: 1e-4 and 5 epochs in the scripts), the text is followed. The paper says nothing
-/// of how its ImageNet networks were trained: `imagenet-resnet50` is He et al. 2016, section 3.4, with a cosine.
-pub const RECIPES: [Recipe; 6] = [
+/// of how its ImageNet networks were trained: `imagenet-resnet50` is He et al. 2016, section 3.4, with a cosine, and
+/// `vgg11` is our own.
+pub const RECIPES: [Recipe; 7] = [
     Recipe {
         name: "mnist-mlp",
         what: "multilayer perceptrons on MNIST",
@@ -84,6 +85,16 @@ pub const RECIPES: [Recipe; 6] = [
         rate: 1e-3,
         schedule: COSINE,
         augment: None,
+    },
+    Recipe {
+        name: "vgg11",
+        what: "VGG11 without biases on CIFAR-10, as OT-Fusion's",
+        epochs: 300,
+        batch: 128,
+        optimizer: SGD,
+        rate: 0.05,
+        schedule: COSINE,
+        augment: Some(Augment::CropFlip),
     },
     Recipe {
         name: "imagenet-resnet50",

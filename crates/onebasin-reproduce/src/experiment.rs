@@ -8,7 +8,26 @@ use crate::error::{Error, Result};
 use crate::kind::Kind;
 
 /// The experiments that come along, each a file of `experiments/`.
-const BUILT_IN: [(&str, &str); 0] = [];
+const BUILT_IN: [(&str, &str); 18] = [
+    ("fig1-plane", include_str!("../../../experiments/fig1-plane.toml")),
+    ("fig2-mnist", include_str!("../../../experiments/fig2-mnist.toml")),
+    ("fig2-cifar10-mlp", include_str!("../../../experiments/fig2-cifar10-mlp.toml")),
+    ("fig2-cifar10-resnet20", include_str!("../../../experiments/fig2-cifar10-resnet20.toml")),
+    ("fig2-imagenet-resnet50", include_str!("../../../experiments/fig2-imagenet-resnet50.toml")),
+    ("fig3-mnist", include_str!("../../../experiments/fig3-mnist.toml")),
+    ("fig3-cifar10-mlp", include_str!("../../../experiments/fig3-cifar10-mlp.toml")),
+    ("fig4-resnet20", include_str!("../../../experiments/fig4-resnet20.toml")),
+    ("fig4-vgg16", include_str!("../../../experiments/fig4-vgg16.toml")),
+    ("fig5-split-cifar100", include_str!("../../../experiments/fig5-split-cifar100.toml")),
+    ("fig6-counterexample", include_str!("../../../experiments/fig6-counterexample.toml")),
+    ("table2-vgg11", include_str!("../../../experiments/table2-vgg11.toml")),
+    ("table3-merge-many", include_str!("../../../experiments/table3-merge-many.toml")),
+    ("fig13-merge-many", include_str!("../../../experiments/fig13-merge-many.toml")),
+    ("a1-mnist-vgg16", include_str!("../../../experiments/a1-mnist-vgg16.toml")),
+    ("a5-timings", include_str!("../../../experiments/a5-timings.toml")),
+    ("a7-one-pass", include_str!("../../../experiments/a7-one-pass.toml")),
+    ("a11-steepest-descent", include_str!("../../../experiments/a11-steepest-descent.toml")),
+];
 
 /// How much is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

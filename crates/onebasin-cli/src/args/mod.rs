@@ -3,6 +3,7 @@
 mod many;
 mod matching;
 mod pair;
+mod reproduce;
 mod single;
 mod values;
 
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use many::{ManyMethod, MergeMany};
 pub use matching::{DeviceName, Matching, Method, OrderName, StartName};
 pub use pair::{Apply, Barrier, Match, Merge, RepairName};
+pub use reproduce::{Reproduce, ScaleName};
 pub use single::{AugmentName, Check, Demo, Inspect, OptimizerName, Train};
 use values::{input_shape, positive};
 
@@ -69,6 +71,8 @@ pub enum Verb {
     MergeMany(MergeMany),
     /// Measure loss and accuracy on the way from A to B, naive and aligned.
     Barrier(Barrier),
+    /// Run an experiment of the paper and set its numbers beside the paper's.
+    Reproduce(Reproduce),
     /// Print completions for a shell.
     #[command(
         after_help = "Example:\n  onebasin completions bash > ~/.local/share/bash-completion/completions/onebasin"

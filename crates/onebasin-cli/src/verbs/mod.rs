@@ -8,6 +8,7 @@ mod inspect;
 mod match_;
 mod merge;
 mod merge_many;
+mod reproduce;
 mod train;
 
 use anyhow::Result;
@@ -27,6 +28,7 @@ pub fn run(verb: Verb, talk: Talk) -> Result<()> {
         Verb::Merge(args) => merge::run(&args, talk),
         Verb::MergeMany(args) => merge_many::run(&args, talk),
         Verb::Barrier(args) => barrier::run(&args, talk),
+        Verb::Reproduce(args) => reproduce::run(&args, talk),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Program::command(), "onebasin", &mut std::io::stdout());
             Ok(())

@@ -27,7 +27,7 @@ pub fn known() -> &'static [Builtin] {
     &TABLE
 }
 
-const TABLE: [Builtin; 7] = [
+const TABLE: [Builtin; 8] = [
     Builtin {
         names: &["mlp:512x3", "mlp:400-200-100"],
         what: "hidden ReLU layers, three of 512 or one for every number",
@@ -44,6 +44,14 @@ const TABLE: [Builtin; 7] = [
         read: |family, argument| {
             let norm = Norm::named(family.strip_prefix("vgg16-")?)?;
             Some(width(64, argument).map(|base| Architecture::Vgg { base, norm }))
+        },
+    },
+    Builtin {
+        names: &["vgg11-nobias", "vgg11-nobias:0.25"],
+        what: "VGG11 for 32 × 32 images without biases and normalisation; `:W` multiplies all widths",
+        reference: "Singh and Jaggi 2020, OT-Fusion",
+        read: |family, argument| {
+            (family == "vgg11-nobias").then(|| width(64, argument).map(|base| Architecture::Vgg11 { base }))
         },
     },
     Builtin {
@@ -151,6 +159,7 @@ fn plain(argument: Option<&str>, architecture: Architecture) -> Result<Architect
 pub(super) enum Architecture {
     Mlp { hidden: Vec<usize> },
     Vgg { base: usize, norm: Norm },
+    Vgg11 { base: usize },
     ResNet { base: usize, blocks: usize, norm: Norm },
     OptionA { blocks: usize },
     TorchResNet { layers: [usize; 4], bottleneck: bool, norm: Norm },
@@ -175,7 +184,9 @@ impl Architecture {
     pub(super) fn sample(&self, features: usize) -> Vec<usize> {
         match self {
             Self::Mlp { .. } => vec![features],
-            Self::Vgg { .. } | Self::ResNet { .. } | Self::OptionA { .. } => vec![features, 32, 32],
+            Self::Vgg { .. } | Self::Vgg11 { .. } | Self::ResNet { .. } | Self::OptionA { .. } => {
+                vec![features, 32, 32]
+            }
             Self::TorchResNet { .. } | Self::TorchVgg { .. } => vec![features, 224, 224],
         }
     }
@@ -185,6 +196,7 @@ impl Architecture {
         match *self {
             Self::Mlp { ref hidden } => mlp::mlp(g, x, hidden, classes),
             Self::Vgg { base, norm } => vgg::vgg(g, x, base, norm, classes),
+            Self::Vgg11 { base } => vgg::vgg11_nobias(g, x, base, classes),
             Self::ResNet { base, blocks, norm } => resnet::resnet(g, x, base, blocks, norm, classes),
             Self::OptionA { blocks } => resnet::option_a(g, x, blocks, classes),
             Self::TorchResNet { layers, bottleneck, norm } => {

@@ -32,6 +32,26 @@ pub(super) fn vgg(g: &mut Graph, x: ValueId, base: usize, norm: Norm, classes: u
     g.linear("fc3", x, classes)
 }
 
+/// OT-Fusion's VGG11: no biases, no normalisation, one linear layer.
+///
+/// `conv0` … `conv7`, then `fc`.
+pub(super) fn vgg11_nobias(g: &mut Graph, x: ValueId, base: usize, classes: usize) -> Result<ValueId> {
+    let mut x = images(g, x)?;
+    let mut layer = 0;
+    for (stage, (factor, convs)) in [(1, 1), (2, 1), (4, 2), (8, 2), (8, 2)].into_iter().enumerate() {
+        for _ in 0..convs {
+            x = g.conv(&format!("conv{layer}"), x, factor * base, 3, Conv::square(1, 1), false)?;
+            x = g.relu(x)?;
+            layer += 1;
+        }
+        x = g.max_pool(&format!("pool{stage}"), x, Pool::square(PoolKind::Max, 2, 2))?;
+    }
+    x = g.flatten("flatten", x)?;
+    let features = g.shape(x).last().copied().unwrap_or(1);
+    let weight = g.param("fc.weight", &[classes, features])?;
+    g.push("fc", Op::Linear, &[x, weight])
+}
+
 /// torchvision's: `features.N` counts every module, then `classifier.0`, `.3`, `.6`.
 pub(super) fn torch_vgg(g: &mut Graph, x: ValueId, norm: Option<Norm>, classes: usize) -> Result<ValueId> {
     let mut x = images(g, x)?;

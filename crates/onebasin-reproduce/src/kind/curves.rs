@@ -31,7 +31,7 @@ impl Curves {
         Ok(Box::new(move |store| {
             let measured = lines::read(&planned, store)?;
             let mut found = Found { facts: facts.clone(), ..Found::default() };
-            measured.iter().for_each(|m| m.put("", &mut found.values));
+            lines::put(&measured, "", &mut found.values);
             found.figures.push(Figure {
                 name: "curves".to_owned(),
                 title: "Loss and accuracy from A to B".to_owned(),

@@ -40,7 +40,7 @@ impl Epochs {
             let measured = planned.iter().map(|p| lines::read(p, store)).collect::<Result<Vec<_>>>()?;
             let mut found = Found { facts: facts.clone(), ..Found::default() };
             for (epoch, measured) in at.iter().zip(&measured) {
-                measured.iter().for_each(|m| m.put(&format!("{epoch}."), &mut found.values));
+                lines::put(measured, &format!("{epoch}."), &mut found.values);
             }
             let x: Vec<f64> = at.iter().map(|e| *e as f64).collect();
             let mut panels = by(&x, &measured, &Axis { label: "epochs of training".to_owned(), ..Axis::default() });

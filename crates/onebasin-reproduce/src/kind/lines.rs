@@ -88,19 +88,14 @@ const NUMBERS: [(&str, Number); 9] = [
     }),
 ];
 
-/// The two splits of a curve, by name.
-pub(super) fn splits(curve: &Curve) -> [(&'static str, &Split); 2] {
-    [("train", &curve.train), ("test", &curve.test)]
-}
-
 impl Measured {
     /// The curves of one split.
-    pub fn split(&self, train: bool) -> impl Iterator<Item = &Split> {
+    pub(super) fn split(&self, train: bool) -> impl Iterator<Item = &Split> {
         self.curves.iter().map(move |c| if train { &c.train } else { &c.test })
     }
 
     /// Adds means over pairs: `{prefix}{name}.test.barrier`, and with several pairs the least and greatest.
-    pub fn put(&self, prefix: &str, values: &mut BTreeMap<String, f64>) {
+    fn put(&self, prefix: &str, values: &mut BTreeMap<String, f64>) {
         for (split, train) in [("train", true), ("test", false)] {
             for (number, of) in NUMBERS {
                 let found = spread(self.split(train).map(of));
@@ -112,6 +107,13 @@ impl Measured {
                 values.insert(name, found.mean);
             }
         }
+    }
+}
+
+/// Adds the means of all methods.
+pub(super) fn put(all: &[Measured], prefix: &str, values: &mut BTreeMap<String, f64>) {
+    for measured in all {
+        measured.put(prefix, values);
     }
 }
 

@@ -53,7 +53,7 @@ impl Split {
         Ok(Box::new(move |store| {
             let (measured, worths) = (lines::read(&planned, store)?, worths::read(&scored, store)?);
             let mut found = Found { facts: facts.clone(), ..Found::default() };
-            measured.iter().for_each(|m| m.put("", &mut found.values));
+            lines::put(&measured, "", &mut found.values);
             worths::put(&worths, &mut found.values);
             found.figures.push(Figure {
                 name: "curves".to_owned(),

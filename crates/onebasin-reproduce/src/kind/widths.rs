@@ -22,17 +22,17 @@ pub struct Widths {
     /// Values of λ.
     pub points: usize,
     /// How wide, rising.
-    pub widths: Vec<f64>,
+    pub at: Vec<f64>,
 }
 
 impl Widths {
     /// Values beside those of every width: `rise.weight.test.barrier`, the most that the mean barrier rises from one width
     /// to the next; none or less says that it falls.
     pub(super) fn plan(&self, plan: &Plan<'_>) -> Result<Reading> {
-        if !self.training.network.contains("{width}") || self.widths.is_empty() {
+        if !self.training.network.contains("{width}") || self.at.is_empty() {
             return Err(wrong("setting", "the network has no `{width}` in its name, or there are no widths"));
         }
-        let (widths, pairs) = (self.widths.clone(), pairs(&self.training)?);
+        let (widths, pairs) = (self.at.clone(), pairs(&self.training)?);
         let (mut planned, mut facts) = (Vec::new(), Vec::new());
         for width in &widths {
             let subject = plan.subject(&self.training, Some(&width.to_string()))?;
@@ -46,7 +46,7 @@ impl Widths {
             let measured = planned.iter().map(|p| lines::read(p, store)).collect::<Result<Vec<_>>>()?;
             let mut found = Found { facts: facts.clone(), ..Found::default() };
             for (width, measured) in widths.iter().zip(&measured) {
-                measured.iter().for_each(|m| m.put(&format!("{width}."), &mut found.values));
+                lines::put(measured, &format!("{width}."), &mut found.values);
                 found.tables.push(lines::table(&format!("Width {width}"), measured));
             }
             for k in 0..measured[0].len() {

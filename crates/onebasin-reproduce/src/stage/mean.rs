@@ -73,7 +73,7 @@ impl Mean {
         let models: Vec<&Params> = nets.iter().collect();
         let [symmetry, weights] = symmetries(&self.network, models[0])?;
         let options = ManyOptions { seed: self.seed, start: Start::Identity, ..ManyOptions::default() };
-        let mut go_on = |round: usize| (room.tell)(round as f64 / 30.0, &format!("round {round}"));
+        let go_on = |round: usize| (room.tell)(round as f64 / 30.0, &format!("round {round}"));
         let found = match self.together {
             Together::Naive => None,
             Together::Rounds => Some(merge_many(&weights, &models, &options, &mut |r| go_on(r.round))?),

@@ -56,7 +56,9 @@ impl Plane {
         let along = dot(&e, &d) / dot(&d, &d);
         e.iter_mut().zip(&d).for_each(|(e, d)| *e -= along * d);
         let stretch = (dot(&d, &d) / dot(&e, &e)).sqrt();
-        e.iter_mut().for_each(|e| *e *= stretch);
+        for e in &mut e {
+            *e *= stretch;
+        }
         let reach = 1.0 + 2.0 * MARGIN;
         let axis: Vec<f64> =
             (0..self.steps).map(|i| reach * i as f64 / (self.steps - 1).max(1) as f64 - MARGIN).collect();

@@ -1,6 +1,6 @@
 //! A training run, which goes on where it was stopped.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Instant;
 
 use onebasin_io::{Metadata, read, write};
@@ -126,7 +126,7 @@ impl Train {
     }
 
     /// The state that was saved; a file that cannot be used counts as none, since all can be made again.
-    fn resume(&self, path: &PathBuf) -> Option<(TrainState, Vec<Epoch>)> {
+    fn resume(&self, path: &Path) -> Option<(TrainState, Vec<Epoch>)> {
         let file = read(path).ok()?;
         let (entry, log): (serde_json::Value, Vec<Epoch>) = file.metadata.get_json(STATE).ok()??;
         let state = TrainState::unpack(&file.params, &entry).ok()?;

@@ -1,0 +1,46 @@
+//! The verb that runs experiments.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// How much is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScaleName {
+    /// Minutes on two cores, to show the same phenomenon.
+    Quick,
+    /// The paper's recipe.
+    Paper,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  onebasin reproduce --list
+  onebasin reproduce fig6-counterexample
+  onebasin reproduce fig2-mnist --scale paper --data data/
+
+The folder of --data holds the data sets by name: data/mnist, data/cifar10, data/cifar100, data/imagenet, in the forms that
+`train --data` opens. What is done is kept in the cache and not done again; a run that was stopped or killed goes on.")]
+pub struct Reproduce {
+    /// The experiment: one of --list, or a file like those of experiments/ (NAME.toml).
+    #[arg(required_unless_present = "list")]
+    pub experiment: Option<String>,
+    /// List the experiments, what they cost, and what data they need.
+    #[arg(long)]
+    pub list: bool,
+    /// How much is computed.
+    #[arg(long, value_enum, default_value = "quick")]
+    pub scale: ScaleName,
+    /// The folder that holds the data sets.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+    /// The folder for results; each experiment has one in it, with index.html.
+    #[arg(short, long, value_name = "DIR", default_value = "onebasin-reproduce")]
+    pub output: PathBuf,
+    /// The folder for what is kept between runs (default: cache, in the folder for results).
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Save the state of training every so many seconds: what a kill can cost.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20.0)]
+    pub save_every: f64,
+}

@@ -1,0 +1,171 @@
+//! `onebasin reproduce`: an experiment of the paper, from data to page.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use indicatif::{HumanDuration, ProgressBar};
+use onebasin_reproduce::experiment::Experiment;
+use onebasin_reproduce::report::{self, Outcome};
+use onebasin_reproduce::run::{Observer, RunOptions, planned};
+use onebasin_reproduce::shelf::{Facts, Shelf};
+use onebasin_reproduce::{Error, Scale, Store, built_in, run as run_experiment};
+use serde_json::json;
+
+use crate::args::{Reproduce, ScaleName};
+use crate::signals;
+use crate::talk::{self, Talk};
+
+/// Multiply-adds a second on two cores of a few years ago, of training and evaluation together.
+const RATE: f64 = 6e10;
+/// Time between lines, where no bar can be drawn.
+const LINE: Duration = Duration::from_secs(60);
+
+pub fn run(args: &Reproduce, talk: Talk) -> Result<()> {
+    let Some(name) = args.experiment.as_deref().filter(|_| !args.list) else { return list(talk) };
+    let scale = match args.scale {
+        ScaleName::Quick => Scale::Quick,
+        ScaleName::Paper => Scale::Paper,
+    };
+    let experiment = open(name, scale)?;
+    let (shelf, store) =
+        (Shelf::new(&args.data), Store::open(args.cache.clone().unwrap_or_else(|| args.output.join("cache")))?);
+    let options = RunOptions { save_every: Duration::from_secs_f64(args.save_every.clamp(0.0, 1e6)) };
+    let mut shown = Shown::new(talk);
+    let ran = run_experiment(&experiment, &shelf, &store, &options, &mut shown);
+    shown.bar.finish_and_clear();
+    let (steps, found) = ran.with_context(|| hint(args))?;
+    let outcome = Outcome::new(&experiment, &steps, &found, &store)?;
+    let folder = args.output.join(format!("{}-{}", experiment.name, scale.name()));
+    let command = format!("onebasin reproduce {name} --scale {} --data DIR", scale.name());
+    let page = report::page(&experiment, &outcome, &found, &command, &machine());
+    report::write(&folder, &page, &found, &outcome)?;
+    talk.result(&outcome, &text(&experiment, &outcome, &folder)?)
+}
+
+/// An experiment that comes along, or one of the user's.
+fn open(name: &str, scale: Scale) -> Result<Experiment> {
+    let path = Path::new(name);
+    if path.extension().is_none_or(|x| x != "toml") {
+        return Ok(Experiment::named(name, scale)?);
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("{name}: cannot read"))?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    Ok(Experiment::read(&stem, &text, scale)?)
+}
+
+/// Where data sets are looked for, in case one is missing.
+fn hint(args: &Reproduce) -> String {
+    format!("data sets are looked for in {} (--data), what was done lies in the cache", args.data.display())
+}
+
+/// The processor and its threads.
+fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name =
+        info.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|(_, n)| n.trim().to_owned()));
+    let threads = rayon::current_num_threads();
+    format!("{}, {threads} threads", name.unwrap_or_else(|| std::env::consts::ARCH.to_owned()))
+}
+
+fn list(talk: Talk) -> Result<()> {
+    let published = |set: &str| {
+        Facts::published(set)
+            .ok_or_else(|| Error::Experiment { name: set.to_owned(), why: "no such data set".to_owned() })
+    };
+    let (mut text, mut rows) = (String::new(), Vec::new());
+    for name in built_in() {
+        let mut costs = Vec::new();
+        let (mut title, mut source) = (String::new(), String::new());
+        for scale in [Scale::Quick, Scale::Paper] {
+            let experiment = Experiment::named(name, scale)?;
+            let (steps, _) = planned(&experiment, &published)?;
+            let seconds = steps.iter().map(|s| s.cost).sum::<f64>() / RATE;
+            let data = experiment.kind.training().map(|t| t.data.clone());
+            costs.push((scale.name(), seconds, data));
+            (title, source) = (experiment.title, experiment.source);
+        }
+        writeln!(text, "{name}: {title} ({source})")?;
+        for (scale, seconds, data) in &costs {
+            let time = HumanDuration(Duration::from_secs_f64(seconds.max(1.0)));
+            let on = data.as_ref().map_or(String::new(), |d| format!(" on {d}"));
+            writeln!(text, "    {scale}: about {time}{on}")?;
+        }
+        let costs: Vec<_> = costs
+            .iter()
+            .map(|(scale, seconds, data)| json!({ "scale": scale, "seconds_on_two_cores": seconds, "data": data }))
+            .collect();
+        rows.push(json!({ "experiment": name, "title": title, "source": source, "scales": costs }));
+    }
+    talk.result(&rows, &text)
+}
+
+fn text(experiment: &Experiment, outcome: &Outcome, folder: &Path) -> Result<String> {
+    let mut text = format!("{} ({})\n", experiment.title, experiment.source);
+    let widest = outcome.claims.iter().map(|c| c.what.chars().count()).max().unwrap_or(0);
+    let wide = talk::width() >= widest + 50;
+    for claim in &outcome.claims {
+        let (what, here, paper) = (&claim.what, claim.shown(), &claim.paper);
+        let holds = match (&claim.want, claim.holds) {
+            (Some(want), Some(true)) => format!("{want} holds"),
+            (Some(want), Some(false)) => format!("{want} DOES NOT HOLD"),
+            _ => String::new(),
+        };
+        let line = if wide {
+            format!("  {what:<widest$}  here {here:<10} paper {paper:<14} {holds}")
+        } else {
+            format!("  {what}\n    here {here}, paper {paper}{}{holds}", if holds.is_empty() { "" } else { ", " })
+        };
+        writeln!(text, "{}", line.trim_end())?;
+    }
+    write!(text, "{}", folder.join("index.html").display())?;
+    Ok(text)
+}
+
+/// A bar over the whole plan, or lines where there is no terminal.
+struct Shown {
+    talk: Talk,
+    bar: ProgressBar,
+    title: String,
+    said: Instant,
+}
+
+impl Shown {
+    fn new(talk: Talk) -> Self {
+        let bar = talk.bar(0, "{prefix} {wide_bar} {percent} % eta {eta} {msg}");
+        Self { talk, bar, title: String::new(), said: Instant::now() }
+    }
+}
+
+impl Observer for Shown {
+    fn planned(&mut self, total: f64, done: f64) {
+        self.bar.set_length((total / 1e6) as u64);
+        self.bar.set_position((done / 1e6) as u64);
+        self.bar.reset_eta();
+    }
+
+    fn begins(&mut self, title: &str) {
+        title.clone_into(&mut self.title);
+        self.bar.set_prefix(self.title.clone());
+        self.bar.set_message("");
+    }
+
+    fn at(&mut self, done: f64, how: &str) -> bool {
+        self.bar.set_position((done / 1e6) as u64);
+        self.bar.set_message(how.to_owned());
+        if self.bar.is_hidden() && self.said.elapsed() > LINE {
+            self.said = Instant::now();
+            let percent = 1e8 * done / self.bar.length().unwrap_or(1).max(1) as f64 / 1e12;
+            let eta = HumanDuration(self.bar.eta());
+            self.talk.say(&format!("{percent:.0} %: {}, {how}; eta {eta}", self.title));
+        }
+        !signals::interrupted()
+    }
+
+    fn ends(&mut self, title: &str, seconds: f64) {
+        if self.bar.is_hidden() {
+            self.talk.say(&format!("{title}: {seconds:.1} s"));
+        }
+    }
+}
