@@ -30,7 +30,7 @@ pub struct Look {
     pub height: f64,
     /// What was said on the console: errors, warnings, violations of the page's policy.
     pub console: Vec<String>,
-    /// What the page asked for besides itself.
+    /// What the page asked for besides itself, or would have if it could.
     pub requests: Vec<String>,
     /// How much of the page lies right of the window.
     pub overflow: f64,
@@ -130,7 +130,12 @@ impl Browser {
         command
             .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-extensions"])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-            .args(["--enable-logging=stderr", "--v=0", "--virtual-time-budget=5000", "--host-resolver-rules=MAP * ~NOTFOUND"])
+            .args([
+                "--enable-logging=stderr",
+                "--v=0",
+                "--virtual-time-budget=5000",
+                "--host-resolver-rules=MAP * ~NOTFOUND",
+            ])
             .arg(format!("--blink-settings=preferredColorScheme={scheme}"))
             .arg(format!("--window-size={},{height}", width.max(NARROWEST)))
             .args([&profile])

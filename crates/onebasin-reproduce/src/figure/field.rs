@@ -187,9 +187,8 @@ fn names(drawing: &mut Drawing, axes: &Axes, field: &Field) {
     let size = SIZE + 1.5;
     let places: Vec<(Point, &str)> =
         field.marks.iter().filter_map(|m| Some((axes.place(m.x, m.y)?, m.label.as_str()))).collect();
-    let inside = |b: &Box| {
-        b.0 >= axes.left && b.2 <= axes.left + axes.width && b.1 >= axes.top && b.3 <= axes.top + axes.height
-    };
+    let inside =
+        |b: &Box| b.0 >= axes.left && b.2 <= axes.left + axes.width && b.1 >= axes.top && b.3 <= axes.top + axes.height;
     let mut taken: Vec<Box> = places.iter().map(|((x, y), _)| (x - 4.0, y - 4.0, x + 4.0, y + 4.0)).collect();
     for (at, label) in &places {
         drawing.dot(*at, 4.0, Ink::Text, Ink::Ground);

@@ -211,7 +211,8 @@ impl Figure {
             match &panel.shape {
                 Shape::Lines(lines) => {
                     for line in lines {
-                        let (points, band) = (line.points.len(), line.band.as_ref().map_or(line.points.len(), Vec::len));
+                        let (points, band) =
+                            (line.points.len(), line.band.as_ref().map_or(line.points.len(), Vec::len));
                         if points != band {
                             let what = format!("the band of `{}`", line.label);
                             return wrong(what, format!("{band} pairs"), format!("{points}, one a point"));
@@ -220,7 +221,8 @@ impl Figure {
                 }
                 Shape::Field(field) => {
                     for (axis, grid) in [("x", &field.x), ("y", &field.y)] {
-                        if let Some(w) = grid.windows(2).find(|w| w[0].partial_cmp(&w[1]) != Some(std::cmp::Ordering::Less))
+                        if let Some(w) =
+                            grid.windows(2).find(|w| w[0].partial_cmp(&w[1]) != Some(std::cmp::Ordering::Less))
                         {
                             let found = format!("{} before {}", w[0], w[1]);
                             return wrong(format!("the grid along {axis}"), found, "rising numbers".to_owned());
@@ -228,7 +230,11 @@ impl Figure {
                     }
                     let (places, values) = (field.x.len() * field.y.len(), field.values.len());
                     if places != values {
-                        return wrong("the field".to_owned(), format!("{values} values"), format!("{places}, one a place"));
+                        return wrong(
+                            "the field".to_owned(),
+                            format!("{values} values"),
+                            format!("{places}, one a place"),
+                        );
                     }
                 }
             }

@@ -77,13 +77,7 @@ const LIGHT: Scheme = Scheme {
         Rgb::hex(0xb0_7d00),
         Rgb::hex(0x2e_94cf),
     ],
-    shades: [
-        Rgb::hex(0x0b_2a55),
-        Rgb::hex(0x1f_6398),
-        Rgb::hex(0x55_a3bd),
-        Rgb::hex(0xb0_d6d3),
-        Rgb::hex(0xf4_f4e6),
-    ],
+    shades: [Rgb::hex(0x0b_2a55), Rgb::hex(0x1f_6398), Rgb::hex(0x55_a3bd), Rgb::hex(0xb0_d6d3), Rgb::hex(0xf4_f4e6)],
 };
 
 const DARK: Scheme = Scheme {
@@ -101,13 +95,7 @@ const DARK: Scheme = Scheme {
         Rgb::hex(0xe9_b13c),
         Rgb::hex(0x9a_d8f7),
     ],
-    shades: [
-        Rgb::hex(0xf3_f1d6),
-        Rgb::hex(0x9c_d0d0),
-        Rgb::hex(0x45_94b4),
-        Rgb::hex(0x1f_5078),
-        Rgb::hex(0x18_2434),
-    ],
+    shades: [Rgb::hex(0xf3_f1d6), Rgb::hex(0x9c_d0d0), Rgb::hex(0x45_94b4), Rgb::hex(0x1f_5078), Rgb::hex(0x18_2434)],
 };
 
 impl Scheme {
@@ -207,7 +195,8 @@ mod tests {
     #[test]
     fn shades_rise_evenly_into_the_ground() {
         for scheme in [&LIGHT, &DARK] {
-            let shades: Vec<f64> = (0..=20).map(|i| luminance(scheme.colour(Ink::Shade(f64::from(i) / 20.0)))).collect();
+            let shades: Vec<f64> =
+                (0..=20).map(|i| luminance(scheme.colour(Ink::Shade(f64::from(i) / 20.0)))).collect();
             let rising = luminance(scheme.ground) > 0.5;
             assert!(shades.windows(2).all(|w| (w[0] < w[1]) == rising), "{shades:?}");
             assert!(contrast(scheme.shades[0], scheme.ground) > 10.0);

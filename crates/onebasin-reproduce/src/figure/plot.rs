@@ -67,9 +67,8 @@ fn empty() -> Drawing {
 
 /// The scales that hold all lines and bands.
 fn scales(panel: &Panel, lines: &[Line]) -> Option<(Scale, Scale)> {
-    let seen = |(x, y): &(f64, f64)| {
-        super::scale::placeable(*x, panel.x.log) && super::scale::placeable(*y, panel.y.log)
-    };
+    let seen =
+        |(x, y): &(f64, f64)| super::scale::placeable(*x, panel.x.log) && super::scale::placeable(*y, panel.y.log);
     let points = || lines.iter().flat_map(|line| &line.points).filter(|p| seen(p));
     let bands = lines.iter().flat_map(|line| line.band.iter().flatten()).flat_map(|(low, high)| [*low, *high]);
     let margin = if lines.iter().any(|line| line.markers) { 0.02 } else { 0.0 };
@@ -91,8 +90,10 @@ fn curves(panel: &Panel, lines: &[Line], x: Scale, y: Scale) -> Drawing {
     for line in lines {
         let ink = Ink::Line(line.colour);
         let placed: Vec<Option<Point>> = line.points.iter().map(|(x, y)| axes.place(*x, *y)).collect();
-        let (alone, runs): (Vec<_>, Vec<_>) =
-            placed.split(Option::is_none).map(|run| run.iter().flatten().copied().collect()).partition(|r: &Vec<_>| r.len() < 2);
+        let (alone, runs): (Vec<_>, Vec<_>) = placed
+            .split(Option::is_none)
+            .map(|run| run.iter().flatten().copied().collect())
+            .partition(|r: &Vec<_>| r.len() < 2);
         let dots: Vec<Point> = if line.markers { runs.iter().flatten().copied().collect() } else { Vec::new() };
         drawing.strokes(runs, Pen::line(line.colour, line.style));
         for at in alone.into_iter().flatten().chain(dots) {
@@ -140,7 +141,8 @@ fn columns(x: &Scale, left: f64) -> (Vec<Tick>, f64) {
     let half = |tick: &Tick| breadth(&tick.label, SIZE) / 2.0;
     for wanted in [6, 5, 4, 3, 2] {
         let ticks = x.ticks(wanted);
-        let right = ticks.last().map_or(0.0, |tick| half(tick) - (1.0 - x.place(tick.at).unwrap_or(1.0)) * (WIDTH - left));
+        let right =
+            ticks.last().map_or(0.0, |tick| half(tick) - (1.0 - x.place(tick.at).unwrap_or(1.0)) * (WIDTH - left));
         let right = right.max(8.0) + 2.0;
         let width = WIDTH - left - right;
         let apart = |pair: &[Tick]| {
@@ -174,7 +176,8 @@ fn grid(drawing: &mut Drawing, axes: &Axes, rows: &[Tick], columns: &[Tick]) {
 
 fn label(drawing: &mut Drawing, axis: &Axis, at: Point, anchor: Anchor) {
     if !axis.label.is_empty() {
-        let text = wrap(&axis.label, SIZE, WIDTH - 40.0, 1).concat();
+        let room = if anchor == Anchor::Middle { 2.0 * at.0.min(WIDTH - at.0) } else { WIDTH - at.0 };
+        let text = wrap(&axis.label, SIZE, room, 1).concat();
         drawing.words(at, text, Hand::new(SIZE, anchor, Ink::Text));
     }
 }

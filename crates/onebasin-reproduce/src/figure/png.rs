@@ -15,7 +15,8 @@ const MOST: f64 = 1e8;
 pub(super) fn picture(figure: &str, drawing: &Drawing, scale: f64) -> Result<Vec<u8>, Error> {
     let scale = if scale.is_finite() && scale > 0.0 { scale } else { 1.0 };
     let (width, height) = (scale * drawing.width, scale * drawing.height);
-    let fail = |why: String| Error::Picture { figure: figure.to_owned(), width: width as u64, height: height as u64, why };
+    let fail =
+        |why: String| Error::Picture { figure: figure.to_owned(), width: width as u64, height: height as u64, why };
     if width * height > MOST {
         return Err(fail("it is too large".to_owned()));
     }

@@ -33,8 +33,10 @@ pub(super) fn file(drawing: &Drawing, title: &str) -> String {
 /// An element of a page, as wide as its container.
 pub(super) fn element(drawing: &Drawing, label: &str) -> String {
     let (width, height) = (short(drawing.width), short(drawing.height));
-    let mut svg =
-        format!("<svg class=\"plot\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">\n", escape(label));
+    let mut svg = format!(
+        "<svg class=\"plot\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">\n",
+        escape(label)
+    );
     write(&mut svg, drawing, Medium::Page);
     svg.push_str("</svg>");
     svg

@@ -6,7 +6,8 @@ use super::{Align, Page, Section, Table};
 use crate::figure::{self, Entry, Figure, Legends, escape};
 
 /// What a page may do: use the styles and pictures that it carries.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
 /// From how many sections on there is a table of contents.
 const LONG: usize = 3;
