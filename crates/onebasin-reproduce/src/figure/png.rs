@@ -32,6 +32,7 @@ fn colour(ink: Ink) -> Color {
     Color::Rgb(r, g, b)
 }
 
+/// Areas are filled one by one; a hairline of the same ink closes the seams between those of a map.
 fn add(scene: &mut Scene, mark: &Mark) {
     match mark {
         Mark::Areas { rings, ink, opacity } => {

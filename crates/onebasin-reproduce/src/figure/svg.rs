@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::drawing::{Anchor, Drawing, Hand, Mark, Pen, Point};
+use super::drawing::{Anchor, Drawing, Hand, Mark, Pen, Point, merged};
 use super::palette::Ink;
 
 /// Where an ink goes.
@@ -77,13 +77,8 @@ fn write(svg: &mut String, drawing: &Drawing, medium: Medium) {
     for mark in &drawing.marks {
         match mark {
             Mark::Areas { rings, ink, opacity } => {
-                let d = rings.iter().fold(String::new(), |d, ring| d + &path(ring) + "Z");
-                let seams = *opacity == 1.0 && matches!(ink, Ink::Shade(_));
-                let paint = paint(medium, Some(*ink), seams.then_some(*ink));
-                let _ = write!(svg, "<path{paint}");
-                if seams {
-                    svg.push_str(" stroke-width=\"0.5\" stroke-linejoin=\"round\"");
-                }
+                let d = merged(rings).iter().fold(String::new(), |d, ring| d + &path(ring) + "Z");
+                let _ = write!(svg, "<path{}", paint(medium, Some(*ink), None));
                 faded(svg, "fill-opacity", *opacity);
                 let _ = writeln!(svg, " d=\"{d}\"/>");
             }

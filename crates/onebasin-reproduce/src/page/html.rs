@@ -138,7 +138,9 @@ fn table(html: &mut String, table: &Table, number: usize) {
     row(html, &table.head, "th scope=\"col\"", &table.align);
     html.push_str("</thead>\n<tbody>\n");
     for cells in &table.rows {
-        row(html, cells, "td", &table.align);
+        let missing = table.head.len().saturating_sub(cells.len());
+        let cells: Vec<String> = cells.iter().cloned().chain(std::iter::repeat_n(String::new(), missing)).collect();
+        row(html, &cells, "td", &table.align);
     }
     html.push_str("</tbody>\n</table>\n</div>\n</figure>\n");
 }
