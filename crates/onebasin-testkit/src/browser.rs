@@ -176,14 +176,14 @@ mod tests {
     use super::*;
 
     /// A page with one of every fault.
-    const FAULTY: &str = r##"<!DOCTYPE html><html><head><meta charset="utf-8">
+    const FAULTY: &str = r#"<!DOCTYPE html><html><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src file:"></head>
 <body style="margin:0;background:#fff;color:#000">
 <p style="font-size:8px">little &amp; "quoted"</p><p style="color:#eee">pale</p><div style="width:700px">wide</div>
 <img src="missing.png"><script>1</script>
 <svg aria-label="drawing" width="100" height="50" viewBox="0 0 200 100"><rect width="10" height="10"/><path d="M0 0" />
 <text x="150" y="50" font-size="30">cut off</text><text x="0" y="50" font-size="20">one</text><text x="5" y="52"
-font-size="20">two</text></svg><svg aria-hidden="true"></svg></body></html>"##;
+font-size="20">two</text></svg><svg aria-hidden="true"></svg></body></html>"#;
 
     #[test]
     fn a_look_finds_what_is_wrong() {

@@ -160,16 +160,11 @@ pub(super) fn merged(rings: &[Vec<Point>]) -> Vec<Vec<Point>> {
     while let Some((&(start, mut next), _)) = edges.first_key_value() {
         let mut outline: Vec<Point> = Vec::new();
         let mut edge = (start, next);
-        loop {
-            match edges.get_mut(&edge) {
-                Some((count, from)) => {
-                    outline.push(*from);
-                    *count -= 1;
-                    if *count == 0 {
-                        edges.remove(&edge);
-                    }
-                }
-                None => break,
+        while let Some((count, from)) = edges.get_mut(&edge) {
+            outline.push(*from);
+            *count -= 1;
+            if *count == 0 {
+                edges.remove(&edge);
             }
             let least = (next, (i64::MIN, i64::MIN));
             let Some((&onward, _)) = edges.range(least..).next().filter(|(e, _)| e.0 == next) else { break };

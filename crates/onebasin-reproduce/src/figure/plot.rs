@@ -11,7 +11,7 @@ pub(super) const WIDTH: f64 = 360.0;
 /// Height of the axes of lines.
 const HEIGHT: f64 = 196.0;
 /// Size of words and numbers.
-pub(super) const SIZE: f64 = 11.5;
+pub(super) const SIZE: f64 = 12.0;
 /// Opacity of a band.
 pub(super) const BAND: f64 = 0.18;
 /// What lies above the axes: the label of y.

@@ -80,6 +80,9 @@ fn write(svg: &mut String, drawing: &Drawing, medium: Medium) {
                 let d = merged(rings).iter().fold(String::new(), |d, ring| d + &path(ring) + "Z");
                 let _ = write!(svg, "<path{}", paint(medium, Some(*ink), None));
                 faded(svg, "fill-opacity", *opacity);
+                if matches!(ink, Ink::Shade(_)) && rings.iter().all(|ring| upright(ring)) {
+                    svg.push_str(" shape-rendering=\"crispEdges\"");
+                }
                 let _ = writeln!(svg, " d=\"{d}\"/>");
             }
             Mark::Strokes { paths, pen } => strokes(svg, paths, *pen, medium),
@@ -100,6 +103,11 @@ fn write(svg: &mut String, drawing: &Drawing, medium: Medium) {
             Mark::Wall => svg.push_str("</svg>\n"),
         }
     }
+}
+
+/// Whether every edge is horizontal or vertical; such areas meet without seams if their edges are not softened.
+fn upright(ring: &[Point]) -> bool {
+    ring.iter().zip(ring.iter().cycle().skip(1)).all(|(p, q)| p.0 == q.0 || p.1 == q.1)
 }
 
 fn strokes(svg: &mut String, paths: &[Vec<Point>], pen: Pen, medium: Medium) {
