@@ -232,3 +232,46 @@ fn bar(drawing: &mut Drawing, field: &Field, values: &Scale, levels: usize, axes
     }
     drawing.height = top + BAR + BELOW_BAR;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn area(ring: &[Point]) -> f64 {
+        let next = ring.iter().cycle().skip(1);
+        ring.iter().zip(next).map(|(p, q)| p.0 * q.1 - q.0 * p.1).sum::<f64>() / 2.0
+    }
+
+    #[test]
+    fn what_is_above_and_what_is_below_make_the_cell() {
+        let places = rectangle(0.0, 0.0, 1.0, 1.0);
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f64 / f64::from(1 << 24) - 0.5
+        };
+        for _ in 0..1000 {
+            let heights = [random(), random(), random(), random()];
+            let level = 0.5 * random();
+            let cell = |sign: f64| [0, 1, 2, 3].map(|a| (places[a], sign * heights[a]));
+            let whole = |sign: f64| cell(sign).iter().all(|c| c.1 >= sign * level);
+            if whole(1.0) || whole(-1.0) {
+                continue;
+            }
+            let (up, cuts) = above(&cell(1.0), level);
+            let (down, same) = above(&cell(-1.0), -level);
+            assert!(up.iter().chain(&down).all(|ring| area(ring) >= 0.0), "{heights:?} at {level}");
+            let sum: f64 = up.iter().chain(&down).map(|ring| area(ring)).sum();
+            assert!((sum - 1.0).abs() < 64.0 * f64::EPSILON, "{heights:?} at {level}: {sum}");
+            assert_eq!(cuts.len(), same.len());
+        }
+    }
+
+    #[test]
+    fn a_plane_is_cut_along_a_line() {
+        let corners = [((0.0, 0.0), 0.0), ((1.0, 0.0), 1.0), ((1.0, 1.0), 1.0), ((0.0, 1.0), 0.0)];
+        let (rings, cuts) = above(&corners, 0.25);
+        assert_eq!(rings.iter().map(|ring| area(ring)).sum::<f64>(), 0.75);
+        assert_eq!(cuts, [[(0.25, 0.0), (0.25, 1.0)]]);
+    }
+}
