@@ -30,7 +30,7 @@ pub struct Look {
     pub height: f64,
     /// What was said on the console: errors, warnings, violations of the page's policy.
     pub console: Vec<String>,
-    /// What the page asked for besides itself.
+    /// What the page asked for besides itself, or would have if it could.
     pub requests: Vec<String>,
     /// How much of the page lies right of the window.
     pub overflow: f64,
@@ -176,14 +176,14 @@ mod tests {
     use super::*;
 
     /// A page with one of every fault.
-    const FAULTY: &str = r##"<!DOCTYPE html><html><head><meta charset="utf-8">
+    const FAULTY: &str = r#"<!DOCTYPE html><html><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src file:"></head>
 <body style="margin:0;background:#fff;color:#000">
 <p style="font-size:8px">little &amp; "quoted"</p><p style="color:#eee">pale</p><div style="width:700px">wide</div>
 <img src="missing.png"><script>1</script>
 <svg aria-label="drawing" width="100" height="50" viewBox="0 0 200 100"><rect width="10" height="10"/><path d="M0 0" />
 <text x="150" y="50" font-size="30">cut off</text><text x="0" y="50" font-size="20">one</text><text x="5" y="52"
-font-size="20">two</text></svg><svg aria-hidden="true"></svg></body></html>"##;
+font-size="20">two</text></svg><svg aria-hidden="true"></svg></body></html>"#;
 
     #[test]
     fn a_look_finds_what_is_wrong() {

@@ -38,6 +38,11 @@
     smallest_text: 1e9, smallest_text_is: "", lowest_contrast: 1e9, lowest_contrast_is: "", cut_off: [], colliding: [], figures: [],
   };
 
+  for (const element of page.querySelectorAll("[src], [srcset], [poster], [data], link[href], image[href], use[href]")) {
+    const addresses = ["src", "srcset", "poster", "data", "href"].map((name) => element.getAttribute(name) ?? "");
+    found.requests.push(...addresses.filter((address) => !/^(data:|#|$)/.test(address)));
+  }
+
   const words = page.createTreeWalker(page.body, NodeFilter.SHOW_TEXT);
   while (words.nextNode()) {
     const text = short(words.currentNode.data), element = words.currentNode.parentElement;

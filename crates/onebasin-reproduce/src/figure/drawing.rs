@@ -1,5 +1,7 @@
 //! What can be drawn: areas, strokes, dots, words.
 
+use std::collections::BTreeMap;
+
 use super::palette::Ink;
 use super::{Colour, Stroke};
 
@@ -17,7 +19,7 @@ pub(super) struct Drawing {
 /// One thing that is drawn.
 #[derive(Debug, Clone)]
 pub(super) enum Mark {
-    /// Areas of one ink, which may overlap; a hairline of the same ink closes the seams between them.
+    /// Areas of one ink, side by side and in one sense of rotation.
     Areas { rings: Vec<Vec<Point>>, ink: Ink, opacity: f64 },
     /// Strokes of one pen.
     Strokes { paths: Vec<Vec<Point>>, pen: Pen },
@@ -135,12 +137,61 @@ pub(super) fn rectangle(x: f64, y: f64, width: f64, height: f64) -> Vec<Point> {
     vec![(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
 }
 
+/// The outline of areas that lie side by side: edges that two of them share are left out, and points on straight edges.
+/// Holes turn the other way.
+///
+/// Cost: `O(n log n)` in the number of edges.
+pub(super) fn merged(rings: &[Vec<Point>]) -> Vec<Vec<Point>> {
+    type Key = (i64, i64);
+    let key = |p: &Point| ((p.0 * 1e4).round() as i64, (p.1 * 1e4).round() as i64);
+    let mut edges: BTreeMap<(Key, Key), (usize, Point)> = BTreeMap::new();
+    for ring in rings {
+        for (from, to) in ring.iter().zip(ring.iter().cycle().skip(1)) {
+            let (a, b) = (key(from), key(to));
+            match edges.get_mut(&(b, a)) {
+                _ if a == b => {}
+                Some((1, _)) => drop(edges.remove(&(b, a))),
+                Some((count, _)) => *count -= 1,
+                None => edges.entry((a, b)).or_insert((0, *from)).0 += 1,
+            }
+        }
+    }
+    let mut outlines = Vec::new();
+    while let Some((&(start, mut next), _)) = edges.first_key_value() {
+        let mut outline: Vec<Point> = Vec::new();
+        let mut edge = (start, next);
+        while let Some((count, from)) = edges.get_mut(&edge) {
+            outline.push(*from);
+            *count -= 1;
+            if *count == 0 {
+                edges.remove(&edge);
+            }
+            let least = (next, (i64::MIN, i64::MIN));
+            let Some((&onward, _)) = edges.range(least..).next().filter(|(e, _)| e.0 == next) else { break };
+            (edge, next) = (onward, onward.1);
+        }
+        let ring = straightened(&outline);
+        outlines.extend((ring.len() > 2).then_some(ring));
+    }
+    outlines
+}
+
+/// A ring without the points that lie on the straight line between their neighbours.
+fn straightened(ring: &[Point]) -> Vec<Point> {
+    let n = ring.len();
+    let bends = |i: usize| {
+        let (p, q, r) = (ring[(i + n - 1) % n], ring[i], ring[(i + 1) % n]);
+        ((q.0 - p.0) * (r.1 - q.1) - (q.1 - p.1) * (r.0 - q.0)).abs() > 1e-6
+    };
+    (0..n).filter(|i| bends(*i)).map(|i| ring[i]).collect()
+}
+
 /// About how wide words are. Which font is used is not known here; common ones are narrower than this.
 pub(super) fn breadth(text: &str, size: f64) -> f64 {
     let em = |c: char| match c {
         'i' | 'j' | 'l' | 'f' | 't' | 'r' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' | ' ' | '(' | ')' => 0.38,
         '⁰'..='⁹' | '⁻' | '¹' | '²' | '³' => 0.42,
-        'm' | 'w' | 'M' | 'W' | '−' | '×' | '→' => 0.88,
+        'm' | 'w' | 'M' | 'W' | '<' | '>' | '=' | '+' | '&' | '@' | '%' | '−' | '×' | '→' => 0.92,
         c if c.is_ascii_uppercase() => 0.72,
         c if c.is_ascii() || (c as u32) < 0x2e80 => 0.62,
         _ => 1.0,
@@ -178,4 +229,35 @@ fn shorten(mut line: String, cut: bool, size: f64, width: f64) -> String {
         line.push('…');
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn areas_side_by_side_have_one_outline() {
+        let cell = |i: i32, j: i32| rectangle(f64::from(i), f64::from(j), 1.0, 1.0);
+        let block: Vec<Vec<Point>> = (0..3).flat_map(|i| (0..3).map(move |j| cell(i, j))).collect();
+        assert_eq!(merged(&block), [rectangle(0.0, 0.0, 3.0, 3.0)]);
+        let around: Vec<Vec<Point>> = block.iter().filter(|ring| ring[0] != (1.0, 1.0)).cloned().collect();
+        let hole = vec![(1.0, 1.0), (1.0, 2.0), (2.0, 2.0), (2.0, 1.0)];
+        assert_eq!(merged(&around), [rectangle(0.0, 0.0, 3.0, 3.0), hole]);
+        let apart = merged(&[cell(0, 0), cell(1, 1)]);
+        let area = |ring: &Vec<Point>| {
+            let next = ring.iter().cycle().skip(1);
+            ring.iter().zip(next).map(|(p, q)| p.0 * q.1 - q.0 * p.1).sum::<f64>() / 2.0
+        };
+        assert_eq!(apart.iter().map(area).sum::<f64>(), 2.0);
+        assert!(merged(&[]).is_empty());
+    }
+
+    #[test]
+    fn words_fit_their_room() {
+        assert_eq!(wrap("one two", 10.0, 1000.0, 2), ["one two"]);
+        for (text, most) in [("one two three four five", 2), (&"x".repeat(99) as &str, 1), ("", 1)] {
+            let lines = wrap(text, 10.0, 60.0, most);
+            assert!(lines.len() <= most && lines.iter().all(|line| breadth(line, 10.0) <= 60.0), "{lines:?}");
+        }
+    }
 }

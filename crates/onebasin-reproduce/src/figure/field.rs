@@ -35,13 +35,14 @@ pub(super) fn map(panel: &Panel, field: &Field) -> Option<Drawing> {
     let y = Scale::of(&panel.y, edges(&field.y, panel.y.log).into_iter(), 0.0)?;
     let ratio = if x.log || y.log { 0.75 } else { (y.high - y.low) / (x.high - x.low) };
     let height = (ratio.clamp(0.35, 1.1) * (WIDTH - 42.0)).round();
-    let (mut drawing, axes) = frame(panel, x, y, height);
+    let (mut drawing, axes) = frame(panel, x, y, height, false);
     drawing.marks.push(Mark::Window { x: axes.left, y: axes.top, width: axes.width, height: axes.height });
     match field.style {
         Map::Contours => contours(&mut drawing, &axes, &grid, levels),
         Map::Cells => cells(&mut drawing, &axes, &grid, levels),
     }
     drawing.marks.push(Mark::Wall);
+    outline(&mut drawing, (axes.left, axes.top), (axes.width, axes.height));
     names(&mut drawing, &axes, field);
     bar(&mut drawing, field, &values, levels, &axes);
     Some(drawing)
@@ -87,31 +88,20 @@ impl Grid<'_> {
 /// For every level the area at or above it, over that of the level below, and the lines between them.
 fn contours(drawing: &mut Drawing, axes: &Axes, grid: &Grid<'_>, levels: usize) {
     let (columns, rows) = (grid.field.x.len().saturating_sub(1), grid.field.y.len().saturating_sub(1));
+    let cells = (0..rows).flat_map(|j| (0..columns).map(move |i| (i, j)));
+    let cells: Vec<[(Point, f64); 4]> = cells.filter_map(|(i, j)| grid.corners(axes, i, j)).collect();
     let mut lines = Vec::new();
     for level in 0..levels {
         let threshold = level as f64 / levels as f64;
         let mut rings: Vec<Vec<Point>> = Vec::new();
-        for j in 0..rows {
-            let mut run: Option<Vec<Point>> = None;
-            for i in 0..columns {
-                let Some(corners) = grid.corners(axes, i, j) else {
-                    rings.extend(run.take());
-                    continue;
-                };
-                if level == 0 || corners.iter().all(|c| c.1 >= threshold) {
-                    let [_, right, above, _] = corners.map(|c| c.0);
-                    match &mut run {
-                        Some(ring) => (ring[1], ring[2]) = (right, above),
-                        None => run = Some(corners.map(|c| c.0).to_vec()),
-                    }
-                    continue;
-                }
-                rings.extend(run.take());
-                let (parts, cuts) = above(&corners, threshold);
+        for corners in &cells {
+            if level == 0 || corners.iter().all(|c| c.1 >= threshold) {
+                rings.push(corners.map(|c| c.0).to_vec());
+            } else {
+                let (parts, cuts) = above(corners, threshold);
                 rings.extend(parts);
                 lines.extend(cuts);
             }
-            rings.extend(run.take());
         }
         drawing.areas(rings, shade(level, levels), 1.0);
     }
@@ -212,9 +202,16 @@ fn names(drawing: &mut Drawing, axes: &Axes, field: &Field) {
     }
 }
 
+/// A thin frame.
+fn outline(drawing: &mut Drawing, corner: Point, size: (f64, f64)) {
+    let mut ring = rectangle(corner.0, corner.1, size.0, size.1);
+    ring.push(ring[0]);
+    drawing.strokes(vec![ring], Pen::new(Ink::Axis, 1.0));
+}
+
 /// What the shades mean: a bar below the axes, with numbers.
 fn bar(drawing: &mut Drawing, field: &Field, values: &Scale, levels: usize, axes: &Axes) {
-    let top = axes.bottom() + 20.0;
+    let top = axes.bottom() + 26.0;
     let (left, width) = (axes.left, axes.width);
     if !field.label.is_empty() {
         drawing.words((left, top - 6.0), &*field.label, Hand::new(SIZE, Anchor::Start, Ink::Text));
@@ -224,9 +221,7 @@ fn bar(drawing: &mut Drawing, field: &Field, values: &Scale, levels: usize, axes
         let ring = rectangle(left + step * level as f64, top, step, BAR);
         drawing.areas(vec![ring], shade(level, levels), 1.0);
     }
-    let mut frame = rectangle(left, top, width, BAR);
-    frame.push(frame[0]);
-    drawing.strokes(vec![frame], Pen::new(Ink::Axis, 0.8));
+    outline(drawing, (left, top), (width, BAR));
     for tick in values.ticks(4) {
         let Some(place) = values.place(tick.at) else { continue };
         let capped = field.cap.is_some_and(|cap| (tick.at - cap).abs() <= 1e-9 * cap.abs());
@@ -236,4 +231,47 @@ fn bar(drawing: &mut Drawing, field: &Field, values: &Scale, levels: usize, axes
         drawing.words((x, top + BAR + 14.0), label, Hand::new(SIZE, Anchor::Middle, Ink::Faint));
     }
     drawing.height = top + BAR + BELOW_BAR;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn area(ring: &[Point]) -> f64 {
+        let next = ring.iter().cycle().skip(1);
+        ring.iter().zip(next).map(|(p, q)| p.0 * q.1 - q.0 * p.1).sum::<f64>() / 2.0
+    }
+
+    #[test]
+    fn what_is_above_and_what_is_below_make_the_cell() {
+        let places = rectangle(0.0, 0.0, 1.0, 1.0);
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f64 / f64::from(1 << 24) - 0.5
+        };
+        for _ in 0..1000 {
+            let heights = [random(), random(), random(), random()];
+            let level = 0.5 * random();
+            let cell = |sign: f64| [0, 1, 2, 3].map(|a| (places[a], sign * heights[a]));
+            let whole = |sign: f64| cell(sign).iter().all(|c| c.1 >= sign * level);
+            if whole(1.0) || whole(-1.0) {
+                continue;
+            }
+            let (up, cuts) = above(&cell(1.0), level);
+            let (down, same) = above(&cell(-1.0), -level);
+            assert!(up.iter().chain(&down).all(|ring| area(ring) >= 0.0), "{heights:?} at {level}");
+            let sum: f64 = up.iter().chain(&down).map(|ring| area(ring)).sum();
+            assert!((sum - 1.0).abs() < 64.0 * f64::EPSILON, "{heights:?} at {level}: {sum}");
+            assert_eq!(cuts.len(), same.len());
+        }
+    }
+
+    #[test]
+    fn a_plane_is_cut_along_a_line() {
+        let corners = [((0.0, 0.0), 0.0), ((1.0, 0.0), 1.0), ((1.0, 1.0), 1.0), ((0.0, 1.0), 0.0)];
+        let (rings, cuts) = above(&corners, 0.25);
+        assert_eq!(rings.iter().map(|ring| area(ring)).sum::<f64>(), 0.75);
+        assert_eq!(cuts, [[(0.25, 0.0), (0.25, 1.0)]]);
+    }
 }

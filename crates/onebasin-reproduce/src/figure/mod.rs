@@ -1,6 +1,6 @@
 //! Figures as plain values, and what they can become: SVG, PNG, CSV, and the drawings of a page.
 //!
-//! Read in this order: the values here → `scale` (numbers to positions, ticks) → `palette` (inks, light and dark) →
+//! Read in this order: the values here → `numbers` (as they are saved) → `scale` (numbers to positions, ticks) → `palette` (inks, light and dark) →
 //! `drawing` (what can be drawn) → `plot` (axes and lines), `field` (maps) → `legend` → `sheet` (all panels on one sheet)
 //! → `svg`, `png`, `csv`.
 //!
@@ -11,12 +11,15 @@ mod csv;
 mod drawing;
 mod field;
 mod legend;
+mod numbers;
 mod palette;
 mod plot;
 mod png;
 mod scale;
 mod sheet;
 mod svg;
+
+use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
@@ -79,9 +82,10 @@ pub struct Line {
     /// Its name in the legend.
     pub label: String,
     /// `(x, y)`, joined in this order.
+    #[serde(with = "numbers::pairs")]
     pub points: Vec<(f64, f64)>,
     /// `(low, high)` at every point, shaded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "numbers::band")]
     pub band: Option<Vec<(f64, f64)>>,
     /// How it is stroked.
     #[serde(default)]
@@ -126,6 +130,7 @@ pub struct Field {
     /// Where the rows of the grid lie, rising.
     pub y: Vec<f64>,
     /// Row by row: the value at `(x[i], y[j])` is `values[j · x.len() + i]`.
+    #[serde(with = "numbers::list")]
     pub values: Vec<f64>,
     /// How values become areas.
     #[serde(default)]
@@ -221,10 +226,9 @@ impl Figure {
                 }
                 Shape::Field(field) => {
                     for (axis, grid) in [("x", &field.x), ("y", &field.y)] {
-                        if let Some(w) =
-                            grid.windows(2).find(|w| w[0].partial_cmp(&w[1]) != Some(std::cmp::Ordering::Less))
-                        {
-                            let found = format!("{} before {}", w[0], w[1]);
+                        let rises = |w: &&[f64]| w[0].partial_cmp(&w[1]) == Some(Ordering::Less);
+                        if let Some([before, after]) = grid.windows(2).find(|w| !rises(w)) {
+                            let found = format!("{before} before {after}");
                             return wrong(format!("the grid along {axis}"), found, "rising numbers".to_owned());
                         }
                     }

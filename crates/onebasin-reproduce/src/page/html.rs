@@ -12,6 +12,9 @@ const POLICY: &str =
 /// From how many sections on there is a table of contents.
 const LONG: usize = 3;
 
+/// Up to how many characters a cell of a table stands on one line.
+const SHORT: usize = 28;
+
 /// How many figures and tables there were so far.
 #[derive(Default)]
 struct Count {
@@ -69,11 +72,20 @@ fn section(html: &mut String, part: &Section, number: usize, count: &mut Count) 
     if !part.facts.is_empty() {
         html.push_str("<dl class=\"facts\">\n");
         for (name, value) in &part.facts {
-            let _ = writeln!(html, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
+            let _ = writeln!(html, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), unbroken(value));
         }
         html.push_str("</dl>\n");
     }
     html.push_str("</section>\n");
+}
+
+/// Text whose words are broken only where they are longer than a line, not at their hyphens.
+fn unbroken(text: &str) -> String {
+    let word = |word: &str| match word.trim_end() {
+        bare if bare.contains('-') => format!("<span>{}</span>{}", escape(bare), escape(&word[bare.len()..])),
+        _ => escape(word),
+    };
+    text.split_inclusive(char::is_whitespace).map(word).collect()
 }
 
 /// A figure: its panels flow, each with its title and legend; a legend that all share stands below them.
@@ -138,7 +150,9 @@ fn table(html: &mut String, table: &Table, number: usize) {
     row(html, &table.head, "th scope=\"col\"", &table.align);
     html.push_str("</thead>\n<tbody>\n");
     for cells in &table.rows {
-        row(html, cells, "td", &table.align);
+        let missing = table.head.len().saturating_sub(cells.len());
+        let cells: Vec<String> = cells.iter().cloned().chain(std::iter::repeat_n(String::new(), missing)).collect();
+        row(html, &cells, "td", &table.align);
     }
     html.push_str("</tbody>\n</table>\n</div>\n</figure>\n");
 }
@@ -148,11 +162,12 @@ fn row(html: &mut String, cells: &[String], tag: &str, align: &[Align]) {
     html.push_str("<tr>");
     for (at, cell) in cells.iter().enumerate() {
         let class = match align.get(at) {
-            Some(Align::Right) => " class=\"right\"",
-            Some(Align::Centre) => " class=\"centre\"",
-            _ => "",
+            Some(Align::Right) => "right",
+            Some(Align::Centre) => "centre",
+            _ if cell.chars().count() <= SHORT => "short",
+            _ => "long",
         };
-        let _ = write!(html, "<{tag}{class}>{}</{end}>", escape(cell));
+        let _ = write!(html, "<{tag} class=\"{class}\">{}</{end}>", escape(cell));
     }
     html.push_str("</tr>\n");
 }
