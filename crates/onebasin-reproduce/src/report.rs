@@ -7,7 +7,7 @@ use onebasin_io::write_atomic;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::experiment::{Claim, Experiment};
+use crate::experiment::{Claim, Experiment, Scale};
 use crate::kind::Found;
 use crate::page::{Align, Page, Section, Table};
 use crate::plan::Step;
@@ -129,7 +129,10 @@ fn short(value: f64) -> String {
 /// The page of an experiment. `command` makes it again; `machine` is what it ran on.
 pub fn page(experiment: &Experiment, outcome: &Outcome, found: &Found, command: &str, machine: &str) -> Page {
     let wanted = |c: &Compared| match (&c.want, c.holds) {
-        (Some(want), Some(holds)) => format!("{want}: {}", if holds { "holds" } else { "does not hold" }),
+        (Some(want), Some(holds)) => {
+            let want = want.replace("<=", "≤").replace(">=", "≥");
+            format!("{want}: {}", if holds { "holds" } else { "does not hold" })
+        }
         _ => String::new(),
     };
     let row = |c: &Compared| vec![c.what.clone(), c.paper.clone(), c.shown(), wanted(c)];
@@ -139,9 +142,12 @@ pub fn page(experiment: &Experiment, outcome: &Outcome, found: &Found, command: 
         rows: outcome.claims.iter().map(row).collect(),
         align: vec![Align::Left, Align::Right, Align::Right, Align::Left],
     };
+    let on = experiment.kind.training().map_or(String::new(), |t| format!(", on {}", t.data));
     let scale = match experiment.scale {
-        crate::Scale::Quick => "At quick scale: smaller than the paper's, to show the same phenomenon in minutes.",
-        crate::Scale::Paper => "At the paper's scale.",
+        Scale::Quick => {
+            format!("At quick scale{on}: smaller than the paper's, to show the same phenomenon in minutes.")
+        }
+        Scale::Paper => format!("At the paper's scale{on}."),
     };
     let section = |title: &str| Section { title: title.to_owned(), ..Section::default() };
     let mut facts = vec![("command".to_owned(), command.to_owned()), ("machine".to_owned(), machine.to_owned())];

@@ -20,7 +20,7 @@ use crate::talk::{self, Talk};
 /// Multiply-adds a second on two cores of a few years ago, of training and evaluation together.
 const RATE: f64 = 6e10;
 /// Time between lines, where no bar can be drawn.
-const LINE: Duration = Duration::from_secs(60);
+const LINE: Duration = Duration::from_mins(1);
 
 pub fn run(args: &Reproduce, talk: Talk) -> Result<()> {
     let Some(name) = args.experiment.as_deref().filter(|_| !args.list) else { return list(talk) };
