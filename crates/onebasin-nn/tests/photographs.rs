@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use onebasin_nn::{Data, Dataset};
+use onebasin_nn::exec::Program;
+use onebasin_nn::{Data, Dataset, Error, Network, TrainOptions, TrainState, evaluate, train};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 
@@ -65,7 +66,6 @@ fn evaluation_sees_what_torchvision_shows() {
         let off: Vec<u8> = found.zip(expected.data()).map(|(f, &e)| f.abs_diff(e)).collect();
         let (most, sum) = (off.iter().max().unwrap(), off.iter().map(|&o| u32::from(o)).sum::<u32>());
         let mean = f64::from(sum) / off.len() as f64;
-        println!("{}: {most} levels at most, {mean:.3} on average", path.display());
         // Decoders round the cosine transform, colours and halved chrominances differently.
         assert!(*most <= 4 && mean < 0.5, "{}: {most} levels at most, {mean} on average", path.display());
     }
@@ -98,6 +98,7 @@ fn axis_twin(line: &[f64], to: usize) -> Vec<f64> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn resizing_agrees_with_its_twin(
         [height, width, tall, wide] in [1_usize..20, 1_usize..20, 1_usize..25, 1_usize..25],
@@ -205,6 +206,36 @@ fn broken_photographs_are_named() {
     }
 }
 
+#[test]
+fn networks_run_on_photographs_and_a_broken_one_ends_it() {
+    let folder = made_up();
+    let data = open(folder.path()).unwrap();
+    let network = Network::new("mlp:4", data.train.shape(), data.train.classes()).unwrap();
+    let options = TrainOptions { epochs: 1, batch: 4, augment: true, ..TrainOptions::default() };
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let start = TrainState::fresh(&network, 0)?;
+            let trained = train(&network, &data.train, start, &options, &mut |_| true)?.params;
+            let program = Program::new(network.graph()?)?;
+            let metrics = evaluate(&program, &trained, &data.test)?;
+            Ok::<_, Error>((trained, metrics))
+        })
+    };
+    assert_eq!(run(1).unwrap(), run(3).unwrap());
+    for split in ["val", "train"] {
+        std::fs::write(folder.path().join(split).join("n01/broken.jpeg"), b"nothing").unwrap();
+        let data = open(folder.path()).unwrap();
+        let start = TrainState::fresh(&network, 0).unwrap();
+        let program = Program::new(network.graph().unwrap()).unwrap();
+        let error = match split {
+            "val" => evaluate(&program, &start.params, &data.test).unwrap_err(),
+            _ => train(&network, &data.train, start, &options, &mut |_| true).unwrap_err(),
+        };
+        assert!(error.to_string().contains("broken.jpeg"), "{error}");
+    }
+}
+
 /// Whatever bytes a photograph has, it is decoded or refused.
 #[test]
 fn damaged_photographs_do_no_harm() {
@@ -214,7 +245,7 @@ fn damaged_photographs_do_no_harm() {
         let whole = std::fs::read(photographs().join(name)).unwrap();
         for _ in 0..40 {
             let mut bytes = whole.clone();
-            for _ in 0..1 + stream.below(8) {
+            for _ in 0..=stream.below(8) {
                 let end = if stream.below(2) == 0 { 700 } else { bytes.len() };
                 let at = stream.below(end);
                 bytes[at] = stream.bits() as u8;

@@ -67,15 +67,7 @@ impl<'a> Dictionary<'a> {
     /// # Errors
     /// Says where an opcode is unknown or misplaced, and what is asked for that is not on the list.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
-        let mut machine = Machine {
-            bytes,
-            at: 0,
-            values: Vec::new(),
-            stack: Vec::new(),
-            marks: Vec::new(),
-            memo: HashMap::new(),
-            budget: bytes.len(),
-        };
+        let mut machine = Machine { bytes, budget: bytes.len(), ..Machine::default() };
         for _ in 0..MAX_STEPS {
             let at = machine.at;
             match machine.step().map_err(|why| format!("byte {at} of the pickle: {why}"))? {
@@ -147,6 +139,7 @@ impl<'a> Dictionary<'a> {
 }
 
 /// The state of reading: values once made stay where they are, and all else holds their places.
+#[derive(Default)]
 struct Machine<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -247,7 +240,7 @@ impl<'a> Machine<'a> {
                 let (pairs, rest) = items.as_chunks::<2>();
                 match self.top().map(|id| &mut self.values[id])? {
                     Value::Dict(dict) if rest.is_empty() => {
-                        dict.extend(pairs.iter().map(|[key, value]| (*key, *value)))
+                        dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
                     }
                     _ => return Err("entries for what is no dictionary, or a key without a value".to_owned()),
                 }

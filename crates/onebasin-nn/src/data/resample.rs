@@ -1,4 +1,4 @@
-//! Images of bytes in another size: bilinear, antialiased where they shrink, to the bytes that Pillow makes.
+//! Images of bytes in another size: bilinear, antialiased where they shrink, to the bytes that Pillow makes of them.
 
 use std::ops::Range;
 
