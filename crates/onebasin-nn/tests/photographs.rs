@@ -142,6 +142,30 @@ fn sizes_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn mnist_in_another_size_fits_vgg() {
+    let folder = tempfile::tempdir().unwrap();
+    for (split, count) in [("train", 3_u8), ("t10k", 2)] {
+        let write = |name: &str, header: &[u8], bytes: Vec<u8>| {
+            let header =
+                [&[0, 0, 8, header.len() as u8][..], &header.iter().flat_map(|&n| [0, 0, 0, n]).collect::<Vec<_>>()];
+            std::fs::write(folder.path().join(format!("{split}-{name}-ubyte")), [header.concat(), bytes].concat())
+                .unwrap();
+        };
+        let pixel = |k: usize| (k / 28 * 9 + k % 28 * 3) as u8;
+        write("images-idx3", &[count, 28, 28], (0..usize::from(count) * 784).map(pixel).collect());
+        write("labels-idx1", &[count], (0..count).collect());
+    }
+    let open = |side: &str| Data::open(&format!("mnist:{}{side}", folder.path().display())).unwrap();
+    let (plain, data) = (open(""), open("@32"));
+    assert_eq!((&*data.name, data.train.shape(), data.train.len()), ("mnist@32", &[32, 32][..], 3));
+    assert_eq!(data.train, plain.train.resized(32, 32).unwrap());
+    assert_eq!((data.test.labels(), &data.notes), (plain.test.labels(), &plain.notes));
+    assert_eq!(open("@28").train, plain.train);
+    let network = Network::new("vgg16-ln:0.25", data.train.shape(), data.train.classes()).unwrap();
+    data.train.check_fits(&network).unwrap();
+}
+
+#[test]
 fn folders_are_classes_in_the_order_of_their_names() {
     let folder = made_up();
     let data = open(folder.path()).unwrap();
