@@ -21,7 +21,7 @@ pub struct Match {
     /// How to align B with A.
     #[arg(long, value_enum, default_value = "auto")]
     pub method: Method,
-    /// The data: `digits`, `mnist:DIR` or `cifar10:DIR`.
+    /// The data: `digits`, `mnist:DIR`, `cifar10:PATH`, `cifar100:PATH` or `imagenet:DIR`; an unknown name explains them.
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
     /// Where to write how the alignment was found (JSON).
@@ -120,7 +120,7 @@ pub struct Barrier {
     pub a: PathBuf,
     /// The network at λ = 1.
     pub b: PathBuf,
-    /// The data: `digits`, `mnist:DIR` or `cifar10:DIR`.
+    /// The data: `digits`, `mnist:DIR`, `cifar10:PATH`, `cifar100:PATH` or `imagenet:DIR`; an unknown name explains them.
     #[arg(long)]
     pub data: String,
     /// How to align B with A; several give a curve each.

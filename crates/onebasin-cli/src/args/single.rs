@@ -47,7 +47,7 @@ pub enum AugmentName {
 pub struct Train {
     /// The network: `mlp:512x3` (three hidden layers of 512), `resnet20-ln:4` (four times as wide); an unknown name lists all.
     pub network: String,
-    /// The data: `digits`, `mnist:DIR` or `cifar10:DIR`.
+    /// The data: `digits`, `mnist:DIR`, `cifar10:PATH`, `cifar100:PATH` or `imagenet:DIR`; an unknown name explains them.
     #[arg(long)]
     pub data: String,
     /// Where to write the checkpoint.

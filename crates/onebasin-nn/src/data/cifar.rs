@@ -284,7 +284,7 @@ fn python(kind: &Kind, file: &Official, bytes: &[u8]) -> std::result::Result<Par
     if columns != PIXELS || rows != labels.len() || !(1..=file.records).contains(&rows) {
         let most = file.records;
         return Err(format!(
-            "expected between 1 and {most} images of {PIXELS} bytes and as many labels, found {rows} of {columns} and {} labels",
+            "expected 1 to {most} images of {PIXELS} bytes and as many labels, found {rows} of {columns} and {} labels",
             labels.len()
         ));
     }

@@ -139,7 +139,7 @@ impl Data {
     /// # Errors
     /// If `part` is neither 1 nor 2, or the part has no sample.
     ///
-    /// Source: Ainsworth et al. 2023, §5.4 and appendix A.3.
+    /// Source: the split data sets of Ainsworth et al. 2023, figure 5, as their code makes them, in another random order.
     pub fn split_by_class(mut self, part: usize, seed: u64) -> Result<Self> {
         if !matches!(part, 1 | 2) {
             return Err(Error::Options(format!("a data set is split in parts 1 and 2; there is no part {part}")));

@@ -67,15 +67,7 @@ impl<'a> Dictionary<'a> {
     /// # Errors
     /// Says where an opcode is unknown or misplaced, and what is asked for that is not on the list.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
-        let mut machine = Machine {
-            bytes,
-            at: 0,
-            values: Vec::new(),
-            stack: Vec::new(),
-            marks: Vec::new(),
-            memo: HashMap::new(),
-            budget: bytes.len(),
-        };
+        let mut machine = Machine { bytes, budget: bytes.len(), ..Machine::default() };
         for _ in 0..MAX_STEPS {
             let at = machine.at;
             match machine.step().map_err(|why| format!("byte {at} of the pickle: {why}"))? {
@@ -147,6 +139,7 @@ impl<'a> Dictionary<'a> {
 }
 
 /// The state of reading: values once made stay where they are, and all else holds their places.
+#[derive(Default)]
 struct Machine<'a> {
     bytes: &'a [u8],
     at: usize,
