@@ -9,6 +9,8 @@ use clap::{Args, ValueEnum};
 pub enum ScaleName {
     /// Minutes on two cores, to show the same phenomenon.
     Quick,
+    /// Hours on a few cores, where an experiment has it: all of the data, fewer epochs and widths.
+    Desk,
     /// The paper's recipe.
     Paper,
 }
