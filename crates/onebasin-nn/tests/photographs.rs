@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use onebasin_nn::data::Augment;
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Data, Dataset, Error, Network, TrainOptions, TrainState, evaluate, train};
 use proptest::prelude::*;
@@ -192,7 +193,7 @@ fn parts_depend_on_seed_epoch_and_photograph() {
     let data = open(folder.path()).unwrap().train;
     let gather = |samples: &[u32], seed: u64, epoch: usize| {
         let (mut out, mut labels) = (vec![f32::NAN; samples.len() * PIXELS], vec![0; samples.len()]);
-        data.gather_augmented(samples, seed, epoch, &mut out, &mut labels).unwrap();
+        data.gather_augmented(samples, Augment::CropFlip, (seed, epoch), &mut out, &mut labels).unwrap();
         assert!(labels.iter().zip(samples).all(|(l, s)| *l == data.labels()[*s as usize]));
         assert!(out.iter().all(|v| (-2.2..2.7).contains(v)));
         out
@@ -212,7 +213,7 @@ fn broken_photographs_are_named() {
         let error = data.test.fill(0..1, &mut out).unwrap_err().to_string();
         assert!(error.contains("image.jpeg"), "{error}");
         assert!(data.train.gather(&[0], &mut out, &mut labels).is_err());
-        assert!(data.train.gather_augmented(&[0], 0, 1, &mut out, &mut labels).is_err());
+        assert!(data.train.gather_augmented(&[0], Augment::CropFlip, (0, 1), &mut out, &mut labels).is_err());
         error
     };
     assert!(error(b"").contains("cannot be decoded"));
@@ -235,12 +236,12 @@ fn networks_run_on_photographs_and_a_broken_one_ends_it() {
     let folder = made_up();
     let data = open(folder.path()).unwrap();
     let network = Network::new("mlp:4", data.train.shape(), data.train.classes()).unwrap();
-    let options = TrainOptions { epochs: 1, batch: 4, augment: true, ..TrainOptions::default() };
+    let options = TrainOptions { epochs: 1, batch: 4, augment: Some(Augment::CropFlip), ..TrainOptions::default() };
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let start = TrainState::fresh(&network, 0)?;
-            let trained = train(&network, &data.train, start, &options, &mut |_| true)?.params;
+            let trained = train(&network, &data.train, &start, &options, &mut |_| true)?.params;
             let program = Program::new(network.graph()?)?;
             let metrics = evaluate(&program, &trained, &data.test)?;
             Ok::<_, Error>((trained, metrics))
@@ -254,7 +255,7 @@ fn networks_run_on_photographs_and_a_broken_one_ends_it() {
         let program = Program::new(network.graph().unwrap()).unwrap();
         let error = match split {
             "val" => evaluate(&program, &start.params, &data.test).unwrap_err(),
-            _ => train(&network, &data.train, start, &options, &mut |_| true).unwrap_err(),
+            _ => train(&network, &data.train, &start, &options, &mut |_| true).unwrap_err(),
         };
         assert!(error.to_string().contains("broken.jpeg"), "{error}");
     }

@@ -31,6 +31,8 @@ impl Cut {
     const REUSE: f64 = 256.0;
     /// Samples after which a larger matrix no longer helps.
     const SAMPLES: f64 = 125.0;
+    /// Samples of a shard at least: kernels are transformed and packed once for each.
+    const FEWEST: usize = 13;
     /// Numbers in all values of a shard that still stay near the processor.
     const NUMBERS: f64 = (1 << 19) as f64;
 
@@ -41,7 +43,7 @@ impl Cut {
         let lane = worth.max(batch.div_ceil(Self::LANES)).min(batch.div_ceil(2)).max(1);
         let lane = batch.div_ceil(batch.div_ceil(lane).max(1)).max(1);
         let near = (Self::NUMBERS / program.work.numbers.max(1.0)).min(Self::SAMPLES) as usize;
-        let shard = near.max(worth).max(5);
+        let shard = near.max(worth).max(Self::FEWEST);
         Self { lane, shard: lane.div_ceil(lane.div_ceil(shard)) }
     }
 

@@ -9,6 +9,7 @@ use onebasin::linalg::{Mat, vectorized};
 
 use super::conv_lines::Lines;
 use super::window::Window;
+use super::winograd::Winograd;
 use super::{Call, Kernel, Layout, Real, add, pieces};
 
 /// Numbers in a tile of patches.
@@ -45,6 +46,10 @@ impl Sizes {
 
     fn depthwise(&self) -> bool {
         self.groups > 1 && self.channels == 1 && self.out == 1
+    }
+
+    fn winograd(&self) -> Option<Winograd> {
+        if self.groups == 1 { Winograd::of(&self.window, self.channels, self.out) } else { None }
     }
 
     fn lines(&self) -> Option<Lines> {
@@ -178,6 +183,8 @@ impl<T: Real> Kernel<T> for Conv {
                     y[c] += x[c] * w[c];
                 }
             });
+        } else if let Some(winograd) = sizes.winograd() {
+            winograd.forward(x, w, biased, y, scratch);
         } else if let Some(lines) = sizes.lines() {
             lines.forward(x, w, biased, y, scratch);
         } else {
@@ -262,6 +269,8 @@ impl<T: Real> Kernel<T> for Conv {
                     }
                 }
             }
+        } else if let Some(winograd) = sizes.winograd() {
+            winograd.backward([x, w, dy], dx.as_deref_mut(), dw.as_deref_mut(), scratch);
         } else if let Some(lines) = sizes.lines() {
             lines.backward([x, w, dy], dx.as_deref_mut(), dw.as_deref_mut(), scratch);
         } else {

@@ -28,6 +28,7 @@ mod unary;
 mod walk;
 mod where_;
 mod window;
+mod winograd;
 
 use std::borrow::Cow;
 
