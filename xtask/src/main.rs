@@ -6,15 +6,19 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-const USAGE: &str = "usage: cargo xtask test    format, lints, documentation, and every test";
+const USAGE: &str = "usage: cargo xtask test       format, lints, documentation, and every test
+       cargo xtask nightly    every experiment of the paper at quick scale, which takes about half an hour; data sets are
+                              looked for in $ONEBASIN_TEST_DATA, or ../shared/data";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let done = if let ["test"] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        test()
-    } else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => test(),
+        ["nightly"] => nightly(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,6 +40,33 @@ fn test() -> Result<()> {
         println!("  {line}");
     }
     Ok(())
+}
+
+/// Runs every experiment of the paper at quick scale, and says which could not be run or do not show what they should.
+fn nightly() -> Result<()> {
+    cargo(&["build", "--release"], &[])?;
+    let data = std::env::var("ONEBASIN_TEST_DATA").unwrap_or_else(|_| "../shared/data".to_owned());
+    let program = "target/release/onebasin";
+    let list = Command::new(program).args(["reproduce", "--list"]).output().context("cannot start the program")?;
+    let (mut failed, mut count) = (Vec::new(), 0);
+    for name in
+        String::from_utf8(list.stdout)?.lines().filter(|l| !l.starts_with(' ')).filter_map(|l| l.split(':').next())
+    {
+        let mut run = Command::new(program);
+        run.args(["reproduce", name, "--data", &data, "--output", "target/nightly"]).stderr(Stdio::inherit());
+        let output = run.output().context("cannot start the program")?;
+        let text = String::from_utf8(output.stdout)?;
+        println!("{text}");
+        count += 1;
+        if !output.status.success() || text.contains("DOES NOT HOLD") {
+            failed.push(name.to_owned());
+        }
+    }
+    if failed.is_empty() {
+        println!("all {count} experiments show what they should; pages are in target/nightly");
+        return Ok(());
+    }
+    bail!("{} of {count} experiments could not be run or do not hold: {}", failed.len(), failed.join(", "))
 }
 
 /// Runs cargo, passing its output on, and returns the lines by which tests say that they were skipped.

@@ -40,6 +40,17 @@ pub enum Scale {
     Paper,
 }
 
+/// Which tests run an experiment at quick scale.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tests {
+    /// All of them.
+    Ci,
+    /// `cargo xtask nightly` alone: it takes long, or data that are rarely at hand.
+    #[default]
+    Nightly,
+}
+
 /// An experiment at one scale.
 #[derive(Debug, Clone)]
 pub struct Experiment {
@@ -51,6 +62,8 @@ pub struct Experiment {
     pub source: String,
     /// What is to be known when reading it.
     pub notes: Vec<String>,
+    /// Which tests run it at quick scale.
+    pub quick_runs_in: Tests,
     /// How much is computed.
     pub scale: Scale,
     /// What is done.
@@ -166,6 +179,8 @@ impl Experiment {
             #[serde(default)]
             notes: Vec<String>,
             kind: String,
+            #[serde(default)]
+            quick_runs_in: Tests,
             setting: Table,
             #[serde(default)]
             quick: Table,
@@ -194,6 +209,7 @@ impl Experiment {
             title: head.title,
             source: head.source,
             notes: head.notes,
+            quick_runs_in: head.quick_runs_in,
             scale,
             kind,
             claims,

@@ -246,6 +246,10 @@ fn two_processes_do_not_share_a_stage() {
     assert!(store.lock(&steps[0].key).is_ok());
 }
 
+fn is_svg(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|x| x == "svg")
+}
+
 #[test]
 fn pages_of_every_kind_are_seen_in_a_browser() {
     let Some(browser) = browser_or_skip("pages_of_every_kind_are_seen_in_a_browser") else { return };
@@ -253,7 +257,7 @@ fn pages_of_every_kind_are_seen_in_a_browser() {
     for kind in KINDS {
         reproduce(&small(kind), folder.path());
         let page = folder.path().join(kind).join("index.html");
-        let figures = files(&folder.path().join(kind)).iter().filter(|(name, _)| name.ends_with(".svg")).count();
+        let figures = files(&folder.path().join(kind)).iter().filter(|(name, _)| is_svg(name)).count();
         for (width, dark) in [(1200, false), (360, true)] {
             let look = browser.look(&page, width, dark);
             assert!(look.console.is_empty() && look.requests.is_empty(), "{kind}: {look:?}");

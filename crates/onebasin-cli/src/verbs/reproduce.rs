@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use indicatif::{HumanDuration, ProgressBar};
-use onebasin_reproduce::experiment::Experiment;
+use onebasin_reproduce::experiment::{Experiment, Tests};
 use onebasin_reproduce::report::{self, Outcome};
 use onebasin_reproduce::run::{Observer, RunOptions, planned};
 use onebasin_reproduce::shelf::{Facts, Shelf};
@@ -78,13 +78,14 @@ fn list(talk: Talk) -> Result<()> {
     let (mut text, mut rows) = (String::new(), Vec::new());
     for name in built_in() {
         let mut costs = Vec::new();
-        let (mut title, mut source) = (String::new(), String::new());
+        let (mut title, mut source, mut nightly) = (String::new(), String::new(), false);
         for scale in Scale::ALL {
             // Few have a desk scale; the others can be read.
             let Ok(experiment) = Experiment::named(name, scale) else { continue };
             let (steps, _) = planned(&experiment, &published)?;
             let seconds = steps.iter().map(|s| s.cost).sum::<f64>() / RATE;
             let data = experiment.kind.training().map(|t| t.data.clone());
+            nightly = experiment.quick_runs_in == Tests::Nightly;
             costs.push((scale.name(), seconds, data));
             (title, source) = (experiment.title, experiment.source);
         }
@@ -92,13 +93,14 @@ fn list(talk: Talk) -> Result<()> {
         for (scale, seconds, data) in &costs {
             let time = HumanDuration(Duration::from_secs_f64(seconds.max(1.0)));
             let on = data.as_ref().map_or(String::new(), |d| format!(" on {d}"));
-            writeln!(text, "    {scale}: about {time}{on}")?;
+            let mark = if nightly && *scale == Scale::Quick.name() { " (nightly)" } else { "" };
+            writeln!(text, "    {scale}: about {time}{on}{mark}")?;
         }
         let costs: Vec<_> = costs
             .iter()
             .map(|(scale, seconds, data)| json!({ "scale": scale, "seconds_on_two_cores": seconds, "data": data }))
             .collect();
-        rows.push(json!({ "experiment": name, "title": title, "source": source, "scales": costs }));
+        rows.push(json!({ "experiment": name, "title": title, "source": source, "nightly": nightly, "scales": costs }));
     }
     talk.result(&rows, &text)
 }
@@ -158,9 +160,10 @@ impl Observer for Shown {
         self.bar.set_message(how.to_owned());
         if self.bar.is_hidden() && self.said.elapsed() > LINE {
             self.said = Instant::now();
-            let percent = 1e8 * done / self.bar.length().unwrap_or(1).max(1) as f64 / 1e12;
+            let percent = 1e-4 * done / self.bar.length().unwrap_or(1).max(1) as f64;
             let eta = HumanDuration(self.bar.eta());
-            self.talk.say(&format!("{percent:.0} %: {}, {how}; eta {eta}", self.title));
+            let how = if how.is_empty() { String::new() } else { format!(" ({how})") };
+            self.talk.say(&format!("{percent:.0} %: {}{how}; eta {eta}", self.title));
         }
         !signals::interrupted()
     }
