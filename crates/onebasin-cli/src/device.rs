@@ -47,6 +47,11 @@ impl Device {
         weights.on(&*self.accelerator)
     }
 
+    /// The same for experiments.
+    pub fn for_experiments(&self) -> onebasin_reproduce::Device<'_> {
+        onebasin_reproduce::Device { name: &self.name, accelerator: &*self.accelerator, runner: &*self.runner }
+    }
+
     /// What evaluates a network here; says so and gives nothing where a node of it does not run here.
     pub fn runner(&self, program: &Program, params: &Params, talk: Talk) -> Result<Option<&dyn Runner>> {
         match self.runner.bring(program.graph(), params) {

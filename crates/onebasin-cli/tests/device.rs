@@ -8,6 +8,26 @@ use onebasin_io::read;
 use onebasin_testkit::cuda_stand_in_or_skip;
 use serde_json::Value;
 
+const SMALL: &str = "
+title = 'Small'
+source = 'Nowhere'
+kind = 'curves'
+[setting]
+methods = ['weight']
+points = 3
+[setting.training]
+network = 'mlp:24x2'
+data = 'digits'
+recipe = 'mnist-mlp'
+seeds = [0, 1]
+epochs = 2
+samples = 500
+[[claim]]
+what = 'loss in the middle'
+paper = '0'
+here = 'weight.test.middle'
+";
+
 /// Runs a line in a folder that holds the driver.
 fn run(folder: &Path, line: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_onebasin"));
@@ -58,6 +78,14 @@ fn a_device_changes_nothing_but_rounding() {
         let [here, there] = [0, 1].map(|r| loss(&reports[r], curve, k));
         assert!((here - there).abs() <= 1e-5 * here, "{there} for {here}");
     }
+    std::fs::write(at.join("small.toml"), SMALL).unwrap();
+    let claims = ["cpu", "cuda"].map(|device| {
+        done(at, &format!("reproduce small.toml --device {device} --cache cache --output {device}"));
+        report(at, &format!("{device}/small-quick/result.json"))["claims"][0]["here"].as_f64().unwrap()
+    });
+    assert!((claims[0] - claims[1]).abs() <= 1e-5 * claims[0], "{claims:?}");
+    let page = std::fs::read_to_string(at.join("cuda/small-quick/index.html")).unwrap();
+    assert!(page.contains("cuda:0, a processor"));
     let output = run(at, "match a.safetensors b.safetensors -o x.safetensors --device cuda:1");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && said.contains("there is no GPU 1: the driver knows 1"), "{said}");

@@ -22,4 +22,5 @@ pub use page::Page;
 pub use report::{Outcome, write};
 pub use run::{Observer, RunOptions, run};
 pub use shelf::Shelf;
+pub use stage::Device;
 pub use store::Store;

@@ -38,6 +38,8 @@ impl Step {
 pub struct Plan<'a> {
     steps: RefCell<Vec<Step>>,
     facts: &'a dyn Fn(&str) -> Result<Facts>,
+    /// Name of the device that weights are compared and networks evaluated on, if not the processor.
+    device: Option<String>,
 }
 
 /// A network with its data, as one setting says.
@@ -64,8 +66,8 @@ const OVERHEAD: f64 = 2e5;
 
 impl<'a> Plan<'a> {
     /// An empty plan; `facts` tells what is known of a data set.
-    pub fn new(facts: &'a dyn Fn(&str) -> Result<Facts>) -> Self {
-        Self { steps: RefCell::default(), facts }
+    pub fn new(facts: &'a dyn Fn(&str) -> Result<Facts>, device: Option<String>) -> Self {
+        Self { steps: RefCell::default(), facts, device }
     }
 
     /// The steps.
@@ -136,8 +138,8 @@ impl<'a> Plan<'a> {
     /// B aligned with A: the network, moved.
     pub fn aligned(&self, subject: &Subject, a: &Net, b: &Net, method: Method) -> (Net, Key) {
         let data = method.sees_data().then(|| subject.data.clone());
-        let (network, seed) = (subject.network.clone(), 0);
-        let stage = Stage::Align(Align { network, a: a.clone(), b: b.clone(), method, data, seed });
+        let (network, seed, device) = (subject.network.clone(), 0, self.device.clone());
+        let stage = Stage::Align(Align { network, a: a.clone(), b: b.clone(), method, data, seed, device });
         let seen = subject.trained as f64 * subject.work;
         let cost = match method {
             Method::StraightThrough => 120.0 * seen,
@@ -152,15 +154,15 @@ impl<'a> Plan<'a> {
 
     /// The line from A to B.
     pub fn line(&self, subject: &Subject, a: &Net, b: &Net, points: usize) -> Key {
-        let (network, data) = (subject.network.clone(), subject.measured.clone());
-        let stage = Stage::Line(Line { network, a: a.clone(), b: b.clone(), points, data });
+        let (network, data, device) = (subject.network.clone(), subject.measured.clone(), self.device.clone());
+        let stage = Stage::Line(Line { network, a: a.clone(), b: b.clone(), points, data, device });
         self.add(stage, points as f64 * subject.evaluation())
     }
 
     /// The plane through A, B and π(B).
     pub fn plane(&self, subject: &Subject, nets: [Net; 3], steps: usize) -> Key {
-        let (network, data) = (subject.network.clone(), subject.measured.clone());
-        let stage = Stage::Plane(Plane { network, nets, steps, data });
+        let (network, data, device) = (subject.network.clone(), subject.measured.clone(), self.device.clone());
+        let stage = Stage::Plane(Plane { network, nets, steps, data, device });
         self.add(stage, (steps * steps * subject.samples[1]) as f64 * subject.work)
     }
 

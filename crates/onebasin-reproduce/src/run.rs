@@ -8,19 +8,21 @@ use crate::experiment::Experiment;
 use crate::kind::{Found, Reading};
 use crate::plan::{Plan, Step};
 use crate::shelf::{Facts, Shelf};
-use crate::stage::Room;
+use crate::stage::{Device, Room};
 use crate::store::Store;
 
 /// How to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunOptions {
+#[derive(Clone, Copy)]
+pub struct RunOptions<'a> {
+    /// Where weights are compared and networks evaluated, if not on the processor. Training stays there.
+    pub device: Option<&'a Device<'a>>,
     /// How long training may go on before its state is saved: what a kill can cost.
     pub save_every: Duration,
 }
 
-impl Default for RunOptions {
+impl Default for RunOptions<'_> {
     fn default() -> Self {
-        Self { save_every: Duration::from_secs(20) }
+        Self { device: None, save_every: Duration::from_secs(20) }
     }
 }
 
@@ -40,8 +42,12 @@ pub trait Observer {
 ///
 /// # Errors
 /// If a data set is not there, or the experiment asks for what cannot be.
-pub fn planned(experiment: &Experiment, facts: &dyn Fn(&str) -> Result<Facts>) -> Result<(Vec<Step>, Reading)> {
-    let plan = Plan::new(facts);
+pub fn planned(
+    experiment: &Experiment,
+    facts: &dyn Fn(&str) -> Result<Facts>,
+    device: Option<&str>,
+) -> Result<(Vec<Step>, Reading)> {
+    let plan = Plan::new(facts, device.map(str::to_owned));
     let reading = experiment.kind.plan(&plan)?;
     Ok((plan.steps(), reading))
 }
@@ -57,10 +63,10 @@ pub fn run(
     experiment: &Experiment,
     shelf: &Shelf,
     store: &Store,
-    options: &RunOptions,
+    options: &RunOptions<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(Vec<Step>, Found)> {
-    let (steps, reading) = planned(experiment, &|set| shelf.facts(set))?;
+    let (steps, reading) = planned(experiment, &|set| shelf.facts(set), options.device.map(|d| d.name))?;
     let is_done = |step: &Step| store.done(&step.key, &step.stage.files(&step.epochs())).is_some();
     let total = steps.iter().map(|s| s.cost).sum();
     let mut done = steps.iter().filter(|s| is_done(s)).map(|s| s.cost).sum();
@@ -82,7 +88,8 @@ pub fn run(
                 stopped.set(stopped.get() || !go_on);
                 go_on
             };
-            let room = Room { key: &step.key, store, shelf, save_every: options.save_every, tell: &tell };
+            let device = options.device;
+            let room = Room { key: &step.key, store, shelf, device, save_every: options.save_every, tell: &tell };
             let epochs = step.epochs();
             let outcome = step.stage.run(&room, &epochs);
             if stopped.get() {

@@ -134,7 +134,7 @@ fn every_experiment_of_the_paper_is_there_and_can_be_planned() {
     for name in named {
         for scale in [Scale::Quick, Scale::Paper] {
             let experiment = Experiment::named(name, scale).unwrap();
-            let (steps, _) = planned(&experiment, &published).unwrap();
+            let (steps, _) = planned(&experiment, &published, None).unwrap();
             assert!(!steps.is_empty() && steps.iter().all(|s| s.cost > 0.0 && s.cost.is_finite()), "{name}");
             let seconds = steps.iter().map(|s| s.cost).sum::<f64>() / 6e10;
             assert!(scale == Scale::Paper || seconds < 600.0, "{name}: {seconds} s are not quick");
@@ -182,7 +182,7 @@ fn a_change_computes_what_it_concerns() {
     kind.points = 5;
     assert_eq!(reproduce(&experiment, folder.path()), 4, "lines alone");
     let curves = small("curves");
-    let (steps, _) = planned(&curves, &|set| Shelf::new("nowhere").facts(set)).unwrap();
+    let (steps, _) = planned(&curves, &|set| Shelf::new("nowhere").facts(set), None).unwrap();
     let store = Store::open(folder.path().join("cache")).unwrap();
     let trained = |s: &&onebasin_reproduce::plan::Step| matches!(s.stage, Stage::Train(_));
     for step in steps.iter().filter(trained) {
@@ -238,7 +238,7 @@ fn what_is_wrong_with_an_experiment_is_named() {
 fn two_processes_do_not_share_a_stage() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let (steps, _) = planned(&small("plane"), &|set| Shelf::new("nowhere").facts(set)).unwrap();
+    let (steps, _) = planned(&small("plane"), &|set| Shelf::new("nowhere").facts(set), None).unwrap();
     let held = store.lock(&steps[0].key).unwrap();
     let refused = store.lock(&steps[0].key).err().unwrap();
     assert!(matches!(&refused, Error::Store { .. }) && refused.to_string().contains("another process"), "{refused}");

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::DeviceName;
+use super::values::device;
+
 /// How much is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ScaleName {
@@ -42,6 +45,10 @@ pub struct Reproduce {
     /// The folder for what is kept between runs (default: cache, in the folder for results).
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
+    /// Where weights are compared and networks evaluated: `cpu`, `cuda`, or `cuda:1` for the second GPU. Training stays on
+    /// the processor.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    pub device: DeviceName,
     /// Save the state of training every so many seconds: what a kill can cost.
     #[arg(long, value_name = "SECONDS", default_value_t = 20.0)]
     pub save_every: f64,

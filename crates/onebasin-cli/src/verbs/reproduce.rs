@@ -14,6 +14,7 @@ use onebasin_reproduce::{Error, Scale, Store, built_in, run as run_experiment};
 use serde_json::json;
 
 use crate::args::{Reproduce, ScaleName};
+use crate::device::Device;
 use crate::signals;
 use crate::talk::{self, Talk};
 
@@ -32,7 +33,10 @@ pub fn run(args: &Reproduce, talk: Talk) -> Result<()> {
     let experiment = open(name, scale)?;
     let (shelf, store) =
         (Shelf::new(&args.data), Store::open(args.cache.clone().unwrap_or_else(|| args.output.join("cache")))?);
-    let options = RunOptions { save_every: Duration::from_secs_f64(args.save_every.clamp(0.0, 1e6)) };
+    let device = Device::open(args.device, talk)?;
+    let device = device.as_ref().map(Device::for_experiments);
+    let options =
+        RunOptions { device: device.as_ref(), save_every: Duration::from_secs_f64(args.save_every.clamp(0.0, 1e6)) };
     let mut shown = Shown::new(talk);
     let ran = run_experiment(&experiment, &shelf, &store, &options, &mut shown);
     shown.bar.finish_and_clear();
@@ -40,7 +44,7 @@ pub fn run(args: &Reproduce, talk: Talk) -> Result<()> {
     let outcome = Outcome::new(&experiment, &steps, &found, &store)?;
     let folder = args.output.join(format!("{}-{}", experiment.name, scale.name()));
     let command = format!("onebasin reproduce {name} --scale {} --data DIR", scale.name());
-    let page = report::page(&experiment, &outcome, &found, &command, &machine());
+    let page = report::page(&experiment, &outcome, &found, &command, &machine(device.as_ref().map(|d| d.name)));
     report::write(&folder, &page, &found, &outcome)?;
     talk.result(&outcome, &text(&experiment, &outcome, &folder)?)
 }
@@ -62,12 +66,13 @@ fn hint(args: &Reproduce) -> String {
 }
 
 /// The processor and its threads.
-fn machine() -> String {
+fn machine(device: Option<&str>) -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name =
         info.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|(_, n)| n.trim().to_owned()));
     let threads = rayon::current_num_threads();
-    format!("{}, {threads} threads", name.unwrap_or_else(|| std::env::consts::ARCH.to_owned()))
+    let device = device.map_or(String::new(), |d| format!("; {d}"));
+    format!("{}, {threads} threads{device}", name.unwrap_or_else(|| std::env::consts::ARCH.to_owned()))
 }
 
 fn list(talk: Talk) -> Result<()> {
@@ -82,7 +87,7 @@ fn list(talk: Talk) -> Result<()> {
         for scale in Scale::ALL {
             // Few have a desk scale; the others can be read.
             let Ok(experiment) = Experiment::named(name, scale) else { continue };
-            let (steps, _) = planned(&experiment, &published)?;
+            let (steps, _) = planned(&experiment, &published, None)?;
             let seconds = steps.iter().map(|s| s.cost).sum::<f64>() / RATE;
             let data = experiment.kind.training().map(|t| t.data.clone());
             nightly = experiment.quick_runs_in == Tests::Nightly;

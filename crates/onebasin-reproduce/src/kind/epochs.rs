@@ -45,18 +45,22 @@ impl Epochs {
             let x: Vec<f64> = at.iter().map(|e| *e as f64).collect();
             let mut panels = by(&x, &measured, &Axis { label: "epochs of training".to_owned(), ..Axis::default() });
             for k in [0, at.len() - 1] {
-                panels.extend(lines::panels(&measured[k], &format!("After {} epochs", at[k])).into_iter().take(1));
+                panels.extend(lines::panels(&measured[k], &after(at[k])).into_iter().take(1));
             }
             let title = "The barrier between two networks while they are trained".to_owned();
             found.figures.push(Figure { name: "epochs".to_owned(), title, panels });
             for (epoch, measured) in at.iter().zip(&measured) {
                 if *epoch == at[0] || *epoch == at[at.len() - 1] {
-                    found.tables.push(lines::table(&format!("After {epoch} epochs"), measured));
+                    found.tables.push(lines::table(&after(*epoch), measured));
                 }
             }
             Ok(found)
         }))
     }
+}
+
+fn after(epoch: usize) -> String {
+    format!("After {epoch} epoch{}", if epoch == 1 { "" } else { "s" })
 }
 
 /// Barriers of training and test loss over something, one line for every method; the band holds all pairs.

@@ -79,6 +79,9 @@ pub struct Align {
     pub data: Option<Part>,
     /// Decides the order of groups and samples.
     pub seed: u64,
+    /// Where, if not on the processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 /// How an alignment was found.
@@ -157,7 +160,11 @@ impl Pair<'_> {
     }
 
     fn compare<'n>(&'n self, a: &'n Params) -> Result<Weights<'n>> {
-        Ok(Weights::new(self.weights, a, self.b)?.in_order(self.order.iter().map(String::as_str)))
+        let weights = Weights::new(self.weights, a, self.b)?.in_order(self.order.iter().map(String::as_str));
+        Ok(match self.room.device {
+            Some(device) => weights.on(device.accelerator),
+            None => weights,
+        })
     }
 
     fn data(&self, how: &Align) -> Result<onebasin_nn::Data> {

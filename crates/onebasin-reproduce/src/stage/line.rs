@@ -26,6 +26,9 @@ pub struct Line {
     pub points: usize,
     /// What they are measured on.
     pub data: Part,
+    /// Where, if not on the processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 impl Line {
@@ -40,7 +43,7 @@ impl Line {
             [&a, &b],
             &lambda_grid(self.points)?,
             &data,
-            None,
+            room.runner(&program, &a)?,
             &|_, between| ready(&program, between, &data),
             &mut || {
                 done += 1;

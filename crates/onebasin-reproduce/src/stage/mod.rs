@@ -15,6 +15,10 @@ pub mod training;
 
 use std::time::Duration;
 
+use onebasin::Params;
+use onebasin::matching::Accelerator;
+use onebasin_nn::Runner;
+use onebasin_nn::exec::Program;
 use serde::Serialize;
 
 pub use align::{Align, Method};
@@ -53,6 +57,16 @@ pub enum Stage {
     Counterexample(Counterexample),
 }
 
+/// A device that is not the processor: it compares weights and evaluates networks.
+pub struct Device<'a> {
+    /// Its name, which is part of the names of the stages that use it: they differ from others by rounding.
+    pub name: &'a str,
+    /// What computes Grams of weights.
+    pub accelerator: &'a dyn Accelerator,
+    /// What runs networks.
+    pub runner: &'a dyn Runner,
+}
+
 /// What a stage works in.
 pub struct Room<'a> {
     /// Its own name.
@@ -61,6 +75,8 @@ pub struct Room<'a> {
     pub store: &'a Store,
     /// All data.
     pub shelf: &'a Shelf,
+    /// Where weights are compared and networks evaluated, if not on the processor.
+    pub device: Option<&'a Device<'a>>,
     /// How long training may go on before its state is saved.
     pub save_every: Duration,
     /// Told the share that is done, and how it goes; false to stop.
@@ -68,6 +84,16 @@ pub struct Room<'a> {
 }
 
 impl Room<'_> {
+    /// What evaluates a network, if not the processor: a device, where all of the network runs there.
+    fn runner(&self, program: &Program, params: &Params) -> Result<Option<&dyn Runner>> {
+        let Some(device) = self.device else { return Ok(None) };
+        match device.runner.bring(program.graph(), params) {
+            Ok(_) => Ok(Some(device.runner)),
+            Err(onebasin_nn::Error::Operator { .. }) => Ok(None),
+            Err(why) => Err(why.into()),
+        }
+    }
+
     /// Says how far the work is.
     ///
     /// # Errors

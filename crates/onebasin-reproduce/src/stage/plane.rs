@@ -1,7 +1,7 @@
 //! The loss on the plane through A, B and π(B).
 
 use onebasin_nn::exec::{Flat, Program};
-use onebasin_nn::{Network, evaluate};
+use onebasin_nn::{Network, evaluate_on};
 use serde::{Deserialize, Serialize};
 
 use super::{Net, Room};
@@ -22,6 +22,9 @@ pub struct Plane {
     pub steps: usize,
     /// What they are measured on.
     pub data: Part,
+    /// Where, if not on the processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 /// Losses on a plane. A lies at (0, 0), B at (1, 0); one unit is the distance of A and B in either direction.
@@ -63,13 +66,14 @@ impl Plane {
         let axis: Vec<f64> =
             (0..self.steps).map(|i| reach * i as f64 / (self.steps - 1).max(1) as f64 - MARGIN).collect();
         let data = room.shelf.open(&self.data)?.test;
+        let runner = room.runner(&program, &program.unflatten(&a)?)?;
         let mut loss = Vec::with_capacity(self.steps * self.steps);
         for y in &axis {
             for x in &axis {
                 let weights =
                     a.weights.iter().zip(&d).zip(&e).map(|((a, d), e)| (f64::from(*a) + x * d + y * e) as f32);
                 let place = Flat { weights: weights.collect(), statistics: a.statistics.clone() };
-                loss.push(evaluate(&program, &program.unflatten(&place)?, &data)?.loss);
+                loss.push(evaluate_on(runner, &program, &program.unflatten(&place)?, &data)?.loss);
                 room.at(loss.len() as f64 / (self.steps * self.steps) as f64, "")?;
             }
         }
