@@ -40,7 +40,10 @@ pub fn run(args: &Reproduce, talk: Talk) -> Result<()> {
     let mut shown = Shown::new(talk);
     let ran = run_experiment(&experiment, &shelf, &store, &options, &mut shown);
     shown.bar.finish_and_clear();
-    let (steps, found) = ran.with_context(|| hint(args))?;
+    let (steps, found) = match ran {
+        Err(error @ Error::Stopped) => return Err(error.into()),
+        other => other.with_context(|| format!("data sets are looked for in {} (--data)", args.data.display()))?,
+    };
     let outcome = Outcome::new(&experiment, &steps, &found, &store)?;
     let folder = args.output.join(format!("{}-{}", experiment.name, scale.name()));
     let command = format!("onebasin reproduce {name} --scale {} --data DIR", scale.name());
@@ -58,11 +61,6 @@ fn open(name: &str, scale: Scale) -> Result<Experiment> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{name}: cannot read"))?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     Ok(Experiment::read(&stem, &text, scale)?)
-}
-
-/// Where data sets are looked for, in case one is missing.
-fn hint(args: &Reproduce) -> String {
-    format!("data sets are looked for in {} (--data), what was done lies in the cache", args.data.display())
 }
 
 /// The processor and its threads.

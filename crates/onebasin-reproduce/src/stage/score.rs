@@ -39,11 +39,14 @@ impl Score {
     pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
         let data = room.shelf.open(&self.data)?;
         let program = Program::new(self.network.graph()?)?;
-        let nets = self.nets.iter().map(|net| net.load(room.store)).collect::<Result<Vec<_>>>()?;
-        let predict = |split: &Dataset| {
-            let mut all = nets.iter().map(|params| ready(&program, params.clone(), &data));
-            predict_ensemble(&program, &mut all, split)
+        let made = |net: &Net| {
+            let params = net.load(room.store)?;
+            // A trained network's statistics are its own.
+            Ok(if matches!(net, Net::Trained { .. }) { params } else { ready(&program, params, &data)? })
         };
+        let nets = self.nets.iter().map(made).collect::<Result<Vec<_>>>()?;
+        let predict =
+            |split: &Dataset| predict_ensemble(&program, &mut nets.iter().map(|params| Ok(params.clone())), split);
         let train = predict(&data.train)?.scores(data.train.labels());
         room.at(data.train.len() as f64 / (data.train.len() + data.test.len()) as f64, "")?;
         let test = predict(&data.test)?;
