@@ -127,3 +127,9 @@ impl Recipe {
         TrainOptions { seed, epochs, batch, optimizer, rate, schedule, augment }
     }
 }
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        RECIPES[0].options(0)
+    }
+}

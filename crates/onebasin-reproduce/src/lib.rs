@@ -1,6 +1,6 @@
 //! The experiments of *Git Re-Basin*, each run by its name: what is planned, computed, kept, drawn and written.
 //!
-//! Read in this order: [`experiment`] → [`kind`] → [`plan`] → [`shelf`] → [`store`] → [`stage`] → [`mod@run`] → [`report`] →
+//! Read in this order: [`setting`] → [`experiment`] → [`kind`] → [`plan`] → [`shelf`] → [`store`] → [`stage`] → [`mod@run`] → [`report`] →
 //! [`figure`] → [`page`].
 
 pub mod error;
@@ -11,6 +11,7 @@ pub mod page;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod setting;
 pub mod shelf;
 pub mod stage;
 pub mod store;

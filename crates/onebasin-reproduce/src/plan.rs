@@ -9,7 +9,7 @@ use onebasin_nn::optim::{Optimizer, Schedule};
 use onebasin_nn::{Network, Recipe, TrainOptions};
 
 use crate::error::{Error, Result};
-use crate::experiment::Training;
+use crate::setting::Training;
 use crate::shelf::{Facts, Part};
 use crate::stage::{Align, Line, Mean, Method, Net, Plane, Score, Stage, Together, Train};
 use crate::store::Key;

@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::exec::{Flat, Lanes, Program};
 use crate::network::Network;
 use crate::optim::{Optimizer, Schedule};
-use crate::recipe::RECIPES;
 pub use state::{Begun, TrainState};
 
 /// How to train. The default is the paper's recipe for MLPs.
@@ -32,12 +31,6 @@ pub struct TrainOptions {
     pub schedule: Schedule,
     /// How images are changed at random, if they are.
     pub augment: Option<Augment>,
-}
-
-impl Default for TrainOptions {
-    fn default() -> Self {
-        RECIPES[0].options(0)
-    }
 }
 
 /// What the observer is told.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Found, Reading};
+use super::found::{Found, Reading};
 use crate::figure::{Axis, Colour, Field, Figure, Line, Map, Panel, Shape, Stroke};
 use crate::plan::Plan;
 use crate::stage::{Counterexample, Stage, counterexample};

@@ -2,11 +2,12 @@
 
 use serde::Deserialize;
 
-use super::{Found, Reading, lines, pairs};
+use super::found::{Found, Reading, pairs};
+use super::lines;
 use crate::error::Result;
-use crate::experiment::Training;
 use crate::figure::Figure;
 use crate::plan::{Plan, describe};
+use crate::setting::Training;
 use crate::stage::Method;
 
 /// Curves from A to B.

@@ -2,12 +2,12 @@
 
 use serde::Deserialize;
 
+use super::found::{Found, Reading, pairs};
 use super::lines::{self, Measured, colour, spread};
-use super::{Found, Reading, pairs};
 use crate::error::Result;
-use crate::experiment::Training;
 use crate::figure::{Axis, Figure, Line, Panel, Shape, Stroke};
 use crate::plan::{Plan, describe};
+use crate::setting::Training;
 use crate::stage::Method;
 
 /// The barrier after some epochs.

@@ -11,7 +11,7 @@ use crate::plan::{Plan, Subject};
 use crate::stage::{Method, Net, line};
 use crate::store::{Key, Store};
 
-use super::NAIVE;
+use super::found::NAIVE;
 
 /// Lines of one method, one for every pair.
 #[derive(Debug, Clone)]

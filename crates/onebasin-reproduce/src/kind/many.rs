@@ -2,10 +2,11 @@
 
 use serde::Deserialize;
 
-use super::{Found, Reading, worths};
+use super::found::{Found, Reading};
+use super::worths;
 use crate::error::Result;
-use crate::experiment::Training;
 use crate::plan::{Plan, describe};
+use crate::setting::Training;
 use crate::shelf::Part;
 use crate::stage::score::Worth;
 use crate::stage::{Net, Together};

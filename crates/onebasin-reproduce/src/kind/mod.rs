@@ -3,6 +3,7 @@
 mod counterexample;
 mod curves;
 mod epochs;
+mod found;
 mod lines;
 mod many;
 mod plane;
@@ -11,17 +12,13 @@ mod timings;
 mod widths;
 mod worths;
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use toml::Table;
 
 use crate::error::Result;
-use crate::experiment::Training;
-use crate::figure::Figure;
-use crate::page;
 use crate::plan::Plan;
-use crate::store::Store;
+use crate::setting::Training;
+pub use found::{Found, Reading};
 
 /// What an experiment does.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,22 +40,6 @@ pub enum Kind {
     /// Two networks that no permutation joins.
     Counterexample(counterexample::Grid),
 }
-
-/// What came of an experiment.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Found {
-    /// Numbers by name: `weight.test.barrier`.
-    pub values: BTreeMap<String, f64>,
-    /// Figures.
-    pub figures: Vec<Figure>,
-    /// Tables.
-    pub tables: Vec<page::Table>,
-    /// What was trained, and how.
-    pub facts: Vec<(String, String)>,
-}
-
-/// Reads what the stages left, once all are done.
-pub type Reading = Box<dyn Fn(&Store) -> Result<Found>>;
 
 impl Kind {
     /// The kind of this name with its setting.
@@ -113,16 +94,3 @@ impl Kind {
         }
     }
 }
-
-/// Pairs of networks, by their seeds: the first with the second, the third with the fourth.
-fn pairs(training: &Training) -> Result<Vec<[u64; 2]>> {
-    let pairs: Vec<[u64; 2]> = training.seeds.chunks_exact(2).map(|s| [s[0], s[1]]).collect();
-    if pairs.is_empty() || !training.seeds.len().is_multiple_of(2) {
-        let why = format!("seeds come in pairs, found {:?}", training.seeds);
-        return Err(crate::plan::wrong("setting.training", why));
-    }
-    Ok(pairs)
-}
-
-/// The name of the curve of B as it comes.
-const NAIVE: &str = "naive";

@@ -2,11 +2,11 @@
 
 use serde::Deserialize;
 
-use super::{Found, Reading, pairs};
+use super::found::{Found, Reading, pairs};
 use crate::error::Result;
-use crate::experiment::Training;
 use crate::figure::{Axis, Field, Figure, Map, Mark, Panel, Shape};
 use crate::plan::{Plan, describe};
+use crate::setting::Training;
 use crate::stage::{Method, plane};
 
 /// The plane through A, B and π(B).

@@ -2,11 +2,12 @@
 
 use serde::Deserialize;
 
-use super::{Found, Reading, lines, worths};
+use super::found::{Found, Reading};
+use super::{lines, worths};
 use crate::error::Result;
-use crate::experiment::Training;
 use crate::figure::Figure;
 use crate::plan::{Plan, describe, wrong};
+use crate::setting::Training;
 use crate::shelf::Part;
 use crate::stage::{Method, Net};
 

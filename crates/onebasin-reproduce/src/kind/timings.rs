@@ -3,7 +3,7 @@
 use onebasin_nn::Network;
 use serde::Deserialize;
 
-use super::{Found, Reading};
+use super::found::{Found, Reading};
 use crate::error::Result;
 use crate::page::{Align, Table};
 use crate::plan::Plan;

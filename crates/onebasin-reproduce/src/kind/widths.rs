@@ -3,12 +3,12 @@
 use serde::Deserialize;
 
 use super::epochs::by;
+use super::found::{Found, Reading, pairs};
 use super::lines::{self, spread};
-use super::{Found, Reading, pairs};
 use crate::error::Result;
-use crate::experiment::Training;
 use crate::figure::{Axis, Figure};
 use crate::plan::{Plan, describe, wrong};
+use crate::setting::Training;
 use crate::stage::Method;
 
 /// The barrier of the same network at several widths.

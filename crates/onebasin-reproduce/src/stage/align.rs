@@ -12,12 +12,11 @@ use onebasin_nn::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::net::symmetries;
+use super::net::{ALIGNMENT, symmetries};
 use super::{Net, Room};
 use crate::error::{Error, Result};
 use crate::shelf::Part;
 
-pub(super) const ALIGNMENT: &str = "alignment.safetensors";
 /// How it was found.
 pub const RECORD: &str = "record.json";
 

@@ -9,11 +9,10 @@ use onebasin_io::{Metadata, write};
 use onebasin_nn::Network;
 use serde::{Deserialize, Serialize};
 
-use super::net::symmetries;
+use super::net::{MEAN, symmetries};
 use super::{Net, Room};
 use crate::error::Result;
 
-pub(super) const MEAN: &str = "mean.safetensors";
 /// A [`Record`], if they were brought together.
 pub const RECORD: &str = "record.json";
 

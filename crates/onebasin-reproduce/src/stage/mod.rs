@@ -145,11 +145,11 @@ impl Stage {
     pub fn files(&self, keep: &[usize]) -> Vec<String> {
         match self {
             Self::Train(s) => s.files(keep),
-            Self::Align(_) => vec![align::ALIGNMENT.to_owned(), align::RECORD.to_owned()],
+            Self::Align(_) => vec![net::ALIGNMENT.to_owned(), align::RECORD.to_owned()],
             Self::Line(_) => vec![line::CURVE.to_owned()],
             Self::Plane(_) => vec![plane::PLANE.to_owned()],
             Self::Score(_) => vec![score::SCORES.to_owned()],
-            Self::Mean(_) => vec![mean::MEAN.to_owned(), mean::RECORD.to_owned()],
+            Self::Mean(_) => vec![net::MEAN.to_owned(), mean::RECORD.to_owned()],
             Self::Timing(_) => vec![timing::SECONDS.to_owned()],
             Self::Counterexample(_) => vec![counterexample::ACCURACY.to_owned()],
         }

@@ -8,9 +8,14 @@ use onebasin_nn::exec::Program;
 use onebasin_nn::{Data, Network, recompute_batch_norm};
 use serde::Serialize;
 
-use super::{align, mean, training};
+use super::training;
 use crate::error::Result;
 use crate::store::{Key, Store};
+
+/// The file of an alignment.
+pub(super) const ALIGNMENT: &str = "alignment.safetensors";
+/// The file of a mean.
+pub(super) const MEAN: &str = "mean.safetensors";
 
 /// A network that stages make.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -68,13 +73,13 @@ impl Net {
             Self::Trained { stage, epoch } => store.read_params(stage, &training::weights(*epoch)),
             Self::Moved { of, by } => {
                 let params = of.load(store)?;
-                let (symmetry, alignment) = read_alignment(&read(&store.path(by, align::ALIGNMENT))?, &params)?;
+                let (symmetry, alignment) = read_alignment(&read(&store.path(by, ALIGNMENT))?, &params)?;
                 Ok(alignment.apply(&symmetry, &params)?)
             }
             Self::Between { a, b, lambda } => {
                 Ok(merge(&a.load(store)?, &b.load(store)?, *lambda, Interpolation::Lerp)?)
             }
-            Self::Mean(stage) => store.read_params(stage, mean::MEAN),
+            Self::Mean(stage) => store.read_params(stage, MEAN),
         }
     }
 }
