@@ -1,7 +1,7 @@
 //! Figures as plain values, and what they can become: SVG, PNG, CSV, and the drawings of a page.
 //!
 //! Read in this order: the values here → `numbers` (as they are saved) → `scale` (numbers to positions, ticks) → `palette` (inks, light and dark) →
-//! `drawing` (what can be drawn) → `plot` (axes and lines), `field` (maps) → `legend` → `sheet` (all panels on one sheet)
+//! `drawing` (what can be drawn) → `plot` (axes and lines), `field` (maps) → `panel` (either) → `legend` → `sheet` (all panels on one sheet)
 //! → `svg`, `png`, `csv`.
 //!
 //! A figure draws the same bytes wherever it is drawn. What cannot be placed (NaN, infinities, numbers of 10³⁰⁰ and more,
@@ -13,6 +13,7 @@ mod field;
 mod legend;
 mod numbers;
 mod palette;
+mod panel;
 mod plot;
 mod png;
 mod scale;
@@ -273,7 +274,7 @@ impl Figure {
 /// One panel as an SVG element of a page, 360 units wide, its title and legend left out. Its colours are classes of
 /// [`style`].
 pub(crate) fn inline(panel: &Panel, label: &str) -> String {
-    svg::element(&plot::plot(panel), label)
+    svg::element(&panel::draw(panel), label)
 }
 
 /// The legends of a figure's panels, or the one that all share.

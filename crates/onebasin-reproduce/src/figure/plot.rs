@@ -1,10 +1,9 @@
 //! A panel: axes, and lines in them.
 
 use super::drawing::{Anchor, Drawing, Hand, Mark, Pen, Point, breadth, rectangle, wrap};
-use super::field;
 use super::palette::Ink;
 use super::scale::{Scale, Tick};
-use super::{Axis, Line, Panel, Shape};
+use super::{Axis, Line, Panel};
 
 /// Width of a panel. On a screen 360 pixels wide a unit is nine tenths of a pixel.
 pub(super) const WIDTH: f64 = 360.0;
@@ -43,19 +42,14 @@ impl Axes {
     }
 }
 
-/// A panel without its title and legend.
-pub(super) fn plot(panel: &Panel) -> Drawing {
-    match &panel.shape {
-        Shape::Lines(lines) => match scales(panel, lines) {
-            Some((x, y)) => curves(panel, lines, x, y),
-            None => empty(),
-        },
-        Shape::Field(map) => field::map(panel, map).unwrap_or_else(empty),
-    }
+/// Lines in their axes, if any point can be placed.
+pub(super) fn lines(panel: &Panel, lines: &[Line]) -> Option<Drawing> {
+    let (x, y) = scales(panel, lines)?;
+    Some(curves(panel, lines, x, y))
 }
 
 /// What is drawn where nothing can be.
-fn empty() -> Drawing {
+pub(super) fn empty() -> Drawing {
     let mut drawing = Drawing::new(WIDTH, 120.0);
     let frame = rectangle(1.0, 1.0, WIDTH - 2.0, 118.0);
     let mut closed = frame.clone();

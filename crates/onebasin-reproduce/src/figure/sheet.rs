@@ -3,7 +3,8 @@
 use super::drawing::{Anchor, Drawing, Hand, rectangle, wrap};
 use super::legend::{Legends, drawn, legends};
 use super::palette::Ink;
-use super::plot::{WIDTH, plot};
+use super::panel::draw;
+use super::plot::WIDTH;
 use super::{Figure, Panel};
 
 const TITLE: f64 = 15.0;
@@ -70,7 +71,7 @@ fn cell(panel: &Panel, entries: &[super::Entry]) -> Drawing {
         cell.words((0.0, y), line, Hand::new(HEAD, Anchor::Start, Ink::Text).bold());
     }
     y += 6.0;
-    for part in [plot(panel), drawn(entries, WIDTH)] {
+    for part in [draw(panel), drawn(entries, WIDTH)] {
         let tall = part.height;
         cell.place(part, 0.0, y);
         y += tall + 4.0;
