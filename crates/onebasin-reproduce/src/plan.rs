@@ -136,7 +136,7 @@ impl<'a> Plan<'a> {
     }
 
     /// B aligned with A: the network, moved.
-    pub fn aligned(&self, subject: &Subject, a: &Net, b: &Net, method: Method) -> (Net, Key) {
+    pub fn aligned(&self, subject: &Subject, a: &Net, b: &Net, method: Method) -> Net {
         let data = method.sees_data().then(|| subject.data.clone());
         let (network, seed, device) = (subject.network.clone(), 0, self.device.clone());
         let stage = Stage::Align(Align { network, a: a.clone(), b: b.clone(), method, data, seed, device });
@@ -149,7 +149,7 @@ impl<'a> Plan<'a> {
             Method::Weight | Method::OnePass | Method::Greedy => 4e10,
         };
         let key = self.add(stage, cost);
-        (b.clone().moved(&key), key)
+        b.clone().moved(&key)
     }
 
     /// The line from A to B.
@@ -174,11 +174,10 @@ impl<'a> Plan<'a> {
     }
 
     /// The mean of many networks.
-    pub fn mean(&self, subject: &Subject, nets: Vec<Net>, together: Together) -> (Net, Key) {
+    pub fn mean(&self, subject: &Subject, nets: Vec<Net>, together: Together) -> Net {
         let cost = if together == Together::Naive { 1e9 } else { 1e11 * nets.len() as f64 };
         let stage = Stage::Mean(Mean { network: subject.network.clone(), nets, together, seed: 0 });
-        let key = self.add(stage, cost);
-        (Net::Mean(key.clone()), key)
+        Net::Mean(self.add(stage, cost))
     }
 }
 

@@ -50,8 +50,7 @@ pub struct Compared {
     /// Whether it is.
     pub holds: Option<bool>,
     /// Factor by which it is shown.
-    #[serde(skip)]
-    times: f64,
+    pub times: f64,
 }
 
 impl Outcome {

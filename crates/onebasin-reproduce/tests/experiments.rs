@@ -24,6 +24,10 @@ measure = [200, 100]
 
 /// An experiment of a kind, small enough for a test.
 fn small(kind: &str) -> Experiment {
+    Experiment::read(kind, &small_text(kind), Scale::Quick).unwrap()
+}
+
+fn small_text(kind: &str) -> String {
     let (setting, training, claim) = match kind {
         "curves" => (
             "methods = ['weight', 'one-pass', 'activation', 'correlation', 'straight-through', 'portfolio', 'greedy', \
@@ -46,14 +50,13 @@ fn small(kind: &str) -> Experiment {
             TRAINING.replace("[0, 1]", "[0, 1, 2]"),
             "saved.rounds",
         ),
-        "timings" => ("runs = 2\nthreads = 1\nnetworks = [['mlp:8x2', [5], 3]]", String::new(), "mlp:8x2.seconds"),
+        "timings" => ("runs = 2\nnetworks = [['mlp:8x2', [5], 3]]", String::new(), "mlp:8x2.seconds"),
         _ => ("grid = 21\npoints = 11", String::new(), "best.least-accuracy"),
     };
-    let text = format!(
+    format!(
         "title = 'Small: <{kind}>'\nsource = 'Nowhere'\nkind = '{kind}'\n[setting]\n{setting}\n{training}\n\
          [[claim]]\nwhat = 'a number'\npaper = '0'\nhere = '{claim}'\nwant = '>= -9'\n"
-    );
-    Experiment::read(kind, &text, Scale::Quick).unwrap()
+    )
 }
 
 const KINDS: [&str; 8] = ["curves", "plane", "epochs", "widths", "split", "many", "timings", "counterexample"];
@@ -219,6 +222,20 @@ fn what_is_wrong_with_an_experiment_is_named() {
     ] {
         let found = read(text);
         assert!(found.contains(part) && found.contains("mine") || found.contains("no recipe"), "{text}: {found}");
+    }
+    for (kind, from, to, part) in [
+        ("epochs", "at = [1, 2]", "at = [3]", "from 0 to 2, found [3]"),
+        ("epochs", "at = [1, 2]", "at = []", "found []"),
+        ("plane", "steps = 4", "steps = 1", "two places"),
+        ("many", "seeds = [0, 1, 2]", "seeds = []", "no seeds"),
+        ("timings", "runs = 2", "runs = 0", "`runs` is 0"),
+        ("counterexample", "grid = 21", "grid = 0", "two points"),
+    ] {
+        let text = small_text(kind);
+        assert!(text.contains(from), "{text}");
+        let experiment = Experiment::read(kind, &text.replace(from, to), Scale::Quick).unwrap();
+        let refused = planned(&experiment, &|set| Ok(Facts::published(set).unwrap()), None).err().unwrap().to_string();
+        assert!(refused.contains(part), "{refused}");
     }
     let unknown = Experiment::named("fig99", Scale::Quick).unwrap_err().to_string();
     assert!(unknown.contains("fig2-mnist"), "{unknown}");

@@ -3,8 +3,9 @@
 use serde::Deserialize;
 
 use super::found::{Found, Reading};
+use crate::error::Result;
 use crate::figure::{Axis, Colour, Field, Figure, Line, Map, Panel, Shape, Stroke};
-use crate::plan::Plan;
+use crate::plan::{Plan, wrong};
 use crate::stage::{Counterexample, Stage, counterexample};
 
 /// The grid on which they are compared.
@@ -18,11 +19,14 @@ pub struct Grid {
 }
 
 impl Grid {
-    pub(super) fn plan(&self, plan: &Plan<'_>) -> Reading {
+    pub(super) fn plan(&self, plan: &Plan<'_>) -> Result<Reading> {
         let Self { grid, points } = *self;
+        if grid < 2 {
+            return Err(wrong("setting", format!("a grid has two points along each axis at least, found {grid}")));
+        }
         let cost = 4.0 * 100.0 * (grid * grid * points) as f64;
         let key = plan.add(Stage::Counterexample(Counterexample { grid, points }), cost);
-        Box::new(move |store| {
+        Ok(Box::new(move |store| {
             let seen: counterexample::Accuracy = store.read_json(&key, counterexample::ACCURACY)?;
             let mut found = Found::default();
             let mut lines = Vec::new();
@@ -84,6 +88,6 @@ impl Grid {
                 panels: vec![field("A", &seen.a), field("B", &seen.b), field("Midpoint", &seen.middle)],
             });
             Ok(found)
-        })
+        }))
     }
 }

@@ -6,7 +6,7 @@ use super::found::{Found, Reading, pairs};
 use super::lines::{self, Measured, colour, spread};
 use crate::error::Result;
 use crate::figure::{Axis, Figure, Line, Panel, Shape, Stroke};
-use crate::plan::{Plan, describe};
+use crate::plan::{Plan, describe, wrong};
 use crate::setting::Training;
 use crate::stage::Method;
 
@@ -27,6 +27,10 @@ pub struct Epochs {
 impl Epochs {
     pub(super) fn plan(&self, plan: &Plan<'_>) -> Result<Reading> {
         let subject = plan.subject(&self.training, None)?;
+        let within = 0..=subject.options.epochs;
+        if self.at.is_empty() || !self.at.iter().all(|epoch| within.contains(epoch)) {
+            return Err(wrong("setting", format!("`at` names epochs from 0 to {}, found {:?}", within.end(), self.at)));
+        }
         let (at, pairs) = (self.at.clone(), pairs(&self.training)?);
         let planned: Vec<_> = at
             .iter()

@@ -38,7 +38,7 @@ pub(super) fn plan(
     let naive = pairs.iter().map(|[a, b]| plan.line(subject, a, b, points)).collect();
     let mut all = vec![Planned { name: NAIVE.to_owned(), lines: naive }];
     for method in methods {
-        let line = |[a, b]: &[Net; 2]| plan.line(subject, a, &plan.aligned(subject, a, b, *method).0, points);
+        let line = |[a, b]: &[Net; 2]| plan.line(subject, a, &plan.aligned(subject, a, b, *method), points);
         all.push(Planned { name: method.name().to_owned(), lines: pairs.iter().map(line).collect() });
     }
     all

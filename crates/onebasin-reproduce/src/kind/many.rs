@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::found::{Found, Reading};
 use super::worths;
 use crate::error::Result;
-use crate::plan::{Plan, describe};
+use crate::plan::{Plan, describe, wrong};
 use crate::setting::Training;
 use crate::shelf::Part;
 use crate::stage::score::Worth;
@@ -32,6 +32,9 @@ impl Many {
     /// Values: those of `network-SEED`, `mean-of-networks` (their scores averaged), `best-network` (by test loss), `ensemble`,
     /// and the means by their method; `saved.METHOD` is the share by which its test loss lies below the networks' mean.
     pub(super) fn plan(&self, plan: &Plan<'_>) -> Result<Reading> {
+        if self.training.seeds.is_empty() {
+            return Err(wrong("setting.training", "there are no seeds, so no networks"));
+        }
         let subject = plan.subject(&self.training, None)?;
         let seeds = self.training.seeds.clone();
         let net = |seed: &u64| {
@@ -49,7 +52,7 @@ impl Many {
             .map(|(seed, net)| (format!("network-{seed}"), plan.score(&subject, vec![net.clone()])))
             .collect();
         for together in &self.together {
-            let (mean, _) = plan.mean(&subject, nets.clone(), *together);
+            let mean = plan.mean(&subject, nets.clone(), *together);
             scored.push((together.name().to_owned(), plan.score(&subject, vec![mean])));
         }
         scored.push(("ensemble".to_owned(), plan.score(&subject, nets.clone())));

@@ -90,7 +90,7 @@ impl Kind {
             Self::Split(k) => k.plan(plan),
             Self::Many(k) => k.plan(plan),
             Self::Timings(k) => k.plan(plan),
-            Self::Counterexample(k) => Ok(k.plan(plan)),
+            Self::Counterexample(k) => k.plan(plan),
         }
     }
 }

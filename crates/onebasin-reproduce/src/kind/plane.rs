@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::found::{Found, Reading, pairs};
 use crate::error::Result;
 use crate::figure::{Axis, Field, Figure, Map, Mark, Panel, Shape};
-use crate::plan::{Plan, describe};
+use crate::plan::{Plan, describe, wrong};
 use crate::setting::Training;
 use crate::stage::{Method, plane};
 
@@ -25,9 +25,15 @@ pub struct PlaneOf {
 
 impl PlaneOf {
     pub(super) fn plan(&self, plan: &Plan<'_>) -> Result<Reading> {
+        if self.steps < 2 {
+            return Err(wrong(
+                "setting",
+                format!("a plane has two places along each direction at least, found {}", self.steps),
+            ));
+        }
         let subject = plan.subject(&self.training, None)?;
         let [a, b] = pairs(&self.training)?[0].map(|seed| plan.trained(&subject, seed, None));
-        let (moved, _) = plan.aligned(&subject, &a, &b, self.method);
+        let moved = plan.aligned(&subject, &a, &b, self.method);
         let key = plan.plane(&subject, [a, b, moved], self.steps);
         let (facts, cap) = (describe(&subject, &self.training), self.cap);
         Ok(Box::new(move |store| {

@@ -37,7 +37,7 @@ impl Split {
             plan.trained_on(&subject, &Part { split: Some(which), ..subject.data.clone() }, 0.5, seed, None)
         };
         let (a, b, all) = (on(1, a), on(2, b), plan.trained(&subject, all, None));
-        let (moved, _) = plan.aligned(&subject, &a, &b, self.method);
+        let moved = plan.aligned(&subject, &a, &b, self.method);
         let planned = lines::plan(plan, &subject, &[[a.clone(), b.clone()]], &[self.method], self.points);
         let scored: Vec<(String, Vec<Net>)> = [
             ("A", vec![a.clone()]),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::found::{Found, Reading};
 use crate::error::Result;
 use crate::page::{Align, Table};
-use crate::plan::Plan;
+use crate::plan::{Plan, wrong};
 use crate::stage::{Stage, Timing, timing};
 
 /// Algorithm 1 on networks drawn at random.
@@ -17,17 +17,18 @@ pub struct Timings {
     pub networks: Vec<(String, Vec<usize>, usize)>,
     /// How often each is matched.
     pub runs: usize,
-    /// Threads.
-    pub threads: usize,
 }
 
 impl Timings {
     pub(super) fn plan(&self, plan: &Plan<'_>) -> Result<Reading> {
+        if self.runs == 0 {
+            return Err(wrong("setting", "each network is matched once at least; `runs` is 0"));
+        }
         let mut planned = Vec::new();
         for (name, input, classes) in &self.networks {
             let network = Network::new(name, input, *classes)?;
             let numbers: usize = network.graph()?.params().map(|p| p.shape.iter().product::<usize>()).sum();
-            let timing = Timing { network, seeds: [0, 1], runs: self.runs, threads: self.threads };
+            let timing = Timing { network, seeds: [0, 1], runs: self.runs };
             // A second or two for ten million parameters.
             planned.push((name.clone(), plan.add(Stage::Timing(timing), self.runs as f64 * 1e4 * numbers as f64)));
         }

@@ -188,7 +188,7 @@ impl Pair<'_> {
         let mut go_on = |done: usize| (self.room.tell)(0.9 * done as f64 / all, "activations");
         let seen =
             activation_similarity(self.program, ends, self.weights, &data, &ActivationOptions { kind }, &mut go_on);
-        let seen = seen.map_err(stopped)?;
+        let seen = seen?;
         let roots = self.weights.roots().into_iter();
         let grams = roots.map(|r| (r, seen.grams(r).to_vec())).filter(|(_, grams)| !grams.is_empty());
         self.ascend(&Fixed::new(self.weights, grams), options)
@@ -205,13 +205,6 @@ impl Pair<'_> {
         })?;
         self.room.at(1.0, "")?;
         Ok(state.best)
-    }
-}
-
-fn stopped(error: onebasin_nn::Error) -> Error {
-    match error {
-        onebasin_nn::Error::Stopped => Error::Stopped,
-        other => other.into(),
     }
 }
 

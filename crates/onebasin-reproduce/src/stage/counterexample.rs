@@ -91,7 +91,7 @@ impl Tiny {
 
 /// Share of a grid on [−1, 1]² where "output ≥ 0" says rightly whether x₁ ≤ 0 and x₂ ≥ 0.
 fn accuracy(net: &Tiny, grid: usize) -> f64 {
-    let at = |k: usize| (2 * k) as f64 / (grid - 1).max(1) as f64 - 1.0;
+    let at = |k: usize| (2 * k) as f64 / (grid - 1) as f64 - 1.0;
     let right = |k: usize| {
         let x = [at(k / grid), at(k % grid)];
         (net.output(x) >= 0.0) == (x[0] <= 0.0 && x[1] >= 0.0)

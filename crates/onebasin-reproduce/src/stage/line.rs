@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::net::ready;
 use super::{Net, Room};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::shelf::Part;
 
 /// A [`Curve`](onebasin::report::Curve).
@@ -50,10 +50,6 @@ impl Line {
                 (room.tell)(done as f64 / self.points as f64, "")
             },
         );
-        let found = found.map_err(|error| match error {
-            onebasin_nn::Error::Stopped => Error::Stopped,
-            other => other.into(),
-        })?;
-        room.store.write_json(room.key, CURVE, &found)
+        room.store.write_json(room.key, CURVE, &found?)
     }
 }

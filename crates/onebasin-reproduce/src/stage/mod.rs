@@ -1,7 +1,7 @@
 //! What is computed, in steps that are kept: each is a value that says everything that decides its result.
 //!
 //! Every stage writes files into its own room of the store, and only there. What comes of it is the same bytes however
-//! often it was killed and begun again; seconds are measured by [`timing`] alone.
+//! often it was killed and begun again, but for the seconds that [`timing`] measures.
 
 pub mod align;
 pub mod counterexample;

@@ -63,8 +63,7 @@ impl Plane {
             *e *= stretch;
         }
         let reach = 1.0 + 2.0 * MARGIN;
-        let axis: Vec<f64> =
-            (0..self.steps).map(|i| reach * i as f64 / (self.steps - 1).max(1) as f64 - MARGIN).collect();
+        let axis: Vec<f64> = (0..self.steps).map(|i| reach * i as f64 / (self.steps - 1) as f64 - MARGIN).collect();
         let data = room.shelf.open(&self.data)?.test;
         let runner = room.runner(&program, &program.unflatten(&a)?)?;
         let mut loss = Vec::with_capacity(self.steps * self.steps);

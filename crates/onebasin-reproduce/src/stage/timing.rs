@@ -23,8 +23,6 @@ pub struct Timing {
     pub seeds: [u64; 2],
     /// How often it is repeated.
     pub runs: usize,
-    /// Threads it has.
-    pub threads: usize,
 }
 
 /// Wall time.
