@@ -15,9 +15,6 @@ use serde_json::{Value, json};
 use crate::args::Source;
 use crate::talk::Talk;
 
-/// Header entry that says which built-in network a checkpoint is of.
-pub const NETWORK: &str = "onebasin.network";
-
 /// A network: its tensors, and its graph where one is known.
 pub struct Model {
     /// Path, header entries and digest; its tensors are those of the graph, where there is one.
@@ -194,7 +191,7 @@ impl Model {
     pub fn header(&self, provenance: &Value) -> Metadata {
         let mut metadata: Metadata = self.checkpoint.metadata.clone();
         if let Some(network) = &self.network {
-            metadata.set_json(NETWORK, &json!(network));
+            metadata.set_json(Network::HEADER, &json!(network));
         }
         metadata.set_json(PROVENANCE, provenance);
         metadata
@@ -214,7 +211,7 @@ fn built_in(checkpoint: &Checkpoint, source: &Source) -> Result<Option<Network>>
     let path = || checkpoint.path.display().to_string();
     let network = match &source.network {
         Some(name) => Some(Network::fitting(name, &checkpoint.params).with_context(path)?),
-        None => checkpoint.metadata.get_json::<Network>(NETWORK)?,
+        None => checkpoint.metadata.get_json::<Network>(Network::HEADER)?,
     };
     let Some(found) = network else { return Ok(None) };
     let network = Network::new(&found.name, &found.input, found.classes).with_context(path)?;

@@ -6,24 +6,14 @@ use crate::optim::{Optimizer, Schedule};
 use crate::train::TrainOptions;
 
 /// How one of the paper's networks is trained.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
     /// Its name.
     pub name: &'static str,
     /// What it trains.
     pub what: &'static str,
-    /// Passes over the data.
-    pub epochs: usize,
-    /// Samples in a step.
-    pub batch: usize,
-    /// How gradients become steps.
-    pub optimizer: Optimizer,
-    /// Peak learning rate.
-    pub rate: f64,
-    /// Learning rate over time.
-    pub schedule: Schedule,
-    /// How images are changed at random, if they are.
-    pub augment: Option<Augment>,
+    /// How, from seed 0.
+    pub options: TrainOptions,
 }
 
 const SGD: Optimizer = Optimizer::Sgd { momentum: 0.9, weight_decay: 5e-4 };
@@ -39,72 +29,93 @@ pub const RECIPES: [Recipe; 7] = [
     Recipe {
         name: "mnist-mlp",
         what: "multilayer perceptrons on MNIST",
-        epochs: 100,
-        batch: 500,
-        optimizer: Optimizer::Adam,
-        rate: 1e-3,
-        schedule: Schedule::Constant,
-        augment: None,
+        options: TrainOptions {
+            seed: 0,
+            epochs: 100,
+            batch: 500,
+            optimizer: Optimizer::Adam,
+            rate: 1e-3,
+            schedule: Schedule::Constant,
+            augment: None,
+        },
     },
     Recipe {
         name: "cifar10-mlp",
         what: "multilayer perceptrons on CIFAR-10",
-        epochs: 100,
-        batch: 100,
-        optimizer: Optimizer::Adam,
-        rate: 1e-3,
-        schedule: Schedule::Constant,
-        augment: Some(Augment::ZoomRotate),
+        options: TrainOptions {
+            seed: 0,
+            epochs: 100,
+            batch: 100,
+            optimizer: Optimizer::Adam,
+            rate: 1e-3,
+            schedule: Schedule::Constant,
+            augment: Some(Augment::ZoomRotate),
+        },
     },
     Recipe {
         name: "vgg16",
         what: "VGG16 with LayerNorm on CIFAR-10, any width",
-        epochs: 100,
-        batch: 100,
-        optimizer: SGD,
-        rate: 0.1,
-        schedule: COSINE,
-        augment: Some(Augment::ZoomRotate),
+        options: TrainOptions {
+            seed: 0,
+            epochs: 100,
+            batch: 100,
+            optimizer: SGD,
+            rate: 0.1,
+            schedule: COSINE,
+            augment: Some(Augment::ZoomRotate),
+        },
     },
     Recipe {
         name: "resnet20",
         what: "ResNet20 with LayerNorm on CIFAR-10 and CIFAR-100, any width",
-        epochs: 250,
-        batch: 100,
-        optimizer: SGD,
-        rate: 0.1,
-        schedule: COSINE,
-        augment: Some(Augment::ZoomRotate),
+        options: TrainOptions {
+            seed: 0,
+            epochs: 250,
+            batch: 100,
+            optimizer: SGD,
+            rate: 0.1,
+            schedule: COSINE,
+            augment: Some(Augment::ZoomRotate),
+        },
     },
     Recipe {
         name: "mnist-vgg16",
         what: "VGG16 with LayerNorm on MNIST, a pair that does not merge",
-        epochs: 25,
-        batch: 100,
-        optimizer: SGD,
-        rate: 1e-3,
-        schedule: COSINE,
-        augment: None,
+        options: TrainOptions {
+            seed: 0,
+            epochs: 25,
+            batch: 100,
+            optimizer: SGD,
+            rate: 1e-3,
+            schedule: COSINE,
+            augment: None,
+        },
     },
     Recipe {
         name: "vgg11",
         what: "VGG11 without biases on CIFAR-10, as OT-Fusion's",
-        epochs: 300,
-        batch: 128,
-        optimizer: SGD,
-        rate: 0.05,
-        schedule: COSINE,
-        augment: Some(Augment::CropFlip),
+        options: TrainOptions {
+            seed: 0,
+            epochs: 300,
+            batch: 128,
+            optimizer: SGD,
+            rate: 0.05,
+            schedule: COSINE,
+            augment: Some(Augment::CropFlip),
+        },
     },
     Recipe {
         name: "imagenet-resnet50",
         what: "ResNet50 with BatchNorm on ImageNet",
-        epochs: 90,
-        batch: 256,
-        optimizer: Optimizer::Sgd { momentum: 0.9, weight_decay: 1e-4 },
-        rate: 0.1,
-        schedule: COSINE,
-        augment: Some(Augment::CropFlip),
+        options: TrainOptions {
+            seed: 0,
+            epochs: 90,
+            batch: 256,
+            optimizer: Optimizer::Sgd { momentum: 0.9, weight_decay: 1e-4 },
+            rate: 0.1,
+            schedule: COSINE,
+            augment: Some(Augment::CropFlip),
+        },
     },
 ];
 
@@ -122,14 +133,14 @@ impl Recipe {
 
     /// The options of a run from this seed.
     #[must_use]
-    pub fn options(&self, seed: u64) -> TrainOptions {
-        let Self { epochs, batch, optimizer, rate, schedule, augment, .. } = *self;
-        TrainOptions { seed, epochs, batch, optimizer, rate, schedule, augment }
+    pub fn from_seed(&self, seed: u64) -> TrainOptions {
+        TrainOptions { seed, ..self.options.clone() }
     }
 }
 
 impl Default for TrainOptions {
     fn default() -> Self {
-        RECIPES[0].options(0)
+        let [usual, ..] = RECIPES;
+        usual.options
     }
 }

@@ -96,7 +96,7 @@ impl<'a> Plan<'a> {
             None => training.network.clone(),
         };
         let network = Network::new(&name, &facts.shape, facts.classes)?;
-        let mut options = Recipe::named(&training.recipe)?.options(0);
+        let mut options = Recipe::named(&training.recipe)?.options;
         options.epochs = training.epochs.unwrap_or(options.epochs);
         options.batch = training.batch.unwrap_or(options.batch);
         options.rate = training.rate.unwrap_or(options.rate);

@@ -6,10 +6,11 @@ use anyhow::{Context, Result};
 use onebasin::graph::Op;
 use onebasin::symmetry::{Symmetry, discover};
 use onebasin_io::{SYMMETRY, read};
+use onebasin_nn::Network;
 use serde_json::{Value, json};
 
 use crate::args::Inspect;
-use crate::model::{Model, NETWORK, is_onnx};
+use crate::model::{Model, is_onnx};
 use crate::talk::Talk;
 
 pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
@@ -67,7 +68,7 @@ pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
     } else if !is_alignment {
         writeln!(text, "what may be exchanged is not known: give --network NAME, --graph FILE or --symmetry FILE")?;
     }
-    for (key, value) in file.metadata.0.iter().filter(|(k, _)| *k != NETWORK) {
+    for (key, value) in file.metadata.0.iter().filter(|(k, _)| *k != Network::HEADER) {
         writeln!(text, "{key}: {}", value.trim_end())?;
     }
     let value = json!({

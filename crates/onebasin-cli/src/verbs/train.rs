@@ -13,7 +13,6 @@ use serde_json::json;
 
 use crate::align::provenance;
 use crate::args::{AugmentName, OptimizerName, ScheduleName, Train};
-use crate::model::NETWORK;
 use crate::signals;
 use crate::talk::Talk;
 
@@ -43,7 +42,7 @@ pub fn run(args: &Train, talk: Talk) -> Result<()> {
 
 /// The recipe, as far as nothing else was said.
 fn options(args: &Train) -> Result<TrainOptions> {
-    let mut options = args.recipe.options(args.seed);
+    let mut options = args.recipe.from_seed(args.seed);
     if let Some(name) = args.optimizer {
         (options.optimizer, options.schedule, options.rate) = match name {
             OptimizerName::Adam => (Optimizer::Adam, Schedule::Constant, 1e-3),
@@ -197,7 +196,7 @@ impl Job<'_> {
 
     fn metadata(&self, state: &TrainState) -> Result<Metadata> {
         let mut metadata = Metadata::default();
-        metadata.set_json(NETWORK, &serde_json::to_value(self.network)?);
+        metadata.set_json(Network::HEADER, &serde_json::to_value(self.network)?);
         let options = json!({ "data": self.data.name, "train": self.options, "epoch": state.epoch });
         metadata.set_json(PROVENANCE, &provenance("train", &[], &options));
         Ok(metadata)

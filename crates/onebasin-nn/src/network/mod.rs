@@ -49,6 +49,9 @@ const MAX_INPUT: usize = 1 << 28;
 const MAX_WEIGHTS: usize = 1 << 36;
 
 impl Network {
+    /// Header entry of a checkpoint that says which network it is of.
+    pub const HEADER: &str = "onebasin.network";
+
     /// A network by name, for samples of a shape. Images are `[channels, height, width]` or `[height, width]`; fully
     /// connected networks flatten whatever comes.
     ///

@@ -95,7 +95,7 @@ impl Mean {
         let alignments = found.map_or_else(|| vec![Alignment::identity(&symmetry); models.len()], |f| f.alignments);
         let merged = mean(&symmetry, &models, &alignments, None)?;
         let mut metadata = Metadata::default();
-        metadata.set_json("onebasin.network", &serde_json::json!(self.network));
+        metadata.set_json(Network::HEADER, &serde_json::json!(self.network));
         write(&room.store.path(room.key, MEAN), &merged, &metadata)?;
         room.store.write_json(room.key, RECORD, &record)
     }

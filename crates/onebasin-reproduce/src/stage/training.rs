@@ -17,7 +17,6 @@ pub const LOG: &str = "log.json";
 /// The state to go on from.
 const RESUME: &str = "resume.safetensors";
 const STATE: &str = "onebasin.train.state";
-const NETWORK: &str = "onebasin.network";
 
 /// A network trained from scratch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -114,7 +113,7 @@ impl Train {
 
     fn metadata(&self) -> Metadata {
         let mut metadata = Metadata::default();
-        metadata.set_json(NETWORK, &json!(self.network));
+        metadata.set_json(Network::HEADER, &json!(self.network));
         metadata
     }
 
