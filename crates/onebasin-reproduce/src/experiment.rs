@@ -34,7 +34,7 @@ const BUILT_IN: [(&str, &str); 18] = [
 pub enum Scale {
     /// Minutes on two cores, to show the same phenomenon.
     Quick,
-    /// Hours on a few cores: all of the data, fewer epochs and widths than the paper's. Few experiments have it.
+    /// An hour on two cores: fewer epochs, images and widths than the paper's. Few experiments have it.
     Desk,
     /// The paper's recipe.
     Paper,

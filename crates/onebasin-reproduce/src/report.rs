@@ -146,7 +146,7 @@ pub fn page(experiment: &Experiment, outcome: &Outcome, found: &Found, command: 
         Scale::Quick => {
             format!("At quick scale{on}: smaller than the paper's, to show the same phenomenon in minutes.")
         }
-        Scale::Desk => format!("At desk scale{on}: all of the data, fewer epochs and widths than the paper's."),
+        Scale::Desk => format!("At desk scale{on}: fewer epochs, images and widths than the paper's."),
         Scale::Paper => format!("At the paper's scale{on}."),
     };
     let section = |title: &str| Section { title: title.to_owned(), ..Section::default() };

@@ -12,7 +12,7 @@ use super::values::device;
 pub enum ScaleName {
     /// Minutes on two cores, to show the same phenomenon.
     Quick,
-    /// Hours on a few cores, where an experiment has it: all of the data, fewer epochs and widths.
+    /// An hour on two cores, where an experiment has it: fewer epochs, images and widths than the paper's.
     Desk,
     /// The paper's recipe.
     Paper,

@@ -8,21 +8,18 @@
 //! Transforms are sums with factors up to 8, so results carry a few more digits of rounding than a plain sum. Source: Lavin
 //! and Gray 2016, Fast Algorithms for Convolutional Neural Networks, section 4.3 (F(4 × 4, 3 × 3), points 0, ±1, ±2, ∞).
 
+mod lanes;
+
 use std::ops::Range;
 
 use onebasin::linalg::{Mat, vectorized};
 
+use self::lanes::{LANES, PIXELS, TILE, fill, kernel_of, lane, lanes, pixels_of, put, results_of, spread_of, taps_of};
 use super::window::Window;
 use super::{Real, pieces};
 
-/// Results of a tile along each axis.
-const TILE: usize = 4;
-/// Pixels under it.
-const PIXELS: usize = TILE + 2;
 /// Places of a transformed tile.
 const PLACES: usize = PIXELS * PIXELS;
-/// Channels that are transformed at once.
-const LANES: usize = 16;
 /// Channels below which transforms cost more than products save.
 const FEWEST: usize = 32;
 /// Tiles below which transforming the kernel costs more than products save.
@@ -39,9 +36,6 @@ pub(super) struct Winograd {
     channels: usize,
     out: usize,
 }
-
-/// So many channels of one pixel.
-type Lane<T> = [T; LANES];
 
 impl Winograd {
     /// If this is a convolution of 3 × 3 that keeps an image's size, wide enough, on an image that tiles cover without much
@@ -262,107 +256,6 @@ impl Winograd {
             self.back().convolve(dy, kernel, true, dx, [m, v]);
         }
     }
-}
-
-#[inline(always)]
-fn lane<T: Real>(from: &[T], start: usize) -> Lane<T> {
-    let mut lane = [T::zero(); LANES];
-    lane.copy_from_slice(&from[start..start + LANES]);
-    lane
-}
-
-/// A lane of each of these pixels, zeros where there is none.
-#[inline(always)]
-fn lanes<T: Real>(from: &[T], starts: &[Option<usize>; PIXELS], channel: usize) -> [Lane<T>; PIXELS] {
-    let mut lanes = [[T::zero(); LANES]; PIXELS];
-    for (to, start) in lanes.iter_mut().zip(starts) {
-        if let Some(start) = start {
-            *to = lane(from, start + channel);
-        }
-    }
-    lanes
-}
-
-/// A lane made number by number.
-#[inline(always)]
-fn fill<T: Real>(make: impl Fn(usize) -> T) -> Lane<T> {
-    let mut lane = [T::zero(); LANES];
-    for (k, value) in lane.iter_mut().enumerate() {
-        *value = make(k);
-    }
-    lane
-}
-
-#[inline(always)]
-fn put<T: Real>(to: &mut [T], start: usize, value: &Lane<T>) {
-    to[start..start + LANES].copy_from_slice(value);
-}
-
-/// `Bᵀ d` of every lane.
-#[inline(always)]
-fn pixels_of<T: Real>(d: &[Lane<T>; PIXELS]) -> [Lane<T>; PIXELS] {
-    let (two, four, five) = (T::of(2.0), T::of(4.0), T::of(5.0));
-    [
-        fill(|k| four * d[0][k] - five * d[2][k] + d[4][k]),
-        fill(|k| d[3][k] + d[4][k] - four * (d[1][k] + d[2][k])),
-        fill(|k| four * (d[1][k] - d[2][k]) + d[4][k] - d[3][k]),
-        fill(|k| two * (d[3][k] - d[1][k]) + d[4][k] - d[2][k]),
-        fill(|k| two * (d[1][k] - d[3][k]) + d[4][k] - d[2][k]),
-        fill(|k| four * d[1][k] - five * d[3][k] + d[5][k]),
-    ]
-}
-
-/// `Aᵀ m` of every lane.
-#[inline(always)]
-fn results_of<T: Real>(m: &[Lane<T>; PIXELS]) -> [Lane<T>; TILE] {
-    let (two, four, eight) = (T::of(2.0), T::of(4.0), T::of(8.0));
-    [
-        fill(|k| m[0][k] + (m[1][k] + m[2][k]) + (m[3][k] + m[4][k])),
-        fill(|k| (m[1][k] - m[2][k]) + two * (m[3][k] - m[4][k])),
-        fill(|k| (m[1][k] + m[2][k]) + four * (m[3][k] + m[4][k])),
-        fill(|k| (m[1][k] - m[2][k]) + eight * (m[3][k] - m[4][k]) + m[5][k]),
-    ]
-}
-
-/// `A y` of every lane.
-#[inline(always)]
-fn spread_of<T: Real>(y: &[Lane<T>; TILE]) -> [Lane<T>; PIXELS] {
-    let (two, four, eight) = (T::of(2.0), T::of(4.0), T::of(8.0));
-    [
-        y[0],
-        fill(|k| (y[0][k] + y[2][k]) + (y[1][k] + y[3][k])),
-        fill(|k| (y[0][k] + y[2][k]) - (y[1][k] + y[3][k])),
-        fill(|k| (y[0][k] + four * y[2][k]) + (two * y[1][k] + eight * y[3][k])),
-        fill(|k| (y[0][k] + four * y[2][k]) - (two * y[1][k] + eight * y[3][k])),
-        y[3],
-    ]
-}
-
-/// `G g` of every lane.
-#[inline(always)]
-fn kernel_of<T: Real>([a, b, c]: &[Lane<T>; 3]) -> [Lane<T>; PIXELS] {
-    let [sixth, twelfth, twentyfourth] = [6.0, 12.0, 24.0].map(|n| T::of(1.0 / n));
-    let quarter = T::of(0.25);
-    [
-        fill(|k| quarter * a[k]),
-        fill(|k| -sixth * (a[k] + c[k]) - sixth * b[k]),
-        fill(|k| -sixth * (a[k] + c[k]) + sixth * b[k]),
-        fill(|k| (twentyfourth * a[k] + sixth * c[k]) + twelfth * b[k]),
-        fill(|k| (twentyfourth * a[k] + sixth * c[k]) - twelfth * b[k]),
-        *c,
-    ]
-}
-
-/// `Gᵀ u` of every lane.
-#[inline(always)]
-fn taps_of<T: Real>(u: &[Lane<T>; PIXELS]) -> [Lane<T>; 3] {
-    let [sixth, twelfth, twentyfourth] = [6.0, 12.0, 24.0].map(|n| T::of(1.0 / n));
-    let quarter = T::of(0.25);
-    [
-        fill(|k| quarter * u[0][k] - sixth * (u[1][k] + u[2][k]) + twentyfourth * (u[3][k] + u[4][k])),
-        fill(|k| sixth * (u[2][k] - u[1][k]) + twelfth * (u[3][k] - u[4][k])),
-        fill(|k| sixth * ((u[3][k] + u[4][k]) - (u[1][k] + u[2][k])) + u[5][k]),
-    ]
 }
 
 /// `G g Gᵀ` of a kernel `[out, 3, 3, channels]`: `[places, out, channels]`.
