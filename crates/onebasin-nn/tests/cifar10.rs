@@ -70,6 +70,22 @@ fn made_up_files_are_read_in_order_and_normalised() {
 }
 
 #[test]
+fn another_size_is_seen_by_the_same_means() {
+    let folder = made_up();
+    let plain = open(folder.path()).unwrap();
+    let small = Data::open(&format!("cifar10:{}@16", folder.path().display())).unwrap();
+    assert_eq!((&*small.name, small.train.shape(), small.train.len()), ("cifar10@16", &[3, 16, 16][..], 10));
+    assert_eq!(
+        (&small.train, &small.test),
+        (&plain.train.resized(16, 16).unwrap(), &plain.test.resized(16, 16).unwrap())
+    );
+    for (k, (&value, &byte)) in seen(&small.train, 0).iter().zip(small.train.images().unwrap()).enumerate() {
+        let expected = normal(byte, k / 256);
+        assert!((f64::from(value) - expected).abs() <= f64::from(f32::EPSILON) * expected.abs(), "{value}, {expected}");
+    }
+}
+
+#[test]
 fn digits_are_divided_by_255_and_nothing_else() {
     let data = Data::open("digits").unwrap().test.take(20);
     for (value, byte) in (0..20).flat_map(|s| seen(&data, s)).zip(data.images().unwrap()) {

@@ -12,7 +12,7 @@ use crate::error::Result;
 /// A data set, or a part of one, as an experiment names it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// `digits`, `mnist`, `mnist@32`, `cifar10`, `cifar100` or `imagenet`.
+    /// `digits`, `mnist`, `cifar10`, `cifar100` or `imagenet`; all but the last also as `mnist@32`, resized.
     pub set: String,
     /// SHA-256 of the whole set, if it was opened.
     pub digest: Option<String>,
@@ -70,10 +70,10 @@ impl Shelf {
         if let Some(data) = open.get(set) {
             return Ok(data.clone());
         }
-        let spec = if set == "digits" {
+        let (name, _) = set.split_once('@').unwrap_or((set, ""));
+        let spec = if name == "digits" {
             set.to_owned()
         } else {
-            let (name, _) = set.split_once('@').unwrap_or((set, ""));
             let size = &set[name.len()..];
             format!("{name}:{}{size}", self.folder.join(name).display())
         };
@@ -122,16 +122,24 @@ impl Shelf {
 impl Facts {
     /// What a data set is said to be, without opening it.
     pub fn published(set: &str) -> Option<Self> {
-        let (shape, classes, train, test): (&[usize], _, _, _) = match set {
+        let (name, side) = match set.split_once('@') {
+            Some((name, side)) if name != "imagenet" => (name, Some(side.parse().ok()?)),
+            _ => (set, None),
+        };
+        let (shape, classes, train, test): (&[usize], _, _, _) = match name {
             "digits" => (&[28, 28], 10, 10_000, 2_000),
             "mnist" => (&[28, 28], 10, 60_000, 10_000),
-            "mnist@32" => (&[32, 32], 10, 60_000, 10_000),
             "cifar10" => (&[3, 32, 32], 10, 50_000, 10_000),
             "cifar100" => (&[3, 32, 32], 100, 50_000, 10_000),
             "imagenet" => (&[3, 224, 224], 1000, 1_281_167, 50_000),
             _ => return None,
         };
-        Some(Self { shape: shape.to_vec(), classes, train, test, digest: None })
+        let mut shape = shape.to_vec();
+        if let Some(side) = side {
+            let axes = shape.len();
+            shape[axes - 2..].fill(side);
+        }
+        Some(Self { shape, classes, train, test, digest: None })
     }
 
     /// The same of a part.

@@ -109,6 +109,18 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
+fn what_is_published_of_data_is_what_opening_finds() {
+    for set in ["digits", "digits@20"] {
+        let opened = Facts { digest: None, ..Shelf::new("unused").facts(set).unwrap() };
+        assert_eq!(Facts::published(set).unwrap(), opened, "{set}");
+    }
+    assert_eq!(Facts::published("cifar10@16").unwrap().shape, [3, 16, 16]);
+    for set in ["cifar", "mnist@", "mnist@x", "imagenet@32"] {
+        assert_eq!(Facts::published(set), None, "{set}");
+    }
+}
+
+#[test]
 fn every_experiment_of_the_paper_is_there_and_can_be_planned() {
     let named: Vec<&str> = built_in().collect();
     for item in [

@@ -71,7 +71,7 @@ impl Data {
     /// - `imagenet:DIR`: JPEGs in `DIR/train/CLASS/` and `DIR/val/CLASS/`, seen in 224 × 224 pixels; the folders are the
     ///   classes, in the order of their names.
     ///
-    /// `digits@N` and `mnist:DIR@N` are resized to N × N.
+    /// `digits@N`, `mnist:DIR@N`, `cifar10:PATH@N` and `cifar100:PATH@N` are resized to N × N.
     ///
     /// # Errors
     /// For an unknown name (the known ones are listed), and files that are missing or not what they should be.
@@ -79,10 +79,10 @@ impl Data {
         const KNOWN: &str = "known: `digits` (built in), `mnist:DIR` (folder of the four IDX files), `cifar10:PATH` and \
                              `cifar100:PATH` (folder of the binary or the Python version's files, or an official \
                              archive), `imagenet:DIR` (folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG); \
-                             `digits@32` and `mnist:DIR@32` are resized to 32 × 32";
+                             all but imagenet are resized by an added size, as in `mnist:DIR@32`";
         let fail = |why: &str| Err(Error::Data { spec: spec.to_owned(), why: format!("{why}; {KNOWN}") });
         let (whole, side) = match spec.rsplit_once('@') {
-            Some((whole, side)) if whole == "digits" || whole.starts_with("mnist:") => match side.parse::<usize>() {
+            Some((whole, side)) if !whole.starts_with("imagenet:") => match side.parse::<usize>() {
                 Ok(side) => (whole, Some(side)),
                 Err(_) => (spec, None),
             },
