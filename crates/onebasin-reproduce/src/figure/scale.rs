@@ -88,6 +88,9 @@ impl Scale {
         if !self.log {
             return self.linear(wanted);
         }
+        if let Some(doublings) = self.doublings(wanted) {
+            return doublings;
+        }
         let (first, last) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
         let decades = last - first;
         let stride = decades.div_euclid(wanted.max(1) as i32) + i32::from(decades % wanted.max(1) as i32 != 0);
@@ -110,6 +113,16 @@ impl Scale {
         let plain = places.iter().all(|v| (0.9e-3..1.1e4).contains(v));
         let label = |v: f64| if plain { number(v, 10f64.powf(v.log10().floor())) } else { scientific(v, 0) };
         places.into_iter().map(|v| Tick { at: v, label: label(v) }).collect()
+    }
+
+    /// Powers of two, where the axis goes from one to another and few lie between: widths and sizes.
+    fn doublings(&self, wanted: usize) -> Option<Vec<Tick>> {
+        let ends = [self.low, self.high].map(f64::log2);
+        let [first, last] = ends.map(|e| e.round() as i32);
+        let few = (1..=wanted as i32 + 1).contains(&(last - first));
+        let exact = ends.iter().all(|e| (e - e.round()).abs() < 1e-9 && e.abs() <= 10.0);
+        let tick = |at: f64| Tick { at, label: at.to_string() };
+        (exact && few).then(|| (first..=last).map(|k| tick(2f64.powi(k))).collect())
     }
 
     /// Multiples of 1, 2 or 5 times a power of ten.
@@ -184,6 +197,13 @@ mod tests {
         assert_eq!(labels(1.0, 10.0, true, 5), ["1", "3", "10"]);
         assert_eq!(labels(0.2, 3.5, true, 5), ["0.3", "1", "3"]);
         assert_eq!(labels(2.1, 2.4, true, 4), ["2.1", "2.2", "2.3", "2.4"]);
+    }
+
+    #[test]
+    fn widths_that_double_are_the_ticks() {
+        assert_eq!(labels(1.0, 4.0, true, 5), ["1", "2", "4"]);
+        assert_eq!(labels(0.125, 4.0, true, 5), ["0.125", "0.25", "0.5", "1", "2", "4"]);
+        assert_eq!(labels(1.0, 1024.0, true, 5), ["1", "10", "100", "1000"]);
     }
 
     #[test]
