@@ -115,14 +115,14 @@ impl Scale {
         places.into_iter().map(|v| Tick { at: v, label: label(v) }).collect()
     }
 
-    /// Powers of two, where the axis goes from one to another and few lie between: widths and sizes.
+    /// Powers of two, where they are few and the axis goes from about one to about another: widths and sizes.
     fn doublings(&self, wanted: usize) -> Option<Vec<Tick>> {
-        let ends = [self.low, self.high].map(f64::log2);
-        let [first, last] = ends.map(|e| e.round() as i32);
-        let few = (1..=wanted as i32 + 1).contains(&(last - first));
-        let exact = ends.iter().all(|e| (e - e.round()).abs() < 1e-9 && e.abs() <= 10.0);
+        let slack = 1e-9;
+        let (first, last) = ((self.low.log2() - slack).ceil() as i32, (self.high.log2() + slack).floor() as i32);
+        let few = (1..=wanted as i32 + 1).contains(&(last - first)) && first >= -10 && last <= 10;
+        let near = |power: i32, end: f64| self.place(2f64.powi(power)).is_some_and(|p| (p - end).abs() < 0.05);
         let tick = |at: f64| Tick { at, label: at.to_string() };
-        (exact && few).then(|| (first..=last).map(|k| tick(2f64.powi(k))).collect())
+        (few && near(first, 0.0) && near(last, 1.0)).then(|| (first..=last).map(|k| tick(2f64.powi(k))).collect())
     }
 
     /// Multiples of 1, 2 or 5 times a power of ten.
@@ -202,6 +202,7 @@ mod tests {
     #[test]
     fn widths_that_double_are_the_ticks() {
         assert_eq!(labels(1.0, 4.0, true, 5), ["1", "2", "4"]);
+        assert_eq!(labels(0.97, 4.1, true, 5), ["1", "2", "4"]);
         assert_eq!(labels(0.125, 4.0, true, 5), ["0.125", "0.25", "0.5", "1", "2", "4"]);
         assert_eq!(labels(1.0, 1024.0, true, 5), ["1", "10", "100", "1000"]);
     }
