@@ -16,6 +16,7 @@ static thread_local Index threadIdx, blockIdx, blockDim, gridDim;
 #include "common.cu"
 #include "similarity.cu"
 #include "forward.cu"
+#include "backward.cu"
 
 template <typename... T, std::size_t... I>
 static void call(void (*kernel)(T...), void **arguments, std::index_sequence<I...>) {
@@ -53,3 +54,19 @@ LAUNCHER(place)
 LAUNCHER(rectify)
 LAUNCHER(shift)
 LAUNCHER(sum)
+LAUNCHER(add)
+LAUNCHER(scale)
+LAUNCHER(partial_sums)
+LAUNCHER(centred_product)
+LAUNCHER(follow)
+LAUNCHER(take)
+LAUNCHER(im2col_back)
+LAUNCHER(max_pool_back)
+LAUNCHER(rectify_back)
+LAUNCHER(mean_back)
+LAUNCHER(shift_back)
+LAUNCHER(layer_norm_back)
+LAUNCHER(batch_norm_back)
+LAUNCHER(gain_back)
+LAUNCHER(sgd)
+LAUNCHER(adam)

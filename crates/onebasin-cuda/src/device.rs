@@ -5,20 +5,24 @@ use std::sync::Arc;
 use onebasin::graph::Graph;
 use onebasin::matching::accelerator::{Accelerator, Products};
 use onebasin::{Params, Tensor};
+use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Runner, Running};
 
 use crate::error::Result;
 use crate::forward::Network;
 use crate::gpu::Gpu;
+use crate::machine::Precision;
 use crate::networks::Networks;
+use crate::training::Training;
 
 /// Numbers in the patches of a convolution made at a time: 256 MiB.
 const PATCHES: usize = 1 << 26;
 
-/// A GPU that similarities can be computed and networks run on.
+/// A GPU that similarities can be computed, and networks run and trained on.
 #[derive(Debug, Clone)]
 pub struct Device {
     gpu: Arc<Gpu>,
+    training: Precision,
 }
 
 impl Device {
@@ -30,7 +34,14 @@ impl Device {
     /// # Errors
     /// If the driver, NVRTC or cuBLAS is not on this machine, there is no such GPU, or it refuses the kernels.
     pub fn open(ordinal: usize) -> Result<Self> {
-        Ok(Self { gpu: Arc::new(Gpu::open(ordinal)?) })
+        Ok(Self { gpu: Arc::new(Gpu::open(ordinal)?), training: Precision::F32 })
+    }
+
+    /// The same GPU, with products in this precision where networks are trained. Weights, gradients and everything else stay
+    /// f32, and so do similarities and evaluations.
+    #[must_use]
+    pub fn training_in(self, precision: Precision) -> Self {
+        Self { training: precision, ..self }
     }
 
     /// What the GPU is called.
@@ -48,5 +59,16 @@ impl Accelerator for Device {
 impl Runner for Device {
     fn bring(&self, graph: &Graph, params: &Params) -> onebasin_nn::Result<Box<dyn Running>> {
         Ok(Box::new(Network::new(Arc::clone(&self.gpu), graph, params, PATCHES)?))
+    }
+
+    fn bring_to_train(
+        &self,
+        graph: &Graph,
+        params: &Params,
+        moments: &[Params],
+        optimizer: Optimizer,
+    ) -> onebasin_nn::Result<Box<dyn onebasin_nn::Training>> {
+        let how = (PATCHES, self.training);
+        Ok(Box::new(Training::new(Arc::clone(&self.gpu), graph, params, moments, optimizer, how)?))
     }
 }

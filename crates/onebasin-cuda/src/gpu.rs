@@ -1,18 +1,24 @@
 //! The calls to CUDA: driver, NVRTC and cuBLAS.
 
+use std::ffi::c_void;
 use std::fmt;
 use std::sync::Arc;
 
-use cudarc::cublas::sys::cublasOperation_t::{CUBLAS_OP_N, CUBLAS_OP_T};
-use cudarc::cublas::{CudaBlas, Gemm, GemmConfig};
-use cudarc::driver::sys::CUresult;
+use cudarc::cublas::CudaBlas;
+use cudarc::cublas::result::gemm_ex;
+use cudarc::cublas::sys::cublasComputeType_t::{self, CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_16BF};
+use cudarc::cublas::sys::cublasGemmAlgo_t::CUBLAS_GEMM_DFALT;
+use cudarc::cublas::sys::cublasOperation_t::{self, CUBLAS_OP_N, CUBLAS_OP_T};
+use cudarc::cublas::sys::cudaDataType_t::CUDA_R_32F;
+use cudarc::driver::sys::{CUdeviceptr, CUresult};
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaSlice, CudaStream, CudaView, DriverError, LaunchConfig, PushKernelArg,
+    CudaContext, CudaFunction, CudaSlice, CudaStream, CudaView, DevicePtr, DevicePtrMut, DriverError, LaunchConfig,
+    PushKernelArg,
 };
 use cudarc::nvrtc::{CompileError, CompileOptions, Ptx, compile_ptx_with_opts};
 
 use crate::error::{Error, Result};
-use crate::machine::{Argument, KERNELS, Kernel, Machine, Sizes};
+use crate::machine::{Argument, Form, KERNELS, Kernel, Machine, Precision, Product};
 
 /// Threads of a block.
 const THREADS: u32 = 256;
@@ -198,55 +204,95 @@ impl Machine for Gpu {
     }
 
     #[allow(unsafe_code)]
-    fn multiply(&self, product: &mut Self::Memory, a: &Self::Memory, b: &Self::Memory, sizes: Sizes) -> Result<()> {
-        let Sizes { rows, columns, width } = sizes;
+    fn multiply(&self, out: &mut Self::Memory, a: &Self::Memory, b: &Self::Memory, product: Product) -> Result<()> {
+        let Product { rows, columns, width, .. } = product;
         let what = "a matrix product";
-        let config = column_major(sizes)
+        let call = Call::of(product)
             .ok_or_else(|| Error::Failed { what, why: format!("{rows} × {columns} × {width} is too large") })?;
         // Products, unlike launches, do not choose the context of the calling thread.
         self.context.bind_to_thread().map_err(failed(what))?;
-        let short = "memory is as long as the sizes say";
-        // SAFETY: every pattern of bits is an f32, memory of the driver is aligned for it, and the lengths are checked.
-        let (a, b) = unsafe { (a.slice.transmute(rows * width), b.slice.transmute(columns * width)) };
-        // SAFETY: the same.
-        let mut c = unsafe { product.slice.transmute_mut::<f32>(rows * columns) }.expect(short);
-        // SAFETY: the sizes in the configuration are those of the three views.
+        for (memory, numbers) in [(&*out, rows * columns), (a, rows * width), (b, columns * width)] {
+            assert!(memory.slice.len() >= 4 * numbers, "memory is as long as the sizes say");
+        }
+        let (a, _reading_a) = a.slice.device_ptr(&self.stream);
+        let (b, _reading_b) = b.slice.device_ptr(&self.stream);
+        let (c, _writing) = out.slice.device_ptr_mut(&self.stream);
+        let pointer = |address: CUdeviceptr| address as *const c_void;
+        let (alpha, beta) = (1.0_f32, f32::from(u8::from(product.added)));
+        let number = |value: &f32| std::ptr::from_ref(value).cast();
+        // SAFETY: the lengths are checked against the sizes of the call, memory of the driver is aligned for f32 and every
+        // pattern of bits is one, and what is written is borrowed mutably.
         unsafe {
-            self.blas.gemm::<CudaView<'_, f32>, CudaView<'_, f32>, _>(
-                config,
-                &b.expect(short),
-                &a.expect(short),
-                &mut c,
+            gemm_ex(
+                *self.blas.handle(),
+                call.transa,
+                call.transb,
+                call.m,
+                call.n,
+                call.k,
+                number(&alpha),
+                pointer(b),
+                CUDA_R_32F,
+                call.lda,
+                pointer(a),
+                CUDA_R_32F,
+                call.ldb,
+                number(&beta),
+                pointer(c).cast_mut(),
+                CUDA_R_32F,
+                call.m,
+                call.compute,
+                CUBLAS_GEMM_DFALT,
             )
         }
         .map_err(|why| Error::Failed { what, why: why.to_string() })
     }
 }
 
-/// `C = A Bᵀ` of row-major matrices as cuBLAS sees it, which reads memory column by column: `Cᵀ = B Aᵀ`, so B is its first
-/// factor, transposed, and A its second.
-fn column_major(Sizes { rows, columns, width }: Sizes) -> Option<GemmConfig<f32>> {
-    let [rows, columns, width] = [rows, columns, width].map(|n| i32::try_from(n).ok());
-    let (m, n, k) = (columns?, rows?, width?);
-    let (transa, transb) = (CUBLAS_OP_T, CUBLAS_OP_N);
-    Some(GemmConfig { transa, transb, m, n, k, alpha: 1.0, lda: k, ldb: k, beta: 0.0, ldc: m })
+/// A product as cuBLAS sees it, which reads memory column by column: the transpose of what is wanted, with B as its first
+/// factor and A as its second.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    transa: cublasOperation_t,
+    transb: cublasOperation_t,
+    m: i32,
+    n: i32,
+    k: i32,
+    lda: i32,
+    ldb: i32,
+    compute: cublasComputeType_t,
+}
+
+impl Call {
+    /// None if a size is more than cuBLAS can be told.
+    fn of(product: Product) -> Option<Self> {
+        let Product { rows, columns, width, form, precision, .. } = product;
+        let [n, m, k] = [rows, columns, width].map(|n| i32::try_from(n).ok());
+        let (n, m, k) = (n?, m?, k?);
+        let (transa, lda) = if form == Form::Nt { (CUBLAS_OP_T, k) } else { (CUBLAS_OP_N, m) };
+        let (transb, ldb) = if form == Form::Tn { (CUBLAS_OP_T, n) } else { (CUBLAS_OP_N, k) };
+        let compute = match precision {
+            Precision::F32 => CUBLAS_COMPUTE_32F,
+            Precision::Bf16 => CUBLAS_COMPUTE_32F_FAST_16BF,
+        };
+        Some(Self { transa, transb, m, n, k, lda, ldb, compute })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What cuBLAS documents: `C = α op(A) op(B) + β C`, all column by column, `op(A)` being m × k and `op(B)` k × n.
-    fn gemm(config: &GemmConfig<f32>, a: &[f32], b: &[f32], c: &mut [f32]) {
+    /// What cuBLAS documents: `C = op(A) op(B)`, all column by column, `op(A)` being m × k and `op(B)` k × n.
+    fn gemm(call: &Call, a: &[f32], b: &[f32], c: &mut [f32]) {
         let at = |op, matrix: &[f32], lead: i32, i: i32, j: i32| {
             let (i, j) = if op == CUBLAS_OP_T { (j, i) } else { (i, j) };
             matrix[(i + j * lead) as usize]
         };
-        for j in 0..config.n {
-            for i in 0..config.m {
-                let term = |l| at(config.transa, a, config.lda, i, l) * at(config.transb, b, config.ldb, l, j);
-                let out = &mut c[(i + j * config.ldc) as usize];
-                *out = config.alpha * (0..config.k).map(term).sum::<f32>() + config.beta * *out;
+        for j in 0..call.n {
+            for i in 0..call.m {
+                let term = |l| at(call.transa, a, call.lda, i, l) * at(call.transb, b, call.ldb, l, j);
+                c[(i + j * call.m) as usize] = (0..call.k).map(term).sum();
             }
         }
     }
@@ -256,15 +302,20 @@ mod tests {
         let (rows, columns, width) = (3, 4, 2);
         let a: Vec<f32> = (0..rows * width).map(|k| k as f32).collect();
         let b: Vec<f32> = (0..columns * width).map(|k| 10.0 - k as f32).collect();
-        let mut c = vec![7.0; rows * columns];
-        gemm(&column_major(Sizes { rows, columns, width }).unwrap(), &b, &a, &mut c);
-        for i in 0..rows {
-            for j in 0..columns {
-                let expected: f32 = (0..width).map(|k| a[i * width + k] * b[j * width + k]).sum();
-                assert_eq!(c[i * columns + j], expected);
+        for form in [Form::Nt, Form::Nn, Form::Tn] {
+            let mut c = vec![7.0; rows * columns];
+            let product = Product { form, ..Product::new(rows, columns, width) };
+            gemm(&Call::of(product).unwrap(), &b, &a, &mut c);
+            for i in 0..rows {
+                for j in 0..columns {
+                    let of_a = |k: usize| if form == Form::Tn { a[k * rows + i] } else { a[i * width + k] };
+                    let of_b = |k: usize| if form == Form::Nt { b[j * width + k] } else { b[k * columns + j] };
+                    let expected: f32 = (0..width).map(|k| of_a(k) * of_b(k)).sum();
+                    assert_eq!(c[i * columns + j], expected, "{form:?}");
+                }
             }
         }
-        assert!(column_major(Sizes { rows: 1 << 40, columns, width }).is_none());
+        assert!(Call::of(Product::new(1 << 40, columns, width)).is_none());
     }
 
     #[test]

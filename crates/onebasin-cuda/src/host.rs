@@ -11,6 +11,7 @@ use onebasin::graph::Graph;
 use onebasin::linalg::{Mat, Scalar};
 use onebasin::matching::accelerator::{Accelerator, Products};
 use onebasin::{DType, Params, Tensor};
+use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Runner, Running};
 
 #[path = "../tests/checks/mod.rs"]
@@ -18,8 +19,12 @@ mod checks;
 
 use crate::error::Result;
 use crate::forward::Network;
-use crate::machine::{Argument, Kernel, Machine, Sizes};
+use crate::machine::{Argument, Form, Kernel, Machine, Precision, Product};
 use crate::networks::Networks;
+use crate::training::Training;
+
+/// Few enough that convolutions take two samples, then one.
+const PATCHES: usize = 300_000;
 
 type Launcher = unsafe extern "C" fn(u32, u32, *mut *mut c_void);
 
@@ -27,6 +32,7 @@ type Launcher = unsafe extern "C" fn(u32, u32, *mut *mut c_void);
 #[derive(Clone)]
 struct Host {
     kernels: Arc<Library>,
+    training: Precision,
 }
 
 /// Memory aligned for any number.
@@ -60,7 +66,8 @@ impl Host {
         };
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
         // SAFETY: the library has no initialisation.
-        Some(Self { kernels: Arc::new(unsafe { Library::new(library) }.unwrap()) })
+        let kernels = Arc::new(unsafe { Library::new(library) }.unwrap());
+        Some(Self { kernels, training: Precision::F32 })
     }
 
     /// Runs a kernel on a grid of this many blocks and threads.
@@ -106,12 +113,19 @@ impl Machine for Host {
         Ok(())
     }
 
-    fn multiply(&self, product: &mut Memory, a: &Memory, b: &Memory, sizes: Sizes) -> Result<()> {
-        let Sizes { rows, columns, width } = sizes;
-        let floats = |memory: &Memory, len| bytemuck::cast_slice::<u8, f32>(memory.bytes())[..len].to_vec();
+    fn multiply(&self, out: &mut Memory, a: &Memory, b: &Memory, product: Product) -> Result<()> {
+        let Product { rows, columns, width, form, added, precision } = product;
+        let seen = |value: &f32| match precision {
+            Precision::F32 => *value,
+            Precision::Bf16 => half::bf16::from_f32(*value).to_f32(),
+        };
+        let floats = |memory: &Memory, len: usize| -> Vec<f32> {
+            bytemuck::cast_slice::<u8, f32>(memory.bytes())[..len].iter().map(seen).collect()
+        };
         let (a, b) = (floats(a, rows * width), floats(b, columns * width));
-        let out = &mut bytemuck::cast_slice_mut(product.0.get_mut())[..rows * columns];
-        f32::matmul(out, Mat::new(&a, rows, width), Mat::new(&b, columns, width).t(), false);
+        let a = if form == Form::Tn { Mat::new(&a, width, rows).t() } else { Mat::new(&a, rows, width) };
+        let b = if form == Form::Nt { Mat::new(&b, columns, width).t() } else { Mat::new(&b, width, columns) };
+        f32::matmul(&mut bytemuck::cast_slice_mut(out.0.get_mut())[..rows * columns], a, b, added);
         Ok(())
     }
 }
@@ -124,8 +138,18 @@ impl Accelerator for Host {
 
 impl Runner for Host {
     fn bring(&self, graph: &Graph, params: &Params) -> onebasin_nn::Result<Box<dyn Running>> {
-        // Few enough that convolutions take two samples, then one.
-        Ok(Box::new(Network::new(Arc::new(self.clone()), graph, params, 300_000)?))
+        Ok(Box::new(Network::new(Arc::new(self.clone()), graph, params, PATCHES)?))
+    }
+
+    fn bring_to_train(
+        &self,
+        graph: &Graph,
+        params: &Params,
+        moments: &[Params],
+        optimizer: Optimizer,
+    ) -> onebasin_nn::Result<Box<dyn onebasin_nn::Training>> {
+        let how = (PATCHES, self.training);
+        Ok(Box::new(Training::new(Arc::new(self.clone()), graph, params, moments, optimizer, how)?))
     }
 }
 
@@ -205,4 +229,34 @@ fn outputs_by_the_kernels_are_those_of_the_processor() {
 fn operators_without_a_kernel_are_refused() {
     let Some(host) = Host::or_skip("operators_without_a_kernel_are_refused") else { return };
     checks::other_operators_are_refused(&host);
+}
+
+#[test]
+fn steps_by_the_kernels_are_those_of_the_processor() {
+    let Some(host) = Host::or_skip("steps_by_the_kernels_are_those_of_the_processor") else { return };
+    checks::training::steps_are_those_of_the_processor(&host);
+}
+
+#[test]
+fn gradients_by_the_kernels_are_those_of_the_processor() {
+    let Some(host) = Host::or_skip("gradients_by_the_kernels_are_those_of_the_processor") else { return };
+    checks::training::gradients_are_those_of_the_processor(&host);
+}
+
+#[test]
+fn training_by_the_kernels_goes_on() {
+    let Some(host) = Host::or_skip("training_by_the_kernels_goes_on") else { return };
+    checks::training::training_goes_on(&host);
+}
+
+#[test]
+fn steps_by_the_kernels_in_bf16_are_near() {
+    let Some(host) = Host::or_skip("steps_by_the_kernels_in_bf16_are_near") else { return };
+    checks::training::steps_in_bf16_are_near(&host, &Host { training: Precision::Bf16, ..host.clone() });
+}
+
+#[test]
+fn gradients_by_the_kernels_are_near_exact_ones() {
+    let Some(host) = Host::or_skip("gradients_by_the_kernels_are_near_exact_ones") else { return };
+    checks::training::gradients_are_near_exact_ones(&host);
 }

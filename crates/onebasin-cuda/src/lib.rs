@@ -1,12 +1,13 @@
-//! Similarities and forward passes on NVIDIA GPUs, from a program that needs no CUDA to be built or to start.
+//! Similarities, forward passes and training on NVIDIA GPUs, from a program that needs no CUDA to be built or to start.
 //!
 //! The driver, NVRTC and cuBLAS are looked for when a [`Device`] is opened; where one is missing, an [`Error`] says which.
 //! A device is an [`Accelerator`](onebasin::matching::Accelerator), for [`Weights::on`](onebasin::matching::Weights::on),
-//! and a [`Runner`](onebasin_nn::Runner), for [`evaluate_on`](onebasin_nn::evaluate_on).
+//! and a [`Runner`](onebasin_nn::Runner), for [`evaluate_on`](onebasin_nn::evaluate_on) and
+//! [`train_on`](onebasin_nn::train_on).
 //!
-//! Read in this order: `machine` (what the arithmetic asks of a device), `tables` (how positions get there), `networks` and
-//! `forward` (the arithmetic, for any machine), `gpu` (the one file that calls CUDA), [`device`]. Tests compile the kernels
-//! for the processor and run the same arithmetic there.
+//! Read in this order: `machine` (what the arithmetic asks of a device), `tables` (how positions get there), `networks`
+//! (Grams), `nodes` and `forward` (a network run), `backward` and `training` (a network trained), all for any machine; `gpu`
+//! (the one file that calls CUDA), [`device`]. Tests compile the kernels for the processor and run the same arithmetic there.
 //!
 //! ```
 //! use onebasin_cuda::Device;
@@ -16,6 +17,7 @@
 //! }
 //! ```
 
+mod backward;
 pub mod device;
 pub mod error;
 mod forward;
@@ -24,7 +26,10 @@ mod gpu;
 mod host;
 mod machine;
 mod networks;
+mod nodes;
 mod tables;
+mod training;
 
 pub use device::Device;
 pub use error::{Error, Result};
+pub use machine::Precision;

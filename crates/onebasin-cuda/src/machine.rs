@@ -6,7 +6,8 @@ use crate::error::Result;
 pub(crate) const KERNELS: &str = concat!(
     include_str!("../kernels/common.cu"),
     include_str!("../kernels/similarity.cu"),
-    include_str!("../kernels/forward.cu")
+    include_str!("../kernels/forward.cu"),
+    include_str!("../kernels/backward.cu")
 );
 
 /// The kernels of [`KERNELS`]; their formulas stand there.
@@ -25,11 +26,27 @@ pub(crate) enum Kernel {
     MaxPool,
     Mean,
     Shift,
+    Add,
+    Scale,
+    PartialSums,
+    CentredProduct,
+    Follow,
+    Take,
+    Im2ColBack,
+    MaxPoolBack,
+    RectifyBack,
+    MeanBack,
+    ShiftBack,
+    LayerNormBack,
+    BatchNormBack,
+    GainBack,
+    Sgd,
+    Adam,
 }
 
 impl Kernel {
     /// All of them.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::GatherF32,
         Self::GatherF16,
         Self::GatherBf16,
@@ -43,6 +60,22 @@ impl Kernel {
         Self::MaxPool,
         Self::Mean,
         Self::Shift,
+        Self::Add,
+        Self::Scale,
+        Self::PartialSums,
+        Self::CentredProduct,
+        Self::Follow,
+        Self::Take,
+        Self::Im2ColBack,
+        Self::MaxPoolBack,
+        Self::RectifyBack,
+        Self::MeanBack,
+        Self::ShiftBack,
+        Self::LayerNormBack,
+        Self::BatchNormBack,
+        Self::GainBack,
+        Self::Sgd,
+        Self::Adam,
     ];
 
     /// The name of the function, and its parameters: memory that is written (`o`) or read (`i`), and numbers (`n`).
@@ -61,6 +94,22 @@ impl Kernel {
             Self::MaxPool => ("max_pool", "oinnnnnnnnnnn"),
             Self::Mean => ("mean", "oinnn"),
             Self::Shift => ("shift", "oinnnnnn"),
+            Self::Add => ("add", "oin"),
+            Self::Scale => ("scale", "oinn"),
+            Self::PartialSums => ("partial_sums", "oinnnn"),
+            Self::CentredProduct => ("centred_product", "oiiiinnn"),
+            Self::Follow => ("follow", "oinnn"),
+            Self::Take => ("take", "oinnnn"),
+            Self::Im2ColBack => ("im2col_back", "oinnnnnnnnnnnnnnn"),
+            Self::MaxPoolBack => ("max_pool_back", "oiiinnnnnnnnnnn"),
+            Self::RectifyBack => ("rectify_back", "oiin"),
+            Self::MeanBack => ("mean_back", "oinnn"),
+            Self::ShiftBack => ("shift_back", "oinnnnnn"),
+            Self::LayerNormBack => ("layer_norm_back", "ooiiinnnn"),
+            Self::BatchNormBack => ("batch_norm_back", "oiiiiiiinnnn"),
+            Self::GainBack => ("gain_back", "oiinn"),
+            Self::Sgd => ("sgd", "ooinnnn"),
+            Self::Adam => ("adam", "oooinnn"),
         }
     }
 
@@ -96,15 +145,54 @@ pub(crate) enum Argument<'a, M> {
     Number(u64),
 }
 
-/// Sizes of `C = A Bᵀ`, all row-major and dense.
+/// How the factors of a product lie, row-major and dense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    /// Rows of A and C.
+pub(crate) enum Form {
+    /// `A Bᵀ`: A has a row for every row of the product, B one for every column.
+    Nt,
+    /// `A B`: B has a column for every column of the product.
+    Nn,
+    /// `Aᵀ B`: A has a column for every row of the product as well.
+    Tn,
+}
+
+/// How exactly factors are multiplied; sums are f32.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As they are, in f32.
+    #[default]
+    F32,
+    /// Rounded to bf16 first.
+    Bf16,
+}
+
+/// A product of matrices of f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Product {
+    /// Its rows.
     pub(crate) rows: usize,
-    /// Rows of B, columns of C.
+    /// Its columns.
     pub(crate) columns: usize,
-    /// Columns of A and B.
+    /// Terms of each of its sums.
     pub(crate) width: usize,
+    /// How the factors lie.
+    pub(crate) form: Form,
+    /// Whether it is added to what is there.
+    pub(crate) added: bool,
+    /// How exactly it is computed.
+    pub(crate) precision: Precision,
+}
+
+impl Product {
+    /// `A Bᵀ` in f32.
+    pub(crate) const fn new(rows: usize, columns: usize, width: usize) -> Self {
+        Self { rows, columns, width, form: Form::Nt, added: false, precision: Precision::F32 }
+    }
+
+    /// Added to what is there, of factors that lie so.
+    pub(crate) const fn adds(self, form: Form) -> Self {
+        Self { form, added: true, ..self }
+    }
 }
 
 /// A device: memory of its own, kernels, and matrix products. Work is done in the order in which it is asked for.
@@ -130,9 +218,9 @@ pub(crate) trait Machine: Send + Sync {
     /// If these are not the arguments of the kernel, in number and kind.
     fn launch(&self, kernel: Kernel, entries: usize, arguments: &mut [Argument<'_, Self::Memory>]) -> Result<()>;
 
-    /// `product = a · bᵀ` in f32.
+    /// Computes a product of `a` and `b` into `out`.
     ///
     /// # Panics
     /// If the memory is shorter than the sizes say.
-    fn multiply(&self, product: &mut Self::Memory, a: &Self::Memory, b: &Self::Memory, sizes: Sizes) -> Result<()>;
+    fn multiply(&self, out: &mut Self::Memory, a: &Self::Memory, b: &Self::Memory, product: Product) -> Result<()>;
 }

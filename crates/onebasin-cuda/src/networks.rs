@@ -6,7 +6,7 @@ use onebasin::matching::accelerator::{Columns, Products, Table};
 use onebasin::{DType, Tensor};
 
 use crate::error::Result;
-use crate::machine::{Argument, Kernel, Machine, Sizes};
+use crate::machine::{Argument, Kernel, Machine, Product};
 use crate::tables::{Packed, Place};
 
 /// Tensors of A and B, in the memory of a device as soon as they have been asked for.
@@ -72,7 +72,7 @@ impl<M: Machine> Networks<M> {
         let mut product = self.machine.zeros(4 * side * side)?;
         let [mut a, mut b] = [self.machine.zeros(4 * side * widest)?, self.machine.zeros(4 * side * widest)?];
         for panel in panels {
-            let sizes = Sizes { rows: side, columns: side, width: width_of(panel) };
+            let sizes = Product::new(side, side, width_of(panel));
             let mut first = 0;
             for columns in panel {
                 let [of_a, of_b] = stored[columns.pair].as_ref().expect("every pair was brought");
@@ -103,7 +103,7 @@ impl<M: Machine> Networks<M> {
         stored: &Stored<M>,
         table: &Table<'_>,
         (tables, place): (&M::Memory, Place),
-        sizes: Sizes,
+        sizes: Product,
         first: usize,
         subtract: bool,
     ) -> Result<()> {

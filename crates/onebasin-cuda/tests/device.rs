@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use onebasin::matching::{Source, Weights};
 use onebasin::symmetry::{Alignment, Symmetry, SymmetrySpec};
 use onebasin::{Params, Tensor};
-use onebasin_cuda::{Device, Error};
+use onebasin_cuda::{Device, Error, Precision};
 
 mod checks;
 
@@ -87,6 +87,36 @@ fn other_operators_are_refused_on_the_gpu() {
 }
 
 #[test]
+fn steps_on_the_gpu_are_those_of_the_processor() {
+    let Some(device) = device_or_skip("steps_on_the_gpu_are_those_of_the_processor") else { return };
+    checks::training::steps_are_those_of_the_processor(&device);
+}
+
+#[test]
+fn gradients_on_the_gpu_are_those_of_the_processor() {
+    let Some(device) = device_or_skip("gradients_on_the_gpu_are_those_of_the_processor") else { return };
+    checks::training::gradients_are_those_of_the_processor(&device);
+}
+
+#[test]
+fn gradients_on_the_gpu_are_near_exact_ones() {
+    let Some(device) = device_or_skip("gradients_on_the_gpu_are_near_exact_ones") else { return };
+    checks::training::gradients_are_near_exact_ones(&device);
+}
+
+#[test]
+fn training_on_the_gpu_goes_on() {
+    let Some(device) = device_or_skip("training_on_the_gpu_goes_on") else { return };
+    checks::training::training_goes_on(&device);
+}
+
+#[test]
+fn steps_in_bf16_on_the_gpu_are_near() {
+    let Some(device) = device_or_skip("steps_in_bf16_on_the_gpu_are_near") else { return };
+    checks::training::steps_in_bf16_are_near(&device, &device.clone().training_in(Precision::Bf16));
+}
+
+#[test]
 #[ignore = "the driver must have little memory; `cuda_is_called_as_its_manual_says` runs it so"]
 fn memory_that_runs_out_is_an_error() {
     let net: Params =
@@ -117,7 +147,7 @@ fn cuda_is_called_as_its_manual_says() {
         assert!(output.status.success() && said.contains(&format!("{count} passed")), "{said}");
         assert!(!said.contains("SKIPPED"), "{said}");
     };
-    passes(&["_gpu"], &[], 8);
+    passes(&["_gpu"], &[], 13);
     let little = ("ONEBASIN_FAKE_MEMORY", "4000");
     passes(&["memory_that_runs_out_is_an_error", "--ignored"], &[little], 1);
     passes(&["a_device_that_cannot_be_opened_says_why"], &[("ONEBASIN_FAKE_GPUS", "0")], 1);

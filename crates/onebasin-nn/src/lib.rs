@@ -31,6 +31,6 @@ pub use network::Network;
 pub use predict::{Bin, Predictions, Scores, predict, predict_ensemble};
 pub use recipe::{RECIPES, Recipe};
 pub use repair::{RepairOptions, repair};
-pub use runner::{Runner, Running};
+pub use runner::{Runner, Running, Training};
 pub use straight_through::{Comparison, SteOptions, SteState, straight_through};
-pub use train::{Event, TrainOptions, TrainState, train};
+pub use train::{Event, TrainOptions, TrainState, train, train_on};

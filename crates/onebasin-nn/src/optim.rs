@@ -59,6 +59,14 @@ impl Optimizer {
         }
     }
 
+    /// Rate and ε of Adam's step of this number, from 1, with the corrections of bias in them:
+    /// `w ← w − rate · m / (√v + ε)`.
+    pub fn adam_step(rate: f64, step: u64) -> (f64, f64) {
+        let correction = |beta: f64| 1.0 - beta.powf(step as f64);
+        let square = correction(0.999).sqrt();
+        (rate * square / correction(0.9), 1e-8 * square)
+    }
+
     /// One step (numbered from 1) with the sum of `gradients`, added in their order.
     pub fn step(self, weights: &mut [f32], gradients: &[&[f32]], moments: &mut [Vec<f32>], rate: f64, step: u64) {
         let sum = |start: usize, len: usize| {
@@ -71,9 +79,8 @@ impl Optimizer {
         match (self, moments) {
             (Self::Adam, [m, v]) => {
                 let (beta1, beta2) = (0.9_f32, 0.999_f32);
-                let correction = |beta: f64| 1.0 - beta.powf(step as f64);
-                let scale = (rate * correction(0.999).sqrt() / correction(0.9)) as f32;
-                let epsilon = (1e-8 * correction(0.999).sqrt()) as f32;
+                let (scale, epsilon) = Self::adam_step(rate, step);
+                let (scale, epsilon) = (scale as f32, epsilon as f32);
                 let chunks = weights.par_chunks_mut(CHUNK).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK));
                 chunks.enumerate().for_each(|(c, ((w, m), v))| {
                     vectorized(

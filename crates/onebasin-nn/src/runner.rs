@@ -1,11 +1,12 @@
-//! Networks run forward somewhere else than on this processor.
+//! Networks run, and trained, somewhere else than on this processor.
 
 use onebasin::Params;
 use onebasin::graph::Graph;
 
 use crate::error::Result;
+use crate::optim::Optimizer;
 
-/// A device that networks can be run on.
+/// A device that networks can be run and trained on.
 pub trait Runner: Send + Sync {
     /// Brings a network there.
     ///
@@ -13,6 +14,19 @@ pub trait Runner: Send + Sync {
     /// [`Error::Operator`](crate::Error::Operator) names a node that does not run there; also if a tensor is missing, or does
     /// not fit on the device.
     fn bring(&self, graph: &Graph, params: &Params) -> Result<Box<dyn Running>>;
+
+    /// Brings a network there to be trained. `moments` are the optimiser's state vectors, as tensors named like what is
+    /// trained; none before the first step.
+    ///
+    /// # Errors
+    /// As [`Self::bring`].
+    fn bring_to_train(
+        &self,
+        graph: &Graph,
+        params: &Params,
+        moments: &[Params],
+        optimizer: Optimizer,
+    ) -> Result<Box<dyn Training>>;
 }
 
 /// A network on a device.
@@ -23,4 +37,26 @@ pub trait Running: Send + Sync {
     /// # Errors
     /// If the network's shapes do not allow this batch, or the device fails.
     fn forward(&self, batch: usize, input: &[f32]) -> Result<Vec<f32>>;
+}
+
+/// A network on a device, being trained.
+pub trait Training {
+    /// The first output for this many samples of the first input, both as the graph says, keeping what [`Self::step`]
+    /// needs. BatchNorms use the statistics of these samples, and running ones follow by this share.
+    ///
+    /// # Errors
+    /// If the network's shapes do not allow this batch, or the device fails.
+    fn forward(&mut self, batch: usize, input: &[f32], share: f64) -> Result<Vec<f32>>;
+
+    /// Takes the optimiser's step of this number, from 1, and rate, given the gradient of the output last computed.
+    ///
+    /// # Errors
+    /// If the gradient is not as long as that output, or the device fails.
+    fn step(&mut self, gradient: &[f32], rate: f64, step: u64) -> Result<()>;
+
+    /// The parameters, and the optimiser's state vectors.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn save(&self) -> Result<(Params, Vec<Params>)>;
 }

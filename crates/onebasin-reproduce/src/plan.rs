@@ -88,7 +88,7 @@ impl<'a> Plan<'a> {
     /// A network and its data, `width` put in the network's name.
     ///
     /// # Errors
-    /// If there is no such network, data set or recipe.
+    /// If there is no such network, data set or recipe, or weights are to decay under Adam.
     pub fn subject(&self, training: &Training, width: Option<&str>) -> Result<Subject> {
         let facts = (self.facts)(&training.data)?;
         let name = match width {
@@ -100,6 +100,14 @@ impl<'a> Plan<'a> {
         options.epochs = training.epochs.unwrap_or(options.epochs);
         options.batch = training.batch.unwrap_or(options.batch);
         options.rate = training.rate.unwrap_or(options.rate);
+        match (&mut options.optimizer, training.weight_decay) {
+            (_, None) => {}
+            (Optimizer::Sgd { weight_decay, .. }, Some(decay)) => *weight_decay = decay,
+            (Optimizer::Adam, Some(_)) => {
+                let why = format!("goes with SGD, not with the recipe `{}`, which trains with Adam", training.recipe);
+                return Err(wrong("setting.training.weight_decay", why));
+            }
+        }
         let data = Part {
             set: training.data.clone(),
             digest: facts.digest.clone(),

@@ -20,6 +20,8 @@ pub struct Training {
     pub batch: Option<usize>,
     /// Instead of the recipe's.
     pub rate: Option<f64>,
+    /// Instead of the recipe's, which must be one of SGD.
+    pub weight_decay: Option<f32>,
     /// The first samples of the training data only, to train and to measure on.
     pub samples: Option<usize>,
     /// The first samples of training and test data only, to measure on.

@@ -242,6 +242,7 @@ fn what_is_wrong_with_an_experiment_is_named() {
         ("many", "seeds = [0, 1, 2]", "seeds = []", "no seeds"),
         ("timings", "runs = 2", "runs = 0", "`runs` is 0"),
         ("counterexample", "grid = 21", "grid = 0", "two points"),
+        ("curves", "recipe =", "weight_decay = 5e-4\nrecipe =", "`mnist-mlp`, which trains with Adam"),
     ] {
         let text = small_text(kind);
         assert!(text.contains(from), "{text}");

@@ -1,5 +1,7 @@
 //! What must hold of any device, on networks with every notation.
 
+pub(crate) mod training;
+
 use onebasin::graph::op::{Conv, Pool, PoolKind};
 use onebasin::graph::{Graph, Op};
 use onebasin::matching::similarity::{Gram, weight_grams};
@@ -8,6 +10,7 @@ use onebasin::stream::Stream;
 use onebasin::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
 use onebasin::{DType, Params, Perm, Tensor};
 use onebasin_nn::exec::{Program, Workspace};
+use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Network, Runner};
 
 /// Tensors with every notation: nested families, products, sums, slices, ties, several contexts.
@@ -227,6 +230,9 @@ pub(crate) fn other_operators_are_refused(device: &dyn Runner) {
     let x = graph.input("x", &[1, 4]).unwrap();
     let y = graph.push("soft", Op::Softmax { axis: 1, log: false }, &[x]).unwrap();
     graph.output(y);
-    let said = device.bring(&graph, &Params::new()).err().unwrap().to_string();
-    assert!(said.contains("`soft`") && said.contains("Softmax on the GPU"), "{said}");
+    let trained = device.bring_to_train(&graph, &Params::new(), &[], Optimizer::Adam).err().unwrap();
+    for why in [device.bring(&graph, &Params::new()).err().unwrap(), trained] {
+        let said = why.to_string();
+        assert!(said.contains("`soft`") && said.contains("Softmax on the GPU"), "{said}");
+    }
 }

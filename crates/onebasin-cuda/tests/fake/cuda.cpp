@@ -69,7 +69,23 @@ Named functions[] = {NAMED(gather_f32),
                      NAMED(place),
                      NAMED(rectify),
                      NAMED(shift),
-                     NAMED(sum)};
+                     NAMED(sum),
+                     NAMED(add),
+                     NAMED(scale),
+                     NAMED(partial_sums),
+                     NAMED(centred_product),
+                     NAMED(follow),
+                     NAMED(take),
+                     NAMED(im2col_back),
+                     NAMED(max_pool_back),
+                     NAMED(rectify_back),
+                     NAMED(mean_back),
+                     NAMED(shift_back),
+                     NAMED(layer_norm_back),
+                     NAMED(batch_norm_back),
+                     NAMED(gain_back),
+                     NAMED(sgd),
+                     NAMED(adam)};
 
 struct Program {
     std::string source;
@@ -257,9 +273,9 @@ int cublasDestroy_v2(void *handle) {
 
 int cublasSetStream_v2(void *, void *) { return 0; }
 
-// C = α op(A) op(B) + β C, column by column.
-int cublasSgemm_v2(void *, int opa, int opb, int m, int n, int k, const float *alpha, const float *a, int lda, const float *b,
-                   int ldb, const float *beta, float *c, int ldc) {
+// C = α op(A) op(B) + β C, column by column, with factors as `seen`.
+static int gemm(int opa, int opb, int m, int n, int k, const float *alpha, const float *a, int lda, const float *b, int ldb,
+                const float *beta, float *c, int ldc, float (*seen)(float)) {
     bool fits = lda >= (opa ? k : m) && ldb >= (opb ? n : k) && ldc >= m && m > 0 && n > 0 && k > 0;
     if (current != &context || !fits) return 7;
     check_range(a, 4 * (std::size_t(lda) * ((opa ? m : k) - 1) + (opa ? k : m)));
@@ -269,13 +285,37 @@ int cublasSgemm_v2(void *, int opa, int opb, int m, int n, int k, const float *a
         for (std::size_t i = 0; i < std::size_t(m); i++) {
             float sum = 0;
             for (std::size_t l = 0; l < std::size_t(k); l++) {
-                sum += (opa ? a[l + i * lda] : a[i + l * lda]) * (opb ? b[j + l * ldb] : b[l + j * ldb]);
+                sum += seen(opa ? a[l + i * lda] : a[i + l * lda]) * seen(opb ? b[j + l * ldb] : b[l + j * ldb]);
             }
             float *out = c + i + j * ldc;
             *out = *alpha * sum + (*beta == 0 ? 0 : *beta * *out);
         }
     }
     return 0;
+}
+
+static float whole(float value) { return value; }
+
+// To the nearest bf16, to even where two are as near.
+static float brain(float value) {
+    unsigned int bits;
+    std::memcpy(&bits, &value, 4);
+    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+    std::memcpy(&value, &bits, 4);
+    return value;
+}
+
+int cublasSgemm_v2(void *, int opa, int opb, int m, int n, int k, const float *alpha, const float *a, int lda, const float *b,
+                   int ldb, const float *beta, float *c, int ldc) {
+    return gemm(opa, opb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, whole);
+}
+
+// Of f32 (type 0) alone, in f32 (68) or by way of bf16 (75).
+int cublasGemmEx(void *, int opa, int opb, int m, int n, int k, const void *alpha, const void *a, int a_type, int lda,
+                 const void *b, int b_type, int ldb, const void *beta, void *c, int c_type, int ldc, int compute, int) {
+    if (a_type || b_type || c_type || (compute != 68 && compute != 75)) return 15;
+    return gemm(opa, opb, m, n, k, (const float *)alpha, (const float *)a, lda, (const float *)b, ldb, (const float *)beta,
+                (float *)c, ldc, compute == 75 ? brain : whole);
 }
 
 int nvrtcCreateProgram(void **program, const char *source, const char *, int headers, const char *const *, const char *const *) {

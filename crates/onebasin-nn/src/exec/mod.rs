@@ -25,7 +25,7 @@ use onebasin::{DType, Params, Tensor};
 pub use batch::{Feed, Found};
 pub use lanes::Lanes;
 pub use loss::Outcome;
-pub(crate) use loss::cross_entropy;
+pub(crate) use loss::{cross_entropy, cross_entropy_gradient};
 pub use plan::Wants;
 use plan::{Plan, runnable};
 pub(crate) use stages::{Stages, Tap};

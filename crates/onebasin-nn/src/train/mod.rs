@@ -1,5 +1,6 @@
 //! Training: mini-batches in seeded order, resumable to the same bits.
 
+mod place;
 mod state;
 
 use std::ops::Range;
@@ -9,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Augment, Dataset};
 use crate::error::{Error, Result};
-use crate::exec::{Flat, Lanes, Program};
 use crate::network::Network;
 use crate::optim::{Optimizer, Schedule};
+use crate::runner::Runner;
+use place::{Elsewhere, Place, Processor};
 pub use state::{Begun, TrainState};
 
 /// How to train. The default is the paper's recipe for MLPs.
@@ -59,9 +61,6 @@ pub enum Event<'a> {
     },
 }
 
-/// How fast BatchNorm's running statistics follow those of the batches.
-const MOMENTUM: f64 = 0.1;
-
 /// Trains until `options.epochs` epochs are done, starting from `state`.
 ///
 /// Training on from a saved state, of whatever step, gives the same bits as never having stopped; the number of threads
@@ -77,33 +76,40 @@ pub fn train(
     options: &TrainOptions,
     observe: &mut dyn FnMut(Event<'_>) -> bool,
 ) -> Result<TrainState> {
+    train_on(None, network, data, state, options, observe)
+}
+
+/// The same on a device, if one is given; samples are drawn, and losses computed, on this processor.
+///
+/// # Errors
+/// As [`train`], and those of the device.
+pub fn train_on(
+    device: Option<&dyn Runner>,
+    network: &Network,
+    data: &Dataset,
+    state: &TrainState,
+    options: &TrainOptions,
+    observe: &mut dyn FnMut(Event<'_>) -> bool,
+) -> Result<TrainState> {
     check(network, data, options)?;
     network.check(&state.params)?;
-    let program = Program::new(network.graph()?)?;
-    let mut flat = program.flatten(&state.params)?;
-    let mut moments = if state.moments.is_empty() {
-        vec![vec![0.0; flat.weights.len()]; options.optimizer.moments()]
-    } else {
-        state.moments.iter().map(|m| program.flatten_weights(m)).collect::<Result<_>>()?
-    };
-    if moments.len() != options.optimizer.moments() {
+    if ![0, options.optimizer.moments()].contains(&state.moments.len()) {
         return Err(Error::Options("the saved optimiser state belongs to another optimiser".to_owned()));
     }
-    let mut lanes = Lanes::new(&program, options.batch.min(data.len()), true)?;
     let per_epoch = data.len().div_ceil(options.batch);
     if state.begun.steps >= per_epoch {
         let why = format!("the saved state is {} steps into an epoch of {per_epoch}", state.begun.steps);
         return Err(Error::Options(why));
     }
+    let mut place: Box<dyn Place> = match device {
+        None => Box::new(Processor::new(network, data, state, options)?),
+        Some(device) => Box::new(Elsewhere::new(device, network, state, options)?),
+    };
     let total = (per_epoch * options.epochs) as u64;
     let (mut done, mut begun) = (state.epoch, state.begun);
-    let saved = |flat: &Flat, moments: &[Vec<f32>], epoch: usize, begun: Begun| {
-        Ok(TrainState {
-            params: program.unflatten(flat)?,
-            epoch,
-            begun,
-            moments: moments.iter().map(|m| program.unflatten_weights(m)).collect::<Result<_>>()?,
-        })
+    let saved = |place: &dyn Place, epoch: usize, begun: Begun| {
+        let (params, moments) = place.save()?;
+        Ok(TrainState { params, epoch, begun, moments })
     };
     while done < options.epochs {
         let epoch = done + 1;
@@ -114,32 +120,29 @@ pub fn train(
                 Some(augment) => data.gather_augmented(&batch[shard], augment, (options.seed, epoch), input, labels),
                 None => data.gather(&batch[shard], input, labels),
             };
-            let found = lanes.run(&program, &flat, batch.len(), &feed)?;
-            begun = begun.after(found.outcome, batch.len());
+            let rate = options.schedule.rate(options.rate, step, per_epoch as u64, total);
+            let outcome = place.step(batch.len(), &feed, rate, step + 1)?;
+            begun = begun.after(outcome, batch.len());
             if !begun.loss.is_finite() {
                 return Err(Error::Diverged { epoch, step: step + 1, loss: begun.loss });
             }
-            let rate = options.schedule.rate(options.rate, step, per_epoch as u64, total);
-            let gradients = lanes.d_weights(batch.len());
-            options.optimizer.step(&mut flat.weights, &gradients, &mut moments, rate, step + 1);
-            program.update_statistics(&mut flat.statistics, &found.moments, MOMENTUM);
             if begun.steps == per_epoch {
                 break;
             }
             let (loss, accuracy) = begun.means();
-            let state = || saved(&flat, &moments, done, begun);
+            let state = || saved(&*place, done, begun);
             if !observe(Event::Step { epoch, samples: begun.samples, loss, accuracy, state: &state }) {
                 return state();
             }
         }
         let (loss, accuracy) = begun.means();
         (done, begun) = (epoch, Begun::default());
-        let state = saved(&flat, &moments, done, begun)?;
+        let state = saved(&*place, done, begun)?;
         if !observe(Event::Epoch { state: &state, loss, accuracy }) {
             return Ok(state);
         }
     }
-    saved(&flat, &moments, done, begun)
+    saved(&*place, done, begun)
 }
 
 fn check(network: &Network, data: &Dataset, options: &TrainOptions) -> Result<()> {

@@ -1,0 +1,328 @@
+//! Nodes of a graph on a device, one at a time, forward; `backward` has the other way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use onebasin::Params;
+use onebasin::graph::op::{Binary, Conv, PadMode, Pool, PoolKind, Reduce, Unary};
+use onebasin::graph::{Graph, Node, Op, Source, ValueId};
+use onebasin_nn::{Error, Result};
+
+use crate::machine::{Argument, Kernel, Machine, Precision, Product};
+
+/// What runs nodes.
+#[derive(Debug)]
+pub(crate) struct Nodes<M> {
+    pub(crate) machine: Arc<M>,
+    /// Numbers in the patches of a convolution made at a time, unless one sample has more.
+    pub(crate) patches: usize,
+    /// How exactly products are computed.
+    pub(crate) precision: Precision,
+}
+
+/// A node about to run: what it reads and gives, by shape.
+pub(crate) struct Call<'a, M: Machine> {
+    pub(crate) node: &'a Node,
+    pub(crate) inputs: Vec<&'a Arc<M::Memory>>,
+    pub(crate) shapes: Vec<&'a [usize]>,
+    pub(crate) output: &'a [usize],
+}
+
+/// Positions `start + k · step` of an axis, `to` of them, zeros where there are none.
+pub(crate) struct Shift {
+    /// Shape before.
+    shape: Vec<usize>,
+    axis: usize,
+    to: usize,
+    start: isize,
+    step: isize,
+}
+
+/// Samples of a convolution that are run at once.
+pub(crate) struct Slab {
+    first: usize,
+    samples: usize,
+}
+
+impl<'a, M: Machine> Call<'a, M> {
+    /// The node's first `operands` inputs.
+    pub(crate) fn new(
+        graph: &'a Graph,
+        node: &'a Node,
+        operands: usize,
+        values: &'a HashMap<ValueId, Arc<M::Memory>>,
+    ) -> Self {
+        let inputs = &node.inputs[..operands.min(node.inputs.len())];
+        Self {
+            node,
+            inputs: inputs.iter().map(|v| &values[v]).collect(),
+            shapes: node.inputs.iter().map(|v| graph.shape(*v)).collect(),
+            output: graph.shape(node.outputs[0]),
+        }
+    }
+
+    /// Numbers of the output.
+    pub(crate) fn count(&self) -> usize {
+        self.output.iter().product()
+    }
+
+    /// The first input as `[outer, len, inner]`, `len` being axis 1.
+    pub(crate) fn axes(&self) -> [usize; 3] {
+        let at = |axis: usize| self.shapes[0].get(axis).copied().unwrap_or(1);
+        [at(0), at(1), self.shapes[0].iter().skip(2).product()]
+    }
+
+    /// Planes and sizes of a pooling, in the order of its kernels.
+    pub(crate) fn pool(&self, pool: &Pool) -> Vec<usize> {
+        let shape = self.shapes[0];
+        let planes = shape[0] * shape[1];
+        [&[planes, shape[2], shape[3]], &pool.kernel[..], &pool.strides, &pool.before, &self.output[2..]].concat()
+    }
+
+    /// Length of a patch of a convolution.
+    pub(crate) fn patch(&self) -> usize {
+        self.shapes[1][1..].iter().product()
+    }
+
+    /// Positions of a convolution's output.
+    pub(crate) fn pixels(&self) -> usize {
+        self.output[2] * self.output[3]
+    }
+
+    /// Sizes of a convolution, in the order of the kernels of its patches.
+    pub(crate) fn windows(&self, conv: &Conv, slab: &Slab) -> Vec<usize> {
+        let (x, weight) = (self.shapes[0], self.shapes[1]);
+        [
+            &[x[1], x[2], x[3], weight[2], weight[3]][..],
+            &conv.strides,
+            &conv.dilations,
+            &conv.before,
+            &self.output[2..],
+            &slab.numbers(),
+        ]
+        .concat()
+    }
+
+    /// What a slice or a padding does, axis after axis.
+    pub(crate) fn shifts(&self) -> Vec<Shift> {
+        let mut shape = self.shapes[0].to_vec();
+        match &self.node.op {
+            Op::Slice { axis, start, step, .. } => {
+                vec![Shift { shape, axis: *axis, to: self.output[*axis], start: *start as isize, step: *step }]
+            }
+            Op::Pad { before, .. } => {
+                let mut shifts = Vec::new();
+                for (axis, &to) in self.output.iter().enumerate().filter(|(axis, to)| **to != self.shapes[0][*axis]) {
+                    shifts.push(Shift { shape: shape.clone(), axis, to, start: -(before[axis] as isize), step: 1 });
+                    shape[axis] = to;
+                }
+                shifts
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Shift {
+    /// Sizes, in the order of its kernels.
+    pub(crate) fn numbers(&self) -> [usize; 6] {
+        let (outer, inner) = (self.shape[..self.axis].iter().product(), self.shape[self.axis + 1..].iter().product());
+        [outer, self.to, self.shape[self.axis], inner, self.start as usize, self.step as usize]
+    }
+
+    /// Numbers before, and after.
+    pub(crate) fn counts(&self) -> [usize; 2] {
+        let before: usize = self.shape.iter().product();
+        [before, before / self.shape[self.axis].max(1) * self.to]
+    }
+}
+
+impl Slab {
+    /// The samples, as kernels are told them.
+    pub(crate) fn numbers(&self) -> [usize; 2] {
+        [self.first, self.samples]
+    }
+
+    /// Rows of its patches.
+    pub(crate) fn rows(&self, pixels: usize) -> usize {
+        self.samples * pixels
+    }
+}
+
+impl<M: Machine> Nodes<M> {
+    /// Runs one node: a list of those that [`bring`] lets pass.
+    pub(crate) fn forward(&self, call: &Call<'_, M>) -> crate::Result<Arc<M::Memory>> {
+        let (x, count, [outer, len, inner]) = (call.inputs[0], call.count(), call.axes());
+        match &call.node.op {
+            Op::Linear => self.linear(call),
+            Op::Conv(conv) => self.conv(call, conv),
+            Op::Pool(pool) => self.make(Kernel::MaxPool, count, &[x], &call.pool(pool)),
+            Op::BatchNorm { epsilon } => {
+                self.make(Kernel::BatchNorm, count, &call.inputs, &[len, inner, count, bits(*epsilon)])
+            }
+            Op::LayerNorm { epsilon, .. } => {
+                self.make(Kernel::LayerNorm, count, &call.inputs, &[outer, len, inner, bits(*epsilon)])
+            }
+            Op::Unary(_) => self.make(Kernel::Rectify, count, &[x], &[count]),
+            Op::Binary(_) => self.make(Kernel::Sum, count, &call.inputs, &[count]),
+            Op::Reduce { axes, .. } => {
+                let len = axes.iter().map(|a| call.shapes[0][*a]).product();
+                self.make(Kernel::Mean, count, &[x], &[count, len, 1])
+            }
+            _ => {
+                let mut made = Arc::clone(x);
+                for shift in call.shifts() {
+                    made = self.make(Kernel::Shift, shift.counts()[1], &[&made], &shift.numbers())?;
+                }
+                Ok(made)
+            }
+        }
+    }
+
+    /// Runs a kernel that writes `count` numbers, all of them.
+    pub(crate) fn make(
+        &self,
+        kernel: Kernel,
+        count: usize,
+        inputs: &[&Arc<M::Memory>],
+        numbers: &[usize],
+    ) -> crate::Result<Arc<M::Memory>> {
+        let mut made = self.zeros(count)?;
+        self.launch(kernel, count, [&mut made], inputs, numbers)?;
+        Ok(Arc::new(made))
+    }
+
+    pub(crate) fn zeros(&self, count: usize) -> crate::Result<M::Memory> {
+        self.machine.zeros(4 * count)
+    }
+
+    pub(crate) fn launch<const N: usize>(
+        &self,
+        kernel: Kernel,
+        count: usize,
+        outputs: [&mut M::Memory; N],
+        inputs: &[&Arc<M::Memory>],
+        numbers: &[usize],
+    ) -> crate::Result<()> {
+        let mut arguments: Vec<_> = outputs.into_iter().map(Argument::Out).collect();
+        arguments.extend(inputs.iter().map(|memory| Argument::In(&***memory, 0)));
+        arguments.extend(numbers.iter().map(|n| Argument::Number(*n as u64)));
+        self.machine.launch(kernel, count, &mut arguments)
+    }
+
+    pub(crate) fn multiply(
+        &self,
+        out: &mut M::Memory,
+        a: &M::Memory,
+        b: &M::Memory,
+        product: Product,
+    ) -> crate::Result<()> {
+        self.machine.multiply(out, a, b, Product { precision: self.precision, ..product })
+    }
+
+    fn linear(&self, call: &Call<'_, M>) -> crate::Result<Arc<M::Memory>> {
+        let (outputs, width) = (call.shapes[1][0], call.shapes[1][1]);
+        let rows = call.count() / outputs;
+        let mut product = self.zeros(rows * outputs)?;
+        self.multiply(&mut product, call.inputs[0], call.inputs[1], Product::new(rows, outputs, width))?;
+        let product = Arc::new(product);
+        let Some(bias) = call.inputs.get(2) else { return Ok(product) };
+        self.make(Kernel::Place, rows * outputs, &[&product, bias], &[1, outputs, 1, 0, rows])
+    }
+
+    /// The samples of a convolution, as many at once as there is room for patches; the first slab is the largest.
+    pub(crate) fn slabs(&self, call: &Call<'_, M>) -> Vec<Slab> {
+        let all = call.shapes[0][0];
+        let most = (self.patches / (call.pixels() * call.patch()).max(1)).clamp(1, all.max(1));
+        (0..all).step_by(most).map(|first| Slab { first, samples: most.min(all - first) }).collect()
+    }
+
+    /// Patches of some samples, a product, and its numbers where they belong.
+    fn conv(&self, call: &Call<'_, M>, conv: &Conv) -> crate::Result<Arc<M::Memory>> {
+        let (outputs, pixels, width) = (call.shapes[1][0], call.pixels(), call.patch());
+        let slabs = self.slabs(call);
+        let most = slabs.first().map_or(0, |slab| slab.rows(pixels));
+        let mut made = self.zeros(call.count())?;
+        let (mut product, mut patches) = (self.zeros(most * outputs)?, self.zeros(most * width)?);
+        for slab in slabs {
+            let rows = slab.rows(pixels);
+            let windows = call.windows(conv, &slab);
+            self.launch(Kernel::Im2Col, rows * width, [&mut patches], &call.inputs[..1], &windows)?;
+            self.multiply(&mut product, &patches, call.inputs[1], Product::new(rows, outputs, width))?;
+            let bias = call.inputs.get(2);
+            let mut arguments = vec![Argument::Out(&mut made), Argument::In(&product, 0)];
+            arguments.push(bias.map_or(Argument::In(&product, 0), |bias| Argument::In(&***bias, 0)));
+            let [first, samples] = slab.numbers();
+            let numbers = [usize::from(bias.is_some()), outputs, pixels, first, samples];
+            arguments.extend(numbers.map(|n| Argument::Number(n as u64)));
+            self.machine.launch(Kernel::Place, rows * outputs, &mut arguments)?;
+        }
+        Ok(Arc::new(made))
+    }
+}
+
+/// Copies the parameters of a graph to a device.
+///
+/// # Errors
+/// Names a node that does not run there, a tensor that is missing or no float; says if there is too little memory.
+pub(crate) fn bring<M: Machine>(
+    machine: &M,
+    graph: &Graph,
+    params: &Params,
+) -> Result<HashMap<ValueId, Arc<M::Memory>>> {
+    if let Some(node) = graph.nodes().iter().find(|node| !runs(graph, node)) {
+        let operator = format!("{} on the GPU", node.op.name());
+        return Err(Error::Operator { node: node.name.clone(), operator });
+    }
+    let params_of = graph.ids().filter(|id| graph.value(*id).source == Source::Param);
+    params_of.map(|id| Ok((id, Arc::new(upload(machine, graph, id, params)?)))).collect()
+}
+
+/// Copies the tensor of this value.
+pub(crate) fn upload<M: Machine>(machine: &M, graph: &Graph, id: ValueId, params: &Params) -> Result<M::Memory> {
+    let value = graph.value(id);
+    let numbers = params.require(&value.name)?.to_f32()?;
+    if numbers.len() != value.shape.iter().product::<usize>() {
+        let why = format!("parameter of shape {:?} needed, found {} numbers", value.shape, numbers.len());
+        return Err(onebasin::Error::Graph { node: value.name.clone(), why }.into());
+    }
+    Ok(machine.upload(bytemuck::cast_slice(&numbers)).map_err(onebasin::Error::from)?)
+}
+
+/// Copies samples, which must be as many as the graph's first input takes.
+pub(crate) fn upload_input<M: Machine>(machine: &M, graph: &Graph, input: &[f32]) -> Result<(ValueId, M::Memory)> {
+    let first = graph.inputs().next().ok_or_else(|| Error::Options("the network has no input".to_owned()))?;
+    let shape = graph.shape(first);
+    let needed = shape.iter().product::<usize>();
+    if input.len() != needed || needed == 0 {
+        let batch = shape.first().copied().unwrap_or(0);
+        return Err(Error::Options(format!("{batch} samples are {needed} numbers, found {}", input.len())));
+    }
+    Ok((first, machine.upload(bytemuck::cast_slice(input)).map_err(onebasin::Error::from)?))
+}
+
+/// The bits of a number of a kernel, as single precision.
+pub(crate) fn bits(value: f64) -> usize {
+    (value as f32).to_bits() as usize
+}
+
+/// Whether a node runs on a device: those of the built-in networks, images having two spatial axes.
+fn runs(graph: &Graph, node: &Node) -> bool {
+    let shape = graph.shape(node.inputs[0]);
+    let computed = |v: &ValueId| !matches!(graph.value(*v).source, Source::Constant(_));
+    let image = shape.len() == 4;
+    node.inputs.iter().all(computed)
+        && match &node.op {
+            Op::Linear | Op::Reshape(_) | Op::Slice { .. } | Op::Unary(Unary::Relu) => true,
+            Op::Conv(conv) => image && conv.groups == 1,
+            Op::Pool(Pool { kind: PoolKind::Max, .. }) => image,
+            Op::BatchNorm { .. } => shape.len() >= 2,
+            Op::LayerNorm { axes, centred: true, .. } => axes[..] == [1] && node.inputs.len() == 3,
+            Op::Binary(Binary::Add) => graph.shape(node.inputs[1]) == shape,
+            Op::Reduce { kind: Reduce::Mean, axes, .. } => {
+                axes.iter().copied().eq(shape.len() - axes.len()..shape.len())
+            }
+            Op::Pad { mode: PadMode::Constant(value), .. } => *value == 0.0,
+            _ => false,
+        }
+}
