@@ -1,18 +1,20 @@
-//! Where similarities of weights are computed and networks evaluated.
+//! Where networks are trained and evaluated, and similarities of weights computed.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use onebasin::Params;
 use onebasin::matching::{Accelerator, Weights};
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Error, Runner};
 
-use crate::args::DeviceName;
+use crate::args::{DeviceName, PrecisionName};
 use crate::talk::Talk;
 
 /// An opened device that is not the processor.
 pub struct Device {
     /// Its name for the record: `cuda:0, NVIDIA …`.
     pub name: String,
+    /// The same where it trains: it names a precision other than f32.
+    pub trains_as: String,
     accelerator: Box<dyn Accelerator>,
     runner: Box<dyn Runner>,
 }
@@ -20,26 +22,38 @@ pub struct Device {
 impl Device {
     /// Opens the device of this name; none is the processor.
     pub fn open(name: DeviceName, talk: Talk) -> Result<Option<Self>> {
-        let device = match name {
-            DeviceName::Cpu => None,
-            DeviceName::Cuda(ordinal) => Some(Self::cuda(ordinal)?),
+        Self::open_to_train(name, PrecisionName::F32, talk)
+    }
+
+    /// The same, to train in this precision.
+    pub fn open_to_train(name: DeviceName, precision: PrecisionName, talk: Talk) -> Result<Option<Self>> {
+        let device = match (name, precision) {
+            (DeviceName::Cpu, PrecisionName::F32) => None,
+            (DeviceName::Cpu, PrecisionName::Bf16) => {
+                bail!("--precision bf16 goes with --device cuda: the processor trains in f32")
+            }
+            (DeviceName::Cuda(ordinal), _) => Some(Self::cuda(ordinal, precision)?),
         };
         if let Some(device) = &device {
-            talk.detail(&format!("similarities of weights are computed, and networks evaluated, on {}", device.name));
+            talk.detail(&format!("computing on {}", device.trains_as));
         }
         Ok(device)
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda(ordinal: usize) -> Result<Self> {
+    fn cuda(ordinal: usize, precision: PrecisionName) -> Result<Self> {
         let device = onebasin_cuda::Device::open(ordinal)?;
         let name = format!("cuda:{ordinal}, {}", device.name());
-        Ok(Self { name, accelerator: Box::new(device.clone()), runner: Box::new(device) })
+        let (trains_as, device) = match precision {
+            PrecisionName::F32 => (name.clone(), device),
+            PrecisionName::Bf16 => (format!("{name}, bf16"), device.training_in(onebasin_cuda::Precision::Bf16)),
+        };
+        Ok(Self { name, trains_as, accelerator: Box::new(device.clone()), runner: Box::new(device) })
     }
 
     #[cfg(not(feature = "cuda"))]
-    fn cuda(_: usize) -> Result<Self> {
-        anyhow::bail!("this program was built without the feature `cuda`; use --device cpu")
+    fn cuda(_: usize, _: PrecisionName) -> Result<Self> {
+        bail!("this program was built without the feature `cuda`; use --device cpu")
     }
 
     /// Has the Grams of weights computed here.
@@ -49,7 +63,13 @@ impl Device {
 
     /// The same for experiments.
     pub fn for_experiments(&self) -> onebasin_reproduce::Device<'_> {
-        onebasin_reproduce::Device { name: &self.name, accelerator: &*self.accelerator, runner: &*self.runner }
+        let (name, trains_as) = (&*self.name, &*self.trains_as);
+        onebasin_reproduce::Device { name, trains_as, accelerator: &*self.accelerator, runner: &*self.runner }
+    }
+
+    /// What trains networks here.
+    pub fn trainer(&self) -> &dyn Runner {
+        &*self.runner
     }
 
     /// What evaluates a network here; says so and gives nothing where a node of it does not run here.

@@ -11,7 +11,7 @@ use onebasin_nn::{Network, Recipe, TrainOptions};
 use crate::error::{Error, Result};
 use crate::setting::Training;
 use crate::shelf::{Facts, Part};
-use crate::stage::{Align, Line, Mean, Method, Net, Plane, Score, Stage, Together, Train};
+use crate::stage::{Align, Device, Line, Mean, Method, Net, Plane, Score, Stage, Together, Train};
 use crate::store::Key;
 
 /// A stage and what is known of it beforehand.
@@ -38,8 +38,8 @@ impl Step {
 pub struct Plan<'a> {
     steps: RefCell<Vec<Step>>,
     facts: &'a dyn Fn(&str) -> Result<Facts>,
-    /// Name of the device that weights are compared and networks evaluated on, if not the processor.
-    device: Option<String>,
+    /// Where networks are trained and evaluated, and weights compared, if not on the processor.
+    device: Option<&'a Device<'a>>,
 }
 
 /// A network with its data, as one setting says.
@@ -66,7 +66,7 @@ const OVERHEAD: f64 = 2e5;
 
 impl<'a> Plan<'a> {
     /// An empty plan; `facts` tells what is known of a data set.
-    pub fn new(facts: &'a dyn Fn(&str) -> Result<Facts>, device: Option<String>) -> Self {
+    pub fn new(facts: &'a dyn Fn(&str) -> Result<Facts>, device: Option<&'a Device<'a>>) -> Self {
         Self { steps: RefCell::default(), facts, device }
     }
 
@@ -129,7 +129,8 @@ impl<'a> Plan<'a> {
         let options = TrainOptions { seed, ..subject.options.clone() };
         let epochs = options.epochs;
         let samples = share * subject.trained as f64 * epochs as f64;
-        let stage = Stage::Train(Train { network: subject.network.clone(), data: data.clone(), options });
+        let device = self.device.map(|d| d.trains_as.to_owned());
+        let stage = Stage::Train(Train { network: subject.network.clone(), data: data.clone(), options, device });
         let key = self.add(stage, 3.0 * samples * subject.work);
         let epoch = epoch.unwrap_or(epochs);
         if let Some(step) = self.steps.borrow_mut().iter_mut().find(|s| s.key == key) {
@@ -143,10 +144,14 @@ impl<'a> Plan<'a> {
         self.trained_on(subject, &subject.data, 1.0, seed, epoch)
     }
 
+    fn device_name(&self) -> Option<String> {
+        self.device.map(|d| d.name.to_owned())
+    }
+
     /// B aligned with A: the network, moved.
     pub fn aligned(&self, subject: &Subject, a: &Net, b: &Net, method: Method) -> Net {
         let data = method.sees_data().then(|| subject.data.clone());
-        let (network, seed, device) = (subject.network.clone(), 0, self.device.clone());
+        let (network, seed, device) = (subject.network.clone(), 0, self.device_name());
         let stage = Stage::Align(Align { network, a: a.clone(), b: b.clone(), method, data, seed, device });
         let seen = subject.trained as f64 * subject.work;
         let cost = match method {
@@ -162,14 +167,14 @@ impl<'a> Plan<'a> {
 
     /// The line from A to B.
     pub fn line(&self, subject: &Subject, a: &Net, b: &Net, points: usize) -> Key {
-        let (network, data, device) = (subject.network.clone(), subject.measured.clone(), self.device.clone());
+        let (network, data, device) = (subject.network.clone(), subject.measured.clone(), self.device_name());
         let stage = Stage::Line(Line { network, a: a.clone(), b: b.clone(), points, data, device });
         self.add(stage, points as f64 * subject.evaluation())
     }
 
     /// The plane through A, B and π(B).
     pub fn plane(&self, subject: &Subject, nets: [Net; 3], steps: usize) -> Key {
-        let (network, data, device) = (subject.network.clone(), subject.measured.clone(), self.device.clone());
+        let (network, data, device) = (subject.network.clone(), subject.measured.clone(), self.device_name());
         let stage = Stage::Plane(Plane { network, nets, steps, data, device });
         self.add(stage, (steps * steps * subject.samples[1]) as f64 * subject.work)
     }

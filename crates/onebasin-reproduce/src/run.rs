@@ -14,7 +14,7 @@ use crate::store::Store;
 /// How to run.
 #[derive(Clone, Copy)]
 pub struct RunOptions<'a> {
-    /// Where weights are compared and networks evaluated, if not on the processor. Training stays there.
+    /// Where networks are trained and evaluated, and weights compared, if not on the processor.
     pub device: Option<&'a Device<'a>>,
     /// How long training may go on before its state is saved: what a kill can cost.
     pub save_every: Duration,
@@ -45,9 +45,9 @@ pub trait Observer {
 pub fn planned(
     experiment: &Experiment,
     facts: &dyn Fn(&str) -> Result<Facts>,
-    device: Option<&str>,
+    device: Option<&Device<'_>>,
 ) -> Result<(Vec<Step>, Reading)> {
-    let plan = Plan::new(facts, device.map(str::to_owned));
+    let plan = Plan::new(facts, device);
     let reading = experiment.kind.plan(&plan)?;
     Ok((plan.steps(), reading))
 }
@@ -66,7 +66,7 @@ pub fn run(
     options: &RunOptions<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(Vec<Step>, Found)> {
-    let (steps, reading) = planned(experiment, &|set| shelf.facts(set), options.device.map(|d| d.name))?;
+    let (steps, reading) = planned(experiment, &|set| shelf.facts(set), options.device)?;
     let is_done = |step: &Step| store.done(&step.key, &step.stage.files(&step.epochs())).is_some();
     let total = steps.iter().map(|s| s.cost).sum();
     let mut done = steps.iter().filter(|s| is_done(s)).map(|s| s.cost).sum();

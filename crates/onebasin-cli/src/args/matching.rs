@@ -112,6 +112,15 @@ pub enum DeviceName {
     Cuda(usize),
 }
 
+/// How products are computed where networks are trained on a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionName {
+    /// In single precision.
+    F32,
+    /// Of factors rounded to bf16, summed in single precision: faster on recent GPUs.
+    Bf16,
+}
+
 impl Matching {
     /// What the command line does where nothing is said.
     pub fn defaults(seed: u64) -> Self {

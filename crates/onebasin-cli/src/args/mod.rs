@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use many::{ManyMethod, MergeMany};
-pub use matching::{DeviceName, Matching, Method, OrderName, StartName};
+pub use matching::{DeviceName, Matching, Method, OrderName, PrecisionName, StartName};
 pub use pair::{Apply, Barrier, Match, Merge, RepairName};
 pub use reproduce::{Reproduce, ScaleName};
 pub use single::{AugmentName, Check, Demo, Inspect, OptimizerName, Train};

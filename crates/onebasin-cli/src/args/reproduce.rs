@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::DeviceName;
 use super::values::device;
+use super::{DeviceName, PrecisionName};
 
 /// How much is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -45,10 +45,12 @@ pub struct Reproduce {
     /// The folder for what is kept between runs (default: cache, in the folder for results).
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
-    /// Where weights are compared and networks evaluated: `cpu`, `cuda`, or `cuda:1` for the second GPU. Training stays on
-    /// the processor.
+    /// Where networks are trained and evaluated, and weights compared: `cpu`, `cuda`, or `cuda:1` for the second GPU.
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
     pub device: DeviceName,
+    /// How products are computed in training on a GPU; weights stay f32.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub precision: PrecisionName,
     /// Save the state of training every so many seconds: what a kill can cost.
     #[arg(long, value_name = "SECONDS", default_value_t = 20.0)]
     pub save_every: f64,

@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 
 use onebasin_nn::Recipe;
 
-use super::values::{positive, recipe, tensor_axis, warmup};
-use super::{ScheduleName, Source};
+use super::values::{device, positive, recipe, tensor_axis, warmup};
+use super::{DeviceName, PrecisionName, ScheduleName, Source};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  onebasin demo --out basin-demo")]
@@ -43,7 +43,8 @@ pub enum AugmentName {
   onebasin train mlp:512x3 --data digits --epochs 10 -o a.safetensors
   onebasin train mlp:512x3 --data mnist:data/mnist --seed 1 -o b.safetensors --checkpoint-every 10
   onebasin train mlp:512x3 --data mnist:data/mnist --seed 1 -o b.safetensors --checkpoint-every 10 --resume
-  onebasin train resnet20-ln:1 --data cifar10:data/cifar10 --recipe resnet20 -o r.safetensors")]
+  onebasin train resnet20-ln:1 --data cifar10:data/cifar10 --recipe resnet20 -o r.safetensors
+  onebasin train resnet20-ln:32 --data cifar10:data/cifar10 --recipe resnet20 -o r.safetensors --device cuda --precision bf16")]
 pub struct Train {
     /// The network: `mlp:512x3` (three hidden layers of 512), `resnet20-ln:4` (four times as wide); an unknown name lists all.
     pub network: String,
@@ -92,6 +93,12 @@ pub struct Train {
     /// Go on from FILE.resume.safetensors, to the same bits as without a stop.
     #[arg(long)]
     pub resume: bool,
+    /// Where to train: `cpu`, `cuda`, or `cuda:1` for the second GPU.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    pub device: DeviceName,
+    /// How products are computed in training on a GPU; weights stay f32.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub precision: PrecisionName,
 }
 
 #[derive(Debug, Args)]

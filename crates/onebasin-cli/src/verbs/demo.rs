@@ -34,7 +34,14 @@ pub fn run(args: &Demo, talk: Talk) -> Result<()> {
         ));
         let options = TrainOptions { seed, epochs: EPOCHS, batch: BATCH, ..TrainOptions::default() };
         let output = file(&format!("{name}.safetensors"));
-        let job = Job { network: &network, data: &data, options: &options, output: &output, checkpoint_every: None };
+        let job = Job {
+            network: &network,
+            data: &data,
+            options: &options,
+            output: &output,
+            checkpoint_every: None,
+            device: None,
+        };
         let (_, summary) = job.train(&TrainState::fresh(&network, seed)?, talk)?;
         talk.say(&format!("  test accuracy {:.2} %", 100.0 * summary.test.accuracy));
     }

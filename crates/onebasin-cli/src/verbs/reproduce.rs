@@ -33,7 +33,7 @@ pub fn run(args: &Reproduce, talk: Talk) -> Result<()> {
     let experiment = open(name, scale)?;
     let (shelf, store) =
         (Shelf::new(&args.data), Store::open(args.cache.clone().unwrap_or_else(|| args.output.join("cache")))?);
-    let device = Device::open(args.device, talk)?;
+    let device = Device::open_to_train(args.device, args.precision, talk)?;
     let device = device.as_ref().map(Device::for_experiments);
     let options =
         RunOptions { device: device.as_ref(), save_every: Duration::from_secs_f64(args.save_every.clamp(0.0, 1e6)) };
@@ -47,7 +47,7 @@ pub fn run(args: &Reproduce, talk: Talk) -> Result<()> {
     let outcome = Outcome::new(&experiment, &steps, &found, &store)?;
     let folder = args.output.join(format!("{}-{}", experiment.name, scale.name()));
     let command = format!("onebasin reproduce {name} --scale {} --data DIR", scale.name());
-    let page = report::page(&experiment, &outcome, &found, &command, &machine(device.as_ref().map(|d| d.name)));
+    let page = report::page(&experiment, &outcome, &found, &command, &machine(device.as_ref().map(|d| d.trains_as)));
     report::write(&folder, &page, &found, &outcome)?;
     talk.result(&outcome, &text(&experiment, &outcome, &folder)?)
 }

@@ -7,12 +7,13 @@ use indicatif::HumanDuration;
 use onebasin_io::{Metadata, PROVENANCE, read, write};
 use onebasin_nn::data::Augment;
 use onebasin_nn::optim::{Optimizer, Schedule};
-use onebasin_nn::train::{Event, TrainOptions, TrainState, train};
-use onebasin_nn::{Data, Network, evaluate, exec::Program};
+use onebasin_nn::train::{Event, TrainOptions, TrainState, train_on};
+use onebasin_nn::{Data, Network, evaluate_on, exec::Program};
 use serde_json::json;
 
 use crate::align::provenance;
 use crate::args::{AugmentName, OptimizerName, ScheduleName, Train};
+use crate::device::Device;
 use crate::signals;
 use crate::talk::Talk;
 
@@ -29,12 +30,14 @@ pub fn run(args: &Train, talk: Talk) -> Result<()> {
     let network = Network::new(&args.network, data.train.shape(), data.train.classes())?;
     let options = options(args)?;
     check_writable(&args.output)?;
+    let device = Device::open_to_train(args.device, args.precision, talk)?;
     let job = Job {
         network: &network,
         data: &data,
         options: &options,
         output: &args.output,
         checkpoint_every: args.checkpoint_every,
+        device: device.as_ref(),
     };
     let state = if args.resume { job.resume()? } else { TrainState::fresh(&network, args.seed)? };
     job.run(&state, talk)
@@ -109,6 +112,7 @@ pub struct Job<'a> {
     pub options: &'a TrainOptions,
     pub output: &'a Path,
     pub checkpoint_every: Option<u32>,
+    pub device: Option<&'a Device>,
 }
 
 impl Job<'_> {
@@ -128,7 +132,7 @@ impl Job<'_> {
         );
         let value = json!({
             "checkpoint": self.output.display().to_string(), "network": self.network, "data": self.data.name,
-            "epochs": state.epoch, "train": summary.train, "test": summary.test,
+            "epochs": state.epoch, "device": self.device_name(), "train": summary.train, "test": summary.test,
         });
         talk.result(&value, &text)
     }
@@ -144,7 +148,8 @@ impl Job<'_> {
         bar.reset_eta();
         let mut failed = None;
         let mut done = state.epoch;
-        let state = train(self.network, &self.data.train, state, self.options, &mut |event| match event {
+        let trainer = self.device.map(Device::trainer);
+        let state = train_on(trainer, self.network, &self.data.train, state, self.options, &mut |event| match event {
             Event::Step { epoch, samples, loss, accuracy, state } => {
                 bar.set_position(images * (epoch as u64 - 1) + samples as u64);
                 bar.set_message(format!(
@@ -186,18 +191,24 @@ impl Job<'_> {
             bail!("interrupted after {done} epochs; {hint}");
         }
         let program = Program::new(self.network.graph()?)?;
+        let runner = self.device.map(|device| device.runner(&program, &state.params, talk)).transpose()?.flatten();
         let summary = Summary {
-            train: evaluate(&program, &state.params, &self.data.train)?,
-            test: evaluate(&program, &state.params, &self.data.test)?,
+            train: evaluate_on(runner, &program, &state.params, &self.data.train)?,
+            test: evaluate_on(runner, &program, &state.params, &self.data.test)?,
         };
         write(self.output, &state.params, &self.metadata(&state)?)?;
         Ok((state, summary))
     }
 
+    fn device_name(&self) -> Option<&str> {
+        self.device.map(|device| &*device.trains_as)
+    }
+
     fn metadata(&self, state: &TrainState) -> Result<Metadata> {
         let mut metadata = Metadata::default();
         metadata.set_json(Network::HEADER, &serde_json::to_value(self.network)?);
-        let options = json!({ "data": self.data.name, "train": self.options, "epoch": state.epoch });
+        let device = self.device_name();
+        let options = json!({ "data": self.data.name, "train": self.options, "epoch": state.epoch, "device": device });
         metadata.set_json(PROVENANCE, &provenance("train", &[], &options));
         Ok(metadata)
     }
@@ -224,7 +235,8 @@ impl Job<'_> {
         if self.options.schedule == Schedule::Constant {
             options["epochs"] = json!(null);
         }
-        Ok(json!({ "network": self.network, "data": self.data.name, "options": options }))
+        let device = self.device_name();
+        Ok(json!({ "network": self.network, "data": self.data.name, "options": options, "device": device }))
     }
 
     fn resume(&self) -> Result<TrainState> {

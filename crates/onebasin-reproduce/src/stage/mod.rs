@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use onebasin::Params;
 use onebasin::matching::Accelerator;
-use onebasin_nn::Runner;
 use onebasin_nn::exec::Program;
+use onebasin_nn::optim::Optimizer;
+use onebasin_nn::{Network, Runner};
 use serde::Serialize;
 
 pub use align::{Align, Method};
@@ -57,10 +58,12 @@ pub enum Stage {
     Counterexample(Counterexample),
 }
 
-/// A device that is not the processor: it compares weights and evaluates networks.
+/// A device that is not the processor: it trains networks, compares weights, and evaluates.
 pub struct Device<'a> {
     /// Its name, which is part of the names of the stages that use it: they differ from others by rounding.
     pub name: &'a str,
+    /// The same for stages that train: it names the precision too.
+    pub trains_as: &'a str,
     /// What computes Grams of weights.
     pub accelerator: &'a dyn Accelerator,
     /// What runs networks.
@@ -75,7 +78,7 @@ pub struct Room<'a> {
     pub store: &'a Store,
     /// All data.
     pub shelf: &'a Shelf,
-    /// Where weights are compared and networks evaluated, if not on the processor.
+    /// Where networks are trained and evaluated, and weights compared, if not on the processor.
     pub device: Option<&'a Device<'a>>,
     /// How long training may go on before its state is saved.
     pub save_every: Duration,
@@ -88,6 +91,16 @@ impl Room<'_> {
     fn runner(&self, program: &Program, params: &Params) -> Result<Option<&dyn Runner>> {
         let Some(device) = self.device else { return Ok(None) };
         match device.runner.bring(program.graph(), params) {
+            Ok(_) => Ok(Some(device.runner)),
+            Err(onebasin_nn::Error::Operator { .. }) => Ok(None),
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    /// What trains a network, if not the processor: a device, where all of the network trains there.
+    fn trainer(&self, network: &Network, params: &Params, optimizer: Optimizer) -> Result<Option<&dyn Runner>> {
+        let Some(device) = self.device else { return Ok(None) };
+        match device.runner.bring_to_train(&network.graph()?, params, &[], optimizer) {
             Ok(_) => Ok(Some(device.runner)),
             Err(onebasin_nn::Error::Operator { .. }) => Ok(None),
             Err(why) => Err(why.into()),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use onebasin_io::{Metadata, read, write};
-use onebasin_nn::{Event, Network, TrainOptions, TrainState, train};
+use onebasin_nn::{Event, Network, TrainOptions, TrainState, train_on};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -27,6 +27,9 @@ pub struct Train {
     pub data: Part,
     /// How it is trained.
     pub options: TrainOptions,
+    /// Where, and in what precision, if not on the processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 /// One epoch of [`LOG`].
@@ -65,7 +68,8 @@ impl Train {
         }
         let (mut failed, mut saved) = (None, Instant::now());
         let all = (self.options.epochs * data.len()).max(1) as f64;
-        let state = train(&self.network, &data, &state, &self.options, &mut |event| {
+        let device = room.trainer(&self.network, &state.params, self.options.optimizer)?;
+        let state = train_on(device, &self.network, &data, &state, &self.options, &mut |event| {
             let done = match event {
                 Event::Step { epoch, samples, loss, accuracy, state } => {
                     let share = ((epoch - 1) * data.len() + samples) as f64 / all;
