@@ -22,10 +22,11 @@ const COSINE: Schedule = Schedule::Cosine { warmup_epochs: 1.0 };
 /// Every recipe.
 ///
 /// Source: Ainsworth et al. 2023, A.3, and the scripts of its authors where the text is silent. Where they disagree
-/// (weight decay and warm-up of ResNets: 1e-4 and 5 epochs in the scripts), the text is followed. The paper says nothing
+/// (weight decay and warm-up of ResNets: 1e-4 and 5 epochs in the scripts), the text is followed, but for perceptrons on
+/// CIFAR-10, whose figures come out as the paper's with the scripts' SGD and not with the text's Adam. The paper says nothing
 /// of how its ImageNet networks were trained: `imagenet-resnet50` is He et al. 2016, section 3.4, with a cosine, and
 /// `vgg11` is our own.
-pub const RECIPES: [Recipe; 7] = [
+pub const RECIPES: [Recipe; 8] = [
     Recipe {
         name: "mnist-mlp",
         what: "multilayer perceptrons on MNIST",
@@ -42,6 +43,19 @@ pub const RECIPES: [Recipe; 7] = [
     Recipe {
         name: "cifar10-mlp",
         what: "multilayer perceptrons on CIFAR-10",
+        options: TrainOptions {
+            seed: 0,
+            epochs: 100,
+            batch: 100,
+            optimizer: SGD,
+            rate: 0.1,
+            schedule: COSINE,
+            augment: Some(Augment::ZoomRotate),
+        },
+    },
+    Recipe {
+        name: "cifar10-mlp-adam",
+        what: "the same by Adam, as the paper's text says; leaves a barrier",
         options: TrainOptions {
             seed: 0,
             epochs: 100,
