@@ -117,7 +117,7 @@ pub enum DeviceName {
 pub enum PrecisionName {
     /// In single precision.
     F32,
-    /// Of factors rounded to bf16, summed in single precision: faster on recent GPUs.
+    /// Of factors rounded to bf16, summed in single precision.
     Bf16,
 }
 
