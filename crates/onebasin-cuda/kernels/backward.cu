@@ -137,17 +137,8 @@ extern "C" __global__ void layer_norm_back(float *dx, float *slopes, const float
                                            u64 outer, u64 len, u64 inner, u64 epsilon) {
     for (u64 group = first_entry(); group < outer * inner; group += stride_of_grid()) {
         u64 start = group / inner * len * inner + group % inner;
-        float mean = 0.0f;
-        for (u64 k = 0; k < len; k++) {
-            mean += x[start + k * inner];
-        }
-        mean /= (float)len;
-        float variance = 0.0f;
-        for (u64 k = 0; k < len; k++) {
-            float distance = x[start + k * inner] - mean;
-            variance += distance * distance;
-        }
-        float spread = sqrtf(variance / (float)len + of_bits((u32)epsilon));
+        float mean = mean_of(x + start, len, inner);
+        float spread = spread_of(x + start, len, inner, mean, epsilon);
         float level = 0.0f, slope = 0.0f;
         for (u64 k = 0; k < len; k++) {
             u64 at = start + k * inner;

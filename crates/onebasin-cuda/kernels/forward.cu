@@ -41,22 +41,32 @@ extern "C" __global__ void batch_norm(float *y, const float *x, const float *gai
     }
 }
 
-// The same over the middle of [outer, len, inner], with mean and variance of what is there; a thread per (outer, inner).
+// The mean of x[0], x[stride] and so on.
+__device__ float mean_of(const float *x, u64 len, u64 stride) {
+    float total = 0.0f;
+    for (u64 k = 0; k < len; k++) {
+        total += x[k * stride];
+    }
+    return total / (float)len;
+}
+
+// √(variance + ε) of the same, whose mean this is.
+__device__ float spread_of(const float *x, u64 len, u64 stride, float mean, u64 epsilon) {
+    float variance = 0.0f;
+    for (u64 k = 0; k < len; k++) {
+        float distance = x[k * stride] - mean;
+        variance += distance * distance;
+    }
+    return sqrtf(variance / (float)len + of_bits((u32)epsilon));
+}
+
+// BatchNorm's formula over the middle of [outer, len, inner], with mean and variance of what is there; a thread per (outer, inner).
 extern "C" __global__ void layer_norm(float *y, const float *x, const float *gain, const float *bias, u64 outer, u64 len,
                                       u64 inner, u64 epsilon) {
     for (u64 group = first_entry(); group < outer * inner; group += stride_of_grid()) {
         u64 start = group / inner * len * inner + group % inner;
-        float mean = 0.0f;
-        for (u64 k = 0; k < len; k++) {
-            mean += x[start + k * inner];
-        }
-        mean /= (float)len;
-        float variance = 0.0f;
-        for (u64 k = 0; k < len; k++) {
-            float distance = x[start + k * inner] - mean;
-            variance += distance * distance;
-        }
-        float spread = sqrtf(variance / (float)len + of_bits((u32)epsilon));
+        float mean = mean_of(x + start, len, inner);
+        float spread = spread_of(x + start, len, inner, mean, epsilon);
         for (u64 k = 0; k < len; k++) {
             y[start + k * inner] = gain[k] * ((x[start + k * inner] - mean) / spread) + bias[k];
         }
@@ -99,11 +109,7 @@ extern "C" __global__ void max_pool(float *y, const float *x, u64 planes, u64 he
 // The mean over the middle of [outer, len, inner].
 extern "C" __global__ void mean(float *y, const float *x, u64 outer, u64 len, u64 inner) {
     for (u64 entry = first_entry(); entry < outer * inner; entry += stride_of_grid()) {
-        float total = 0.0f;
-        for (u64 k = 0; k < len; k++) {
-            total += x[(entry / inner * len + k) * inner + entry % inner];
-        }
-        y[entry] = total / (float)len;
+        y[entry] = mean_of(x + entry / inner * len * inner + entry % inner, len, inner);
     }
 }
 

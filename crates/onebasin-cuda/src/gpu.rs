@@ -198,7 +198,7 @@ impl Machine for Gpu {
             };
         }
         // SAFETY: number and kind of the arguments are the kernel's, memory that it writes is borrowed mutably, and kernels
-        // stay inside what the tables and sizes given to them name, which `Networks` makes from tensors of their shapes.
+        // stay inside what the tables and sizes given to them name, which `Networks` and `Nodes` make from shapes.
         unsafe { launch.launch(grid) }.map_err(failed("starting a kernel"))?;
         Ok(())
     }

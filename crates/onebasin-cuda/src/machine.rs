@@ -157,10 +157,9 @@ pub(crate) enum Form {
 }
 
 /// How exactly factors are multiplied; sums are f32.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// As they are, in f32.
-    #[default]
     F32,
     /// Rounded to bf16 first.
     Bf16,

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use onebasin::graph::op::{Conv, Pool, PoolKind, Unary};
-use onebasin::graph::{Graph, Op};
 use onebasin::stream::Stream;
 use onebasin::{DType, Params, Tensor};
 use onebasin_nn::exec::{Lanes, Program, Workspace};
 use onebasin_nn::optim::{Optimizer, Schedule};
 use onebasin_nn::{Dataset, Event, Network, Runner, TrainOptions, TrainState, train, train_on};
+
+use super::windows;
 
 const SGD: Optimizer = Optimizer::Sgd { momentum: 0.9, weight_decay: 1e-2 };
 
@@ -101,40 +101,6 @@ pub(crate) fn training_goes_on(device: &dyn Runner) {
         }
         assert_eq!(state, whole);
     }
-}
-
-/// A graph of what the built-in networks do not do with windows; no BatchNorm, so that one pass has one gradient.
-fn windows() -> Graph {
-    let mut graph = Graph::new();
-    let x = graph.input("x", &[1, 3, 11, 8]).unwrap();
-    let conv = |strides, dilations| Conv { strides, dilations, before: vec![2, 0], after: vec![1, 3], groups: 1 };
-    let y = graph.conv("first", x, 5, 3, conv(vec![1, 1], vec![1, 1]), true).unwrap();
-    let y = graph.push("relu", Op::Unary(Unary::Relu), &[y]).unwrap();
-    let y = graph.conv("second", y, 4, 3, conv(vec![2, 1], vec![1, 2]), true).unwrap();
-    let pool = Pool {
-        kind: PoolKind::Max,
-        kernel: vec![3, 2],
-        strides: vec![2, 1],
-        before: vec![1, 0],
-        after: vec![0, 1],
-        ceil: true,
-    };
-    let y = graph.max_pool("pool", y, pool).unwrap();
-    // Windows that overlap give the same number twice, so that the next ones have ties.
-    let none = || vec![0, 0];
-    let again = Pool {
-        kind: PoolKind::Max,
-        kernel: vec![2, 2],
-        strides: vec![1, 1],
-        before: none(),
-        after: none(),
-        ceil: false,
-    };
-    let y = graph.max_pool("again", y, again).unwrap();
-    let len = graph.shape(y)[3];
-    let y = graph.push("back", Op::Slice { axis: 3, start: len - 1, len: len / 2, step: -2 }, &[y]).unwrap();
-    graph.output(y);
-    graph
 }
 
 /// Gradients of built-in networks against those in double precision: nearly exact where no rectifier decides otherwise,
