@@ -208,18 +208,14 @@ pub(super) fn any<S: Simd>(simd: S, mask: S::m64s) -> bool {
 #[inline(always)]
 fn limit<S: Simd, const R: usize>(simd: S, row: &[f64], price: &[f64]) -> f64 {
     let mut least = [simd.splat_f64s(f64::INFINITY); R];
-    let mut take = |s: &[f64; LANES], p: &[f64; LANES]| {
-        let (s, p) = (S::as_simd_f64s(s).0, S::as_simd_f64s(p).0);
-        for k in 0..R {
-            least[k] = simd.min_f64s(least[k], simd.sub_f64s(p[k], s[k]));
-        }
-    };
     let ((rows, last), (prices, last_prices)) = (row.as_chunks::<LANES>(), price.as_chunks::<LANES>());
-    rows.iter().zip(prices).for_each(|(s, p)| take(s, p));
+    for (s, p) in rows.iter().zip(prices) {
+        take(simd, &mut least, s, p);
+    }
     let (mut s, mut p) = ([0.0; LANES], [f64::INFINITY; LANES]);
     s[..last.len()].copy_from_slice(last);
     p[..last.len()].copy_from_slice(last_prices);
-    take(&s, &p);
+    take(simd, &mut least, &s, &p);
 
     let mut lanes = [0.0_f64; LANES];
     lanes.copy_from_slice(bytemuck::cast_slice(&least));
@@ -239,6 +235,15 @@ fn limit<S: Simd, const R: usize>(simd: S, row: &[f64], price: &[f64]) -> f64 {
         found = simd.min_f64s(found, simd.select_f64s(enough, least[k], none));
     }
     simd.reduce_min_f64s(found)
+}
+
+/// The least costs of every lane, with those of a piece of a row.
+#[inline(always)]
+fn take<S: Simd, const R: usize>(simd: S, least: &mut [S::f64s; R], row: &[f64; LANES], price: &[f64; LANES]) {
+    let (s, p) = (S::as_simd_f64s(row).0, S::as_simd_f64s(price).0);
+    for k in 0..R {
+        least[k] = simd.min_f64s(least[k], simd.sub_f64s(p[k], s[k]));
+    }
 }
 
 /// The two lowest of a few costs, and where the first of the lowest stands; compiled for the vectors of every kind of
