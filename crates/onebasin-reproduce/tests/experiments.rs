@@ -238,6 +238,8 @@ fn what_is_wrong_with_an_experiment_is_named() {
     for (kind, from, to, part) in [
         ("epochs", "at = [1, 2]", "at = [3]", "from 0 to 2, found [3]"),
         ("epochs", "at = [1, 2]", "at = []", "found []"),
+        ("widths", "at = [8, 16]", "at = [8]", "found [8.0]"),
+        ("widths", "at = [8, 16]", "at = [16, 8]", "rising, found [16.0, 8.0]"),
         ("plane", "steps = 4", "steps = 1", "two places"),
         ("many", "seeds = [0, 1, 2]", "seeds = []", "no seeds"),
         ("timings", "runs = 2", "runs = 0", "`runs` is 0"),

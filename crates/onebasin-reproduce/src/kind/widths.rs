@@ -21,7 +21,7 @@ pub struct Widths {
     pub methods: Vec<Method>,
     /// Values of λ.
     pub points: usize,
-    /// How wide, rising.
+    /// How wide: two widths at least, rising.
     pub at: Vec<f64>,
 }
 
@@ -29,8 +29,11 @@ impl Widths {
     /// Values beside those of every width: `rise.weight.test.barrier`, the most that the mean barrier rises from one width
     /// to the next; none or less says that it falls.
     pub(super) fn plan(&self, plan: &Plan<'_>) -> Result<Reading> {
-        if !self.training.network.contains("{width}") || self.at.is_empty() {
-            return Err(wrong("setting", "the network has no `{width}` in its name, or there are no widths"));
+        if !self.training.network.contains("{width}") {
+            return Err(wrong("setting.training.network", "its name has no `{width}`"));
+        }
+        if self.at.len() < 2 || !self.at.is_sorted_by(|a, b| a < b) {
+            return Err(wrong("setting", format!("`at` names two widths at least, rising, found {:?}", self.at)));
         }
         let (widths, pairs) = (self.at.clone(), pairs(&self.training)?);
         let (mut planned, mut facts) = (Vec::new(), Vec::new());
