@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use onebasin::Params;
+use onebasin::assignment::Duals;
 use onebasin::symmetry::Alignment;
+use onebasin::{Params, Tensor};
 use onebasin_io::{Metadata, alignment_from_params, alignment_to_params, read, write};
 use onebasin_nn::optim::{Optimizer, Schedule};
 use onebasin_nn::{SteOptions, SteState, straight_through};
@@ -31,6 +32,7 @@ pub fn run(pair: &Pair<'_>, start: &Alignment) -> Result<SteState> {
             ScheduleName::Constant => Schedule::Constant,
             ScheduleName::Cosine => Schedule::Cosine { warmup_epochs: 0.0 },
         },
+        pull: pair.args.ste_pull,
         patience: pair.args.ste_patience,
         optimizer,
         held_out: (data.train.len() / 10).min(5000),
@@ -78,6 +80,9 @@ fn save(pair: &Pair<'_>, file: &Path, inputs: &Value, state: &SteState) -> Resul
     state.moments.iter().enumerate().for_each(|(k, m)| add(&format!("moment{k}"), m));
     add("current", &alignment_to_params(pair.symmetry, &state.current)?);
     add("best", &alignment_to_params(pair.symmetry, &state.best)?);
+    for (k, duals) in state.duals.iter().flatten().enumerate() {
+        all.insert(format!("prices/{k}"), Tensor::from_f64(&[duals.col.len()], duals.col.clone())?);
+    }
     let mut metadata = Metadata::default();
     metadata.set_json(STATE, &json!([state.step, state.best_loss, state.stale]));
     metadata.set_json(OPTIONS, inputs);
@@ -99,6 +104,11 @@ fn load(pair: &Pair<'_>, path: &Path, inputs: &Value, optimizer: Optimizer) -> R
     let alignment = |which: &str| {
         alignment_from_params(pair.symmetry, &part(which.to_owned())).map_err(|why| anyhow!("{}: {why}", here()))
     };
+    let prices = part("prices".to_owned());
+    let duals = |k: usize| {
+        let found = prices.get(&k.to_string())?.to_f64();
+        Some(found.map(|col| Some(Duals { row: Vec::new(), col: col.into_owned() })))
+    };
     Ok(SteState {
         target: part("target".to_owned()),
         moments: (0..optimizer.moments()).map(|k| part(format!("moment{k}"))).collect(),
@@ -107,5 +117,6 @@ fn load(pair: &Pair<'_>, path: &Path, inputs: &Value, optimizer: Optimizer) -> R
         best: alignment("best")?,
         best_loss,
         stale,
+        duals: (0..).map_while(duals).collect::<onebasin::error::Result<_>>()?,
     })
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use onebasin_nn::data::Augment;
 use onebasin_nn::exec::Program;
 use onebasin_nn::optim::{Optimizer, Schedule};
-use onebasin_nn::{Network, Recipe, TrainOptions};
+use onebasin_nn::{Network, Recipe, SteOptions, TrainOptions};
 
 use crate::error::{Error, Result};
 use crate::setting::Training;
@@ -152,7 +152,8 @@ impl<'a> Plan<'a> {
     pub fn aligned(&self, subject: &Subject, a: &Net, b: &Net, method: Method) -> Net {
         let data = method.sees_data().then(|| subject.data.clone());
         let (network, seed, device) = (subject.network.clone(), 0, self.device_name());
-        let stage = Stage::Align(Align { network, a: a.clone(), b: b.clone(), method, data, seed, device });
+        let target = (method == Method::StraightThrough).then(|| paper_target(seed, subject.trained));
+        let stage = Stage::Align(Align { network, a: a.clone(), b: b.clone(), method, data, seed, target, device });
         let seen = subject.trained as f64 * subject.work;
         let cost = match method {
             Method::StraightThrough => 120.0 * seen,
@@ -199,6 +200,11 @@ impl Subject {
     fn evaluation(&self) -> f64 {
         self.samples.iter().sum::<usize>() as f64 * self.work
     }
+}
+
+/// Straight-through matching as the paper has it: the target starts at A, and moves slowly.
+fn paper_target(seed: u64, samples: usize) -> SteOptions {
+    SteOptions { seed, held_out: (samples / 10).min(5000), pull: 1.0, rate: 0.1, ..SteOptions::default() }
 }
 
 /// Rows for a page: what was trained, on what, and how.

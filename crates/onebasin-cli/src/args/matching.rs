@@ -83,6 +83,9 @@ pub struct Matching {
     /// Passes over the training data at most (ste only).
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub ste_epochs: usize,
+    /// Where the target starts, from π(B) as it was found at 0 to A at 1 (ste only).
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub ste_pull: f64,
     /// Learning rate at the start (ste only).
     #[arg(long, value_name = "RATE", default_value_t = 1.0)]
     pub ste_rate: f64,

@@ -78,6 +78,9 @@ pub struct Align {
     pub data: Option<Part>,
     /// Decides the order of groups and samples.
     pub seed: u64,
+    /// How the target moves, in straight-through matching.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<SteOptions>,
     /// Where, if not on the processor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
@@ -144,7 +147,8 @@ impl Pair<'_> {
             Method::Correlation => self.activations(how, ActivationKind::Pearson, &options),
             Method::StraightThrough => {
                 let (start, sweeps) = self.ascend(&plain, &options)?;
-                Ok((self.straight_through(how, &start)?, sweeps))
+                let options = how.target.clone().unwrap_or_default();
+                Ok((self.straight_through(how, &start, &options)?, sweeps))
             }
             Method::SteepestDescent => {
                 let data = self.data(how)?;
@@ -194,13 +198,12 @@ impl Pair<'_> {
         self.ascend(&Fixed::new(self.weights, grams), options)
     }
 
-    fn straight_through(&self, how: &Align, start: &Alignment) -> Result<Alignment> {
+    fn straight_through(&self, how: &Align, start: &Alignment, options: &SteOptions) -> Result<Alignment> {
         let data = self.data(how)?.train;
-        let options = SteOptions { seed: how.seed, held_out: (data.len() / 10).min(5000), ..SteOptions::default() };
         let all = ((data.len() - options.held_out).div_ceil(options.batch) * options.epochs) as f64;
         let ends = [self.a, self.b];
         let state = SteState::fresh(self.all, ends, start, options.pull)?;
-        let state = straight_through(self.program, self.all, ends, &data, state, &options, &mut |c| {
+        let state = straight_through(self.program, self.all, ends, &data, state, options, &mut |c| {
             (self.room.tell)(c.state.step as f64 / all, &format!("best loss {:.4}", c.state.best_loss))
         })?;
         self.room.at(1.0, "")?;

@@ -130,12 +130,29 @@ pub fn ascend(
     options: &MatchOptions,
     observe: &mut dyn FnMut(&Sweep) -> bool,
 ) -> Result<Match> {
+    ascend_again(source, start, options, &mut Vec::new(), observe)
+}
+
+/// The same on a source that differs little from the one before, as a target that moves in small steps does.
+///
+/// `duals` are those of every root's last assignment, in the order of [`Source::roots`]; they come back changed. An empty
+/// list stands for none. They make assignments quicker, not better: where several are worth the same, another may be found.
+///
+/// # Errors
+/// As [`ascend`], and if the duals are of another source.
+pub fn ascend_again(
+    source: &dyn Source,
+    start: &Alignment,
+    options: &MatchOptions,
+    duals: &mut Vec<Option<Duals>>,
+    observe: &mut dyn FnMut(&Sweep) -> bool,
+) -> Result<Match> {
     let start_objective = source.objective(start)?;
     let roots = source.roots();
     let mut alignment = start.clone();
     let mut stale = vec![true; roots.len()];
     let mut cache = source.cache();
-    let mut duals = vec![None; roots.len()];
+    duals.resize(roots.len(), None);
     let mut sweeps = Vec::new();
     let mut reached = start_objective;
     let mut stop = StopReason::SweepLimit;

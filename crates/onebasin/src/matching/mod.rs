@@ -28,7 +28,7 @@ mod values;
 pub mod weight;
 
 pub use accelerator::Accelerator;
-pub use ascent::{Match, MatchOptions, Order, StopReason, Sweep, ascend};
+pub use ascent::{Match, MatchOptions, Order, StopReason, Sweep, ascend, ascend_again};
 pub use diagnosis::{Diagnosis, Kind, diagnose};
 pub use frank_wolfe::{FrankWolfeOptions, Iteration, Origin, Progress, RelaxedWeights, frank_wolfe};
 pub use greedy::greedy;
