@@ -156,7 +156,7 @@ impl<'a> Plan<'a> {
         let stage = Stage::Align(Align { network, a: a.clone(), b: b.clone(), method, data, seed, target, device });
         let seen = subject.trained as f64 * subject.work;
         let cost = match method {
-            Method::StraightThrough => 120.0 * seen,
+            Method::StraightThrough => 60.0 * seen,
             Method::SteepestDescent => 3.0 * seen,
             Method::Activation | Method::Correlation => 4.0 * seen,
             Method::Portfolio => 4e11,
@@ -202,9 +202,17 @@ impl Subject {
     }
 }
 
-/// Straight-through matching as the paper has it: the target starts at A, and moves slowly.
+/// Straight-through matching as the paper has it: the target starts at A, moves slowly, and is followed to the end.
 fn paper_target(seed: u64, samples: usize) -> SteOptions {
-    SteOptions { seed, held_out: (samples / 10).min(5000), pull: 1.0, rate: 0.1, ..SteOptions::default() }
+    SteOptions {
+        seed,
+        epochs: 5,
+        rate: 0.1,
+        pull: 1.0,
+        held_out: (samples / 10).min(5000),
+        patience: usize::MAX,
+        ..SteOptions::default()
+    }
 }
 
 /// Rows for a page: what was trained, on what, and how.
