@@ -1,6 +1,8 @@
 //! Planted permutations: the residual stream that Algorithm 1 fails on (paper.md §7.7), with and without noise.
 
-use onebasin::matching::{MatchOptions, PortfolioOptions, Start, Weights, ascend, best_of};
+use onebasin::assignment::Duals;
+use onebasin::matching::{MatchOptions, PortfolioOptions, Start, Weights, ascend, ascend_again, best_of};
+use onebasin::merge::{Interpolation, merge};
 use onebasin::stream::Stream;
 use onebasin::symmetry::{Alignment, Symmetry, SymmetrySpec};
 use onebasin::{Params, Tensor};
@@ -87,4 +89,24 @@ fn the_portfolio_recovers_every_stream() {
             }
         }
     }
+}
+
+#[test]
+fn a_moving_target_is_followed_from_the_prices_of_the_step_before() {
+    let (from, symmetry) = residual(30, 40, 3, 0);
+    let ([to, b], options) = ([1, 2].map(|seed| residual(30, 40, 3, seed).0), MatchOptions::default());
+    let (mut current, mut duals) = (Alignment::identity(&symmetry), Vec::new());
+    for step in 0..10 {
+        let target = merge(&from, &to, 0.1 * f64::from(step), Interpolation::Lerp).unwrap();
+        let weights = Weights::new(&symmetry, &target, &b).unwrap();
+        let cold = ascend(&weights, &current, &options, &mut |_| true).unwrap();
+        let warm = ascend_again(&weights, &current, &options, &mut duals, &mut |_| true).unwrap();
+        assert_eq!(warm, cold, "step {step}");
+        current = warm.alignment;
+    }
+    assert!(duals.len() == 3 && duals.iter().all(Option::is_some));
+    let weights = Weights::new(&symmetry, &from, &b).unwrap();
+    let mut others = vec![Some(Duals { row: vec![], col: vec![0.0; 7] }); 3];
+    let refused = ascend_again(&weights, &current, &options, &mut others, &mut |_| true).unwrap_err().to_string();
+    assert!(refused.contains("7 column prices"), "{refused}");
 }
