@@ -77,9 +77,15 @@ fn line(text: &str) {
     writeln!(std::io::stderr().lock(), "{text}").ok();
 }
 
-/// Says what failed; nothing silences it.
+/// Says what failed, and why, as far as what was said does not end with it; nothing silences it.
 pub fn error(error: &anyhow::Error) {
-    line(&format!("error: {error:#}"));
+    let mut said = format!("error: {error}");
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.ends_with(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    line(&said);
 }
 
 /// Columns of the terminal on standard output; 80 where it is none.

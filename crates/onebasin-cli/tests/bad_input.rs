@@ -81,7 +81,7 @@ fn broken_files() {
     );
     refused(&f, &a, &f.bytes("empty", b""), &[], &["empty", "the file is empty"]);
     refused(&f, &a, f.0.path(), &[], &["is a folder"]);
-    refused(&f, &a, &f.path("missing"), &[], &["missing", "No such file"]);
+    refused(&f, &a, &f.path("missing"), &[], &["missing: cannot open: No such file or directory (os error 2)\n"]);
 }
 
 #[test]
