@@ -35,7 +35,7 @@ pub fn run(pair: &Pair<'_>, start: &Alignment) -> Result<SteState> {
         pull: pair.args.ste_pull,
         patience: pair.args.ste_patience,
         optimizer,
-        held_out: (data.train.len() / 10).min(5000),
+        held_out: SteOptions::usually_held_out(data.train.len()),
         ..SteOptions::default()
     };
     let inputs = json!([options, pair.a.checkpoint.digest(), pair.b.checkpoint.digest(), data.name]);

@@ -59,6 +59,13 @@ impl Default for SteOptions {
     }
 }
 
+impl SteOptions {
+    /// How many of so many samples are usually held out: a tenth, 5,000 at most.
+    pub fn usually_held_out(samples: usize) -> usize {
+        (samples / 10).min(5000)
+    }
+}
+
 /// Everything that is needed to go on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SteState {

@@ -209,7 +209,7 @@ fn paper_target(seed: u64, samples: usize) -> SteOptions {
         epochs: 5,
         rate: 0.1,
         pull: 1.0,
-        held_out: (samples / 10).min(5000),
+        held_out: SteOptions::usually_held_out(samples),
         patience: usize::MAX,
         ..SteOptions::default()
     }

@@ -139,7 +139,7 @@ pub fn ascend(
 /// list stands for none. They make assignments quicker, not better: where several are worth the same, another may be found.
 ///
 /// # Errors
-/// As [`ascend`], and if the duals are of another source.
+/// Those of the source and of its assignments; among them, that duals are of another source.
 pub fn ascend_again(
     source: &dyn Source,
     start: &Alignment,
