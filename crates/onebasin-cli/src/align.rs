@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use onebasin::report::{Input, MatchRecord};
-use onebasin::symmetry::{Alignment, Symmetry};
+use onebasin_core::report::{Input, MatchRecord};
+use onebasin_core::symmetry::{Alignment, Symmetry};
 use onebasin_io::{Checkpoint, read, read_alignment};
 use onebasin_nn::Data;
 use onebasin_nn::check::{Check, CheckOptions, check};

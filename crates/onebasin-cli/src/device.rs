@@ -1,8 +1,8 @@
 //! Where networks are trained and evaluated, and similarities of weights computed.
 
 use anyhow::{Result, bail};
-use onebasin::Params;
-use onebasin::matching::{Accelerator, Weights};
+use onebasin_core::Params;
+use onebasin_core::matching::{Accelerator, Weights};
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Error, Runner};
 
@@ -62,9 +62,9 @@ impl Device {
     }
 
     /// The same for experiments.
-    pub fn for_experiments(&self) -> onebasin_reproduce::Device<'_> {
+    pub fn for_experiments(&self) -> onebasin_lab::Device<'_> {
         let (name, trains_as) = (&*self.name, &*self.trains_as);
-        onebasin_reproduce::Device { name, trains_as, accelerator: &*self.accelerator, runner: &*self.runner }
+        onebasin_lab::Device { name, trains_as, accelerator: &*self.accelerator, runner: &*self.runner }
     }
 
     /// What trains networks here.

@@ -1,7 +1,7 @@
 //! What becomes of an average before it is used: BatchNorm statistics recomputed, activations repaired.
 
-use onebasin::Params;
-use onebasin::repair::repair_weights;
+use onebasin_core::Params;
+use onebasin_core::repair::repair_weights;
 use onebasin_nn::data::Dataset;
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::exec::Program;

@@ -1,15 +1,15 @@
 //! The methods of the command line, each a source and a schedule.
 
 use anyhow::Result;
-use onebasin::matching::activation::{ActivationKind, ActivationSimilarity};
-use onebasin::matching::spectral::denoise;
-use onebasin::matching::{
+use onebasin_core::matching::activation::{ActivationKind, ActivationSimilarity};
+use onebasin_core::matching::spectral::denoise;
+use onebasin_core::matching::{
     Blend, Fixed, FrankWolfeOptions, Match, Origin, PortfolioOptions, Progress, Run, RunRecord, Source, StopReason,
     Sweep, Weights, ascend, best_of, diagnose, frank_wolfe, greedy, objective, trusts_spectral,
 };
-use onebasin::merge::{Interpolation, merge};
-use onebasin::report::{GroupCorrelation, Judged, MatchRecord};
-use onebasin::symmetry::Alignment;
+use onebasin_core::merge::{Interpolation, merge};
+use onebasin_core::report::{GroupCorrelation, Judged, MatchRecord};
+use onebasin_core::symmetry::Alignment;
 use onebasin_nn::data::Dataset;
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::{ActivationOptions, activation_similarity, evaluate_on, exec::Program, recompute_batch_norm};

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use onebasin::graph::{Graph, Op};
-use onebasin::symmetry::{Symmetry, SymmetrySpec, discover};
-use onebasin::{Params, params::nearest};
+use onebasin_core::graph::{Graph, Op};
+use onebasin_core::symmetry::{Symmetry, SymmetrySpec, discover};
+use onebasin_core::{Params, params::nearest};
 use onebasin_io::{Checkpoint, Metadata, OnnxModel, PROVENANCE, Target, read};
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Data, Network};

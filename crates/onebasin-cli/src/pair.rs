@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use onebasin::Params;
-use onebasin::graph::Op;
-use onebasin::matching::{MatchOptions, Order, Progress, Start, Weights};
-use onebasin::symmetry::Symmetry;
+use onebasin_core::Params;
+use onebasin_core::graph::Op;
+use onebasin_core::matching::{MatchOptions, Order, Progress, Start, Weights};
+use onebasin_core::symmetry::Symmetry;
 use onebasin_nn::data::{Dataset, synthetic};
 use onebasin_nn::{Data, exec::Program};
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use onebasin::assignment::Duals;
-use onebasin::symmetry::Alignment;
-use onebasin::{Params, Tensor};
+use onebasin_core::assignment::Duals;
+use onebasin_core::symmetry::Alignment;
+use onebasin_core::{Params, Tensor};
 use onebasin_io::{Metadata, alignment_from_params, alignment_to_params, read, write};
 use onebasin_nn::optim::{Optimizer, Schedule};
 use onebasin_nn::{SteOptions, SteState, straight_through};
@@ -117,6 +117,6 @@ fn load(pair: &Pair<'_>, path: &Path, inputs: &Value, optimizer: Optimizer) -> R
         best: alignment("best")?,
         best_loss,
         stale,
-        duals: (0..).map_while(duals).collect::<onebasin::error::Result<_>>()?,
+        duals: (0..).map_while(duals).collect::<onebasin_core::error::Result<_>>()?,
     })
 }

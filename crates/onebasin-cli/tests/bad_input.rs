@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use onebasin::{Params, Tensor};
+use onebasin_core::{Params, Tensor};
 use onebasin_io::{Metadata, write};
 use tempfile::TempDir;
 

@@ -67,7 +67,7 @@ fn killed_twenty_times_it_comes_to_the_same_bytes() {
     std::fs::write(folder.path().join("killed.toml"), EXPERIMENT).unwrap();
     assert!(run(folder.path(), "whole").status().unwrap().success());
     let (mut killed, mut ended) = (0, 0);
-    let mut stream = onebasin::stream::Stream::new(0, "kill");
+    let mut stream = onebasin_core::stream::Stream::new(0, "kill");
     while killed < 20 {
         let mut child = run(folder.path(), "killed").spawn().unwrap();
         std::thread::sleep(Duration::from_millis(20 + stream.below(400) as u64));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use onebasin::{DType, Params, Tensor};
+use onebasin_core::{DType, Params, Tensor};
 use onebasin_io::{Metadata, read, write};
 use serde_json::Value;
 use tempfile::TempDir;

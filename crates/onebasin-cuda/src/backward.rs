@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use onebasin::graph::op::Conv;
-use onebasin::graph::{Graph, Op, Source, ValueId};
+use onebasin_core::graph::op::Conv;
+use onebasin_core::graph::{Graph, Op, Source, ValueId};
 
 use crate::machine::{Form, Kernel, Machine, Product};
 use crate::nodes::{Call, Nodes, bits};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use onebasin::graph::Graph;
-use onebasin::matching::accelerator::{Accelerator, Products};
-use onebasin::{Params, Tensor};
+use onebasin_core::graph::Graph;
+use onebasin_core::matching::accelerator::{Accelerator, Products};
+use onebasin_core::{Params, Tensor};
 use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Runner, Running};
 

@@ -51,7 +51,7 @@ pub enum Error {
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-impl From<Error> for onebasin::Error {
+impl From<Error> for onebasin_core::Error {
     fn from(error: Error) -> Self {
         Self::Invalid(error.to_string())
     }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use onebasin::Params;
-use onebasin::graph::{Graph, ValueId};
+use onebasin_core::Params;
+use onebasin_core::graph::{Graph, ValueId};
 use onebasin_nn::{Result, Running};
 
 use crate::machine::{Machine, Precision};
@@ -61,6 +61,6 @@ impl<M: Machine> Running for Network<M> {
         let graph = self.graph.with_batch(batch)?;
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let input = upload_input(&*self.nodes.machine, &graph, input)?;
-        Ok(self.run(&graph, input).map_err(onebasin::Error::from)?)
+        Ok(self.run(&graph, input).map_err(onebasin_core::Error::from)?)
     }
 }

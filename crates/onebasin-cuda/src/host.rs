@@ -7,10 +7,10 @@ use std::process::Command;
 use std::sync::Arc;
 
 use libloading::{Library, Symbol};
-use onebasin::graph::Graph;
-use onebasin::linalg::{Mat, Scalar};
-use onebasin::matching::accelerator::{Accelerator, Products};
-use onebasin::{DType, Params, Tensor};
+use onebasin_core::graph::Graph;
+use onebasin_core::linalg::{Mat, Scalar};
+use onebasin_core::matching::accelerator::{Accelerator, Products};
+use onebasin_core::{DType, Params, Tensor};
 use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Runner, Running};
 

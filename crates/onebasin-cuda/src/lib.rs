@@ -1,7 +1,7 @@
 //! Similarities, forward passes and training on NVIDIA GPUs, from a program that needs no CUDA to be built or to start.
 //!
 //! The driver, NVRTC and cuBLAS are looked for when a [`Device`] is opened; where one is missing, an [`Error`] says which.
-//! A device is an [`Accelerator`](onebasin::matching::Accelerator), for [`Weights::on`](onebasin::matching::Weights::on),
+//! A device is an [`Accelerator`](onebasin_core::matching::Accelerator), for [`Weights::on`](onebasin_core::matching::Weights::on),
 //! and a [`Runner`](onebasin_nn::Runner), for [`evaluate_on`](onebasin_nn::evaluate_on) and
 //! [`train_on`](onebasin_nn::train_on).
 //!

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use onebasin::matching::accelerator::{Columns, Products, Table};
-use onebasin::{DType, Tensor};
+use onebasin_core::matching::accelerator::{Columns, Products, Table};
+use onebasin_core::{DType, Tensor};
 
 use crate::error::Result;
 use crate::machine::{Argument, Kernel, Machine, Product};
@@ -128,7 +128,7 @@ impl<M: Machine> Networks<M> {
 }
 
 impl<M: Machine> Products for Networks<M> {
-    fn products(&self, side: usize, panels: &[Vec<Columns<'_>>]) -> onebasin::error::Result<Vec<f64>> {
+    fn products(&self, side: usize, panels: &[Vec<Columns<'_>>]) -> onebasin_core::error::Result<Vec<f64>> {
         Ok(self.sum(side, panels)?)
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use onebasin::Params;
-use onebasin::graph::op::{Binary, Conv, PadMode, Pool, PoolKind, Reduce, Unary};
-use onebasin::graph::{Graph, Node, Op, Source, ValueId};
+use onebasin_core::Params;
+use onebasin_core::graph::op::{Binary, Conv, PadMode, Pool, PoolKind, Reduce, Unary};
+use onebasin_core::graph::{Graph, Node, Op, Source, ValueId};
 use onebasin_nn::{Error, Result};
 
 use crate::machine::{Argument, Kernel, Machine, Precision, Product};
@@ -284,9 +284,9 @@ pub(crate) fn upload<M: Machine>(machine: &M, graph: &Graph, id: ValueId, params
     let numbers = params.require(&value.name)?.to_f32()?;
     if numbers.len() != value.shape.iter().product::<usize>() {
         let why = format!("parameter of shape {:?} needed, found {} numbers", value.shape, numbers.len());
-        return Err(onebasin::Error::Graph { node: value.name.clone(), why }.into());
+        return Err(onebasin_core::Error::Graph { node: value.name.clone(), why }.into());
     }
-    Ok(machine.upload(bytemuck::cast_slice(&numbers)).map_err(onebasin::Error::from)?)
+    Ok(machine.upload(bytemuck::cast_slice(&numbers)).map_err(onebasin_core::Error::from)?)
 }
 
 /// Copies samples, which must be as many as the graph's first input takes.
@@ -298,7 +298,7 @@ pub(crate) fn upload_input<M: Machine>(machine: &M, graph: &Graph, input: &[f32]
         let batch = shape.first().copied().unwrap_or(0);
         return Err(Error::Options(format!("{batch} samples are {needed} numbers, found {}", input.len())));
     }
-    Ok((first, machine.upload(bytemuck::cast_slice(input)).map_err(onebasin::Error::from)?))
+    Ok((first, machine.upload(bytemuck::cast_slice(input)).map_err(onebasin_core::Error::from)?))
 }
 
 /// The bits of a number of a kernel, as single precision.

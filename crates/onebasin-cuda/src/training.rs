@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use onebasin::graph::{Graph, Op, ValueId};
-use onebasin::{Params, Tensor};
+use onebasin_core::graph::{Graph, Op, ValueId};
+use onebasin_core::{Params, Tensor};
 use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Error, Result};
 
@@ -59,7 +59,7 @@ impl<M: Machine> Training<M> {
             let numbers = graph.shape(id).iter().product();
             let none = || (0..optimizer.moments()).map(|_| nodes.zeros(numbers));
             if moments.is_empty() {
-                return Ok(none().collect::<crate::Result<_>>().map_err(onebasin::Error::from)?);
+                return Ok(none().collect::<crate::Result<_>>().map_err(onebasin_core::Error::from)?);
             }
             moments.iter().map(|m| upload(&*nodes.machine, graph, id, m)).collect()
         };
@@ -143,7 +143,10 @@ impl<M: Machine> Training<M> {
     fn download(&self, id: ValueId, memory: &M::Memory) -> Result<(String, Tensor)> {
         let value = self.graph.value(id);
         let mut numbers = vec![0.0_f32; value.shape.iter().product()];
-        self.nodes.machine.download(memory, bytemuck::cast_slice_mut(&mut numbers)).map_err(onebasin::Error::from)?;
+        self.nodes
+            .machine
+            .download(memory, bytemuck::cast_slice_mut(&mut numbers))
+            .map_err(onebasin_core::Error::from)?;
         Ok((value.name.clone(), Tensor::from_f32(&value.shape, numbers)?))
     }
 }
@@ -153,7 +156,7 @@ impl<M: Machine> onebasin_nn::Training for Training<M> {
         self.pass = None;
         let graph = self.graph.with_batch(batch)?;
         let input = upload_input(&*self.nodes.machine, &graph, input)?;
-        Ok(self.run(graph, input, share).map_err(onebasin::Error::from)?)
+        Ok(self.run(graph, input, share).map_err(onebasin_core::Error::from)?)
     }
 
     fn step(&mut self, gradient: &[f32], rate: f64, step: u64) -> Result<()> {
@@ -163,8 +166,8 @@ impl<M: Machine> onebasin_nn::Training for Training<M> {
             let why = format!("the gradient of an output of {needed} numbers is needed, found {}", gradient.len());
             return Err(Error::Options(why));
         };
-        let gradients = self.back(pass, gradient).map_err(onebasin::Error::from)?;
-        Ok(self.update(gradients, rate, step).map_err(onebasin::Error::from)?)
+        let gradients = self.back(pass, gradient).map_err(onebasin_core::Error::from)?;
+        Ok(self.update(gradients, rate, step).map_err(onebasin_core::Error::from)?)
     }
 
     fn save(&self) -> Result<(Params, Vec<Params>)> {

@@ -6,9 +6,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use onebasin::matching::{Source, Weights};
-use onebasin::symmetry::{Alignment, Symmetry, SymmetrySpec};
-use onebasin::{Params, Tensor};
+use onebasin_core::matching::{Source, Weights};
+use onebasin_core::symmetry::{Alignment, Symmetry, SymmetrySpec};
+use onebasin_core::{Params, Tensor};
 use onebasin_cuda::{Device, Error, Precision};
 
 mod checks;

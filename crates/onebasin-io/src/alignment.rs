@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use onebasin::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
-use onebasin::{Params, Perm, Tensor};
+use onebasin_core::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
+use onebasin_core::{Params, Perm, Tensor};
 use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
@@ -34,8 +34,8 @@ pub fn write_alignment(path: &Path, symmetry: &Symmetry, alignment: &Alignment, 
 ///
 /// # Errors
 /// If a group is too large for its indices.
-pub fn alignment_to_params(symmetry: &Symmetry, alignment: &Alignment) -> onebasin::error::Result<Params> {
-    let tensor = |(id, group): (GroupId, &onebasin::symmetry::Group)| {
+pub fn alignment_to_params(symmetry: &Symmetry, alignment: &Alignment) -> onebasin_core::error::Result<Params> {
+    let tensor = |(id, group): (GroupId, &onebasin_core::symmetry::Group)| {
         let mut shape: Vec<usize> = symmetry.ancestors(id).iter().map(|a| symmetry.group(*a).size).collect();
         shape.push(group.size);
         let values = alignment.copies(id).iter().flat_map(Perm::as_slice).copied().collect();
@@ -51,14 +51,14 @@ pub fn alignment_to_params(symmetry: &Symmetry, alignment: &Alignment) -> onebas
 pub fn alignment_from_params(symmetry: &Symmetry, params: &Params) -> std::result::Result<Alignment, String> {
     let mut perms = Vec::new();
     for (id, group) in groups(symmetry) {
-        let named = |e: onebasin::Error| format!("group `{}`: {e}", group.name);
+        let named = |e: onebasin_core::Error| format!("group `{}`: {e}", group.name);
         let values = params.require(&group.name).and_then(Tensor::to_u32).map_err(named)?;
         let expected = symmetry.copies(id) * group.size;
         if values.len() != expected {
             return Err(format!("group `{}` needs {expected} indices, found {}", group.name, values.len()));
         }
         let copy = |c: usize| Perm::new(values[c * group.size..][..group.size].to_vec());
-        perms.push((0..symmetry.copies(id)).map(copy).collect::<onebasin::error::Result<_>>().map_err(named)?);
+        perms.push((0..symmetry.copies(id)).map(copy).collect::<onebasin_core::error::Result<_>>().map_err(named)?);
     }
     Alignment::new(symmetry, perms).map_err(|e| e.to_string())
 }
@@ -78,6 +78,6 @@ pub fn read_alignment(file: &Checkpoint, params: &Params) -> Result<(Symmetry, A
     Ok((symmetry, alignment))
 }
 
-fn groups(symmetry: &Symmetry) -> impl Iterator<Item = (GroupId, &onebasin::symmetry::Group)> {
+fn groups(symmetry: &Symmetry) -> impl Iterator<Item = (GroupId, &onebasin_core::symmetry::Group)> {
     symmetry.groups().iter().enumerate().map(|(i, group)| (GroupId(i), group))
 }

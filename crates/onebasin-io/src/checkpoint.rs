@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use onebasin::{Params, Tensor};
+use onebasin_core::{Params, Tensor};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -110,7 +110,7 @@ impl Checkpoint {
         })
     }
 
-    pub(crate) fn core_error(&self, source: onebasin::Error) -> Error {
+    pub(crate) fn core_error(&self, source: onebasin_core::Error) -> Error {
         Error::Core { path: self.path.clone(), source }
     }
 }

@@ -159,7 +159,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: onebasin::Error,
+        source: onebasin_core::Error,
     },
 }
 

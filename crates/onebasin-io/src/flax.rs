@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use onebasin::{DType, Params};
+use onebasin_core::{DType, Params};
 use rmpv::ValueRef;
 use rmpv::decode::read_value_ref_with_max_depth;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use bytes::Bytes;
-use onebasin::{DType, Params, Tensor};
+use onebasin_core::{DType, Params, Tensor};
 use zip::ZipArchive;
 
 /// The first bytes of a NumPy array.

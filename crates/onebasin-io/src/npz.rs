@@ -6,8 +6,8 @@
 use std::io::{Cursor, Read};
 
 use bytes::Bytes;
-use onebasin::tensor::element_count;
-use onebasin::{DType, Params};
+use onebasin_core::tensor::element_count;
+use onebasin_core::{DType, Params};
 use zip::read::ZipFile;
 use zip::{CompressionMethod, ZipArchive};
 

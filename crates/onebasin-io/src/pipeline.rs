@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use onebasin::Tensor;
+use onebasin_core::Tensor;
 use rayon::Scope;
 
 use crate::atomic::interrupted;

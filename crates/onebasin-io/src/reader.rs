@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use onebasin::{Tensor, convert};
+use onebasin_core::{Tensor, convert};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 

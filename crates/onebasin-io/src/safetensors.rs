@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use onebasin::{DType, Params, Tensor};
+use onebasin_core::{DType, Params, Tensor};
 use safetensors::{Dtype, SafeTensors};
 
 use crate::checkpoint::{Checkpoint, Part};

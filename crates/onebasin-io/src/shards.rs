@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use onebasin::Params;
+use onebasin_core::Params;
 use serde::Deserialize;
 
 use crate::atomic::folder_of;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use onebasin::merge::{MergeRule, Products};
-use onebasin::symmetry::{Alignment, Gather, Symmetry};
-use onebasin::{Params, Tensor};
+use onebasin_core::merge::{MergeRule, Products};
+use onebasin_core::symmetry::{Alignment, Gather, Symmetry};
+use onebasin_core::{Params, Tensor};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
@@ -75,7 +75,7 @@ pub fn apply_streamed(
 /// Writes what `rule` makes of A and `π(B)` and, as they are, the tensors `carried` of A's checkpoint.
 ///
 /// `metadata` says what the header holds, given the digests of A and B, as for [`apply_streamed`]. Bytes are those of
-/// [`Target::write`] after [`Alignment::apply`] and [`merge`](onebasin::merge::merge).
+/// [`Target::write`] after [`Alignment::apply`] and [`merge`](onebasin_core::merge::merge).
 ///
 /// Cost: as [`apply_streamed`], A's bytes in pieces.
 ///
@@ -83,9 +83,9 @@ pub fn apply_streamed(
 /// As [`apply_streamed`], and if the networks differ in structure.
 ///
 /// ```
-/// # use onebasin::merge::MergeRule;
-/// # use onebasin::symmetry::{Alignment, Symmetry, SymmetrySpec};
-/// # use onebasin::{Params, Tensor};
+/// # use onebasin_core::merge::MergeRule;
+/// # use onebasin_core::symmetry::{Alignment, Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
 /// # use onebasin_io::{Metadata, Moving, Target, merge_streamed, read, write};
 /// # let folder = tempfile::tempdir()?;
 /// # let path = |name: &str| folder.path().join(name);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use onebasin::Params;
+use onebasin_core::Params;
 use serde_json::json;
 
 use crate::atomic::{Staged, folder_of, write_atomic};

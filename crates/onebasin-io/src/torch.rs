@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use bytes::Bytes;
-use onebasin::{DType, Params};
+use onebasin_core::{DType, Params};
 use pytorch_reader::{PickleValue, PytorchReader};
 
 use crate::format::{check_claim, insert};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use onebasin::DType;
+use onebasin_core::DType;
 use serde_json::{Map, Value, json};
 
 use crate::atomic::Staged;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use onebasin::{DType, Params};
+use onebasin_core::{DType, Params};
 use onebasin_io::{Checkpoint, Error, Format, read};
 use proptest::prelude::*;
 use zip::write::SimpleFileOptions;

@@ -1,9 +1,9 @@
 //! Law 7 for safetensors: what is written is read; every truncation is an error; no byte makes a panic.
 
 use bytes::Bytes;
-use onebasin::stream::Stream;
-use onebasin::symmetry::{Alignment, Symmetry, SymmetrySpec};
-use onebasin::{DType, Params, Tensor};
+use onebasin_core::stream::Stream;
+use onebasin_core::symmetry::{Alignment, Symmetry, SymmetrySpec};
+use onebasin_core::{DType, Params, Tensor};
 use onebasin_io::{Metadata, read, read_alignment, read_bytes, write, write_alignment};
 use proptest::prelude::*;
 

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use onebasin::merge::{Interpolation, MergeRule, cast, merge, merge_by_group};
-use onebasin::stream::Stream;
-use onebasin::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
-use onebasin::{DType, Params, Tensor};
+use onebasin_core::merge::{Interpolation, MergeRule, cast, merge, merge_by_group};
+use onebasin_core::stream::Stream;
+use onebasin_core::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
+use onebasin_core::{DType, Params, Tensor};
 use onebasin_io::{
     Checkpoint, Metadata, Moving, Target, apply_streamed, merge_streamed, products_streamed, read, write,
 };

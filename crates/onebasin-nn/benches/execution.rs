@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use onebasin::stream::Stream;
+use onebasin_core::stream::Stream;
 use onebasin_nn::data::Dataset;
 use onebasin_nn::evaluate::evaluate;
 use onebasin_nn::exec::{Lanes, Program};

@@ -1,10 +1,10 @@
 //! Similarities of units from activations: both networks run over the same data, values inside them compared.
 
-use onebasin::Params;
-use onebasin::graph::ValueId;
-use onebasin::matching::activation::{ActivationKind, ActivationSimilarity, TapMoments};
-use onebasin::symmetry::pattern::{Pattern, Term, TermKind};
-use onebasin::symmetry::{AxisRef, Discovery, Symmetry, TensorLayout, discover};
+use onebasin_core::Params;
+use onebasin_core::graph::ValueId;
+use onebasin_core::matching::activation::{ActivationKind, ActivationSimilarity, TapMoments};
+use onebasin_core::symmetry::pattern::{Pattern, Term, TermKind};
+use onebasin_core::symmetry::{AxisRef, Discovery, Symmetry, TensorLayout, discover};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ const WAVE: usize = 8;
 /// Similarities of the units of two networks, from their activations on a data set.
 ///
 /// The data are run through both networks once, in their order, BatchNorms on running statistics; the values that
-/// [`Discovery::taps`](onebasin::symmetry::Discovery::taps) names are compared sample by sample, pixel by pixel.
+/// [`Discovery::taps`](onebasin_core::symmetry::Discovery::taps) names are compared sample by sample, pixel by pixel.
 /// `symmetry` is that of the parameters as discovered from the network's graph, or a restriction of it. `observe` is
 /// called with the number of samples done; when it returns false the work is given up.
 ///
@@ -60,7 +60,7 @@ pub fn activation_similarity(
         TapMoments::new(symmetry, &program.graph().value(tap.value).name, layout, tap.axis)
     };
     let mut moments: Vec<TapMoments> =
-        taps.axes.iter().zip(&taps.layouts).map(new).collect::<std::result::Result<_, onebasin::Error>>()?;
+        taps.axes.iter().zip(&taps.layouts).map(new).collect::<std::result::Result<_, onebasin_core::Error>>()?;
     let wants = Wants { values: taps.values(), ..Wants::default() };
     let mut spaces: Vec<Workspace> = Vec::new();
     let starts: Vec<usize> = (0..data.len()).step_by(size).collect();
@@ -137,7 +137,8 @@ impl Layouts {
             let still = Pattern { axes: vec![Term { kind: TermKind::Fixed, column: 1 }; value.shape.len()] };
             symmetry.layout(&value.name, found.value_pattern(tap.value).unwrap_or(&still), &value.shape)
         };
-        let layouts = axes.iter().map(layout).collect::<std::result::Result<_, _>>().map_err(onebasin::Error::from)?;
+        let layouts =
+            axes.iter().map(layout).collect::<std::result::Result<_, _>>().map_err(onebasin_core::Error::from)?;
         Ok(Self { axes, layouts })
     }
 

@@ -1,9 +1,9 @@
 //! A symmetry is checked, not believed: random elements must leave the network's function as it was.
 
-use onebasin::graph::{Graph, Op, ValueId};
-use onebasin::stream::Stream;
-use onebasin::symmetry::{Alignment, GroupId, Symmetry};
-use onebasin::{Params, Perm};
+use onebasin_core::graph::{Graph, Op, ValueId};
+use onebasin_core::stream::Stream;
+use onebasin_core::symmetry::{Alignment, GroupId, Symmetry};
+use onebasin_core::{Params, Perm};
 
 use crate::error::{Error, Result};
 use crate::exec::{Program, Workspace};

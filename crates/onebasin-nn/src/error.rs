@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub enum Error {
     /// The mathematics refused.
     #[error(transparent)]
-    Core(#[from] onebasin::Error),
+    Core(#[from] onebasin_core::Error),
     /// A network that is not known, or does not fit its samples.
     #[error("network `{name}`: {why}")]
     Network {

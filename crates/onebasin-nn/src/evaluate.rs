@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use onebasin::Params;
-use onebasin::graph::ValueId;
-use onebasin::merge::{Interpolation, merge};
-use onebasin::report::{Curve, Split};
-use onebasin::stream::Stream;
+use onebasin_core::Params;
+use onebasin_core::graph::ValueId;
+use onebasin_core::merge::{Interpolation, merge};
+use onebasin_core::report::{Curve, Split};
+use onebasin_core::stream::Stream;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use onebasin::Params;
+use onebasin_core::Params;
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
 //! Optimisers and learning-rate schedules.
 
-use onebasin::linalg::vectorized;
+use onebasin_core::linalg::vectorized;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 

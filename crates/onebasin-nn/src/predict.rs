@@ -1,6 +1,6 @@
 //! Class probabilities: of one network or an ensemble, and how far they can be trusted.
 
-use onebasin::Params;
+use onebasin_core::Params;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn five_are_a_samples_own() {
         let (classes, samples) = (100, 300);
-        let mut stream = onebasin::stream::Stream::new(0, "top");
+        let mut stream = onebasin_core::stream::Stream::new(0, "top");
         let probabilities: Vec<f64> =
             (0..samples * classes).map(|_| (stream.uniform() * 50.0).floor() / 50.0).collect();
         let labels: Vec<u16> = (0..samples).map(|_| stream.below(classes) as u16).collect();

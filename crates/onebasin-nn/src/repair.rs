@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use onebasin::graph::{Graph, NodeId, Op, Source, Value, ValueId};
-use onebasin::repair::{Repaired, Site, check_lambda, factors, is_own, sites};
-use onebasin::{Params, Tensor};
+use onebasin_core::graph::{Graph, NodeId, Op, Source, Value, ValueId};
+use onebasin_core::repair::{Repaired, Site, check_lambda, factors, is_own, sites};
+use onebasin_core::{Params, Tensor};
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -42,7 +42,7 @@ struct Stop {
     site: Option<usize>,
 }
 
-/// Repairs a merged network: at every site ([`onebasin::repair::sites`]) each unit gets the mean and standard deviation
+/// Repairs a merged network: at every site ([`onebasin_core::repair::sites`]) each unit gets the mean and standard deviation
 /// over `data` that it has between the ends.
 ///
 /// Formula: with `μ` and `σ` of the merged network, `μ* = (1 − λ) μ_A + λ μ_B`, `σ*` likewise and `r = σ*/σ`, the unit's

@@ -1,7 +1,7 @@
 //! Networks run, and trained, somewhere else than on this processor.
 
-use onebasin::Params;
-use onebasin::graph::Graph;
+use onebasin_core::Params;
+use onebasin_core::graph::Graph;
 
 use crate::error::Result;
 use crate::optim::Optimizer;

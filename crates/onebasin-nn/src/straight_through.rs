@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use onebasin::assignment::Duals;
-use onebasin::matching::{MatchOptions, Weights, ascend_again};
-use onebasin::merge::{Interpolation, merge};
-use onebasin::stream::Stream;
-use onebasin::symmetry::{Alignment, Symmetry};
-use onebasin::{DType, Params, merge::cast};
+use onebasin_core::assignment::Duals;
+use onebasin_core::matching::{MatchOptions, Weights, ascend_again};
+use onebasin_core::merge::{Interpolation, merge};
+use onebasin_core::stream::Stream;
+use onebasin_core::symmetry::{Alignment, Symmetry};
+use onebasin_core::{DType, Params, merge::cast};
 use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use onebasin::graph::Graph;
-use onebasin::graph::op::{Dim, Op, Reduce};
-use onebasin::matching::activation::{ActivationKind, ActivationSimilarity};
-use onebasin::matching::nested::{Element, best_element};
-use onebasin::stream::Stream;
-use onebasin::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec, discover};
-use onebasin::{Params, Tensor};
+use onebasin_core::graph::Graph;
+use onebasin_core::graph::op::{Dim, Op, Reduce};
+use onebasin_core::matching::activation::{ActivationKind, ActivationSimilarity};
+use onebasin_core::matching::nested::{Element, best_element};
+use onebasin_core::stream::Stream;
+use onebasin_core::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec, discover};
+use onebasin_core::{Params, Tensor};
 use onebasin_io::OnnxModel;
 use onebasin_nn::exec::Program;
 use onebasin_nn::{ActivationOptions, Dataset, Error, Network, activation_similarity};
@@ -148,7 +148,7 @@ fn what_no_weight_reads_shows_where_it_is_computed() {
     let scores = graph.push("scores", Op::MatMul, &[left, right]).unwrap();
     let y = graph.push("mean", Op::Reduce { kind: Reduce::Mean, axes: vec![1], keep: false }, &[scores]).unwrap();
     graph.output(y);
-    let draw = |p: &onebasin::graph::Value| {
+    let draw = |p: &onebasin_core::graph::Value| {
         let mut stream = Stream::new(0, &p.name);
         let values = (0..p.shape.iter().product()).map(|_| stream.normal() as f32).collect();
         (p.name.clone(), Tensor::from_f32(&p.shape, values).unwrap())

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use onebasin::graph::Graph;
-use onebasin::graph::op::{Conv, Unary};
-use onebasin::stream::Stream;
+use onebasin_core::graph::Graph;
+use onebasin_core::graph::op::{Conv, Unary};
+use onebasin_core::stream::Stream;
 use onebasin_nn::data::Dataset;
 use onebasin_nn::exec::{Flat, Found, Lanes, Program};
 use onebasin_nn::ops::Real;
@@ -135,7 +135,7 @@ fn recomputed_statistics_are_averages_over_batches() {
     let images = (0..50 * PIXELS).map(|_| (128.0 + 40.0 * stream.normal()).clamp(0.0, 255.0) as u8).collect();
     let data = Dataset::new(&[6, 6], 3, images, vec![1; 50]).unwrap();
     let whole = recompute_batch_norm(&program, &params, &data, 1000).unwrap();
-    let value = |params: &onebasin::Params, name: &str| params.get(name).unwrap().to_f32().unwrap().into_owned();
+    let value = |params: &onebasin_core::Params, name: &str| params.get(name).unwrap().to_f32().unwrap().into_owned();
     let halves = recompute_batch_norm(&program, &params, &data, 25).unwrap();
     assert_ne!(value(&whole, "norm1.running_mean"), value(&params, "norm1.running_mean"));
     for (name, tensor) in params.iter() {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use onebasin::stream::Stream;
+use onebasin_core::stream::Stream;
 use onebasin_nn::data::Augment;
 use onebasin_nn::data::augment::{BORDER, TURN, ZOOM, crop_and_flip, zoom_flip_rotate};
 use onebasin_nn::{Data, Dataset, Network};

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use onebasin::graph::{Graph, Op};
-use onebasin::stream::Stream;
-use onebasin::symmetry::{Symmetry, SymmetrySpec, discover};
-use onebasin::{Params, Tensor};
+use onebasin_core::graph::{Graph, Op};
+use onebasin_core::stream::Stream;
+use onebasin_core::symmetry::{Symmetry, SymmetrySpec, discover};
+use onebasin_core::{Params, Tensor};
 use onebasin_io::OnnxModel;
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Check, CheckOptions, Network, check};
@@ -264,14 +264,14 @@ fn wrong_symmetries_are_caught_and_the_group_is_named() {
 fn group_norm_taken_for_layer_norm_is_caught() {
     let mut graph = Graph::new();
     let x = graph.input("x", &[1, 3, 8, 8]).unwrap();
-    let x = graph.conv("conv", x, 12, 3, onebasin::graph::op::Conv::square(1, 1), true).unwrap();
+    let x = graph.conv("conv", x, 12, 3, onebasin_core::graph::op::Conv::square(1, 1), true).unwrap();
     let affine = ["weight", "bias"].map(|part| graph.param(&format!("norm.{part}"), &[12]).unwrap());
     let x = graph.push("norm", Op::GroupNorm { groups: 3, epsilon: 1e-5 }, &[x, affine[0], affine[1]]).unwrap();
     let x = graph.relu(x).unwrap();
     let x = graph.global_average("pool", x).unwrap();
     let y = graph.linear("fc", x, 4).unwrap();
     graph.output(y);
-    let draw = |p: &onebasin::graph::Value| {
+    let draw = |p: &onebasin_core::graph::Value| {
         let mut stream = Stream::new(0, &p.name);
         let values = (0..p.shape.iter().product()).map(|_| stream.normal() as f32).collect();
         (p.name.clone(), Tensor::from_f32(&p.shape, values).unwrap())

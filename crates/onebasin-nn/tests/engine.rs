@@ -1,6 +1,6 @@
 //! The executor against a slow twin in f64, training that resumes to the same bits, and the data sets.
 
-use onebasin::stream::Stream;
+use onebasin_core::stream::Stream;
 use onebasin_nn::exec::{Flat, Program, Workspace};
 use onebasin_nn::optim::{Optimizer, Schedule};
 use onebasin_nn::train::{Event, TrainOptions, TrainState, train};

@@ -1,8 +1,8 @@
 //! Built-in networks: names, shapes and sizes as their sources have them, initial weights, and what is refused.
 
-use onebasin::graph::{Graph, Op};
-use onebasin::stream::Stream;
-use onebasin::{DType, Params, Tensor};
+use onebasin_core::graph::{Graph, Op};
+use onebasin_core::stream::Stream;
+use onebasin_core::{DType, Params, Tensor};
 use onebasin_nn::Network;
 use onebasin_nn::network::known;
 use onebasin_testkit::data_or_skip;

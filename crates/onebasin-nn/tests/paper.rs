@@ -1,11 +1,11 @@
 //! The exact cases of Ainsworth et al. 2023, and a permutation planted in the paper's MLP.
 
-use onebasin::graph::Graph;
-use onebasin::matching::{Match, MatchOptions, match_weights};
-use onebasin::merge::{Interpolation, merge};
-use onebasin::stream::Stream;
-use onebasin::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
-use onebasin::{Params, Perm, Tensor};
+use onebasin_core::graph::Graph;
+use onebasin_core::matching::{Match, MatchOptions, match_weights};
+use onebasin_core::merge::{Interpolation, merge};
+use onebasin_core::stream::Stream;
+use onebasin_core::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
+use onebasin_core::{Params, Perm, Tensor};
 use onebasin_nn::Network;
 use onebasin_nn::exec::{Program, Workspace};
 

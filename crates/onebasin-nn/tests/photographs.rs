@@ -106,7 +106,7 @@ proptest! {
         channels in 1_usize..4,
         seed: u64,
     ) {
-        let mut stream = onebasin::stream::Stream::new(seed, "pixels");
+        let mut stream = onebasin_core::stream::Stream::new(seed, "pixels");
         let images: Vec<u8> = (0..2 * channels * height * width).map(|_| stream.bits() as u8).collect();
         let data = Dataset::new(&[channels, height, width], 1, images.clone(), vec![0; 2]).unwrap();
         let found = data.resized(tall, wide).unwrap();
@@ -264,7 +264,7 @@ fn networks_run_on_photographs_and_a_broken_one_ends_it() {
 /// Whatever bytes a photograph has, it is decoded or refused.
 #[test]
 fn damaged_photographs_do_no_harm() {
-    let mut stream = onebasin::stream::Stream::new(0, "damage");
+    let mut stream = onebasin_core::stream::Stream::new(0, "damage");
     let mut out = vec![0.0; PIXELS];
     for name in ["small.jpeg", "grey.Jpg", "cmyk.jpeg", "progressive.jpg"] {
         let whole = std::fs::read(photographs().join(name)).unwrap();

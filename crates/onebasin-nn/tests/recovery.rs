@@ -1,9 +1,9 @@
 //! Planted permutations of built-in networks: found exactly from the weights alone.
 
-use onebasin::Params;
-use onebasin::matching::{MatchOptions, Start, Weights, ascend};
-use onebasin::stream::Stream;
-use onebasin::symmetry::{Alignment, Symmetry};
+use onebasin_core::Params;
+use onebasin_core::matching::{MatchOptions, Start, Weights, ascend};
+use onebasin_core::stream::Stream;
+use onebasin_core::symmetry::{Alignment, Symmetry};
 use onebasin_nn::Network;
 
 /// How many of these seeds' planted alignments are found, exactly, from the signature start.

@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use onebasin::graph::op::{Conv, Dim};
-use onebasin::graph::{Graph, Op, Source, ValueId};
-use onebasin::merge::{Interpolation, merge};
-use onebasin::repair::{Repaired, Site, sites};
-use onebasin::stream::Stream;
-use onebasin::{Params, Tensor};
+use onebasin_core::graph::op::{Conv, Dim};
+use onebasin_core::graph::{Graph, Op, Source, ValueId};
+use onebasin_core::merge::{Interpolation, merge};
+use onebasin_core::repair::{Repaired, Site, sites};
+use onebasin_core::stream::Stream;
+use onebasin_core::{Params, Tensor};
 use onebasin_nn::data::Dataset;
 use onebasin_nn::exec::{Lanes, Program, Wants, Workspace};
 use onebasin_nn::optim::Optimizer;
@@ -82,7 +82,7 @@ fn all() -> Vec<(String, Graph)> {
 }
 
 fn initial(graph: &Graph, seed: u64) -> Params {
-    let draw = |value: &onebasin::graph::Value| {
+    let draw = |value: &onebasin_core::graph::Value| {
         let len = value.shape.iter().product::<usize>();
         let mut stream = Stream::new(seed, &value.name);
         let values = if value.shape.len() > 1 {
@@ -189,7 +189,7 @@ fn spread(case: &Case, params: &Params, site: &Site) -> Vec<[f64; 2]> {
 }
 
 /// Recomputes the statistics of BatchNorms one by one, each in a pass of its own, as `n − 1` variances.
-fn set_statistics(case: &Case, params: &mut Params, norm: &onebasin::graph::Node) {
+fn set_statistics(case: &Case, params: &mut Params, norm: &onebasin_core::graph::Node) {
     let graph = case.program.graph();
     let input = value(&case.program, params, &case.data, norm.inputs[0]);
     let found = moments(&input, &(1..2), 1.0);

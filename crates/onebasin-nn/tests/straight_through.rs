@@ -1,7 +1,7 @@
 //! Straight-through matching: never worse than its start on held-out samples, the same bits when gone on with.
 
-use onebasin::symmetry::{Alignment, Symmetry};
-use onebasin::{Params, stream::Stream};
+use onebasin_core::symmetry::{Alignment, Symmetry};
+use onebasin_core::{Params, stream::Stream};
 use onebasin_nn::data::synthetic;
 use onebasin_nn::exec::Program;
 use onebasin_nn::train::{TrainOptions, TrainState, train};

@@ -1,8 +1,8 @@
 //! Kernels of vision and of the executor's own, against slow twins and against finite differences.
 
-use onebasin::graph::op::{Binary, Conv, Op, Pool, PoolKind, Reduce, Unary};
-use onebasin::graph::{Graph, ValueId};
-use onebasin::stream::Stream;
+use onebasin_core::graph::op::{Binary, Conv, Op, Pool, PoolKind, Reduce, Unary};
+use onebasin_core::graph::{Graph, ValueId};
+use onebasin_core::stream::Stream;
 use onebasin_nn::exec::{Flat, Program, Wants, Workspace};
 use onebasin_nn::ops::Real;
 use proptest::prelude::*;
@@ -36,12 +36,12 @@ fn run<T: Real>(graph: &Graph, x: &[f64], params: &[f64]) -> Vec<f64> {
 }
 
 /// Parameters of a graph, in the order in which they were added.
-fn tensors(graph: &Graph, params: &[f64]) -> onebasin::Params {
+fn tensors(graph: &Graph, params: &[f64]) -> onebasin_core::Params {
     let mut rest = params;
-    let tensor = |value: &onebasin::graph::Value| {
+    let tensor = |value: &onebasin_core::graph::Value| {
         let (own, others) = rest.split_at(value.shape.iter().product());
         rest = others;
-        (value.name.clone(), onebasin::Tensor::from_f64(&value.shape, own.to_vec()).unwrap())
+        (value.name.clone(), onebasin_core::Tensor::from_f64(&value.shape, own.to_vec()).unwrap())
     };
     graph.params().map(tensor).collect()
 }
@@ -249,7 +249,7 @@ fn what_cannot_run_is_named() {
     let program = Program::<f32>::new(graph).unwrap();
     let mut params =
         program.unflatten(&Flat { weights: vec![0.0; program.weight_count()], statistics: vec![] }).unwrap();
-    params.insert("fc.bias", onebasin::Tensor::from_f32(&[2], vec![0.0; 2]).unwrap());
+    params.insert("fc.bias", onebasin_core::Tensor::from_f32(&[2], vec![0.0; 2]).unwrap());
     let error = program.flatten(&params).unwrap_err().to_string();
     assert!(error.contains("fc.bias") && error.contains("[3]") && error.contains("[2]"), "{error}");
 }
@@ -331,7 +331,7 @@ proptest! {
         let ws = [&[groups * per_out, per_in], &kernel[..rank]].concat();
         let bias = [ws[0]];
         let shapes: Vec<&[usize]> = if biased { vec![&xs, &ws, &bias] } else { vec![&xs, &ws] };
-        let Ok(ys) = onebasin::graph::shape::infer(&Op::Conv(conv.clone()), &shapes) else { return Ok(()) };
+        let Ok(ys) = onebasin_core::graph::shape::infer(&Op::Conv(conv.clone()), &shapes) else { return Ok(()) };
         let graph = single(&Op::Conv(conv.clone()), &shapes);
         let (x, w, b) = (normals(1, xs.iter().product()), normals(2, ws.iter().product()), normals(3, ws[0]));
         let mut expected = conv_twin(&conv, &x, &xs, &w, &ws, &ys[0]);
@@ -359,7 +359,7 @@ proptest! {
             before: fit(&padding[..3]), after: fit(&padding[3..]), ceil,
         };
         let xs = [&[2, channels], &size[..rank]].concat();
-        let Ok(ys) = onebasin::graph::shape::infer(&Op::Pool(pool.clone()), &[&xs]) else { return Ok(()) };
+        let Ok(ys) = onebasin_core::graph::shape::infer(&Op::Pool(pool.clone()), &[&xs]) else { return Ok(()) };
         let x = normals(1, xs.iter().product());
         let graph = single(&Op::Pool(pool.clone()), &[&xs]);
         close(&run::<f64>(&graph, &x, &[]), &pool_twin(&pool, &x, &xs, &ys[0]), 1e-14, "pool");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use onebasin::DType;
+use onebasin_core::DType;
 
 use super::values::{dtype, group_lambda, points, share};
 use super::{Matching, Method, Source};
@@ -81,7 +81,7 @@ pub struct Merge {
     pub lambda: f64,
     /// `lerp` (the straight line) or `slerp` (the great circle).
     #[arg(long, default_value = "lerp")]
-    pub interpolation: onebasin::merge::Interpolation,
+    pub interpolation: onebasin_core::merge::Interpolation,
     /// Element type of the result (default: that of A).
     #[arg(long, value_parser = dtype)]
     pub dtype: Option<DType>,

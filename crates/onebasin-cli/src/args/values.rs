@@ -1,6 +1,6 @@
 //! How values are read.
 
-use onebasin::DType;
+use onebasin_core::DType;
 use onebasin_nn::Recipe;
 
 use super::DeviceName;

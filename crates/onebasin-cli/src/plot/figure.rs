@@ -10,7 +10,7 @@ use kuva::render::figure::Figure;
 use kuva::render::layout::Layout;
 use kuva::render::plots::Plot;
 use kuva::render::render::Scene;
-use onebasin::report::{Curve, Report, Split};
+use onebasin_core::report::{Curve, Report, Split};
 
 use super::{Style, splits};
 

@@ -4,7 +4,7 @@ mod figure;
 mod table;
 mod terminal;
 
-use onebasin::report::{Curve, Report, Split};
+use onebasin_core::report::{Curve, Report, Split};
 
 pub use figure::{check, render};
 use table::table;

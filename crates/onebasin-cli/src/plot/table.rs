@@ -1,6 +1,6 @@
 //! The table of barriers.
 
-use onebasin::report::{Report, Split};
+use onebasin_core::report::{Report, Split};
 
 use super::splits;
 

@@ -5,7 +5,7 @@ use kuva::plot::LinePlot;
 use kuva::render::layout::Layout;
 use kuva::render::plots::Plot;
 use kuva::render::render::render_multiple;
-use onebasin::report::{Curve, Report};
+use onebasin_core::report::{Curve, Report};
 
 use super::Style;
 

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use onebasin::Params;
-use onebasin::barrier::lambda_grid;
-use onebasin::report::{Report, SCHEMA};
+use onebasin_core::Params;
+use onebasin_core::barrier::lambda_grid;
+use onebasin_core::report::{Report, SCHEMA};
 use onebasin_io::write_atomic;
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Data, curve};

@@ -1,8 +1,8 @@
 //! `onebasin demo`: everything, on two small networks, in a minute or two.
 
 use anyhow::{Context, Result};
-use onebasin::barrier::lambda_grid;
-use onebasin::merge::{Interpolation, merge};
+use onebasin_core::barrier::lambda_grid;
+use onebasin_core::merge::{Interpolation, merge};
 use onebasin_io::write_alignment;
 use onebasin_nn::train::{TrainOptions, TrainState};
 use onebasin_nn::{Data, Network};

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
-use onebasin::graph::Op;
-use onebasin::symmetry::{Symmetry, discover};
+use onebasin_core::graph::Op;
+use onebasin_core::symmetry::{Symmetry, discover};
 use onebasin_io::{SYMMETRY, read};
 use onebasin_nn::Network;
 use serde_json::{Value, json};

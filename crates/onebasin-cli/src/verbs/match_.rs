@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::{Result, bail};
-use onebasin::symmetry::GroupId;
+use onebasin_core::symmetry::GroupId;
 use onebasin_io::{write_alignment, write_atomic};
 use serde_json::json;
 

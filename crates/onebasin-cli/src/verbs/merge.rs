@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use onebasin::Params;
-use onebasin::merge::{Interpolation, MergeRule, cast, merge, merge_by_group};
-use onebasin::symmetry::{GroupId, Symmetry};
+use onebasin_core::Params;
+use onebasin_core::merge::{Interpolation, MergeRule, cast, merge, merge_by_group};
+use onebasin_core::symmetry::{GroupId, Symmetry};
 use onebasin_io::{Moving, merge_streamed, products_streamed};
 use onebasin_nn::Data;
 use serde_json::json;
@@ -55,7 +55,7 @@ pub fn run(args: &Merge, talk: Talk) -> Result<()> {
     let by_group = group_lambdas(args, &aligned)?;
     let options = json!({
         "lambda": args.lambda, "interpolation": args.interpolation.to_string(),
-        "dtype": args.dtype.map(onebasin::DType::name), "data": data.as_ref().map(|d| &d.name),
+        "dtype": args.dtype.map(onebasin_core::DType::name), "data": data.as_ref().map(|d| &d.name),
         "repair": format!("{:?}", args.repair).to_lowercase(), "group_lambda": named(&aligned.symmetry, &by_group),
         "matching": aligned.record,
     });

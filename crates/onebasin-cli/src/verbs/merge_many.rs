@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
-use onebasin::Params;
-use onebasin::barrier::{Barrier, barrier, lambda_grid};
-use onebasin::matching::{
+use onebasin_core::Params;
+use onebasin_core::barrier::{Barrier, barrier, lambda_grid};
+use onebasin_core::matching::{
     ManyMatch, ManyOptions, ManyProgress, Round, UniverseOptions, match_cycle_consistent, merge_many, merge_tree,
 };
-use onebasin::merge::{Interpolation, mean, merge};
+use onebasin_core::merge::{Interpolation, mean, merge};
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Data, Dataset, Scores, evaluate, predict, predict_ensemble, recompute_batch_norm};
@@ -84,7 +84,7 @@ pub fn run(args: &MergeMany, talk: Talk) -> Result<()> {
 
 fn align_all(
     args: &MergeMany,
-    weights: &onebasin::symmetry::Symmetry,
+    weights: &onebasin_core::symmetry::Symmetry,
     models: &[&Params],
     talk: Talk,
 ) -> Result<ManyMatch> {

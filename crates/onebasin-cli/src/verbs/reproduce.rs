@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use indicatif::{HumanDuration, ProgressBar};
-use onebasin_reproduce::experiment::{Experiment, Tests};
-use onebasin_reproduce::report::{self, Outcome};
-use onebasin_reproduce::run::{Observer, RunOptions, planned};
-use onebasin_reproduce::shelf::{Facts, Shelf};
-use onebasin_reproduce::{Error, Scale, Store, built_in, run as run_experiment};
+use onebasin_lab::experiment::{Experiment, Tests};
+use onebasin_lab::report::{self, Outcome};
+use onebasin_lab::run::{Observer, RunOptions, planned};
+use onebasin_lab::shelf::{Facts, Shelf};
+use onebasin_lab::{Error, Scale, Store, built_in, run as run_experiment};
 use serde_json::json;
 
 use crate::args::{Reproduce, ScaleName};

@@ -2,13 +2,13 @@
 
 pub(crate) mod training;
 
-use onebasin::graph::op::{Conv, Pool, PoolKind, Unary};
-use onebasin::graph::{Graph, Op};
-use onebasin::matching::similarity::{Gram, weight_grams};
-use onebasin::matching::{Accelerator, MatchOptions, Source, Weights, ascend};
-use onebasin::stream::Stream;
-use onebasin::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
-use onebasin::{DType, Params, Perm, Tensor};
+use onebasin_core::graph::op::{Conv, Pool, PoolKind, Unary};
+use onebasin_core::graph::{Graph, Op};
+use onebasin_core::matching::similarity::{Gram, weight_grams};
+use onebasin_core::matching::{Accelerator, MatchOptions, Source, Weights, ascend};
+use onebasin_core::stream::Stream;
+use onebasin_core::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
+use onebasin_core::{DType, Params, Perm, Tensor};
 use onebasin_nn::exec::{Program, Workspace};
 use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Network, Runner};
@@ -215,7 +215,7 @@ fn windows() -> Graph {
 /// Passes only if a graph of random parameters answers random samples as it does on the processor.
 fn assert_outputs(device: &dyn Runner, name: &str, graph: Graph) {
     let statistics: Vec<&str> = graph.statistics().map(|v| graph.value(v).name.as_str()).collect();
-    let draw = |value: &onebasin::graph::Value| {
+    let draw = |value: &onebasin_core::graph::Value| {
         let mut stream = Stream::new(7, &value.name);
         let len = value.shape.iter().product::<usize>();
         let size = 1.5 / (value.shape.iter().skip(1).product::<usize>() as f64).sqrt();

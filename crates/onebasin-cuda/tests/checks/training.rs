@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use onebasin::stream::Stream;
-use onebasin::{DType, Params, Tensor};
+use onebasin_core::stream::Stream;
+use onebasin_core::{DType, Params, Tensor};
 use onebasin_nn::exec::{Lanes, Program, Workspace};
 use onebasin_nn::optim::{Optimizer, Schedule};
 use onebasin_nn::{Dataset, Event, Network, Runner, TrainOptions, TrainState, train, train_on};
@@ -149,7 +149,7 @@ pub(crate) fn gradients_are_near_exact_ones(device: &dyn Runner) {
 /// Gradients of the weights of a graph of uneven windows.
 pub(crate) fn gradients_are_those_of_the_processor(device: &dyn Runner) {
     let program = Program::<f32>::new(windows()).unwrap();
-    let draw = |value: &onebasin::graph::Value| {
+    let draw = |value: &onebasin_core::graph::Value| {
         let mut stream = Stream::new(7, &value.name);
         let numbers = (0..value.shape.iter().product()).map(|_| 0.3 * stream.normal() as f32).collect();
         (value.name.clone(), Tensor::from_f32(&value.shape, numbers).unwrap())

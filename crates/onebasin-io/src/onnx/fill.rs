@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use onebasin::tensor::element_count;
-use onebasin::{DType, Tensor};
+use onebasin_core::tensor::element_count;
+use onebasin_core::{DType, Tensor};
 
 use super::model::{Attribute, Node};
 use super::write::MAX_MESSAGE;
@@ -28,7 +28,7 @@ impl OnnxModel {
     /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/shapes.onnx");
     /// let mut model = OnnxModel::open(path.as_ref())?;
     /// let count = model.fill_constant_of_shape(|_name, shape| {
-    ///     onebasin::Tensor::from_f32(shape, vec![0.5; shape.iter().product()])
+    ///     onebasin_core::Tensor::from_f32(shape, vec![0.5; shape.iter().product()])
     /// })?;
     /// assert_eq!(count, 2);
     /// assert_eq!(model.params().require("w")?.shape(), [4, 3]);
@@ -36,7 +36,7 @@ impl OnnxModel {
     /// ```
     pub fn fill_constant_of_shape(
         &mut self,
-        mut tensor: impl FnMut(&str, &[usize]) -> onebasin::error::Result<Tensor>,
+        mut tensor: impl FnMut(&str, &[usize]) -> onebasin_core::error::Result<Tensor>,
     ) -> Result<usize> {
         let mut filled = BTreeMap::new();
         for (node, &position) in self.nodes.iter().zip(&self.positions) {

@@ -17,7 +17,7 @@
 //! }
 //! let mut params = model.params().clone();
 //! let doubled = params.require("fc.weight")?.to_f32()?.iter().map(|w| 2.0 * w).collect();
-//! params.insert("fc.weight", onebasin::Tensor::from_f32(&[3, 4], doubled)?);
+//! params.insert("fc.weight", onebasin_core::Tensor::from_f32(&[3, 4], doubled)?);
 //! model.write(&merged, &params, None)?;
 //! assert_eq!(OnnxModel::open(&merged)?.params(), &params);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -37,7 +37,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use onebasin::Params;
+use onebasin_core::Params;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -84,7 +84,7 @@ impl OnnxModel {
     /// Opens a model through a memory map, and the files that its external data lies in.
     ///
     /// [`params`](Self::params) then holds every initialiser of the main graph under its name, and every tensor of a
-    /// `Constant` node under the name of the node's output, where the element type is one of [`DType`](onebasin::DType).
+    /// `Constant` node under the name of the node's output, where the element type is one of [`DType`](onebasin_core::DType).
     ///
     /// Layout: row-major, the shape as the file has it. Cost: raw and external data stay in the map; elements in typed
     /// fields (`float_data`, …) are copied. The files must not be cut short while the model is in use.
@@ -295,13 +295,13 @@ fn fail(path: &Path, place: impl Into<String>, why: impl Into<String>) -> Error 
 }
 
 /// What the mathematics refused, with its place.
-fn refused(path: &Path, place: &str, why: &onebasin::Error) -> Error {
+fn refused(path: &Path, place: &str, why: &onebasin_core::Error) -> Error {
     fail(path, place, why.to_string())
 }
 
 /// Something handed in that does not fit the model.
 fn unfit(path: &Path, place: impl std::fmt::Display, why: impl std::fmt::Display) -> Error {
-    Error::Core { path: path.to_owned(), source: onebasin::Error::Invalid(format!("{place}: {why}")) }
+    Error::Core { path: path.to_owned(), source: onebasin_core::Error::Invalid(format!("{place}: {why}")) }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use onebasin::{DType, Tensor};
+use onebasin_core::{DType, Tensor};
 
 use super::external::Externals;
 use super::fail;

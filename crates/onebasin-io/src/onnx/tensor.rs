@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use onebasin::tensor::element_count;
-use onebasin::{DType, Tensor};
+use onebasin_core::tensor::element_count;
+use onebasin_core::{DType, Tensor};
 
 use super::external::Externals;
 use super::proto::TensorProto;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
-use onebasin::{Params, Tensor};
+use onebasin_core::{Params, Tensor};
 use prost::Message;
 use serde_json::Value as Json;
 

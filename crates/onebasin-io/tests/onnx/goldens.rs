@@ -1,6 +1,6 @@
 //! What is read of the small models in `tests/goldens`.
 
-use onebasin::{DType, Tensor};
+use onebasin_core::{DType, Tensor};
 use onebasin_io::OnnxModel;
 use onebasin_io::onnx::{Attribute, Dim};
 use tempfile::TempDir;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use onebasin::graph::{Graph, Op};
+use onebasin_core::graph::{Graph, Op};
 use onebasin_io::OnnxModel;
 use onebasin_io::onnx::Dim;
 use onebasin_testkit::data_or_skip;

@@ -9,7 +9,7 @@ mod written;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use onebasin::{DType, Params, Tensor};
+use onebasin_core::{DType, Params, Tensor};
 use onebasin_io::OnnxModel;
 
 const GOLDENS: [&str; 7] = ["raw", "typed", "half", "constant", "subgraph", "shapes", "external"];
@@ -32,7 +32,7 @@ fn ramp(count: usize) -> Vec<f64> {
 }
 
 /// A tensor of zeros that takes no memory until it is written.
-fn zeros(shape: &[usize]) -> onebasin::error::Result<Tensor> {
+fn zeros(shape: &[usize]) -> onebasin_core::error::Result<Tensor> {
     Tensor::new(DType::F32, shape, Bytes::from(vec![0; 4 * shape.iter().product::<usize>()]))
 }
 

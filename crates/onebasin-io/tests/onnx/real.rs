@@ -1,6 +1,6 @@
 //! Graphs that others published.
 
-use onebasin::Tensor;
+use onebasin_core::Tensor;
 use onebasin_io::OnnxModel;
 use onebasin_testkit::data_or_skip;
 use tempfile::TempDir;

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
-use onebasin::{DType, Tensor};
+use onebasin_core::{DType, Tensor};
 use onebasin_io::{Error, OnnxModel, PROVENANCE};
 use serde_json::json;
 use tempfile::TempDir;

@@ -1,6 +1,6 @@
 //! Augmentation: the same picture elsewhere in its frame, in the mirror, nearer or further, turned.
 
-use onebasin::stream::Stream;
+use onebasin_core::stream::Stream;
 use serde::{Deserialize, Serialize};
 
 /// How training images are changed, anew in every epoch.

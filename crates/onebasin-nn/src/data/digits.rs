@@ -4,7 +4,7 @@
 //! sheared, rotated, scaled and shifted, drawn with a pen of random width and darkness, sometimes crossed by a stray
 //! stroke, and speckled with noise. Image `i` of a split depends on its own named stream and on nothing else.
 
-use onebasin::stream::Stream;
+use onebasin_core::stream::Stream;
 use rayon::prelude::*;
 
 use super::{Data, Dataset};

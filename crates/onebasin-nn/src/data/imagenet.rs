@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use onebasin::stream::Stream;
+use onebasin_core::stream::Stream;
 
 use super::views::{Photographs, SHAPE};
 use super::{Data, Dataset, Images};

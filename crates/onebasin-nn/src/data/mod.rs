@@ -19,7 +19,7 @@ mod views;
 use std::ops::Range;
 use std::path::Path;
 
-use onebasin::stream::Stream;
+use onebasin_core::stream::Stream;
 
 use crate::error::{Error, Result};
 use crate::network::Network;

@@ -1,6 +1,6 @@
 //! Images that look like nothing, for comparing units where there are no data.
 
-use onebasin::stream::Stream;
+use onebasin_core::stream::Stream;
 
 use super::Dataset;
 use crate::error::Result;

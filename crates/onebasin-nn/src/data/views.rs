@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use onebasin::stream::Stream;
+use onebasin_core::stream::Stream;
 
 use super::jpeg::{self, Photograph};
 use super::resample::resample;

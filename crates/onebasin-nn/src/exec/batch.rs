@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use onebasin::graph::NodeId;
+use onebasin_core::graph::NodeId;
 
 use super::loss::Outcome;
 use crate::error::Result;

@@ -2,7 +2,7 @@
 //!
 //! The one place where axes of the graph (`[N, C, spatial…]`) turn into axes of memory.
 
-use onebasin::graph::Op;
+use onebasin_core::graph::Op;
 
 use crate::ops::{Call, Kernel, Layout, Real};
 

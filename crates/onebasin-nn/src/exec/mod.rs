@@ -19,8 +19,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use onebasin::graph::{Graph, NodeId, Op, Source, Value, ValueId};
-use onebasin::{DType, Params, Tensor};
+use onebasin_core::graph::{Graph, NodeId, Op, Source, Value, ValueId};
+use onebasin_core::{DType, Params, Tensor};
 
 pub use batch::{Feed, Found};
 pub use lanes::Lanes;
@@ -38,7 +38,7 @@ use crate::ops::{Layout, Real};
 /// A graph with a place for every parameter.
 ///
 /// ```
-/// use onebasin::graph::Graph;
+/// use onebasin_core::graph::Graph;
 /// use onebasin_nn::exec::{Flat, Program, Workspace};
 /// let mut graph = Graph::new();
 /// let x = graph.input("x", &[1, 2])?;

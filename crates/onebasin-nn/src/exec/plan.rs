@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use onebasin::graph::{Graph, Node, NodeId, Op, Source, ValueId};
+use onebasin_core::graph::{Graph, Node, NodeId, Op, Source, ValueId};
 
 use super::layout::{Convert, after, aligned, in_channels_last, memory_shape, same};
 use super::step::{Buffer, Input, Operand, Step, Work};

@@ -1,6 +1,6 @@
 //! Which buffers share memory, because one is no longer needed when the next is made.
 
-use onebasin::graph::ValueId;
+use onebasin_core::graph::ValueId;
 
 use super::step::{Buffer, Operand, Step};
 

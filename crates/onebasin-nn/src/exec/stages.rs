@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use onebasin::graph::NodeId;
+use onebasin_core::graph::NodeId;
 use rayon::prelude::*;
 
 use super::plan::Wants;

@@ -1,6 +1,6 @@
 //! What a plan is made of: steps, what they read, and the buffers they write.
 
-use onebasin::graph::NodeId;
+use onebasin_core::graph::NodeId;
 
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::{Kernel, Layout, Real};

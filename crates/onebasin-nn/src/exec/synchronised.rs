@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use onebasin::graph::NodeId;
+use onebasin_core::graph::NodeId;
 use rayon::prelude::*;
 
 use super::batch::{Feed, Found};

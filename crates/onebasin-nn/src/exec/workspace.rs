@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use onebasin::graph::ValueId;
+use onebasin_core::graph::ValueId;
 
 use super::layout::memory_axis;
 use super::plan::{Plan, Wants};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use onebasin::graph::{Graph, Op, Value, ValueId};
-use onebasin::stream::Stream;
-use onebasin::{Params, Tensor};
+use onebasin_core::graph::{Graph, Op, Value, ValueId};
+use onebasin_core::stream::Stream;
+use onebasin_core::{Params, Tensor};
 use rayon::prelude::*;
 
 use crate::error::Result;
@@ -23,7 +23,7 @@ pub(super) fn draw(graph: &Graph, seed: u64) -> Result<Params> {
     }
     let params: Vec<(ValueId, &Value)> = graph.ids().map(|v| (v, graph.value(v))).filter(is_param).collect();
     let values = |&(id, value): &(ValueId, &Value)| {
-        let count = onebasin::tensor::element_count(&value.shape)?;
+        let count = onebasin_core::tensor::element_count(&value.shape)?;
         let values = match (kernels.contains(&id), ones.contains(&id)) {
             (true, _) => kernel(&value.shape, count, &mut Stream::new(seed, &format!("init/{}", value.name))),
             (_, true) => vec![1.0; count],
@@ -35,7 +35,7 @@ pub(super) fn draw(graph: &Graph, seed: u64) -> Result<Params> {
 }
 
 fn is_param(value: &(ValueId, &Value)) -> bool {
-    value.1.source == onebasin::graph::Source::Param
+    value.1.source == onebasin_core::graph::Source::Param
 }
 
 /// A normal of variance 1/fan-in, truncated at two standard deviations and rescaled to keep the variance.

@@ -1,8 +1,8 @@
 //! What several built-in networks are made of.
 
-use onebasin::error::Result;
-use onebasin::graph::op::{Conv, Dim};
-use onebasin::graph::{Graph, Op, ValueId};
+use onebasin_core::error::Result;
+use onebasin_core::graph::op::{Conv, Dim};
+use onebasin_core::graph::{Graph, Op, ValueId};
 
 /// Which normalisation follows a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Fully connected networks.
 
-use onebasin::error::Result;
-use onebasin::graph::{Graph, ValueId};
+use onebasin_core::error::Result;
+use onebasin_core::graph::{Graph, ValueId};
 
 use super::MAX_UNITS;
 

@@ -11,9 +11,9 @@ mod vgg;
 
 use std::collections::BTreeMap;
 
-use onebasin::graph::{Graph, Op};
-use onebasin::symmetry::{SymmetrySpec, discover};
-use onebasin::{DType, Params};
+use onebasin_core::graph::{Graph, Op};
+use onebasin_core::symmetry::{SymmetrySpec, discover};
+use onebasin_core::{DType, Params};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -74,7 +74,7 @@ impl Network {
         let is_layer = |op: &Op| matches!(op, Op::Linear | Op::Conv(_));
         let mut layers = graph.nodes().iter().filter(|n| is_layer(&n.op)).map(|n| graph.value(n.inputs[1]));
         let (first, last) = (layers.next(), layers.next_back());
-        let len = |layer: Option<&onebasin::graph::Value>, axis: usize| {
+        let len = |layer: Option<&onebasin_core::graph::Value>, axis: usize| {
             let tensor = layer.map_or("", |v| &v.name);
             params.get(tensor).and_then(|t| t.shape().get(axis).copied()).ok_or_else(|| Error::Weights {
                 network: name.to_owned(),
@@ -128,7 +128,7 @@ impl Network {
             );
             return Err(fail(&self.name, why));
         }
-        let misfit = |e: onebasin::Error| fail(&self.name, format!("samples of shape {:?}: {e}", self.input));
+        let misfit = |e: onebasin_core::Error| fail(&self.name, format!("samples of shape {:?}: {e}", self.input));
         let mut graph = Graph::new();
         let x = graph.input("input", &[&[1], self.input.as_slice()].concat()).map_err(misfit)?;
         let y = architecture.build(&mut graph, x, self.classes).map_err(misfit)?;

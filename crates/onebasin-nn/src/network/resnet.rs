@@ -1,8 +1,8 @@
 //! Residual networks: the paper's and option A's for small images, torchvision's for large ones.
 
-use onebasin::error::Result;
-use onebasin::graph::op::{PadMode, Pool, PoolKind};
-use onebasin::graph::{Graph, Op, ValueId};
+use onebasin_core::error::Result;
+use onebasin_core::graph::op::{PadMode, Pool, PoolKind};
+use onebasin_core::graph::{Graph, Op, ValueId};
 
 use super::layers::{Norm, Padding, Window, conv_norm, images};
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use onebasin::graph::{Graph, ValueId};
+use onebasin_core::graph::{Graph, ValueId};
 
 use super::layers::Norm;
 use super::{MAX_UNITS, mlp, resnet, vgg};
@@ -192,7 +192,7 @@ impl Architecture {
     }
 
     /// Adds its layers behind `x`.
-    pub(super) fn build(&self, g: &mut Graph, x: ValueId, classes: usize) -> onebasin::error::Result<ValueId> {
+    pub(super) fn build(&self, g: &mut Graph, x: ValueId, classes: usize) -> onebasin_core::error::Result<ValueId> {
         match *self {
             Self::Mlp { ref hidden } => mlp::mlp(g, x, hidden, classes),
             Self::Vgg { base, norm } => vgg::vgg(g, x, base, norm, classes),

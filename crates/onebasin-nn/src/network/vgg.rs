@@ -1,8 +1,8 @@
 //! VGG16: as the paper trains it on small images, and as torchvision has it.
 
-use onebasin::error::{Error, Result};
-use onebasin::graph::op::{Conv, Pool, PoolKind, ResizeMode};
-use onebasin::graph::{Graph, Op, ValueId};
+use onebasin_core::error::{Error, Result};
+use onebasin_core::graph::op::{Conv, Pool, PoolKind, ResizeMode};
+use onebasin_core::graph::{Graph, Op, ValueId};
 
 use super::layers::{Norm, images};
 

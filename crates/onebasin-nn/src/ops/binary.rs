@@ -4,7 +4,7 @@
 //! over the last axis one loop a row, and a bias over channels one loop an image plane. Of two equal numbers, `Min` and
 //! `Max` give the gradient to the first.
 
-use onebasin::graph::op::Binary;
+use onebasin_core::graph::op::Binary;
 
 use super::walk::{Walk, sum};
 use super::{Call, Kernel, Layout, Real};

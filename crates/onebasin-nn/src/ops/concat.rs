@@ -1,6 +1,6 @@
 //! Arrays joined, cut and padded along axes.
 
-use onebasin::graph::op::PadMode;
+use onebasin_core::graph::op::PadMode;
 
 use super::walk::around;
 use super::{Call, Kernel, Layout, Real, add};

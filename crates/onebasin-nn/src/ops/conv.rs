@@ -4,8 +4,8 @@
 //! between being gathered and being multiplied. Kernels of one tap that skip nothing multiply the image itself, and
 //! depthwise ones run without patches.
 
-use onebasin::graph::op::Conv;
-use onebasin::linalg::{Mat, vectorized};
+use onebasin_core::graph::op::Conv;
+use onebasin_core::linalg::{Mat, vectorized};
 
 use super::conv_lines::Lines;
 use super::window::Window;

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use onebasin::linalg::{Mat, vectorized};
+use onebasin_core::linalg::{Mat, vectorized};
 
 use super::window::Window;
 use super::{Real, add, pieces};
@@ -187,8 +187,8 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use onebasin::stream::Stream;
-    use onebasin::symmetry::layout::for_each_index;
+    use onebasin_core::stream::Stream;
+    use onebasin_core::symmetry::layout::for_each_index;
 
     #[test]
     fn lines_are_the_sum_over_taps() {

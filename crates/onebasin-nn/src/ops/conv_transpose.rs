@@ -4,8 +4,8 @@
 //! product makes all `W[k] · x[i]` of a sample and a group, in `O / groups · taps` rows; the rows are then added where
 //! they belong.
 
-use onebasin::graph::op::Conv;
-use onebasin::linalg::Mat;
+use onebasin_core::graph::op::Conv;
+use onebasin_core::linalg::Mat;
 
 use super::walk::sum;
 use super::{Call, Kernel, Real};

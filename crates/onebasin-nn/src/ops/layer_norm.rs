@@ -2,7 +2,7 @@
 //!
 //! The variance is computed in two passes. RMSNorm leaves `μ` out and takes the mean square for `σ²`.
 
-use onebasin::linalg::vectorized;
+use onebasin_core::linalg::vectorized;
 
 use super::walk::sum;
 use super::{Call, Kernel, Layout, Real};

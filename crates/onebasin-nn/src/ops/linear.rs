@@ -1,6 +1,6 @@
 //! `y = x Wᵀ (+ b)` over the last axis.
 
-use onebasin::linalg::Mat;
+use onebasin_core::linalg::Mat;
 
 use super::{Call, Kernel, Real};
 

@@ -2,7 +2,7 @@
 //!
 //! The axes before are broadcast. A vector on the left is a row, one on the right a column, and its axis vanishes.
 
-use onebasin::linalg::Mat;
+use onebasin_core::linalg::Mat;
 
 use super::walk::Walk;
 use super::{Call, Kernel, Real};

@@ -32,9 +32,9 @@ mod winograd;
 
 use std::borrow::Cow;
 
-use onebasin::Tensor;
-use onebasin::graph::Op;
-use onebasin::linalg::Scalar;
+use onebasin_core::Tensor;
+use onebasin_core::graph::Op;
+use onebasin_core::linalg::Scalar;
 
 /// Numbers kernels compute in.
 pub trait Real: Scalar + num_traits::Float + std::ops::AddAssign + std::ops::MulAssign + std::iter::Sum {
@@ -49,10 +49,10 @@ pub trait Real: Scalar + num_traits::Float + std::ops::AddAssign + std::ops::Mul
     fn erf(self) -> Self;
 
     /// A tensor's values in this type.
-    fn values(tensor: &Tensor) -> onebasin::error::Result<Cow<'_, [Self]>>;
+    fn values(tensor: &Tensor) -> onebasin_core::error::Result<Cow<'_, [Self]>>;
 
     /// A tensor of values of this type.
-    fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin::error::Result<Tensor>;
+    fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin_core::error::Result<Tensor>;
 }
 
 impl Real for f32 {
@@ -68,11 +68,11 @@ impl Real for f32 {
         libm::erff(self)
     }
 
-    fn values(tensor: &Tensor) -> onebasin::error::Result<Cow<'_, [Self]>> {
+    fn values(tensor: &Tensor) -> onebasin_core::error::Result<Cow<'_, [Self]>> {
         tensor.to_f32()
     }
 
-    fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin::error::Result<Tensor> {
+    fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin_core::error::Result<Tensor> {
         Tensor::from_f32(shape, values)
     }
 }
@@ -90,11 +90,11 @@ impl Real for f64 {
         libm::erf(self)
     }
 
-    fn values(tensor: &Tensor) -> onebasin::error::Result<Cow<'_, [Self]>> {
+    fn values(tensor: &Tensor) -> onebasin_core::error::Result<Cow<'_, [Self]>> {
         tensor.to_f64()
     }
 
-    fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin::error::Result<Tensor> {
+    fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin_core::error::Result<Tensor> {
         Tensor::from_f64(shape, values)
     }
 }

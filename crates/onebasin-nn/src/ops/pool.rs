@@ -3,7 +3,7 @@
 //! The gradient of a maximum goes to the first position that attains it. A mean divides by the number of positions inside
 //! the image, or where padding counts, inside the image and its padding.
 
-use onebasin::graph::op::{Pool, PoolKind};
+use onebasin_core::graph::op::{Pool, PoolKind};
 
 use super::window::{Start, Window};
 use super::{Call, Kernel, Layout, Real};

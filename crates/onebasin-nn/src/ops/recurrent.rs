@@ -4,8 +4,8 @@
 //! elementwise step is a loop over `N · H` neighbours. The backward pass runs the layer again rather than keep its gates in
 //! between; the products for the weights' gradients cover all times at once too.
 
-use onebasin::graph::op::{Cell, Direction};
-use onebasin::linalg::Mat;
+use onebasin_core::graph::op::{Cell, Direction};
+use onebasin_core::linalg::Mat;
 
 use super::unary::sigmoid;
 use super::{Call, Kernel, Real};

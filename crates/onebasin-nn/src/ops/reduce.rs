@@ -3,7 +3,7 @@
 //! Over no numbers at all: 0 for sums and norms, 1 for the product, ∓∞ for the extremes, NaN for the mean. The gradient
 //! of an extreme goes to the first position that attains it; that of `L2` at zero is 0.
 
-use onebasin::graph::op::Reduce as Kind;
+use onebasin_core::graph::op::Reduce as Kind;
 
 use super::walk::{Walk, sum};
 use super::{Call, Kernel, Layout, Real};

@@ -1,6 +1,6 @@
 //! Spatial axes scaled, one after the other: linear interpolation over several axes is that over each.
 
-use onebasin::graph::op::ResizeMode;
+use onebasin_core::graph::op::ResizeMode;
 
 use super::walk::around;
 use super::{Call, Kernel, Layout, Real};

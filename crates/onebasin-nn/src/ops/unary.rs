@@ -3,7 +3,7 @@
 //! Where a function has a kink, its gradient there is the one of the flat side: 0 for Relu, Clip, HardSigmoid and Abs.
 //! Steps (Sign, Floor, Ceil, Round, Not) have gradient 0 everywhere. NaN stays NaN.
 
-use onebasin::graph::op::Unary;
+use onebasin_core::graph::op::Unary;
 
 use super::{Call, Kernel, Layout, Real};
 

@@ -5,7 +5,7 @@ mod state;
 
 use std::ops::Range;
 
-use onebasin::stream::Stream;
+use onebasin_core::stream::Stream;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Augment, Dataset};

@@ -1,6 +1,6 @@
 //! Where steps are taken: on this processor, or on a device.
 
-use onebasin::Params;
+use onebasin_core::Params;
 use rayon::prelude::*;
 
 use super::{TrainOptions, TrainState};

@@ -1,6 +1,6 @@
 //! What training needs to go on, and the same as tensors and a header entry.
 
-use onebasin::Params;
+use onebasin_core::Params;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ impl TrainState {
             .map_err(|why| Error::Options(format!("the header entry is no state of a training run: {why}")))?;
         let part = |prefix: &str| -> Params {
             let inside =
-                |(name, t): (&str, &onebasin::Tensor)| Some((name.strip_prefix(prefix)?.to_owned(), t.clone()));
+                |(name, t): (&str, &onebasin_core::Tensor)| Some((name.strip_prefix(prefix)?.to_owned(), t.clone()));
             all.iter().filter_map(inside).filter(|(name, _)| !name.contains('/')).collect()
         };
         let moments = (0..entry.moments.min(2)).map(|k| part(&format!("moment{k}/"))).collect();

@@ -1,8 +1,10 @@
 //! Backward passes against central finite differences, in `f64`.
 
-use onebasin::graph::Op;
-use onebasin::graph::op::{Binary, Cell, Conv, Dim, Direction, PadMode, Pool, PoolKind, Reduce, ResizeMode, Unary};
-use onebasin::stream::Stream;
+use onebasin_core::graph::Op;
+use onebasin_core::graph::op::{
+    Binary, Cell, Conv, Dim, Direction, PadMode, Pool, PoolKind, Reduce, ResizeMode, Unary,
+};
+use onebasin_core::stream::Stream;
 
 use crate::support::{Array, Runner, away_from_kinks, expand};
 

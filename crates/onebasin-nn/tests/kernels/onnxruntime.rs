@@ -1,7 +1,9 @@
 //! Results against ONNX Runtime's, in `f32`: `goldens/operators.py` wrote them.
 
-use onebasin::graph::Op;
-use onebasin::graph::op::{Binary, Cell, Conv, Dim, Direction, PadMode, Pool, PoolKind, Reduce, ResizeMode, Unary};
+use onebasin_core::graph::Op;
+use onebasin_core::graph::op::{
+    Binary, Cell, Conv, Dim, Direction, PadMode, Pool, PoolKind, Reduce, ResizeMode, Unary,
+};
 use safetensors::SafeTensors;
 use serde_json::Value;
 

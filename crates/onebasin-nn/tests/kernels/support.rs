@@ -1,8 +1,8 @@
 //! Running one operator on arrays.
 
-use onebasin::graph::op::Dim;
-use onebasin::graph::{Op, shape};
-use onebasin::stream::Stream;
+use onebasin_core::graph::op::Dim;
+use onebasin_core::graph::{Op, shape};
+use onebasin_core::stream::Stream;
 use onebasin_nn::ops::{Call, Kernel, Layout, Real, kernel};
 
 /// A dense array, last axis fastest.

@@ -1,8 +1,8 @@
 //! Results against twins that go index by index, on random shapes.
 
-use onebasin::graph::op::{Binary, Cell, Conv, Direction, PadMode, Reduce, ResizeMode};
-use onebasin::graph::{Op, shape};
-use onebasin::stream::Stream;
+use onebasin_core::graph::op::{Binary, Cell, Conv, Direction, PadMode, Reduce, ResizeMode};
+use onebasin_core::graph::{Op, shape};
+use onebasin_core::stream::Stream;
 use proptest::prelude::*;
 
 use crate::support::{Array, Runner, indices};

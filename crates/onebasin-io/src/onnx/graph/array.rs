@@ -1,8 +1,8 @@
 //! Small tensors that are known before the network runs: shapes, axes, paddings, indices.
 
-use onebasin::graph::shape::broadcast;
-use onebasin::tensor::element_count;
-use onebasin::{DType, Tensor};
+use onebasin_core::graph::shape::broadcast;
+use onebasin_core::tensor::element_count;
+use onebasin_core::{DType, Tensor};
 
 /// Largest number of elements that is followed.
 pub(super) const CAP: usize = 1 << 16;
@@ -90,7 +90,7 @@ fn ints<const N: usize>(bytes: &[u8], from: impl Fn([u8; N]) -> i64) -> Data {
 }
 
 /// Numbers as a constant of a graph: `f32`, or `f64` if a whole number needs it.
-pub(super) fn constant(shape: &[usize], data: &Data) -> onebasin::error::Result<Tensor> {
+pub(super) fn constant(shape: &[usize], data: &Data) -> onebasin_core::error::Result<Tensor> {
     let values = data.floats();
     let exact = matches!(data, Data::Float(_)) || values.iter().all(|v| f64::from(*v as f32) == *v);
     Tensor::from_f64_as(if exact { DType::F32 } else { DType::F64 }, shape, &values)
@@ -139,7 +139,7 @@ impl Array {
     }
 
     /// As a constant of a graph.
-    pub(super) fn tensor(&self) -> onebasin::error::Result<Tensor> {
+    pub(super) fn tensor(&self) -> onebasin_core::error::Result<Tensor> {
         constant(&self.shape, &self.data)
     }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use onebasin::params::nearest;
+use onebasin_core::params::nearest;
 
 use super::array::{Array, Kind, bounded, constant, elements};
 use super::plan::Slot;

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use onebasin::Tensor;
-use onebasin::graph::Op;
-use onebasin::graph::op::{Binary, Dim, Unary};
+use onebasin_core::Tensor;
+use onebasin_core::graph::Op;
+use onebasin_core::graph::op::{Binary, Dim, Unary};
 
 use super::array::{Array, Kind};
 use super::plan::Slot;
@@ -301,9 +301,9 @@ impl<'i, 'a> Call<'i, 'a> {
 
     /// A constant of one value.
     pub(super) fn filled(&mut self, shape: &[usize], value: f64) -> Made<Slot> {
-        let count = onebasin::tensor::element_count(shape).ok().filter(|n| *n <= super::BUDGET);
+        let count = onebasin_core::tensor::element_count(shape).ok().filter(|n| *n <= super::BUDGET);
         let Some(count) = count else { return broken(format!("a constant of shape {shape:?} is too large")) };
-        let tensor = Tensor::from_f64_as(onebasin::DType::F32, shape, &vec![value; count]);
+        let tensor = Tensor::from_f64_as(onebasin_core::DType::F32, shape, &vec![value; count]);
         let tensor = tensor.map_err(|e| Refusal::Broken(e.to_string()))?;
         let name = format!("{}/constant", self.node.makes().next().unwrap_or_default());
         Ok(self.importer.plan.constant(&name, tensor, Kind::Float))

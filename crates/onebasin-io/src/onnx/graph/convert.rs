@@ -1,7 +1,7 @@
 //! The table of operators, and those that work element by element.
 
-use onebasin::graph::Op;
-use onebasin::graph::op::{Binary, Unary};
+use onebasin_core::graph::Op;
+use onebasin_core::graph::op::{Binary, Unary};
 
 use super::array::Kind;
 use super::call::{Call, Made, broken, unknown};

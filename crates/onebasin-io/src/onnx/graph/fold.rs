@@ -158,8 +158,8 @@ impl Known<'_> {
             "Or" => Some(a.zip(b, |x, y| Some(x | y), f64::max)?.cast(Kind::Bool)),
             "Where" => {
                 let (x, y) = (b, self.input(2)?);
-                let shape = onebasin::graph::shape::broadcast(&x.shape, &y.shape).ok()?;
-                let shape = onebasin::graph::shape::broadcast(&a.shape, &shape).ok()?;
+                let shape = onebasin_core::graph::shape::broadcast(&x.shape, &y.shape).ok()?;
+                let shape = onebasin_core::graph::shape::broadcast(&a.shape, &shape).ok()?;
                 // Joined along an axis of their own, so that the condition chooses a position.
                 let layers = [y.expanded(&shape)?, x.expanded(&shape)?];
                 let stacked = [&[1][..], &shape].concat();

@@ -1,7 +1,7 @@
 //! Windows that slide over images, and images of another size.
 
-use onebasin::graph::Op;
-use onebasin::graph::op::{Conv, Pool, PoolKind, Reduce, ResizeMode};
+use onebasin_core::graph::Op;
+use onebasin_core::graph::op::{Conv, Pool, PoolKind, Reduce, ResizeMode};
 
 use super::call::{Call, LONGEST, Made, axis_of, broken, unknown};
 use super::plan::Slot;

@@ -1,8 +1,8 @@
 //! The same numbers in another shape, another order, or several times.
 
-use onebasin::graph::Op;
-use onebasin::graph::op::Dim;
-use onebasin::graph::shape::broadcast;
+use onebasin_core::graph::Op;
+use onebasin_core::graph::op::Dim;
+use onebasin_core::graph::shape::broadcast;
 
 use super::Pair;
 use super::array::{Array, Kind};

@@ -1,7 +1,7 @@
 //! Matrix products.
 
-use onebasin::graph::Op;
-use onebasin::graph::op::Binary;
+use onebasin_core::graph::Op;
+use onebasin_core::graph::op::Binary;
 
 use super::array::Kind;
 use super::call::{Call, Made, broken, unknown};

@@ -20,7 +20,7 @@ mod slices;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use onebasin::graph::Graph;
+use onebasin_core::graph::Graph;
 
 use self::array::{Array, Kind};
 use self::call::{Call, Refusal};
@@ -48,7 +48,7 @@ impl OnnxModel {
     /// only say how to compute (axes, shapes, paddings) become attributes. A node becomes one operator or several, of
     /// its name or, where it has none, that of its output.
     ///
-    /// A node whose operator or combination of attributes is not known is [`Op::Unknown`](onebasin::graph::Op::Unknown)
+    /// A node whose operator or combination of attributes is not known is [`Op::Unknown`](onebasin_core::graph::Op::Unknown)
     /// in the graph. Its outputs have the shapes that the model gives, or that `shapes` gives by the output's name.
     ///
     /// Cost: one pass over the nodes; no weight is copied.

@@ -1,7 +1,7 @@
 //! Normalisation, and functions over whole axes.
 
-use onebasin::graph::Op;
-use onebasin::graph::op::{Binary, Dim, Reduce, Unary};
+use onebasin_core::graph::Op;
+use onebasin_core::graph::op::{Binary, Dim, Reduce, Unary};
 
 use super::array::Kind;
 use super::call::{Call, Made, axes_of, axis_of, broken, unknown};

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use onebasin::Tensor;
-use onebasin::graph::{Graph, Op, ValueId, shape};
+use onebasin_core::Tensor;
+use onebasin_core::graph::{Graph, Op, ValueId, shape};
 
 use super::Pair;
 use super::array::{Kind, bounded};
@@ -155,7 +155,7 @@ impl Plan {
     }
 
     /// The graph of what these outputs, by their names, depend on.
-    pub(super) fn build(&self, outputs: &[(&str, Slot)]) -> onebasin::error::Result<Graph> {
+    pub(super) fn build(&self, outputs: &[(&str, Slot)]) -> onebasin_core::error::Result<Graph> {
         let mut live = vec![false; self.values.len()];
         for (_, slot) in outputs {
             live[slot.0] = true;
@@ -172,7 +172,7 @@ impl Plan {
         }
         for step in self.steps.iter().filter(|s| s.outputs.iter().any(|o| live[o.0])) {
             let inputs = step.inputs.iter().map(|s| self.leaf(&mut graph, &mut ids, *s));
-            let inputs = inputs.collect::<onebasin::error::Result<Vec<_>>>()?;
+            let inputs = inputs.collect::<onebasin_core::error::Result<Vec<_>>>()?;
             let made = if let Op::Unknown(operator) = &step.op {
                 let shapes: Vec<Vec<usize>> = step.outputs.iter().map(|s| self.shape(*s)[0].clone()).collect();
                 graph.push_unknown(&step.name, operator, &inputs, &shapes)?
@@ -189,7 +189,12 @@ impl Plan {
     }
 
     /// The value in the graph, which for a parameter or a constant begins with its first use.
-    fn leaf(&self, graph: &mut Graph, ids: &mut [Option<ValueId>], slot: Slot) -> onebasin::error::Result<ValueId> {
+    fn leaf(
+        &self,
+        graph: &mut Graph,
+        ids: &mut [Option<ValueId>],
+        slot: Slot,
+    ) -> onebasin_core::error::Result<ValueId> {
         let value = &self.values[slot.0];
         let id = match (ids[slot.0], &value.origin) {
             (Some(id), _) => id,
@@ -197,7 +202,7 @@ impl Plan {
             (None, Origin::Constant(tensor)) => graph.constant(&value.name, tensor.clone())?,
             (None, Origin::Input | Origin::Step(_)) => {
                 let why = "is read before it is made".to_owned();
-                return Err(onebasin::Error::Graph { node: value.name.clone(), why });
+                return Err(onebasin_core::Error::Graph { node: value.name.clone(), why });
             }
         };
         ids[slot.0] = Some(id);

@@ -1,7 +1,7 @@
 //! Recurrent layers.
 
-use onebasin::graph::Op;
-use onebasin::graph::op::{Cell, Direction};
+use onebasin_core::graph::Op;
+use onebasin_core::graph::op::{Cell, Direction};
 
 use super::array::Kind;
 use super::call::{Call, Made, broken, unknown};

@@ -1,7 +1,7 @@
 //! Parts of tensors, and tensors put together.
 
-use onebasin::graph::Op;
-use onebasin::graph::op::{Dim, PadMode};
+use onebasin_core::graph::Op;
+use onebasin_core::graph::op::{Dim, PadMode};
 
 use super::array::{Array, Data, Kind};
 use super::call::{Call, LONGEST, Made, axis_of, broken, unknown};

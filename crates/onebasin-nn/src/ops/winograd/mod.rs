@@ -12,7 +12,7 @@ mod lanes;
 
 use std::ops::Range;
 
-use onebasin::linalg::{Mat, vectorized};
+use onebasin_core::linalg::{Mat, vectorized};
 
 use self::lanes::{LANES, PIXELS, TILE, fill, kernel_of, lane, lanes, pixels_of, put, results_of, spread_of, taps_of};
 use super::window::Window;
@@ -327,7 +327,7 @@ fn turn<T: Real>(w: &[T], [out, channels]: [usize; 2], to: &mut [T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use onebasin::stream::Stream;
+    use onebasin_core::stream::Stream;
 
     /// Against the sum over taps, in f64; and in f32, where rounding is that of sums with factors up to 64.
     #[test]

@@ -1,0 +1,57 @@
+//! The loss barrier between two networks: defined here and nowhere else.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// How much the loss rises on the way from A (λ = 0) to B (λ = 1), in both forms in use.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Barrier {
+    /// `max_λ L(λ) − ½ (L(0) + L(1))`: the paper's. Never below `½ |L(0) − L(1)|`.
+    pub mean_ends: f64,
+    /// `max_λ [L(λ) − ((1 − λ) L(0) + λ L(1))]`: against the chord. Never below 0.
+    pub chord: f64,
+}
+
+/// The barrier of a curve of losses.
+///
+/// Source: Ainsworth et al. 2023, Definition 2.1 (`mean_ends`); Entezari et al. 2022 (`chord`).
+///
+/// # Errors
+/// If λ does not run strictly upwards from 0 to 1, the lengths differ, or a loss is not finite.
+///
+/// ```
+/// use onebasin_core::barrier::barrier;
+/// let b = barrier(&[0.0, 0.5, 1.0], &[0.1, 0.7, 0.3])?;
+/// assert!((b.mean_ends - 0.5).abs() < 1e-15 && (b.chord - 0.5).abs() < 1e-15);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn barrier(lambda: &[f64], loss: &[f64]) -> Result<Barrier> {
+    if lambda.len() != loss.len() {
+        return Err(Error::Invalid(format!("a curve has {} values of λ but {} losses", lambda.len(), loss.len())));
+    }
+    let ([0.0, .., 1.0], [first, .., last]) = (lambda, loss) else {
+        return Err(Error::Invalid(format!("λ must run from 0 to 1, found {lambda:?}")));
+    };
+    if lambda.windows(2).any(|w| w[0] >= w[1]) {
+        return Err(Error::Invalid(format!("λ must run upwards, found {lambda:?}")));
+    }
+    if let Some(at) = loss.iter().position(|l| !l.is_finite()) {
+        return Err(Error::Invalid(format!("the loss at λ = {} is {}", lambda[at], loss[at])));
+    }
+    let highest = loss.iter().fold(f64::NEG_INFINITY, |m, l| m.max(*l));
+    let above = |(x, l): (&f64, &f64)| l - ((1.0 - x) * first + x * last);
+    let chord = lambda.iter().zip(loss).map(above).fold(0.0, f64::max);
+    Ok(Barrier { mean_ends: highest - 0.5 * (first + last), chord })
+}
+
+/// `n` values of λ from 0 to 1, evenly spaced.
+///
+/// # Errors
+/// If `n` is below 2.
+pub fn lambda_grid(n: usize) -> Result<Vec<f64>> {
+    if n < 2 {
+        return Err(Error::Invalid(format!("a curve needs at least its two ends, found {n} points")));
+    }
+    Ok((0..n).map(|i| i as f64 / (n - 1) as f64).collect())
+}

@@ -1,0 +1,194 @@
+//! Weight matching: the inner product of A's weights with B's, as a source.
+
+use std::collections::HashMap;
+
+use super::accelerator::{Accelerator, Products};
+use super::ascent::{Match, MatchOptions, Sweep, ascend};
+use super::cache::WeightCache;
+use super::objective::{objective, squares, tensor_objective};
+use super::similarity::{Gram, RootSites};
+use super::source::{GramCache, Root, Source};
+use super::unfold::is_quadratic;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::params::Params;
+use crate::symmetry::{Alignment, GroupId, Symmetry};
+
+/// `⟨A, π(B)⟩` over the tensors of a symmetry.
+///
+/// Only tensors of the symmetry count; [`Symmetry::restrict`] leaves out those that are no weights, such as BatchNorm's
+/// running statistics.
+pub struct Weights<'a> {
+    symmetry: &'a Symmetry,
+    a: &'a Params,
+    b: &'a Params,
+    roots: Vec<Root>,
+    /// By root: the tensors it stands in.
+    tensors: Vec<Vec<&'a str>>,
+    /// By root: where it stands in them.
+    sites: Vec<RootSites<'a>>,
+    /// Both networks on the device that computes the Grams, if not this processor.
+    device: Option<Box<dyn Products>>,
+}
+
+impl<'a> Weights<'a> {
+    /// Prepares two networks of one symmetry.
+    ///
+    /// # Errors
+    /// If the networks differ in structure, hold a value that is not finite, or do not fit the symmetry.
+    pub fn new(symmetry: &'a Symmetry, a: &'a Params, b: &'a Params) -> Result<Self> {
+        a.check_same_structure(b)?;
+        a.check_finite()?;
+        b.check_finite()?;
+        let norms = |params: &'a Params| -> Result<HashMap<&'a str, f64>> {
+            let tensors = symmetry.tensors().map(|(name, _)| Ok((name, params.require(name)?)));
+            let tensors = tensors.collect::<Result<Vec<_>>>()?;
+            Ok(tensors.iter().filter(|(_, t)| t.dtype().is_float()).map(|(name, t)| (*name, squares(t))).collect())
+        };
+        let (own, other) = (norms(a)?, norms(b)?);
+        let (mut roots, mut tensors, mut sites) = (Vec::new(), Vec::new(), Vec::new());
+        for id in symmetry.roots() {
+            let (mut root, mut names) = (Root::new(id), Vec::new());
+            for (name, layout) in symmetry.tensors() {
+                let mut groups = layout.axes.iter().flat_map(|x| &x.occurrences).flat_map(|o| &o.digits);
+                let Some(norm) = own.get(name).map(|norm| (norm * other[name]).sqrt()) else { continue };
+                if groups.any(|d| d.group.is_some_and(|g| symmetry.root(g) == id)) {
+                    root.tolerance += 64.0 * f64::EPSILON * norm;
+                    let single = [a, b].iter().all(|net| net.get(name).is_some_and(|t| t.dtype() != DType::F64));
+                    root.rounding += if single { 32.0 * f64::from(f32::EPSILON) * norm } else { 0.0 };
+                    root.quadratic |= is_quadratic(symmetry, id, layout);
+                    names.push(name);
+                }
+            }
+            roots.push(root);
+            tensors.push(names);
+            sites.push(RootSites::new(symmetry, id, a, b)?);
+        }
+        let mut weights = Self { symmetry, a, b, roots, tensors, sites, device: None };
+        weights.connect();
+        Ok(weights)
+    }
+
+    /// The same with the roots in the order in which these tensors name them first, for
+    /// [`Order::Forward`](super::Order::Forward); others follow.
+    #[must_use]
+    pub fn in_order<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        let place: HashMap<&str, usize> = names.into_iter().enumerate().map(|(k, name)| (name, k)).collect();
+        let first = |names: &[&str]| names.iter().filter_map(|n| place.get(n)).min().copied().unwrap_or(usize::MAX);
+        let mut order: Vec<usize> = (0..self.roots.len()).collect();
+        order.sort_by_key(|&k| first(&self.tensors[k]));
+        self.roots = order.iter().map(|&k| self.roots[k].clone()).collect();
+        self.tensors = order.iter().map(|&k| std::mem::take(&mut self.tensors[k])).collect();
+        self.sites = order.iter().map(|&k| std::mem::take(&mut self.sites[k])).collect();
+        self.connect();
+        self
+    }
+
+    /// The same with Grams computed on a device: products there, assignments and objectives here.
+    ///
+    /// Grams then differ by the rounding of single precision, to which a match is indifferent except where alignments are
+    /// equally good. Grams that an f64 tensor adds to stay here.
+    #[must_use]
+    pub fn on(mut self, device: &dyn Accelerator) -> Self {
+        let pair = |(name, _)| [self.a, self.b].map(|net| net.get(name).expect("it was there for the norms"));
+        self.device = Some(device.hold(&self.symmetry.tensors().map(pair).collect::<Vec<_>>()));
+        self
+    }
+
+    fn connect(&mut self) {
+        let shares = |i: usize, j: usize| self.tensors[i].iter().any(|t| self.tensors[j].contains(t));
+        let near = |i: usize| -> Vec<usize> {
+            (0..self.roots.len()).filter(|&j| if i == j { self.roots[i].quadratic } else { shares(i, j) }).collect()
+        };
+        let neighbours: Vec<Vec<usize>> = (0..self.roots.len()).map(near).collect();
+        self.roots.iter_mut().zip(neighbours).for_each(|(root, n)| root.neighbours = n);
+    }
+
+    fn position(&self, root: GroupId) -> Option<usize> {
+        self.roots.iter().position(|r| r.id == root)
+    }
+
+    /// A and B.
+    pub fn networks(&self) -> [&'a Params; 2] {
+        [self.a, self.b]
+    }
+}
+
+impl Source for Weights<'_> {
+    fn symmetry(&self) -> &Symmetry {
+        self.symmetry
+    }
+
+    fn roots(&self) -> &[Root] {
+        &self.roots
+    }
+
+    fn grams(&self, root: GroupId, current: &Alignment) -> Result<Vec<Gram>> {
+        let Some(k) = self.position(root) else { return Ok(Vec::new()) };
+        self.sites[k].grams(&self.sites[k].places(self.symmetry, current), self.device.as_deref())
+    }
+
+    fn objective(&self, alignment: &Alignment) -> Result<f64> {
+        objective(self.symmetry, alignment, self.a, self.b)
+    }
+
+    fn gain(&self, root: GroupId, from: &Alignment, to: &Alignment) -> Result<f64> {
+        let Some(k) = self.position(root) else { return Ok(0.0) };
+        if self.roots[k].quadratic || !self.symmetry.children(root).is_empty() {
+            let value = |alignment| tensor_objective(self.symmetry, alignment, self.a, self.b, &self.tensors[k]);
+            return Ok(value(to)? - value(from)?);
+        }
+        let (old, new) = (&from.copies(root)[0], &to.copies(root)[0]);
+        let moved = (0..old.len()).map(|i| (i, old.at(i), new.at(i))).filter(|(_, old, new)| old != new);
+        Ok(self.sites[k].gain(&self.sites[k].places(self.symmetry, from), &moved.collect::<Vec<_>>()))
+    }
+
+    fn cache(&self) -> Option<Box<dyn GramCache + '_>> {
+        Some(Box::new(WeightCache::new(self.symmetry, &self.sites, self.device.as_deref())))
+    }
+}
+
+/// Finds the alignment of B with A by coordinate ascent on `⟨A, π(B)⟩` (equivalently, descent on the L2 distance).
+///
+/// Cost: per sweep `2 n · numel` flops for every tensor and axis where a group of `n` units stands, and one `O(n³)`
+/// assignment per group. A group is solved again only if one it shares a tensor with has changed.
+///
+/// Only tensors of the symmetry count; [`Symmetry::restrict`] leaves out those that are no weights, such as BatchNorm's
+/// running statistics.
+///
+/// # Errors
+/// If the networks differ in structure, hold a value that is not finite, or do not fit the symmetry.
+///
+/// Source: Ainsworth et al. 2023, Algorithm 1. We differ in summing in f64, in accepting a change only if the gain
+/// exceeds the objective's rounding error, in nested families, and in groups that stand on two axes of one tensor: there
+/// the assignment is linearised around the current permutation and kept only if the true objective rises.
+///
+/// ```
+/// use onebasin_core::matching::{MatchOptions, match_weights};
+/// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// use onebasin_core::{Params, Tensor};
+/// let net = |w1: [f32; 4], w2: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+///     let mut net = Params::new();
+///     net.insert("fc1.weight", Tensor::from_f32(&[2, 2], w1.to_vec())?);
+///     net.insert("fc2.weight", Tensor::from_f32(&[1, 2], w2.to_vec())?);
+///     Ok(net)
+/// };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let found = match_weights(&symmetry, &a, &b, None, &MatchOptions::default(), &mut |_| true)?;
+/// assert_eq!(found.alignment.apply(&symmetry, &b)?, a);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn match_weights(
+    symmetry: &Symmetry,
+    a: &Params,
+    b: &Params,
+    start: Option<&Alignment>,
+    options: &MatchOptions,
+    observe: &mut dyn FnMut(&Sweep) -> bool,
+) -> Result<Match> {
+    let source = Weights::new(symmetry, a, b)?;
+    ascend(&source, &start.cloned().unwrap_or_else(|| Alignment::identity(symmetry)), options, observe)
+}

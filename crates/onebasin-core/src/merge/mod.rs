@@ -1,0 +1,179 @@
+//! Combining aligned networks into one.
+
+mod products;
+mod rule;
+
+pub use products::Products;
+pub use rule::{MergeRule, TensorRule};
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::params::Params;
+use crate::symmetry::{Alignment, GroupId, Symmetry};
+use crate::tensor::Tensor;
+
+/// How to go from A (λ = 0) to B (λ = 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Interpolation {
+    /// The straight line `A + λ (B − A)`.
+    #[default]
+    Lerp,
+    /// The great circle between the two weight vectors, all tensors flattened into one.
+    Slerp,
+}
+
+impl fmt::Display for Interpolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lerp => "lerp",
+            Self::Slerp => "slerp",
+        })
+    }
+}
+
+impl FromStr for Interpolation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "lerp" => Ok(Self::Lerp),
+            "slerp" => Ok(Self::Slerp),
+            _ => Err(Error::Invalid(format!("unknown interpolation `{text}`; known: lerp, slerp"))),
+        }
+    }
+}
+
+/// The network at `lambda` between A and an aligned B.
+///
+/// λ = 0 gives A and λ = 1 gives B, bit for bit. Between them the arithmetic is f64 and the result has A's element
+/// types; tensors of integers and booleans are those of the nearer end (A's at ½).
+///
+/// `slerp`: with ω the angle between the two flattened vectors, `sin((1−λ)ω)/sin ω · A + sin(λω)/sin ω · B`; the straight
+/// line where the vectors are (anti)parallel or zero. Cost: one pass over both networks, two for `slerp`.
+///
+/// # Errors
+/// If the networks differ in structure or λ lies outside [0, 1].
+///
+/// Source: Ainsworth et al. 2023, §5 and footnote 3.
+///
+/// ```
+/// use onebasin_core::merge::{Interpolation, merge};
+/// use onebasin_core::{Params, Tensor};
+/// let net = |w: [f32; 2]| Ok::<_, onebasin_core::Error>(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[2], w.to_vec())?)]));
+/// let middle = merge(&net([0., 2.])?, &net([4., 2.])?, 0.5, Interpolation::Lerp)?;
+/// assert_eq!(middle, net([2., 2.])?);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn merge(a: &Params, b: &Params, lambda: f64, interpolation: Interpolation) -> Result<Params> {
+    a.check_same_structure(b)?;
+    let rule = match interpolation {
+        Interpolation::Slerp if lambda > 0.0 && lambda < 1.0 => MergeRule::slerp(lambda, Products::of(a, b)?)?,
+        Interpolation::Lerp | Interpolation::Slerp => MergeRule::lerp(lambda)?,
+    };
+    merge_as(&rule, a, b)
+}
+
+/// The network between A and an aligned B with a λ of its own for some groups.
+///
+/// Formula: every entry lies at the smallest λ of the groups it stands in, `lambda` where it stands in none or in none that
+/// `of_group` names; families go with their root. So a group at λ = 0 follows A with all its weights, those to and from
+/// other groups included: a weight between two units is averaged only if both are.
+///
+/// Cost and rounding are those of [`merge`] along the straight line.
+///
+/// # Errors
+/// If the networks differ in structure, a tensor of the symmetry is missing, or a λ lies outside [0, 1].
+pub fn merge_by_group(
+    symmetry: &Symmetry,
+    a: &Params,
+    b: &Params,
+    lambda: f64,
+    of_group: &BTreeMap<GroupId, f64>,
+) -> Result<Params> {
+    a.check_same_structure(b)?;
+    symmetry.tensors().try_for_each(|(name, _)| a.require(name).map(drop))?;
+    merge_as(&MergeRule::by_group(symmetry, lambda, of_group)?, a, b)
+}
+
+fn merge_as(rule: &MergeRule<'_>, a: &Params, b: &Params) -> Result<Params> {
+    let merged = |(name, ta): (&str, &Tensor)| {
+        let tb = b.require(name)?;
+        Ok((name.to_owned(), rule.tensor(name, ta.shape(), ta.dtype(), tb.dtype()).apply(ta, tb)?))
+    };
+    a.iter().map(merged).collect()
+}
+
+/// The mean of aligned networks: `Σ_p w_p · π_p(θ_p) / Σ_p w_p`, every network counting the same where no weights are given.
+///
+/// The arithmetic is f64 and the result has the first network's element types; tensors of integers and booleans are the
+/// first network's, aligned. Cost: one pass over all networks, tensor by tensor; memory is the result and two copies of
+/// one tensor, in f64.
+///
+/// # Errors
+/// If there is no network, there is not one alignment (and weight) for each, the networks differ in structure, or the
+/// weights are not finite numbers of positive sum.
+///
+/// Source: Ainsworth et al. 2023, Algorithm 3; weights as in Wortsman et al. 2022 (model soups).
+///
+/// ```
+/// use onebasin_core::merge::mean;
+/// use onebasin_core::symmetry::{Alignment, Symmetry, SymmetrySpec};
+/// use onebasin_core::{Params, Tensor};
+/// let net = |w: [f32; 2]| Ok::<_, onebasin_core::Error>(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[2], w.to_vec())?)]));
+/// let (a, b) = (net([0., 3.])?, net([4., 7.])?);
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &a)?;
+/// let still = vec![Alignment::identity(&symmetry); 2];
+/// assert_eq!(mean(&symmetry, &[&a, &b], &still, None)?, net([2., 5.])?);
+/// assert_eq!(mean(&symmetry, &[&a, &b], &still, Some(&[3., 1.]))?, net([1., 4.])?);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn mean(
+    symmetry: &Symmetry,
+    models: &[&Params],
+    alignments: &[Alignment],
+    weights: Option<&[f64]>,
+) -> Result<Params> {
+    let n = models.len();
+    let Some(first) = models.first() else {
+        return Err(Error::Invalid("a mean needs at least one network, found none".to_owned()));
+    };
+    let found = weights.map_or(n, <[f64]>::len);
+    if alignments.len() != n || found != n {
+        let counts = format!("{} alignments and {found} weights", alignments.len());
+        return Err(Error::Invalid(format!("{n} networks need one alignment and one weight each, found {counts}")));
+    }
+    let weights = weights.map_or_else(|| vec![1.0; n], <[f64]>::to_vec);
+    let total: f64 = weights.iter().sum();
+    if !(total > 0.0 && weights.iter().all(|w| w.is_finite()) && total.is_finite()) {
+        return Err(Error::Invalid(format!("weights must be finite numbers of positive sum, found {weights:?}")));
+    }
+    models.iter().try_for_each(|model| first.check_same_structure(model))?;
+    let mut mean = Params::new();
+    for (name, _) in symmetry.tensors() {
+        let reference = first.require(name)?;
+        if !reference.dtype().is_float() {
+            mean.insert(name, alignments[0].apply_tensor(symmetry, name, reference)?);
+            continue;
+        }
+        let mut sum = vec![0.0; reference.len()];
+        for ((model, alignment), weight) in models.iter().zip(alignments).zip(&weights) {
+            let moved = alignment.apply_tensor(symmetry, name, model.require(name)?)?;
+            sum.iter_mut().zip(moved.to_f64()?.iter()).for_each(|(s, v)| *s += weight * v);
+        }
+        for s in &mut sum {
+            *s /= total;
+        }
+        mean.insert(name, Tensor::from_f64_as(reference.dtype(), reference.shape(), &sum)?);
+    }
+    Ok(mean)
+}
+
+/// Every floating-point tensor in another element type.
+pub fn cast(params: &Params, dtype: DType) -> Result<Params> {
+    let cast = |t: &Tensor| if t.dtype().is_float() { t.cast(dtype) } else { Ok(t.clone()) };
+    params.iter().map(|(name, t)| Ok((name.to_owned(), cast(t)?))).collect()
+}

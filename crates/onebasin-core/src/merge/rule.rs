@@ -1,0 +1,251 @@
+//! What a merge makes of one tensor: the formula, for any range of its entries.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rayon::prelude::*;
+
+use super::Products;
+use crate::convert::{decode, encode};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::symmetry::layout::AxisLayout;
+use crate::symmetry::{GroupId, Symmetry};
+use crate::tensor::Tensor;
+
+/// Entries computed at a time, small enough that their f64 values stay in cache.
+const BLOCK: usize = 512;
+/// Entries that one task of [`TensorRule::apply`] computes.
+const PIECE: usize = 1 << 18;
+
+/// What becomes of two aligned networks: the formula of a merge before it meets tensors.
+///
+/// The same rule serves networks in memory ([`merge`](super::merge), [`merge_by_group`](super::merge_by_group)) and
+/// tensors that pass by in pieces.
+///
+/// ```
+/// use onebasin_core::{DType, merge::MergeRule};
+/// let rule = MergeRule::lerp(0.25)?.tensor("w", &[3], DType::F32, DType::F32);
+/// let (a, b, mut merged) = ([1_f32, 2.].map(f32::to_le_bytes), [5_f32, 2.].map(f32::to_le_bytes), [0; 8]);
+/// rule.fill(1, a.as_flattened(), b.as_flattened(), &mut merged); // the second and the third entry
+/// assert_eq!(merged, [2_f32, 2.].map(f32::to_le_bytes).as_flattened());
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct MergeRule<'a> {
+    lambda: f64,
+    circle: Option<(f64, f64)>,
+    groups: Option<(&'a Symmetry, &'a BTreeMap<GroupId, f64>)>,
+    dtype: Option<DType>,
+}
+
+impl<'a> MergeRule<'a> {
+    /// The straight line `A + λ (B − A)`.
+    ///
+    /// # Errors
+    /// If λ lies outside [0, 1].
+    pub fn lerp(lambda: f64) -> Result<Self> {
+        if !(0.0..=1.0).contains(&lambda) {
+            return Err(Error::Invalid(format!("λ must lie between 0 (network A) and 1 (network B), found {lambda}")));
+        }
+        Ok(Self { lambda, circle: None, groups: None, dtype: None })
+    }
+
+    /// The great circle between the two weight vectors; the straight line where they are (anti)parallel or zero, and at
+    /// the ends.
+    ///
+    /// # Errors
+    /// If λ lies outside [0, 1].
+    pub fn slerp(lambda: f64, products: Products) -> Result<Self> {
+        let rule = Self::lerp(lambda)?;
+        let [aa, bb, ab] = products.0;
+        let omega = (ab / (aa * bb).sqrt()).clamp(-1.0, 1.0).acos();
+        let sin = omega.sin();
+        if sin.is_nan() || sin < 1e-8 || lambda == 0.0 || lambda == 1.0 {
+            return Ok(rule);
+        }
+        Ok(Self { circle: Some((((1.0 - lambda) * omega).sin() / sin, (lambda * omega).sin() / sin)), ..rule })
+    }
+
+    /// The straight line with a λ of its own for some groups: see [`merge_by_group`](super::merge_by_group).
+    ///
+    /// # Errors
+    /// If a λ lies outside [0, 1].
+    pub fn by_group(symmetry: &'a Symmetry, lambda: f64, of_group: &'a BTreeMap<GroupId, f64>) -> Result<Self> {
+        if let Some((id, l)) = of_group.iter().find(|(_, l)| !(0.0..=1.0).contains(*l)) {
+            let name = &symmetry.group(*id).name;
+            return Err(Error::Invalid(format!("λ of group `{name}` must lie between 0 and 1, found {l}")));
+        }
+        Ok(Self { groups: Some((symmetry, of_group)), ..Self::lerp(lambda)? })
+    }
+
+    /// The same with floating-point results cast to `dtype`, after they were rounded to A's element type.
+    ///
+    /// # Errors
+    /// [`Error::NotFloat`] if `dtype` is not a float.
+    pub fn cast(self, dtype: DType) -> Result<Self> {
+        if !dtype.is_float() {
+            return Err(Error::NotFloat { tensor: String::new(), dtype, what: "a cast" });
+        }
+        Ok(Self { dtype: Some(dtype), ..self })
+    }
+
+    /// The rule of the tensor called `name`, from its shape and its element types in A and in B.
+    pub fn tensor(&self, name: &str, shape: &[usize], a: DType, b: DType) -> TensorRule {
+        let named = self.groups.and_then(|(symmetry, of_group)| {
+            let axes = &symmetry.tensor(name).ok()?.axes;
+            let by_axis: Vec<_> = axes.iter().map(|axis| lambdas(symmetry, axis, of_group)).collect();
+            by_axis.iter().flatten().any(|l| l.is_finite()).then_some(by_axis)
+        });
+        let floats = a.is_float() && b.is_float();
+        let formula = match (named, self.circle) {
+            (Some(by_axis), _) if floats => Formula::ByAxis(self.lambda, by_axis),
+            (_, Some((wa, wb))) if floats => Formula::Circle(wa, wb),
+            _ if floats && self.lambda > 0.0 && self.lambda < 1.0 => Formula::Line(self.lambda),
+            _ if self.lambda <= 0.5 => Formula::A,
+            _ => Formula::B,
+        };
+        let rounded = if matches!(formula, Formula::B) { b } else { a };
+        let dtype = self.dtype.filter(|_| rounded.is_float()).unwrap_or(rounded);
+        TensorRule { formula, shape: shape.to_vec(), a, b, rounded, dtype }
+    }
+}
+
+/// What a merge makes of one tensor.
+#[derive(Debug, Clone)]
+pub struct TensorRule {
+    formula: Formula,
+    shape: Vec<usize>,
+    a: DType,
+    b: DType,
+    /// The type that the formula's value is rounded to.
+    rounded: DType,
+    dtype: DType,
+}
+
+#[derive(Debug, Clone)]
+enum Formula {
+    /// A's entries, bit for bit.
+    A,
+    /// B's entries, bit for bit.
+    B,
+    /// `a + λ (b − a)`.
+    Line(f64),
+    /// `w_a a + w_b b`.
+    Circle(f64, f64),
+    /// The line at the smallest λ of an entry's positions along the axes, or at the first λ where none has one.
+    ByAxis(f64, Vec<Vec<f64>>),
+}
+
+impl TensorRule {
+    /// Element type of the result.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Fills `out` with the merged entries from `start` on. `a` and `b` hold the same entries of A and of the aligned B.
+    ///
+    /// Formula: that of the rule in f64, rounded to nearest even in A's element type, then in that of the cast.
+    ///
+    /// # Panics
+    /// If `a`, `b` and `out` do not hold the same number of entries.
+    pub fn fill(&self, start: usize, a: &[u8], b: &[u8], out: &mut [u8]) {
+        let entries = out.len() / self.dtype.size();
+        let whole = out.len().is_multiple_of(self.dtype.size());
+        assert!(whole && a.len() == entries * self.a.size() && b.len() == entries * self.b.size(), "the same entries");
+        let blocks = a.chunks(BLOCK * self.a.size()).zip(b.chunks(BLOCK * self.b.size()));
+        let blocks = blocks.zip(out.chunks_mut(BLOCK * self.dtype.size()));
+        let (mut ends, mut rounded) = ([[0.0; BLOCK]; 2], [0; BLOCK * size_of::<f64>()]);
+        for (k, ((a, b), out)) in blocks.enumerate() {
+            self.fill_block(start + k * BLOCK, a, b, out, &mut ends, &mut rounded);
+        }
+    }
+
+    /// The merged tensor of A's and the aligned B's.
+    pub(super) fn apply(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        match &self.formula {
+            Formula::A => return a.cast(self.dtype),
+            Formula::B => return b.cast(self.dtype),
+            _ => {}
+        }
+        let mut merged = vec![0; a.len() * self.dtype.size()];
+        let ends = a.bytes().par_chunks(PIECE * self.a.size()).zip(b.bytes().par_chunks(PIECE * self.b.size()));
+        let pieces = merged.par_chunks_mut(PIECE * self.dtype.size()).zip(ends).enumerate();
+        pieces.for_each(|(k, (out, (a, b)))| self.fill(k * PIECE, a, b, out));
+        Tensor::new(self.dtype, a.shape(), Bytes::from(merged))
+    }
+
+    /// `ends` and `rounded` are room for values.
+    fn fill_block(
+        &self,
+        start: usize,
+        a: &[u8],
+        b: &[u8],
+        out: &mut [u8],
+        [x, y]: &mut [[f64; BLOCK]; 2],
+        rounded: &mut [u8; BLOCK * size_of::<f64>()],
+    ) {
+        let entries = out.len() / self.dtype.size();
+        let (x, y) = (&mut x[..entries], &mut y[..entries]);
+        let rounded = match self.formula {
+            Formula::A => a,
+            Formula::B => b,
+            _ => {
+                decode(self.a, a, x);
+                decode(self.b, b, y);
+                self.combine(start, x, y);
+                if self.dtype == self.rounded {
+                    return encode(self.dtype, x, out);
+                }
+                let rounded = &mut rounded[..entries * self.rounded.size()];
+                encode(self.rounded, x, rounded);
+                rounded
+            }
+        };
+        if self.dtype == self.rounded {
+            return out.copy_from_slice(rounded);
+        }
+        decode(self.rounded, rounded, x);
+        encode(self.dtype, x, out);
+    }
+
+    /// Replaces values of A by merged ones.
+    fn combine(&self, start: usize, a: &mut [f64], b: &[f64]) {
+        let pairs = a.iter_mut().zip(b);
+        match &self.formula {
+            Formula::A | Formula::B => unreachable!("ends are copied"),
+            Formula::Line(lambda) => pairs.for_each(|(x, y)| *x += lambda * (y - *x)),
+            Formula::Circle(wa, wb) => pairs.for_each(|(x, y)| *x = wa * *x + wb * y),
+            Formula::ByAxis(lambda, by_axis) => {
+                for (k, (x, y)) in pairs.enumerate() {
+                    let l = smallest(&self.shape, by_axis, start + k);
+                    let l = if l.is_infinite() { *lambda } else { l };
+                    *x = if l == 1.0 { *y } else { *x + l * (y - *x) };
+                }
+            }
+        }
+    }
+}
+
+/// The smallest λ at the positions of one entry, by its flat position.
+fn smallest(shape: &[usize], by_axis: &[Vec<f64>], flat: usize) -> f64 {
+    let mut rest = flat;
+    let mut found = f64::INFINITY;
+    for (len, lambdas) in shape.iter().zip(by_axis).rev() {
+        found = found.min(lambdas[rest % len]);
+        rest /= len;
+    }
+    found
+}
+
+/// The smallest λ that a group names at every position of an axis; infinite where none does.
+fn lambdas(symmetry: &Symmetry, axis: &AxisLayout, of_group: &BTreeMap<GroupId, f64>) -> Vec<f64> {
+    let mut found = vec![f64::INFINITY; axis.len];
+    for occurrence in &axis.occurrences {
+        let groups = occurrence.digits.iter().filter_map(|d| d.group);
+        let named = groups.filter_map(|g| of_group.get(&symmetry.root(g)));
+        let smallest = named.fold(f64::INFINITY, |m, l| m.min(*l));
+        occurrence.for_each(|values| found[occurrence.position(values)] = smallest);
+    }
+    found
+}

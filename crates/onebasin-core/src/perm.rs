@@ -1,0 +1,97 @@
+//! Permutations, and the one place that says which way they point.
+
+use crate::error::{Error, Result};
+
+/// A permutation of `n` units as a gather: `perm[i] = j` means *unit i of the result is unit j of the source*.
+///
+/// ```
+/// use onebasin_core::Perm;
+/// let p = Perm::new(vec![2, 0, 1])?;
+/// assert_eq!(p.gather(&['a', 'b', 'c']), ['c', 'a', 'b']);
+/// assert_eq!(p.inverse().gather(&p.gather(&[7, 8, 9])), [7, 8, 9]);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Perm(Vec<u32>);
+
+impl Perm {
+    /// Checks that `indices` names every unit of `0..n` once.
+    ///
+    /// # Errors
+    /// [`Error::NotAPermutation`] with the first offence.
+    pub fn new(indices: Vec<u32>) -> Result<Self> {
+        let len = indices.len();
+        let mut seen = vec![false; len];
+        for (i, &j) in indices.iter().enumerate() {
+            let offence = match seen.get_mut(j as usize) {
+                None => Some(format!("entry {i} is {j}")),
+                Some(true) => Some(format!("{j} appears twice (again at entry {i})")),
+                Some(slot) => {
+                    *slot = true;
+                    None
+                }
+            };
+            if let Some(why) = offence {
+                return Err(Error::NotAPermutation { len, why });
+            }
+        }
+        Ok(Self(indices))
+    }
+
+    /// The permutation that moves nothing.
+    pub fn identity(n: usize) -> Self {
+        Self((0..n as u32).collect())
+    }
+
+    /// Number of units.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no unit.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether nothing moves.
+    pub fn is_identity(&self) -> bool {
+        self.0.iter().enumerate().all(|(i, &j)| i == j as usize)
+    }
+
+    /// Number of units that stay where they are.
+    pub fn fixed_points(&self) -> usize {
+        self.0.iter().enumerate().filter(|&(i, &j)| i == j as usize).count()
+    }
+
+    /// The source unit of result unit `i`.
+    pub fn at(&self, i: usize) -> usize {
+        self.0[i] as usize
+    }
+
+    /// The index vector.
+    pub fn as_slice(&self) -> &[u32] {
+        &self.0
+    }
+
+    /// The permutation that undoes this one.
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        let mut inverse = vec![0; self.len()];
+        for (i, &j) in self.0.iter().enumerate() {
+            inverse[j as usize] = i as u32;
+        }
+        Self(inverse)
+    }
+
+    /// `self ∘ first`: acting with the result equals acting with `first`, then with `self`.
+    #[must_use]
+    pub fn compose(&self, first: &Self) -> Self {
+        assert_eq!(self.len(), first.len(), "permutations of different sizes do not compose");
+        Self(self.0.iter().map(|&i| first.0[i as usize]).collect())
+    }
+
+    /// `result[i] = source[self[i]]`.
+    pub fn gather<T: Copy>(&self, source: &[T]) -> Vec<T> {
+        self.0.iter().map(|&j| source[j as usize]).collect()
+    }
+}

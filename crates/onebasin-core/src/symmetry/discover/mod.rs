@@ -1,0 +1,228 @@
+//! Symmetries discovered from a graph: what may be permuted in a network never seen before.
+//!
+//! Every axis of every value begins as an unknown. `rules` says, operator by operator, which unknowns are the same
+//! units, which are products or concatenations of others, and which cannot move; inputs and outputs of the network stay.
+//! Whatever is still free in a parameter is a group (`groups`), and `why` tells in words why the rest is not.
+
+mod groups;
+mod rules;
+mod taps;
+mod terms;
+mod why;
+
+use std::collections::BTreeMap;
+
+use crate::graph::{Graph, NodeId, Source, ValueId};
+use crate::symmetry::{Pattern, SymmetrySpec};
+use crate::tensor::Tensor;
+pub use rules::AxisRef;
+use terms::{AtomId, Conflict, Terms};
+
+/// What discovery found: the symmetry, and what it rests on.
+#[derive(Debug)]
+pub struct Discovery<'g> {
+    graph: &'g Graph,
+    spec: SymmetrySpec,
+    /// The pattern of every value in which a group stands.
+    values: Vec<Option<Pattern>>,
+    relations: Vec<Relation>,
+    reasons: BTreeMap<AxisRef, Reason>,
+}
+
+/// Two axes that share units, by what a node does.
+#[derive(Debug, Clone, Copy)]
+struct Relation {
+    a: AxisRef,
+    b: AxisRef,
+    node: NodeId,
+}
+
+/// Why an axis was fixed, and by which node; by none at the border of the network.
+#[derive(Debug, Clone)]
+struct Reason {
+    text: String,
+    node: Option<NodeId>,
+}
+
+/// Finds every unit of a network that may be exchanged.
+///
+/// Groups are named after the first parameter they stand in. Parameters that no node uses are fixed.
+///
+/// Cost: near linear in the number of axes, plus the lengths of constants.
+///
+/// Source: the hand-written specifications of Ainsworth et al. 2023 are special cases; the rules are ours.
+///
+/// ```
+/// use onebasin_core::graph::Graph;
+/// use onebasin_core::symmetry::discover;
+/// let mut g = Graph::new();
+/// let x = g.input("x", &[1, 784])?;
+/// let h = g.linear("fc1", x, 512)?;
+/// let h = g.relu(h)?;
+/// let y = g.linear("fc2", h, 10)?;
+/// g.output(y);
+/// let found = discover(&g);
+/// assert_eq!(found.spec().tensors["fc1.weight"].to_string(), "fc1 .");
+/// assert_eq!(found.spec().tensors["fc2.weight"].to_string(), ". fc1");
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn discover(graph: &Graph) -> Discovery<'_> {
+    let mut d = Discoverer::new(graph);
+    for input in graph.inputs() {
+        d.fix_all(input, "an input of the network");
+    }
+    for value in graph.ids() {
+        if let Source::Constant(tensor) = &graph.value(value).source {
+            d.constant(value, tensor);
+        }
+    }
+    let mut used = vec![false; graph.values().len()];
+    for (k, node) in graph.nodes().iter().enumerate() {
+        d.node = Some(NodeId(k));
+        rules::apply(&mut d, node);
+        node.inputs.iter().for_each(|v| used[v.0] = true);
+    }
+    d.node = None;
+    for output in graph.outputs() {
+        d.fix_all(*output, "an output of the network");
+    }
+    for value in graph.ids().filter(|v| graph.value(*v).source == Source::Param && !used[v.0]) {
+        d.fix_all(value, "no node uses this parameter");
+    }
+    let (spec, values) = groups::spec(&d);
+    Discovery { graph, spec, values, relations: d.relations, reasons: d.reasons }
+}
+
+impl Discovery<'_> {
+    /// The symmetry: a pattern for every parameter, and the size of every group.
+    pub fn spec(&self) -> &SymmetrySpec {
+        &self.spec
+    }
+
+    /// What the axes of a value are made of, in the groups of [`Self::spec`]; none where no unit of a group stands in it.
+    ///
+    /// Numbers in products hold for the graph's batch alone. A family may stand on another axis than its parent, which
+    /// [`Symmetry::layout`](crate::symmetry::Symmetry::layout) refuses.
+    ///
+    /// # Panics
+    /// If the graph has no such value.
+    ///
+    /// ```
+    /// use onebasin_core::graph::Graph;
+    /// use onebasin_core::symmetry::discover;
+    /// let mut g = Graph::new();
+    /// let x = g.input("x", &[1, 784])?;
+    /// let h = g.linear("fc1", x, 512)?;
+    /// let h = g.relu(h)?;
+    /// let y = g.linear("fc2", h, 10)?;
+    /// g.output(y);
+    /// let found = discover(&g);
+    /// assert_eq!(found.value_pattern(h).map(ToString::to_string).as_deref(), Some(". fc1"));
+    /// assert_eq!(found.value_pattern(y), None);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn value_pattern(&self, value: ValueId) -> Option<&Pattern> {
+        self.values[value.0].as_ref()
+    }
+
+    /// Nodes whose operators are not known; everything they touch is fixed.
+    pub fn unknown(&self) -> impl Iterator<Item = &crate::graph::Node> {
+        self.graph.nodes().iter().filter(|n| matches!(n.op, crate::graph::Op::Unknown(_)))
+    }
+}
+
+/// The state of discovery, as rules see it.
+struct Discoverer<'g> {
+    graph: &'g Graph,
+    terms: Terms,
+    /// The unknown of every axis of every value.
+    axes: Vec<Vec<AtomId>>,
+    /// The node whose rule is being applied.
+    node: Option<NodeId>,
+    relations: Vec<Relation>,
+    reasons: BTreeMap<AxisRef, Reason>,
+    /// Entries of equal constants that padding put before and after an axis.
+    pads: Vec<(AtomId, AtomId)>,
+}
+
+impl<'g> Discoverer<'g> {
+    fn new(graph: &'g Graph) -> Self {
+        let mut terms = Terms::default();
+        let axes = graph.values().iter().map(|v| v.shape.iter().map(|n| terms.fresh(*n)).collect()).collect();
+        let (relations, reasons, pads) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { graph, terms, axes, node: None, relations, reasons, pads }
+    }
+
+    fn rank(&self, value: ValueId) -> usize {
+        self.graph.shape(value).len()
+    }
+
+    fn len(&self, value: ValueId, axis: usize) -> usize {
+        self.graph.shape(value)[axis]
+    }
+
+    fn atom(&self, at: AxisRef) -> AtomId {
+        self.axes[at.value.0][at.axis]
+    }
+
+    fn fresh(&mut self, len: usize) -> AtomId {
+        self.terms.fresh(len)
+    }
+
+    /// Two axes are the same units.
+    fn tie(&mut self, a: AxisRef, b: AxisRef) {
+        self.relate(a, b);
+        let (x, y) = (self.atom(a), self.atom(b));
+        self.unite(x, y, b, "its parts are cut in different places by what it is joined with");
+    }
+
+    /// An axis is made of these parts.
+    fn make(&mut self, at: AxisRef, build: impl FnOnce(&mut Terms) -> AtomId, conflict: &str) {
+        let made = build(&mut self.terms);
+        let atom = self.atom(at);
+        self.unite(atom, made, at, conflict);
+    }
+
+    fn unite(&mut self, a: AtomId, b: AtomId, at: AxisRef, conflict: &str) {
+        if self.terms.unite(a, b) == Err(Conflict) {
+            self.because(at, conflict);
+        }
+    }
+
+    /// Two axes share units, as [`Discovery::why`] tells.
+    fn relate(&mut self, a: AxisRef, b: AxisRef) {
+        if let Some(node) = self.node {
+            self.relations.push(Relation { a, b, node });
+        }
+    }
+
+    /// An axis stays.
+    fn fix(&mut self, at: AxisRef, reason: &str) {
+        self.terms.fix(self.atom(at));
+        self.because(at, reason);
+    }
+
+    fn because(&mut self, at: AxisRef, reason: &str) {
+        let node = self.node;
+        self.reasons.entry(at).or_insert_with(|| Reason { text: reason.to_owned(), node });
+    }
+
+    fn fix_all(&mut self, value: ValueId, reason: &str) {
+        (0..self.rank(value)).for_each(|axis| self.fix(AxisRef { value, axis }, reason));
+    }
+
+    /// Axes of a constant stay, unless the constant is the same all along them.
+    fn constant(&mut self, value: ValueId, tensor: &Tensor) {
+        for axis in 0..self.rank(value) {
+            let shape = tensor.shape();
+            let inner = shape[axis + 1..].iter().product::<usize>() * tensor.dtype().size();
+            let uniform = tensor
+                .bytes()
+                .chunks_exact((shape[axis] * inner).max(1))
+                .all(|block| block.chunks_exact(inner.max(1)).all(|slice| slice == &block[..inner]));
+            if !uniform {
+                self.fix(AxisRef { value, axis }, "a constant of the graph");
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Taps: where inside a network units of a group show themselves.
+
+use std::collections::BTreeSet;
+
+use super::{AxisRef, Discovery};
+use crate::graph::{Node, Op, Source, ValueId};
+use crate::symmetry::{GroupId, Symmetry};
+
+impl Discovery<'_> {
+    /// The axes of values where the units of each group show themselves, every axis once, in the graph's order.
+    ///
+    /// They are what layers read: the data of every operator that contracts the axis with weights, so that a hidden layer
+    /// shows after its nonlinearity, a residual stream at every block, and the state of a recurrent cell at every step.
+    /// A group that none of them shows (attention heads whose queries and keys meet each other, not a weight) shows in
+    /// the last computed value in which it stands, for a family in one product with its parent. Groups that stand in no
+    /// such value have no tap. `symmetry` must have the groups of [`Self::spec`].
+    ///
+    /// Cost: linear in the number of values, times the groups that need another place.
+    ///
+    /// ```
+    /// use onebasin_core::graph::Graph;
+    /// use onebasin_core::symmetry::{Symmetry, discover};
+    /// use onebasin_core::{Params, Tensor};
+    /// let mut g = Graph::new();
+    /// let x = g.input("x", &[1, 6])?;
+    /// let h = g.linear("fc1", x, 4)?;
+    /// let h = g.relu(h)?;
+    /// let y = g.linear("fc2", h, 2)?;
+    /// g.output(y);
+    /// let zeros = |p: &onebasin_core::graph::Value| Tensor::from_f32(&p.shape, vec![0.0; p.shape.iter().product()]);
+    /// let net = g.params().map(|p| Ok((p.name.clone(), zeros(p)?))).collect::<Result<Params, onebasin_core::Error>>()?;
+    /// let found = discover(&g);
+    /// let symmetry = Symmetry::resolve(found.spec(), &net)?;
+    /// let taps = found.taps(&symmetry);
+    /// assert_eq!(taps.iter().map(|t| (t.value, t.axis)).collect::<Vec<_>>(), [(h, 1)]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn taps(&self, symmetry: &Symmetry) -> Vec<AxisRef> {
+        let varies = self.varying();
+        let mut taps: BTreeSet<AxisRef> =
+            self.graph.nodes().iter().flat_map(|node| self.reads(node, &varies)).collect();
+        let computed = |v: ValueId| varies[v.0] && matches!(self.graph.value(v).source, Source::Node(..));
+        taps.retain(|t| computed(t.value) && !self.groups_at(symmetry, *t).is_empty());
+        let shown: BTreeSet<GroupId> = taps.iter().flat_map(|t| self.groups_at(symmetry, *t)).collect();
+        let mut hidden: BTreeSet<GroupId> = (0..symmetry.groups().len()).map(GroupId).collect();
+        hidden.retain(|g| !shown.contains(g));
+        // Families first: where one shows, so does its parent.
+        for families in [true, false] {
+            if hidden.is_empty() {
+                break;
+            }
+            for value in (0..self.graph.values().len()).rev().map(ValueId).filter(|v| computed(*v)) {
+                for axis in 0..self.graph.shape(value).len() {
+                    let here = self.groups_at(symmetry, AxisRef { value, axis });
+                    let new = |g: &GroupId| hidden.contains(g) && symmetry.group(*g).parent.is_some() == families;
+                    if here.iter().any(new) {
+                        hidden.retain(|g| !here.contains(g));
+                        taps.insert(AxisRef { value, axis });
+                    }
+                }
+            }
+        }
+        taps.into_iter().collect()
+    }
+
+    /// The groups in one axis of a value; none where its pattern has no layout.
+    fn groups_at(&self, symmetry: &Symmetry, at: AxisRef) -> BTreeSet<GroupId> {
+        let Some(pattern) = self.value_pattern(at.value) else { return BTreeSet::new() };
+        let value = self.graph.value(at.value);
+        let Ok(layout) = symmetry.layout(&value.name, pattern, &value.shape) else { return BTreeSet::new() };
+        layout.axes[at.axis].occurrences.iter().flat_map(|o| &o.digits).filter_map(|d| d.group).collect()
+    }
+
+    /// Whether a value depends on the network's inputs.
+    fn varying(&self) -> Vec<bool> {
+        let mut varies: Vec<bool> = self.graph.values().iter().map(|v| v.source == Source::Input).collect();
+        for node in self.graph.nodes() {
+            let any = node.inputs.iter().any(|v| varies[v.0]);
+            node.outputs.iter().for_each(|v| varies[v.0] = any);
+        }
+        varies
+    }
+
+    /// The axes that a node contracts with weights.
+    fn reads(&self, node: &Node, varies: &[bool]) -> Vec<AxisRef> {
+        let rank = |v: ValueId| self.graph.shape(v).len();
+        let [x, w, ..] = node.inputs[..] else { return Vec::new() };
+        match &node.op {
+            Op::Linear | Op::MatMul if !varies[w.0] => vec![AxisRef { value: x, axis: rank(x) - 1 }],
+            Op::MatMul if !varies[x.0] => vec![AxisRef { value: w, axis: rank(w).max(2) - 2 }],
+            Op::Conv(conv) | Op::ConvTranspose { conv, .. }
+                if !varies[w.0] && (conv.groups == 1 || conv.groups < self.graph.shape(x)[1]) =>
+            {
+                vec![AxisRef { value: x, axis: 1 }]
+            }
+            Op::Recurrent { .. } if !varies[w.0] => {
+                vec![AxisRef { value: x, axis: 2 }, AxisRef { value: node.outputs[0], axis: 3 }]
+            }
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The notation of one tensor: one term per axis, separated by spaces.
+//!
+//! | term | the axis is |
+//! |---|---|
+//! | `.` | fixed |
+//! | `h1` | the units of group `h1` |
+//! | `(c13 49)`, `(49 c13)` | a product, left outer, right inner, as memory lies |
+//! | `(c1 + c2)` | a concatenation |
+//! | `(heads qk@heads)` | nested: an independent group `qk` for every unit of `heads` |
+//! | `(pad[0:8] + c0 + pad[8:16])` | slices: one group standing in several places of the axis |
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::error::SymmetryError;
+
+/// What every axis of a tensor is made of.
+///
+/// Printing gives back the text it was parsed from, up to spaces.
+///
+/// ```
+/// use onebasin_core::symmetry::Pattern;
+/// let p: Pattern = "stream ( heads qk@heads+heads v@heads )".parse()?;
+/// assert_eq!(p.to_string(), "stream (heads qk@heads + heads v@heads)");
+/// # Ok::<(), onebasin_core::symmetry::SymmetryError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    /// One term per axis, outermost axis first.
+    pub axes: Vec<Term>,
+}
+
+/// A part of an axis, and the column where it was written (counted from 1; not compared).
+#[derive(Debug, Clone, Eq)]
+pub struct Term {
+    /// What it is.
+    pub kind: TermKind,
+    /// Where it was written.
+    pub column: usize,
+}
+
+impl PartialEq for Term {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind
+    }
+}
+
+/// The kinds of term.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TermKind {
+    /// `.`: a whole axis that stays as it is.
+    Fixed,
+    /// A number: that many entries of fixed structure.
+    Number(usize),
+    /// A group, possibly of a family (`name@parent`), possibly a slice of it (`name[start:end]`).
+    Group {
+        /// Name of the group.
+        name: String,
+        /// The group whose units index the family.
+        parent: Option<String>,
+        /// First and one-past-last unit that stand here; all where absent.
+        slice: Option<(usize, usize)>,
+    },
+    /// Juxtaposition: left is outer, right is inner.
+    Product(Vec<Term>),
+    /// `+`: one after the other.
+    Sum(Vec<Term>),
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, axis) in self.axes.iter().enumerate() {
+            if i > 0 {
+                f.write_str(" ")?;
+            }
+            write!(f, "{axis}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            TermKind::Fixed => f.write_str("."),
+            TermKind::Number(n) => write!(f, "{n}"),
+            TermKind::Group { name, parent, slice } => {
+                f.write_str(name)?;
+                if let Some(parent) = parent {
+                    write!(f, "@{parent}")?;
+                }
+                if let Some((start, end)) = slice {
+                    write!(f, "[{start}:{end}]")?;
+                }
+                Ok(())
+            }
+            TermKind::Product(factors) => write!(f, "({})", join(factors, " ")),
+            TermKind::Sum(parts) => {
+                let parts: Vec<String> = parts
+                    .iter()
+                    .map(|part| match &part.kind {
+                        TermKind::Product(factors) => join(factors, " "),
+                        _ => part.to_string(),
+                    })
+                    .collect();
+                write!(f, "({})", parts.join(" + "))
+            }
+        }
+    }
+}
+
+fn join(terms: &[Term], between: &str) -> String {
+    terms.iter().map(Term::to_string).collect::<Vec<_>>().join(between)
+}
+
+impl FromStr for Pattern {
+    type Err = SymmetryError;
+
+    fn from_str(text: &str) -> Result<Self, SymmetryError> {
+        let mut parser = Parser { text, at: 0, depth: 0 };
+        let mut axes = Vec::new();
+        while parser.peek().is_some() {
+            axes.push(parser.axis()?);
+        }
+        Ok(Self { axes })
+    }
+}
+
+/// Deepest nesting of parentheses; deeper text is refused rather than overflowing the stack.
+const MAX_DEPTH: usize = 32;
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    depth: usize,
+}
+
+impl Parser<'_> {
+    fn error<T>(&self, column: usize, why: impl Into<String>) -> Result<T, SymmetryError> {
+        let pattern = self.text.to_owned();
+        Err(SymmetryError::Pattern { tensor: String::new(), pattern, column, why: why.into() })
+    }
+
+    fn peek(&mut self) -> Option<char> {
+        let rest = &self.text[self.at..];
+        self.at += rest.len() - rest.trim_start().len();
+        self.text[self.at..].chars().next()
+    }
+
+    fn column(&self) -> usize {
+        self.text[..self.at].chars().count() + 1
+    }
+
+    fn take(&mut self, wanted: char) -> bool {
+        let found = self.peek() == Some(wanted);
+        if found {
+            self.at += wanted.len_utf8();
+        }
+        found
+    }
+
+    fn axis(&mut self) -> Result<Term, SymmetryError> {
+        if self.peek() == Some('.') {
+            let column = self.column();
+            self.at += 1;
+            return Ok(Term { kind: TermKind::Fixed, column });
+        }
+        self.factor()
+    }
+
+    fn factor(&mut self) -> Result<Term, SymmetryError> {
+        let next = self.peek();
+        let column = self.column();
+        match next {
+            Some('(') => {
+                self.at += 1;
+                self.depth += 1;
+                if self.depth > MAX_DEPTH {
+                    return self.error(column, format!("parentheses nest deeper than {MAX_DEPTH}"));
+                }
+                let mut term = self.sum()?;
+                if !self.take(')') {
+                    return self.error(self.column(), "expected `)`, `+` or another term");
+                }
+                self.depth -= 1;
+                term.column = column;
+                Ok(term)
+            }
+            Some(c) if c.is_ascii_digit() => {
+                let n = self.number()?;
+                Ok(Term { kind: TermKind::Number(n), column })
+            }
+            Some(c) if name_start(c) => self.group(column),
+            Some('.') => {
+                self.error(column, "`.` stands for a whole axis; inside parentheses write the size as a number")
+            }
+            Some(c) => self.error(column, format!("expected a group, a number, `.` or `(`, found `{c}`")),
+            None => self.error(column, "the pattern ends where a term was expected"),
+        }
+    }
+
+    fn sum(&mut self) -> Result<Term, SymmetryError> {
+        let column = self.column();
+        let mut parts = vec![self.product()?];
+        while self.take('+') {
+            parts.push(self.product()?);
+        }
+        Ok(if parts.len() == 1 { parts.remove(0) } else { Term { kind: TermKind::Sum(parts), column } })
+    }
+
+    fn product(&mut self) -> Result<Term, SymmetryError> {
+        let column = self.column();
+        let mut factors = vec![self.factor()?];
+        while !matches!(self.peek(), None | Some(')' | '+')) {
+            factors.push(self.factor()?);
+        }
+        Ok(if factors.len() == 1 { factors.remove(0) } else { Term { kind: TermKind::Product(factors), column } })
+    }
+
+    fn number(&mut self) -> Result<usize, SymmetryError> {
+        self.peek();
+        let column = self.column();
+        let rest = &self.text[self.at..];
+        let digits = &rest[..rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len()];
+        if digits.is_empty() {
+            return self.error(column, "expected a number");
+        }
+        self.at += digits.len();
+        match digits.parse() {
+            Ok(n) => Ok(n),
+            Err(_) => self.error(column, format!("{digits} is too large")),
+        }
+    }
+
+    fn name(&mut self) -> Result<String, SymmetryError> {
+        let rest = &self.text[self.at..];
+        if !rest.starts_with(name_start) {
+            return self.error(self.column(), "expected the name of a group");
+        }
+        let name = &rest[..rest.len() - rest.trim_start_matches(name_inside).len()];
+        self.at += name.len();
+        Ok(name.to_owned())
+    }
+
+    fn group(&mut self, column: usize) -> Result<Term, SymmetryError> {
+        let name = self.name()?;
+        let parent = if self.text[self.at..].starts_with('@') {
+            self.at += 1;
+            Some(self.name()?)
+        } else {
+            None
+        };
+        let slice = if self.text[self.at..].starts_with('[') {
+            self.at += 1;
+            let start = self.number()?;
+            if !self.take(':') {
+                return self.error(self.column(), "expected `:` (a slice is `name[start:end]`)");
+            }
+            let end = self.number()?;
+            if !self.take(']') {
+                return self.error(self.column(), "expected `]`");
+            }
+            if start >= end {
+                return self.error(column, format!("the slice [{start}:{end}] is empty"));
+            }
+            Some((start, end))
+        } else {
+            None
+        };
+        Ok(Term { kind: TermKind::Group { name, parent, slice }, column })
+    }
+}
+
+fn name_start(c: char) -> bool {
+    c.is_ascii_alphabetic() || c == '_' || c == '{'
+}
+
+fn name_inside(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_-./{}".contains(c)
+}

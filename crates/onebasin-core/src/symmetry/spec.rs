@@ -1,0 +1,128 @@
+//! A whole symmetry as text: patterns by tensor name, templates with indices, sizes that cannot be inferred.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::SymmetryError;
+use super::pattern::{Pattern, Term, TermKind};
+
+/// Patterns by tensor name, as a person writes them.
+///
+/// ```
+/// use onebasin_core::symmetry::SymmetrySpec;
+/// let spec = SymmetrySpec::from_toml(r#"
+///     [sizes]
+///     heads = 12
+///     [tensors]
+///     "q.{l}.weight" = "(heads qk{l}@heads) stream"
+/// "#)?;
+/// assert!(spec.to_toml().contains("heads = 12"));
+/// # Ok::<(), onebasin_core::symmetry::SymmetryError>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SymmetrySpec {
+    /// Sizes of groups that tensors alone do not determine (or that should be checked).
+    pub sizes: BTreeMap<String, usize>,
+    /// Pattern of every tensor, or of every tensor whose name fits a template.
+    pub tensors: BTreeMap<String, Pattern>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    sizes: BTreeMap<String, usize>,
+    tensors: BTreeMap<String, String>,
+}
+
+impl SymmetrySpec {
+    /// Reads the TOML form: a table `[tensors]` of patterns, and optionally `[sizes]`.
+    ///
+    /// # Errors
+    /// [`SymmetryError::File`] for text that is not such TOML, [`SymmetryError::Pattern`] for a pattern.
+    pub fn from_toml(text: &str) -> Result<Self, SymmetryError> {
+        let file: File = toml::from_str(text).map_err(|e| SymmetryError::File(e.to_string().trim_end().to_owned()))?;
+        Self::from_patterns(file.tensors.iter().map(|(n, p)| (n.as_str(), p.as_str())))
+            .map(|spec| Self { sizes: file.sizes, ..spec })
+    }
+
+    /// Reads patterns given as pairs of tensor name and text.
+    pub fn from_patterns<'a>(patterns: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, SymmetryError> {
+        let mut tensors = BTreeMap::new();
+        for (name, text) in patterns {
+            let pattern: Pattern = text.parse().map_err(|error| match error {
+                SymmetryError::Pattern { pattern, column, why, .. } => {
+                    SymmetryError::Pattern { tensor: name.to_owned(), pattern, column, why }
+                }
+                other => other,
+            })?;
+            tensors.insert(name.to_owned(), pattern);
+        }
+        Ok(Self { sizes: BTreeMap::new(), tensors })
+    }
+
+    /// The TOML form; [`Self::from_toml`] reads it back to the same value.
+    pub fn to_toml(&self) -> String {
+        let tensors = self.tensors.iter().map(|(n, p)| (n.clone(), p.to_string())).collect();
+        toml::to_string(&File { sizes: self.sizes.clone(), tensors }).expect("two tables of strings and numbers")
+    }
+
+    /// Replaces templates (`"layer.{l}.weight" = "ffn{l} stream"`) by one pattern for every name they fit.
+    ///
+    /// A placeholder fits a run of digits; the same placeholder twice in a name must fit the same digits. A plain
+    /// name goes before a template.
+    ///
+    /// # Errors
+    /// [`SymmetryError::File`] if two templates fit one tensor.
+    pub fn expand<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Self, SymmetryError> {
+        let (templates, mut tensors): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            self.tensors.clone().into_iter().partition(|(name, _)| name.contains('{'));
+        for name in names {
+            if tensors.contains_key(name) {
+                continue;
+            }
+            let mut fits = templates.iter().filter_map(|(t, pattern)| Some((t, pattern, fit(t, name)?)));
+            let Some((template, pattern, indices)) = fits.next() else { continue };
+            if let Some((other, _, _)) = fits.next() {
+                let why = format!("templates `{template}` and `{other}` both fit tensor `{name}`; keep one");
+                return Err(SymmetryError::File(why));
+            }
+            let axes = pattern.axes.iter().map(|term| fill_term(term, &indices)).collect();
+            tensors.insert(name.to_owned(), Pattern { axes });
+        }
+        Ok(Self { sizes: self.sizes.clone(), tensors })
+    }
+}
+
+/// The digits each placeholder of `template` stands for in `name`, if it fits.
+fn fit(template: &str, name: &str) -> Option<BTreeMap<String, String>> {
+    let mut indices = BTreeMap::new();
+    let (mut template, mut name) = (template, name);
+    while let Some((literal, rest)) = template.split_once('{') {
+        let (placeholder, rest) = rest.split_once('}')?;
+        name = name.strip_prefix(literal)?;
+        let digits = &name[..name.len() - name.trim_start_matches(|c: char| c.is_ascii_digit()).len()];
+        if digits.is_empty()
+            || indices.insert(placeholder.to_owned(), digits.to_owned()).is_some_and(|old| old != digits)
+        {
+            return None;
+        }
+        (template, name) = (rest, &name[digits.len()..]);
+    }
+    (template == name).then_some(indices)
+}
+
+fn fill_term(term: &Term, indices: &BTreeMap<String, String>) -> Term {
+    let fill = |text: &str| indices.iter().fold(text.to_owned(), |text, (k, v)| text.replace(&format!("{{{k}}}"), v));
+    let all = |terms: &[Term]| terms.iter().map(|t| fill_term(t, indices)).collect();
+    let kind = match &term.kind {
+        TermKind::Group { name, parent, slice } => {
+            TermKind::Group { name: fill(name), parent: parent.as_deref().map(fill), slice: *slice }
+        }
+        TermKind::Product(factors) => TermKind::Product(all(factors)),
+        TermKind::Sum(parts) => TermKind::Sum(all(parts)),
+        fixed => fixed.clone(),
+    };
+    Term { kind, column: term.column }
+}

@@ -1,0 +1,274 @@
+//! Slow obvious twins: what a pattern means, what an objective is, what the best element of a group is.
+
+use std::collections::BTreeMap;
+
+use onebasin_core::matching::nested::{Element, best_element};
+use onebasin_core::matching::similarity::{Gram, weight_grams};
+use onebasin_core::matching::{MatchOptions, Root, Source, StopReason, Weights, ascend, objective};
+use onebasin_core::stream::Stream;
+use onebasin_core::symmetry::pattern::{Term, TermKind};
+use onebasin_core::symmetry::{Alignment, Group, GroupId, Symmetry, SymmetrySpec};
+use onebasin_core::{DType, Params, Tensor};
+use onebasin_testkit::assert_close;
+use proptest::prelude::*;
+
+/// What stands at one position of an axis: a place in the pattern, and the digits (group, unit) read there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Label {
+    place: Vec<usize>,
+    digits: Vec<(Option<String>, usize)>,
+}
+
+/// The labels of an axis, position by position, straight from the notation.
+fn labels(term: &Term, len: usize, sizes: &BTreeMap<String, usize>) -> Vec<Label> {
+    let run = |group: Option<&String>, units: std::ops::Range<usize>| {
+        units.map(|u| Label { place: vec![], digits: vec![(group.cloned(), u)] }).collect()
+    };
+    match &term.kind {
+        TermKind::Fixed => run(None, 0..len),
+        TermKind::Number(n) => run(None, 0..*n),
+        TermKind::Group { name, slice, .. } => run(Some(name), slice.map_or(0..sizes[name], |(from, to)| from..to)),
+        TermKind::Sum(parts) => {
+            // Slices of one group belong together: they share the place of the first.
+            let first = |name: &String| {
+                parts
+                    .iter()
+                    .position(|p| matches!(&p.kind, TermKind::Group { name: n, slice: Some(_), .. } if n == name))
+            };
+            let place = |k: usize| match &parts[k].kind {
+                TermKind::Group { name, slice: Some(_), .. } => first(name).unwrap(),
+                _ => k,
+            };
+            let part = |k: usize| {
+                let inner = labels(&parts[k], len, sizes).into_iter();
+                inner.map(move |l| Label { place: [vec![place(k)], l.place].concat(), digits: l.digits })
+            };
+            (0..parts.len()).flat_map(part).collect()
+        }
+        TermKind::Product(factors) => factors.iter().fold(vec![Label { place: vec![], digits: vec![] }], |outer, f| {
+            let inner = labels(f, len, sizes);
+            let both = |o: &Label, i: &Label| Label {
+                place: [o.place.clone(), i.place.clone()].concat(),
+                digits: [o.digits.clone(), i.digits.clone()].concat(),
+            };
+            outer.iter().flat_map(|o| inner.iter().map(move |i| both(o, i))).collect()
+        }),
+    }
+}
+
+/// The label that an alignment fetches for a result position.
+fn source(label: &Label, symmetry: &Symmetry, alignment: &Alignment) -> Label {
+    let id = |name: &str| GroupId(symmetry.groups().iter().position(|g| g.name == name).unwrap());
+    let unit = |g: GroupId| label.digits.iter().find(|d| d.0.as_deref() == Some(&symmetry.group(g).name)).unwrap().1;
+    let moved = label.digits.iter().map(|(group, u)| {
+        let Some(name) = group else { return (None, *u) };
+        let copy = symmetry.ancestors(id(name)).iter().fold(0, |c, a| c * symmetry.group(*a).size + unit(*a));
+        (Some(name.clone()), alignment.copies(id(name))[copy].at(*u))
+    });
+    Label { place: label.place.clone(), digits: moved.collect() }
+}
+
+fn gather(term: &Term, len: usize, symmetry: &Symmetry, alignment: &Alignment) -> Vec<usize> {
+    let sizes = symmetry.groups().iter().map(|g: &Group| (g.name.clone(), g.size)).collect();
+    let labels = labels(term, len, &sizes);
+    let find = |wanted: Label| labels.iter().position(|l| *l == wanted).expect("every label has a source");
+    labels.iter().map(|l| find(source(l, symmetry, alignment))).collect()
+}
+
+const SHAPES: [(&str, &[usize], &str); 10] = [
+    ("plain", &[6, 5], "s ."),
+    ("nested", &[12, 6], "(h q@h) s"),
+    ("fused", &[6, 30], "s (h q@h + h q@h + h v@h)"),
+    ("meeting", &[24], "(h q@h v@h)"),
+    ("deep", &[36], "(h q@h x@q)"),
+    ("tied", &[6, 6], "s s"),
+    ("flat", &[3, 24, 7], ". (4 s) w"),
+    ("cat", &[13], "(s + w)"),
+    ("pad", &[11], "(p[0:2] + w + p[2:4])"),
+    ("mixed", &[26], "(2 (s + w))"),
+];
+
+fn zoo(seed: u64) -> (Params, Symmetry) {
+    let draw = |(name, shape, _): &(&str, &[usize], &str)| {
+        let mut s = Stream::new(seed, name);
+        let values = (0..shape.iter().product()).map(|_| s.normal() as f32).collect();
+        ((*name).to_owned(), Tensor::from_f32(shape, values).unwrap())
+    };
+    let params: Params = SHAPES.iter().map(draw).collect();
+    let mut spec = SymmetrySpec::from_patterns(SHAPES.iter().map(|(n, _, p)| (*n, *p))).unwrap();
+    spec.sizes.insert("h".to_owned(), 3);
+    let symmetry = Symmetry::resolve(&spec, &params).unwrap();
+    (params, symmetry)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn applying_means_what_the_pattern_says(seed: u64) {
+        let (params, symmetry) = zoo(seed);
+        let alignment = Alignment::random(&symmetry, &mut Stream::new(seed, "alignment"));
+        let moved = alignment.apply(&symmetry, &params).unwrap();
+        for (name, layout) in symmetry.tensors() {
+            let (before, after) = (params.get(name).unwrap(), moved.get(name).unwrap());
+            let shape = before.shape();
+            let gathers: Vec<Vec<usize>> =
+                layout.pattern.axes.iter().zip(shape).map(|(t, &len)| gather(t, len, &symmetry, &alignment)).collect();
+            let (x, y) = (before.to_f32().unwrap(), after.to_f32().unwrap());
+            for flat in 0..before.len() {
+                let from = after.index_of(flat).iter().zip(&gathers).zip(shape).fold(0, |f, ((&i, g), &n)| f * n + g[i]);
+                prop_assert_eq!(y[flat], x[from], "{} {}", name, flat);
+            }
+        }
+    }
+
+    /// The value of every element on the Grams is what the objective changes by, so the Grams are right.
+    #[test]
+    fn grams_tell_how_the_objective_changes(seed: u64, types in [0_usize..4, 0..4]) {
+        const TYPES: [DType; 4] = [DType::F64, DType::F32, DType::F16, DType::BF16];
+        let ((a, symmetry), (b, _)) = (zoo(seed), zoo(seed ^ 1));
+        let [a, b] = [(a, types[0]), (b, types[1])].map(|(net, k)| {
+            let cast = |(name, tensor): (&str, &Tensor)| (name.to_owned(), tensor.cast(TYPES[k]).unwrap());
+            net.iter().map(cast).collect::<Params>()
+        });
+        let factor = if types.contains(&0) { 4096.0 } else { SINGLE };
+        let current = Alignment::random(&symmetry, &mut Stream::new(seed, "current"));
+        let before = objective(&symmetry, &current, &a, &b).unwrap();
+        for root in symmetry.roots().into_iter().filter(|r| symmetry.group(*r).name != "s") {
+            let grams = weight_grams(&symmetry, root, &current, &a, &b).unwrap();
+            let best = best_element(&symmetry, root, &grams, &Element::of(&symmetry, &current, root), None).unwrap();
+            let mut next = current.clone();
+            best.element.store(&mut next, root);
+            let after = objective(&symmetry, &next, &a, &b).unwrap();
+            assert_close(after - before, best.value - best.current, factor, 1000.0);
+            prop_assert!(best.value >= best.current);
+        }
+    }
+}
+
+/// The rounding of single precision, in units of that of double precision.
+const SINGLE: f64 = (1_u64 << 29) as f64;
+
+/// A source without what it keeps.
+struct Afresh<'a>(&'a Weights<'a>);
+
+impl Source for Afresh<'_> {
+    fn symmetry(&self) -> &Symmetry {
+        self.0.symmetry()
+    }
+
+    fn roots(&self) -> &[Root] {
+        self.0.roots()
+    }
+
+    fn grams(&self, root: GroupId, current: &Alignment) -> Result<Vec<Gram>, onebasin_core::Error> {
+        self.0.grams(root, current)
+    }
+
+    fn objective(&self, alignment: &Alignment) -> Result<f64, onebasin_core::Error> {
+        self.0.objective(alignment)
+    }
+}
+
+/// Two neighbouring units of a random copy of a random group are exchanged.
+fn nudge(symmetry: &Symmetry, alignment: &Alignment, stream: &mut Stream) -> Alignment {
+    let ids = (0..symmetry.groups().len()).map(GroupId);
+    let mut perms: Vec<Vec<Vec<u32>>> =
+        ids.map(|id| alignment.copies(id).iter().map(|p| p.as_slice().to_vec()).collect()).collect();
+    let group = stream.below(perms.len());
+    let copy = stream.below(perms[group].len());
+    let at = stream.below(perms[group][copy].len() - 1);
+    perms[group][copy].swap(at, at + 1);
+    let perm = |p: Vec<u32>| onebasin_core::Perm::new(p).unwrap();
+    Alignment::new(symmetry, perms.into_iter().map(|c| c.into_iter().map(perm).collect()).collect()).unwrap()
+}
+
+#[test]
+fn kept_grams_are_those_from_scratch() {
+    for seed in 0..20 {
+        let ((a, symmetry), (b, _)) = (zoo(seed), zoo(seed + 100));
+        let weights = Weights::new(&symmetry, &a, &b).unwrap();
+        let mut cache = weights.cache().expect("weights keep their Grams");
+        let mut stream = Stream::new(seed, "nudges");
+        let mut alignment = Alignment::random(&symmetry, &mut stream);
+        let mut updated = 0;
+        for step in 1..=30 {
+            for (k, root) in weights.roots().iter().enumerate() {
+                let (kept, scratch) =
+                    (cache.grams(k, &alignment).unwrap().into_owned(), weights.grams(root.id, &alignment).unwrap());
+                for (x, y) in kept.iter().zip(&scratch) {
+                    assert_eq!((&x.digits, &x.lens), (&y.digits, &y.lens));
+                    x.data.iter().zip(&y.data).for_each(|(x, y)| assert_close(*x, *y, SINGLE, 1000.0));
+                }
+            }
+            alignment = nudge(&symmetry, &alignment, &mut stream);
+            if step % 10 == 0 {
+                updated += cache.forget_updated().len();
+                assert!(cache.forget_updated().is_empty());
+            }
+        }
+        assert!(updated > 0, "seed {seed}: nothing was brought up to date");
+    }
+}
+
+#[test]
+fn an_ascent_that_keeps_grams_ends_where_one_without_does() {
+    for seed in 0..10 {
+        let ((a, symmetry), (b, _)) = (zoo(seed), zoo(seed + 100));
+        let weights = Weights::new(&symmetry, &a, &b).unwrap();
+        let start = Alignment::random(&symmetry, &mut Stream::new(seed, "start"));
+        let options = MatchOptions { seed, ..MatchOptions::default() };
+        let kept = ascend(&weights, &start, &options, &mut |_| true).unwrap();
+        let afresh = ascend(&Afresh(&weights), &start, &options, &mut |_| true).unwrap();
+        assert_eq!(kept.alignment, afresh.alignment, "seed {seed}");
+        assert_eq!(kept.stop, StopReason::Converged);
+        assert_close(kept.sweeps.last().unwrap().objective, kept.objective, SINGLE, 1000.0);
+        assert_eq!(weights.objective(&kept.alignment).unwrap(), kept.objective);
+    }
+}
+
+/// All permutations of `0..n`.
+fn permutations(n: usize) -> Vec<Vec<u32>> {
+    if n == 0 {
+        return vec![vec![]];
+    }
+    let shorter = permutations(n - 1);
+    shorter.iter().flat_map(|p| (0..n).map(move |at| [&p[..at], &[n as u32 - 1], &p[at..]].concat())).collect()
+}
+
+#[test]
+fn nested_families_are_solved_exactly() {
+    for seed in 0..10 {
+        let shapes: [(&str, &[usize], &str); 3] =
+            [("q", &[6, 4], "(h q@h) ."), ("v", &[4, 6], ". (h v@h)"), ("gain", &[2], "h")];
+        let draw = |salt: u64| -> Params {
+            let tensor = |(name, shape, _): &(&str, &[usize], &str)| {
+                let mut s = Stream::new(seed + 100 * salt, name);
+                let values = (0..shape.iter().product()).map(|_| s.normal()).collect();
+                ((*name).to_owned(), Tensor::from_f64(shape, values).unwrap())
+            };
+            shapes.iter().map(tensor).collect()
+        };
+        let (a, b) = (draw(0), draw(1));
+        let spec = SymmetrySpec::from_patterns(shapes.iter().map(|(n, _, p)| (*n, *p))).unwrap();
+        let symmetry = Symmetry::resolve(&spec, &a).unwrap();
+        let identity = Alignment::identity(&symmetry);
+        let root = symmetry.roots()[0];
+        let grams = weight_grams(&symmetry, root, &identity, &a, &b).unwrap();
+        let found = best_element(&symmetry, root, &grams, &Element::of(&symmetry, &identity, root), None).unwrap();
+
+        let perm = |p: &[u32]| onebasin_core::Perm::new(p.to_vec()).unwrap();
+        let (two, three) = (permutations(2), permutations(3));
+        let mut best = f64::NEG_INFINITY;
+        for h in &two {
+            for [q0, q1] in three.iter().flat_map(|x| three.iter().map(move |y| [x, y])) {
+                for [v0, v1] in three.iter().flat_map(|x| three.iter().map(move |y| [x, y])) {
+                    let perms = vec![vec![perm(h)], vec![perm(q0), perm(q1)], vec![perm(v0), perm(v1)]];
+                    let element = Alignment::new(&symmetry, perms).unwrap();
+                    best = best.max(objective(&symmetry, &element, &a, &b).unwrap());
+                }
+            }
+        }
+        assert_close(found.value, best, 256.0, best);
+    }
+}

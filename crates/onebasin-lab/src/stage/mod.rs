@@ -1,0 +1,184 @@
+//! What is computed, in steps that are kept: each is a value that says everything that decides its result.
+//!
+//! Every stage writes files into its own room of the store, and only there. What comes of it is the same bytes however
+//! often it was killed and begun again, but for the seconds that [`timing`] measures.
+
+pub mod align;
+pub mod counterexample;
+pub mod line;
+pub mod mean;
+pub mod net;
+pub mod plane;
+pub mod score;
+pub mod timing;
+pub mod training;
+
+use std::time::Duration;
+
+use onebasin_core::Params;
+use onebasin_core::matching::Accelerator;
+use onebasin_nn::exec::Program;
+use onebasin_nn::optim::Optimizer;
+use onebasin_nn::{Network, Runner};
+use serde::Serialize;
+
+pub use align::{Align, Method};
+pub use counterexample::Counterexample;
+pub use line::Line;
+pub use mean::{Mean, Together};
+pub use net::Net;
+pub use plane::Plane;
+pub use score::Score;
+pub use timing::Timing;
+pub use training::Train;
+
+use crate::error::{Error, Result};
+use crate::shelf::Shelf;
+use crate::store::{Key, Store};
+
+/// A step of an experiment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Trains a network.
+    Train(Train),
+    /// Aligns a network with another.
+    Align(Align),
+    /// Measures loss and accuracy between two networks.
+    Line(Line),
+    /// Measures the loss on a plane through three networks.
+    Plane(Plane),
+    /// Measures a network, or an ensemble: loss, accuracy, calibration.
+    Score(Score),
+    /// Averages many networks.
+    Mean(Mean),
+    /// Measures how long matching takes.
+    Timing(Timing),
+    /// The paper's two networks that no permutation joins.
+    Counterexample(Counterexample),
+}
+
+/// A device that is not the processor: it trains networks, compares weights, and evaluates.
+pub struct Device<'a> {
+    /// Its name, which is part of the names of the stages that use it: they differ from others by rounding.
+    pub name: &'a str,
+    /// The same for stages that train: it names the precision too.
+    pub trains_as: &'a str,
+    /// What computes Grams of weights.
+    pub accelerator: &'a dyn Accelerator,
+    /// What runs networks.
+    pub runner: &'a dyn Runner,
+}
+
+/// What a stage works in.
+pub struct Room<'a> {
+    /// Its own name.
+    pub key: &'a Key,
+    /// All results.
+    pub store: &'a Store,
+    /// All data.
+    pub shelf: &'a Shelf,
+    /// Where networks are trained and evaluated, and weights compared, if not on the processor.
+    pub device: Option<&'a Device<'a>>,
+    /// How long training may go on before its state is saved.
+    pub save_every: Duration,
+    /// Told the share that is done, and how it goes; false to stop.
+    pub tell: &'a dyn Fn(f64, &str) -> bool,
+}
+
+impl Room<'_> {
+    /// What evaluates a network, if not the processor: a device, where all of the network runs there.
+    fn runner(&self, program: &Program, params: &Params) -> Result<Option<&dyn Runner>> {
+        let Some(device) = self.device else { return Ok(None) };
+        match device.runner.bring(program.graph(), params) {
+            Ok(_) => Ok(Some(device.runner)),
+            Err(onebasin_nn::Error::Operator { .. }) => Ok(None),
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    /// What trains a network, if not the processor: a device, where all of the network trains there.
+    fn trainer(&self, network: &Network, params: &Params, optimizer: Optimizer) -> Result<Option<&dyn Runner>> {
+        let Some(device) = self.device else { return Ok(None) };
+        match device.runner.bring_to_train(&network.graph()?, params, &[], optimizer) {
+            Ok(_) => Ok(Some(device.runner)),
+            Err(onebasin_nn::Error::Operator { .. }) => Ok(None),
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    /// Says how far the work is.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if it is to stop.
+    pub fn at(&self, share: f64, how: &str) -> Result<()> {
+        if (self.tell)(share, how) { Ok(()) } else { Err(Error::Stopped) }
+    }
+}
+
+impl Stage {
+    /// Its name: the hash of its options and of the names of the stages it builds on.
+    pub fn key(&self) -> Key {
+        Key::new(self.kind(), &self.options())
+    }
+
+    /// Everything that decides what comes of it.
+    pub fn options(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("a stage is plain data")
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Train(_) => "train",
+            Self::Align(_) => "align",
+            Self::Line(_) => "line",
+            Self::Plane(_) => "plane",
+            Self::Score(_) => "score",
+            Self::Mean(_) => "mean",
+            Self::Timing(_) => "timing",
+            Self::Counterexample(_) => "counterexample",
+        }
+    }
+
+    /// What it does, in a few words.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Train(s) => format!("training {} on {}, seed {}", s.network.name, s.data.set, s.options.seed),
+            Self::Align(s) => format!("aligning {} by {}", s.network.name, s.method.name()),
+            Self::Line(s) => format!("evaluating {} on {}", s.network.name, s.data.set),
+            Self::Plane(s) => format!("evaluating a plane of {}", s.network.name),
+            Self::Score(s) => format!("scoring {} on {}", s.network.name, s.data.set),
+            Self::Mean(s) => format!("averaging {} networks", s.nets.len()),
+            Self::Timing(s) => format!("timing {}", s.network.name),
+            Self::Counterexample(_) => "the counterexample".to_owned(),
+        }
+    }
+
+    /// The files it leaves, where training keeps the weights of these epochs too.
+    pub fn files(&self, keep: &[usize]) -> Vec<String> {
+        match self {
+            Self::Train(s) => s.files(keep),
+            Self::Align(_) => vec![net::ALIGNMENT.to_owned(), align::RECORD.to_owned()],
+            Self::Line(_) => vec![line::CURVE.to_owned()],
+            Self::Plane(_) => vec![plane::PLANE.to_owned()],
+            Self::Score(_) => vec![score::SCORES.to_owned()],
+            Self::Mean(_) => vec![net::MEAN.to_owned(), mean::RECORD.to_owned()],
+            Self::Timing(_) => vec![timing::SECONDS.to_owned()],
+            Self::Counterexample(_) => vec![counterexample::ACCURACY.to_owned()],
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn run(&self, room: &Room<'_>, keep: &[usize]) -> Result<()> {
+        match self {
+            Self::Train(s) => s.run(room, keep),
+            Self::Align(s) => s.run(room),
+            Self::Line(s) => s.run(room),
+            Self::Plane(s) => s.run(room),
+            Self::Score(s) => s.run(room),
+            Self::Mean(s) => s.run(room),
+            Self::Timing(s) => s.run(room),
+            Self::Counterexample(s) => s.run(room),
+        }
+    }
+}
