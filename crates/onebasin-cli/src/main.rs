@@ -4,18 +4,13 @@
 
 #![allow(unreachable_pub, reason = "a program exports nothing")]
 
-mod align;
 mod args;
-mod device;
-mod finish;
-mod matchers;
-mod model;
-mod pair;
-mod plot;
+mod files;
+mod hints;
 mod signals;
-mod ste;
 mod talk;
 mod verbs;
+mod watch;
 
 use std::process::ExitCode;
 

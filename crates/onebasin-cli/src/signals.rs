@@ -1,11 +1,13 @@
 //! Ctrl-C stops long work at a safe point; a second one stops at once.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, bail};
-use onebasin_io::INTERRUPTED;
+use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
+
+/// Set by the first signal: the program's observer passes it on.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Watches for signals. SIGXFSZ is caught so that a file size limit is an error of the write, not a death.
 pub fn install() -> Result<()> {
@@ -23,12 +25,4 @@ pub fn install() -> Result<()> {
 /// Whether the user asked to stop.
 pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
-}
-
-/// Fails if the user asked to stop.
-pub fn check() -> Result<()> {
-    if interrupted() {
-        bail!("interrupted; nothing was written");
-    }
-    Ok(())
 }

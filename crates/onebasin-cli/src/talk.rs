@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 
 use crate::args::Common;
+use crate::hints;
 
 /// How much to say, and in what form.
 #[derive(Debug, Clone, Copy)]
@@ -51,13 +52,6 @@ impl Talk {
         }
     }
 
-    /// The bar of that many weights that pass by from file to file.
-    pub fn passing(self, verb: &'static str, weights: usize) -> ProgressBar {
-        let bar = self.bar(weights as u64, "{prefix} {wide_bar} {percent} % eta {eta}");
-        bar.set_prefix(verb);
-        bar
-    }
-
     /// A progress bar on standard error; invisible if quiet or not a terminal.
     pub fn bar(self, len: u64, template: &str) -> ProgressBar {
         let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
@@ -86,6 +80,9 @@ pub fn error(error: &anyhow::Error) {
         }
     }
     line(&said);
+    if let Some(hint) = hints::of(error) {
+        line(&format!("hint: {hint}"));
+    }
 }
 
 /// Columns of the terminal on standard output; 80 where it is none.

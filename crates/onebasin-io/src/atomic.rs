@@ -3,39 +3,63 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 
-/// Set by the program's signal handler: every write in progress stops, removes what it began, and returns
-/// [`Error::Interrupted`].
-pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Asked while files are written; when it says no, the write removes what it began and fails with [`Error::Interrupted`].
+pub type GoOn<'a> = dyn Fn() -> bool + Sync + 'a;
 
-/// Bytes written between two looks at [`INTERRUPTED`].
+/// Bytes written between two questions whether to go on.
 const PIECE: usize = 1 << 20;
 
 /// Writes a file through a hidden sibling: `fill` writes, the sibling is flushed to disk and renamed over `path`.
 ///
-/// On any error, and when [`INTERRUPTED`] is set, the sibling is removed and whatever was at `path` stays as it was. A
-/// killed process leaves at worst the sibling, never half a file at `path`.
+/// On any error the sibling is removed and whatever was at `path` stays as it was. A killed process leaves at worst the
+/// sibling, never half a file at `path`.
 ///
 /// # Errors
-/// A missing folder, a folder in place of the file, a full disk, an interruption, or what `fill` returns.
+/// A missing folder, a folder in place of the file, a full disk, or what `fill` returns.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("note.txt");
+/// onebasin_io::write_atomic(&path, |out| out.write_all(b"whole"))?;
+/// assert_eq!(std::fs::read(&path)?, b"whole");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
-    stage(path, fill)?.commit()
+    write_atomic_while(path, &|| true, fill)
+}
+
+/// The same, given up with [`Error::Interrupted`] as soon as `go_on` says no, which is asked once for every mebibyte.
+///
+/// # Errors
+/// As [`write_atomic`], and the interruption.
+pub fn write_atomic_while(
+    path: &Path,
+    go_on: &GoOn<'_>,
+    fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<()> {
+    stage(path, go_on, fill)?.commit()
 }
 
 /// A file that is written beside its place; dropping it removes it.
-pub(crate) struct Staged {
+pub(crate) struct Staged<'g> {
     path: PathBuf,
     sibling: tempfile::NamedTempFile,
+    go_on: &'g GoOn<'g>,
 }
 
 /// The first half of [`write_atomic`]: all that can fail for want of space, or be interrupted.
-pub(crate) fn stage(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<Staged> {
-    let mut staged = Staged::create(path)?;
+pub(crate) fn stage<'g>(
+    path: &Path,
+    go_on: &'g GoOn<'g>,
+    fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<Staged<'g>> {
+    let mut staged = Staged::create(path, go_on)?;
     let written = {
-        let mut writer = BufWriter::with_capacity(1 << 20, Interruptible(staged.sibling.as_file_mut()));
+        let file = Interruptible { file: staged.sibling.as_file_mut(), go_on };
+        let mut writer = BufWriter::with_capacity(PIECE, file);
         fill(&mut writer).and_then(|()| writer.flush())
     };
     written.map_err(|e| staged.error(e))?;
@@ -43,9 +67,9 @@ pub(crate) fn stage(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::R
     Ok(staged)
 }
 
-impl Staged {
+impl<'g> Staged<'g> {
     /// An empty hidden sibling of `path`.
-    pub(crate) fn create(path: &Path) -> Result<Self> {
+    pub(crate) fn create(path: &Path, go_on: &'g GoOn<'g>) -> Result<Self> {
         let folder = folder_of(path);
         if !folder.is_dir() {
             return Err(Error::NoFolder { path: path.to_owned(), folder: folder.to_owned() });
@@ -60,16 +84,14 @@ impl Staged {
             .permissions(permissions(path))
             .tempfile_in(folder)
             .map_err(|e| Error::io(path, "create", e))?;
-        Ok(Self { path: path.to_owned(), sibling })
+        Ok(Self { path: path.to_owned(), sibling, go_on })
     }
 
     /// Writes at a place of its own, so that threads need not wait for each other.
     pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         use std::os::unix::fs::FileExt;
         for (k, piece) in bytes.chunks(PIECE).enumerate() {
-            if interrupted() {
-                return Err(Error::Interrupted { path: self.path.clone() });
-            }
+            self.check()?;
             let at = offset + (k * PIECE) as u64;
             self.sibling.as_file().write_all_at(piece, at).map_err(|e| self.error(e))?;
         }
@@ -84,10 +106,12 @@ impl Staged {
     /// Waits until all that was written is on disk.
     pub(crate) fn flush(&self) -> Result<()> {
         self.sibling.as_file().sync_all().map_err(|e| Error::io(&self.path, "flush to disk", e))?;
-        if interrupted() {
-            return Err(Error::Interrupted { path: self.path.clone() });
-        }
-        Ok(())
+        self.check()
+    }
+
+    /// Fails if the write is to be given up.
+    fn check(&self) -> Result<()> {
+        if (self.go_on)() { Ok(()) } else { Err(Error::Interrupted { path: self.path.clone() }) }
     }
 
     /// The second half of [`write_atomic`]: the file takes its place.
@@ -102,7 +126,7 @@ impl Staged {
     }
 
     fn error(&self, e: std::io::Error) -> Error {
-        if interrupted() {
+        if !(self.go_on)() {
             return Error::Interrupted { path: self.path.clone() };
         }
         Error::io(&self.path, "write", e)
@@ -114,27 +138,26 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-pub(crate) fn interrupted() -> bool {
-    INTERRUPTED.load(Ordering::Relaxed)
-}
-
 /// The permissions of the file to be replaced, or those of any new file.
 fn permissions(path: &Path) -> std::fs::Permissions {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).map_or_else(|_| std::fs::Permissions::from_mode(0o666), |m| m.permissions())
 }
 
-struct Interruptible<'a>(&'a mut File);
+struct Interruptible<'a> {
+    file: &'a mut File,
+    go_on: &'a GoOn<'a>,
+}
 
 impl Write for Interruptible<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if interrupted() {
+        if !(self.go_on)() {
             return Err(std::io::Error::other("interrupted"));
         }
-        self.0.write(&bytes[..bytes.len().min(PIECE)])
+        self.file.write(&bytes[..bytes.len().min(PIECE)])
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
+        self.file.flush()
     }
 }

@@ -26,7 +26,7 @@ mod torch;
 mod write;
 
 pub use alignment::{SYMMETRY, alignment_from_params, alignment_to_params, read_alignment, write_alignment};
-pub use atomic::{INTERRUPTED, write_atomic};
+pub use atomic::{GoOn, write_atomic, write_atomic_while};
 pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};
 pub use format::Format;
@@ -34,5 +34,5 @@ pub use metadata::{Metadata, PROVENANCE};
 pub use onnx::OnnxModel;
 pub use read::read;
 pub use safetensors::read_bytes;
-pub use streamed::{Moving, apply_streamed, merge_streamed, products_streamed};
+pub use streamed::{Moving, Passed, apply_streamed, merge_streamed, products_streamed};
 pub use target::{Target, write};

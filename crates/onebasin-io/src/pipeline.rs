@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use onebasin_core::Tensor;
 use rayon::Scope;
 
-use crate::atomic::interrupted;
 use crate::error::{Error, Result};
 use crate::reader::Reader;
+use crate::streamed::Passed;
 
 /// Entries of a piece at most.
 const PIECE: usize = 1 << 20;
@@ -55,8 +55,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) b: &'a Reader<'a>,
     /// What an interruption is said to have interrupted.
     pub(crate) output: &'a Path,
-    /// Told of entries that are done.
-    pub(crate) progress: &'a (dyn Fn(u64) + Sync),
+    /// Told of entries that are done, and asked, with none, whether to go on.
+    pub(crate) progress: &'a Passed<'a>,
 }
 
 impl Pass<'_> {
@@ -142,7 +142,7 @@ impl<'w> Running<'_, 'w> {
     fn advance<'s>(&'s self, scope: &Scope<'s>) {
         let mut board = self.board();
         let steps = self.pass.steps;
-        if interrupted() {
+        if !(self.pass.progress)(0) {
             board.failed.get_or_insert_with(|| Error::Interrupted { path: self.pass.output.to_owned() });
         }
         if board.failed.is_some() {

@@ -20,6 +20,9 @@ const BLOCK: usize = 4096;
 /// A digest as long as every other.
 const UNKNOWN: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
+/// Told of so many entries that are done; whether to go on.
+pub type Passed<'a> = dyn Fn(u64) -> bool + Sync + 'a;
+
 /// A checkpoint and the element of its symmetry that moves it.
 #[derive(Debug, Clone, Copy)]
 pub struct Moving<'a> {
@@ -34,7 +37,8 @@ pub struct Moving<'a> {
 /// Writes `π(B)` and, as they are, the tensors `carried` of the same checkpoint.
 ///
 /// `metadata` says what the header holds, given B's digest; the length of its text must not depend on the digest. Bytes
-/// are those of [`Target::write`] after [`Alignment::apply`]. `progress` is told of entries that are done.
+/// are those of [`Target::write`] after [`Alignment::apply`]. `progress` is told of entries that are done, and asked, with
+/// none, whether to go on.
 ///
 /// Cost: every byte is read once, hashed for the digest, and written once; memory is two tensors of B and 256 MiB of
 /// pieces at most, whatever the size of the network. Tensors of formats that are not mapped are in memory already.
@@ -47,12 +51,12 @@ pub fn apply_streamed(
     moving: &Moving<'_>,
     carried: &Params,
     metadata: &dyn Fn(&str) -> Metadata,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &Passed<'_>,
 ) -> Result<()> {
-    let b = moving.b;
+    let (b, go_on) = (moving.b, || progress(0));
     let steps = ordered(b, carried.iter().chain(b.params.iter()).map(|(name, t)| step(name, None, Some(t))));
     let entries = carried.iter().chain(b.params.iter()).map(|(name, t)| Entry::new(name, t.dtype(), t.shape()));
-    let staging = Staging::new(target, entries.collect(), &metadata(UNKNOWN))?;
+    let staging = Staging::new(target, entries.collect(), &metadata(UNKNOWN), &go_on)?;
     let reader = Reader::new(b, steps.iter().filter_map(|s| s.b));
     let work = |k: usize| -> Result<Work<'_>> {
         let Step { name, b: Some(tensor), .. } = steps[k] else { unreachable!("every tensor is B's") };
@@ -98,7 +102,7 @@ pub fn apply_streamed(
 /// let moving = Moving { b: &b, symmetry: &symmetry, alignment: &Alignment::identity(&symmetry) };
 /// let target = Target::like(&path("m.safetensors"), &a)?;
 /// let rule = MergeRule::lerp(0.5)?;
-/// merge_streamed(&target, &a, &moving, &Params::new(), &rule, &|_| Metadata::default(), &|_| ())?;
+/// merge_streamed(&target, &a, &moving, &Params::new(), &rule, &|_| Metadata::default(), &|_| true)?;
 /// assert_eq!(*read(&path("m.safetensors"))?.params.require("w")?.to_f64()?, [2., 2.]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -109,15 +113,15 @@ pub fn merge_streamed(
     carried: &Params,
     rule: &MergeRule<'_>,
     metadata: &dyn Fn([&str; 2]) -> Metadata,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &Passed<'_>,
 ) -> Result<()> {
-    let steps = moving.steps(a, carried)?;
+    let (steps, go_on) = (moving.steps(a, carried)?, || progress(0));
     let entry = |s: &Step<'_>| {
         let a = s.a.expect("every tensor is A's");
         let dtype = s.b.map_or(a.dtype(), |b| rule.tensor(s.name, a.shape(), a.dtype(), b.dtype()).dtype());
         Entry::new(s.name, dtype, a.shape())
     };
-    let staging = Staging::new(target, steps.iter().map(entry).collect(), &metadata([UNKNOWN; 2]))?;
+    let staging = Staging::new(target, steps.iter().map(entry).collect(), &metadata([UNKNOWN; 2]), &go_on)?;
     let work = |k: usize| -> Result<Work<'_>> {
         let Step { name, a: Some(ta), b: tb, .. } = steps[k] else { unreachable!("every tensor is A's") };
         let staging = &staging;
@@ -153,7 +157,7 @@ pub fn products_streamed(
     target: &Target,
     a: &Checkpoint,
     moving: &Moving<'_>,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &Passed<'_>,
 ) -> Result<Products> {
     let nothing = Params::new();
     let steps = moving.steps(a, &nothing)?;
@@ -198,7 +202,7 @@ impl<'a> Moving<'a> {
         steps: &[Step<'_>],
         target: &Target,
         work: &(dyn Fn(usize) -> Result<Work<'w>> + Sync),
-        progress: &(dyn Fn(u64) + Sync),
+        progress: &Passed<'_>,
     ) -> Result<()> {
         let (from_a, from_b) =
             (Reader::new(a, steps.iter().filter_map(|s| s.a)), Reader::new(self.b, steps.iter().filter_map(|s| s.b)));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use onebasin_core::Params;
 use serde_json::json;
 
-use crate::atomic::{Staged, folder_of, write_atomic};
+use crate::atomic::{GoOn, Staged, folder_of, write_atomic_while};
 use crate::checkpoint::{Checkpoint, Index};
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
@@ -76,9 +76,20 @@ impl Target {
     /// Writes tensors that are in memory; the files appear when all are on disk.
     ///
     /// # Errors
-    /// As [`write_atomic`].
+    /// As [`write_atomic`](crate::write_atomic).
     pub fn write(&self, params: &Params, metadata: &Metadata) -> Result<()> {
-        write_to(self, params, metadata)
+        self.write_while(params, metadata, &|| true)
+    }
+
+    /// The same, given up as soon as `go_on` says no.
+    ///
+    /// # Errors
+    /// As [`write_atomic_while`].
+    pub fn write_while(&self, params: &Params, metadata: &Metadata, go_on: &GoOn<'_>) -> Result<()> {
+        let entries = params.iter().map(|(name, t)| Entry::new(name, t.dtype(), t.shape())).collect();
+        let staging = Staging::new(self, entries, metadata, go_on)?;
+        params.iter().try_for_each(|(name, tensor)| staging.write_at(name, 0, tensor.bytes()))?;
+        staging.finish(metadata)
     }
 
     /// Whether a file of the folder is one of its own.
@@ -103,7 +114,8 @@ impl Target {
 /// A checkpoint on its way to a target: hidden siblings of its files, removed unless [`Self::finish`] is reached.
 pub(crate) struct Staging<'a> {
     target: &'a Target,
-    files: Vec<Writing>,
+    go_on: &'a GoOn<'a>,
+    files: Vec<Writing<'a>>,
     /// File and offset of every tensor.
     places: BTreeMap<String, (usize, u64)>,
     total: u64,
@@ -112,7 +124,12 @@ pub(crate) struct Staging<'a> {
 
 impl<'a> Staging<'a> {
     /// Begins all files. Their headers will have entries as long as those of `metadata`.
-    pub(crate) fn new(target: &'a Target, entries: Vec<Entry>, metadata: &Metadata) -> Result<Self> {
+    pub(crate) fn new(
+        target: &'a Target,
+        entries: Vec<Entry>,
+        metadata: &Metadata,
+        go_on: &'a GoOn<'a>,
+    ) -> Result<Self> {
         let total = entries.iter().map(Entry::len).sum();
         let made = if target.is_folder() { MadeFolder::make(&target.path)? } else { None };
         let mut by_file: BTreeMap<PathBuf, Vec<Entry>> = BTreeMap::new();
@@ -122,12 +139,12 @@ impl<'a> Staging<'a> {
         if by_file.is_empty() {
             by_file.insert(target.file_of(""), Vec::new());
         }
-        let files = by_file.into_iter().map(|(path, entries)| Writing::new(&path, entries, metadata, total));
+        let files = by_file.into_iter().map(|(path, entries)| Writing::new(&path, entries, metadata, total, go_on));
         let files = files.collect::<Result<Vec<_>>>()?;
         let numbered = files.iter().enumerate();
         let places = numbered.flat_map(|(k, file)| file.places().map(move |(name, at)| (name.to_owned(), (k, at))));
         let places = places.collect();
-        Ok(Self { target, files, places, total, made })
+        Ok(Self { target, go_on, files, places, total, made })
     }
 
     /// Writes bytes of a tensor, from its byte `offset` on.
@@ -139,7 +156,7 @@ impl<'a> Staging<'a> {
     /// Writes the headers and the index, and when all is on disk puts the files in their places, the index last: a folder
     /// without its index holds no checkpoint, so one that is killed meanwhile is not taken for a whole one.
     pub(crate) fn finish(self, metadata: &Metadata) -> Result<()> {
-        let files: Vec<Staged> = self.files.into_iter().map(|file| file.finish(metadata)).collect::<Result<_>>()?;
+        let files: Vec<Staged<'_>> = self.files.into_iter().map(|file| file.finish(metadata)).collect::<Result<_>>()?;
         let index = match &self.target.kind {
             Kind::Shards(index) => {
                 let text = json!({ "metadata": { "total_size": self.total }, "weight_map": index.weight_map });
@@ -157,7 +174,7 @@ impl<'a> Staging<'a> {
         }
         files.into_iter().try_for_each(Staged::commit)?;
         if let Some((path, text)) = index {
-            write_atomic(&path, |out| out.write_all(text.as_bytes()))?;
+            write_atomic_while(&path, self.go_on, |out| out.write_all(text.as_bytes()))?;
         }
         Ok(())
     }
@@ -195,13 +212,5 @@ impl Drop for MadeFolder {
 /// # Errors
 /// As [`write_atomic`](crate::write_atomic).
 pub fn write(path: &Path, params: &Params, metadata: &Metadata) -> Result<()> {
-    write_to(&Target::file(path), params, metadata)
-}
-
-/// Writes tensors that are in memory to any target.
-pub(crate) fn write_to(target: &Target, params: &Params, metadata: &Metadata) -> Result<()> {
-    let entries = params.iter().map(|(name, t)| Entry::new(name, t.dtype(), t.shape())).collect();
-    let staging = Staging::new(target, entries, metadata)?;
-    params.iter().try_for_each(|(name, tensor)| staging.write_at(name, 0, tensor.bytes()))?;
-    staging.finish(metadata)
+    Target::file(path).write(params, metadata)
 }

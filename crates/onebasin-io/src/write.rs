@@ -5,7 +5,7 @@ use std::path::Path;
 use onebasin_core::DType;
 use serde_json::{Map, Value, json};
 
-use crate::atomic::Staged;
+use crate::atomic::{GoOn, Staged};
 use crate::error::Result;
 use crate::metadata::Metadata;
 use crate::passing::Passing;
@@ -29,20 +29,26 @@ impl Entry {
 }
 
 /// One safetensors file on its way: tensors are written where they belong, in any order, the header last.
-pub(crate) struct Writing {
-    staged: Staged,
+pub(crate) struct Writing<'g> {
+    staged: Staged<'g>,
     entries: Vec<Entry>,
     /// Bytes of the header and its length.
     head: usize,
     passing: Passing,
 }
 
-impl Writing {
+impl<'g> Writing<'g> {
     /// Leaves room for a header with entries as long as these. `total` are the bytes of the whole checkpoint.
-    pub(crate) fn new(path: &Path, mut entries: Vec<Entry>, metadata: &Metadata, total: u64) -> Result<Self> {
+    pub(crate) fn new(
+        path: &Path,
+        mut entries: Vec<Entry>,
+        metadata: &Metadata,
+        total: u64,
+        go_on: &'g GoOn<'g>,
+    ) -> Result<Self> {
         entries.sort_by(|x, y| (y.dtype.size(), &x.name).cmp(&(x.dtype.size(), &y.name)));
         let head = header(&entries, metadata).len();
-        Ok(Self { staged: Staged::create(path)?, entries, head, passing: Passing::of(total) })
+        Ok(Self { staged: Staged::create(path, go_on)?, entries, head, passing: Passing::of(total) })
     }
 
     /// Where every tensor begins in the file.
@@ -64,7 +70,7 @@ impl Writing {
     ///
     /// # Panics
     /// If `metadata` is not as long as that of [`Self::new`].
-    pub(crate) fn finish(self, metadata: &Metadata) -> Result<Staged> {
+    pub(crate) fn finish(self, metadata: &Metadata) -> Result<Staged<'g>> {
         let header = header(&self.entries, metadata);
         assert_eq!(header.len(), self.head, "header entries change in text, not in length");
         self.staged.write_at(0, &header)?;

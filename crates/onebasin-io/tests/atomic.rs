@@ -1,9 +1,9 @@
-//! A write that does not finish leaves what was there. One test: the interruption flag is the whole process's.
+//! A write that does not finish leaves what was there.
 
 use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use onebasin_io::{Error, INTERRUPTED, write_atomic};
+use onebasin_io::{Error, write_atomic, write_atomic_while};
 
 #[test]
 fn the_old_file_or_the_whole_new_one() {
@@ -19,15 +19,19 @@ fn the_old_file_or_the_whole_new_one() {
     assert!(failed.unwrap_err().to_string().contains("no more"));
 
     let block = vec![1; 3 << 20];
-    let failed = write_atomic(&path, |out| {
+    let stopped = AtomicBool::new(false);
+    let go_on = || !stopped.load(Ordering::Relaxed);
+    let failed = write_atomic_while(&path, &go_on, |out| {
         out.write_all(&block)?;
-        INTERRUPTED.store(true, Ordering::Relaxed);
+        stopped.store(true, Ordering::Relaxed);
         out.write_all(&block)
     });
     assert!(matches!(failed, Err(Error::Interrupted { .. })));
-    let late = write_atomic(&path, |_| Ok(()));
+    let late = write_atomic_while(&path, &go_on, |_| Ok(()));
     assert!(matches!(late, Err(Error::Interrupted { .. })));
-    INTERRUPTED.store(false, Ordering::Relaxed);
+    let other = folder.path().join("other");
+    write_atomic(&other, |out| out.write_all(b"goes on")).unwrap();
+    std::fs::remove_file(other).unwrap();
 
     assert_eq!((std::fs::read(&path).unwrap(), names()), (b"old".to_vec(), 1));
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();

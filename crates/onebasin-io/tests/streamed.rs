@@ -160,7 +160,7 @@ fn compare(case: &Case) {
             let target = target(&format!("found{threads}"), &a);
             let mut rule = match case.how {
                 0 => MergeRule::lerp(case.lambda),
-                1 => MergeRule::slerp(case.lambda, products_streamed(&target, &a, &moving, &|_| ()).unwrap()),
+                1 => MergeRule::slerp(case.lambda, products_streamed(&target, &a, &moving, &|_| true).unwrap()),
                 _ => MergeRule::by_group(&symmetry, case.lambda, &of_group),
             }
             .unwrap();
@@ -169,7 +169,7 @@ fn compare(case: &Case) {
             }
             let nothing = Params::new();
             let rest = if case.sharded[0] { &nothing } else { &carried };
-            merge_streamed(&target, &a, &moving, rest, &rule, &|d| header(&d), &|_| ()).unwrap();
+            merge_streamed(&target, &a, &moving, rest, &rule, &|d| header(&d), &|_| true).unwrap();
             assert_eq!([a.digest(), b.digest()], [&digests[0], &digests[1]]);
         });
         assert_eq!(files(&out(&format!("found{threads}"))), files(&out("expected")), "{threads} threads");
@@ -181,7 +181,7 @@ fn compare(case: &Case) {
     };
     like_b("moved").write(&moved, &header(&[&digests[1]])).unwrap();
     let moving = Moving { b: &b, symmetry: &symmetry, alignment: &alignment };
-    apply_streamed(&like_b("applied"), &moving, &Params::new(), &|d| header(&[d]), &|_| ()).unwrap();
+    apply_streamed(&like_b("applied"), &moving, &Params::new(), &|d| header(&[d]), &|_| true).unwrap();
     assert_eq!(files(like_b("applied").path()), files(like_b("moved").path()));
 }
 
@@ -219,7 +219,8 @@ fn a_value_that_is_not_finite_leaves_nothing() {
         let out = at.join(format!("out{k}"));
         let target = Target::like(&out, &a).unwrap();
         let rule = MergeRule::lerp(0.5).unwrap();
-        let error = merge_streamed(&target, &a, &moving, &Params::new(), &rule, &|d| header(&d), &|_| ()).unwrap_err();
+        let error =
+            merge_streamed(&target, &a, &moving, &Params::new(), &rule, &|d| header(&d), &|_| true).unwrap_err();
         let (error, path) = (error.to_string(), if k == 0 { "b0" } else { "a1" });
         assert!(error.contains("`up`") && error.contains("[2, 1]") && error.contains(path), "{error}");
         assert!(!out.exists());

@@ -2,20 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use onebasin::{Start, Together};
 
-use super::{Source, StartName};
-
-/// How many networks are aligned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ManyMethod {
-    /// All at once into a common numbering, so that alignments agree around every cycle.
-    Universe,
-    /// Each in turn with the mean of the others, until none changes (the paper's MergeMany).
-    Rounds,
-    /// Pairs, then pairs of pairs.
-    Tree,
-}
+use super::Source;
+use super::values::{start, together};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -29,8 +20,8 @@ pub struct MergeMany {
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// How to align them.
-    #[arg(long, value_enum, default_value = "rounds")]
-    pub method: ManyMethod,
+    #[arg(long, value_parser = together(), default_value = "rounds")]
+    pub method: Together,
     /// Measure networks, mean and the midpoints of pairs on this data, and recompute the mean's BatchNorm statistics on it.
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
@@ -38,8 +29,8 @@ pub struct MergeMany {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// What the first matches start from.
-    #[arg(long, value_enum, default_value = "signature")]
-    pub start: StartName,
+    #[arg(long, value_parser = start(), default_value = "signature")]
+    pub start: Start,
     /// Stop after this many rounds (rounds), or iterations (universe).
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_rounds: usize,
@@ -48,4 +39,17 @@ pub struct MergeMany {
     pub no_check: bool,
     #[command(flatten)]
     pub source: Source,
+}
+
+impl MergeMany {
+    /// What was typed, as options.
+    pub fn options(&self) -> onebasin::MergeMany {
+        onebasin::MergeMany {
+            method: self.method,
+            seed: self.seed,
+            start: self.start,
+            max_rounds: self.max_rounds,
+            check: !self.no_check,
+        }
+    }
 }

@@ -1,57 +1,11 @@
-//! How networks are aligned.
+//! How networks are aligned, and on what device.
 
-use clap::{Args, Parser, ValueEnum};
+use clap::Args;
+use onebasin::{Align, Device, Method, Order, Precision, Start, StraightThrough};
+use onebasin_nn::optim::{Optimizer, Schedule};
 
-use super::ScheduleName;
-use super::values::{device, positive, share};
-
-/// How units of B are compared with those of A.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Method {
-    /// The best of several: spectral where it can be trusted, else weight; with data also activation, judged by its loss.
-    Auto,
-    /// Weights (the paper's Algorithm 1; exactly as published with --start identity --restarts 1).
-    Weight,
-    /// Weights without the noise that initialisation left in wide layers.
-    Spectral,
-    /// All groups at once, over matrices between permutations.
-    FrankWolfe,
-    /// Group after group by incoming weights, once: a baseline.
-    Greedy,
-    /// Activations on data.
-    Activation,
-    /// The loss of the midpoint, by straight-through gradients from what auto finds (or from --start).
-    Ste,
-}
-
-impl Method {
-    /// Its name on the command line.
-    pub fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum StartName {
-    /// Nothing moves.
-    Identity,
-    /// Pair units by what no permutation of their neighbours changes.
-    Signature,
-    /// Group after group, those first whose neighbours are fixed.
-    Anchored,
-    /// At random.
-    Random,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OrderName {
-    /// Anew for every sweep.
-    Random,
-    /// From the input to the output.
-    Forward,
-    /// Forward and backward in turn.
-    Alternating,
-}
+use super::values::{device, order, positive, schedule, share, start};
+use crate::talk::Talk;
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Matching")]
@@ -63,14 +17,14 @@ pub struct Matching {
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_sweeps: usize,
     /// What to start from (default: identity, signature and anchored, the best of them kept).
-    #[arg(long, value_enum)]
-    pub start: Option<StartName>,
+    #[arg(long, value_parser = start())]
+    pub start: Option<Start>,
     /// Orders of the sweeps tried from every start, the best of them kept.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = positive)]
     pub restarts: usize,
     /// In which order a sweep visits the groups.
-    #[arg(long, value_enum, default_value = "random")]
-    pub order: OrderName,
+    #[arg(long, value_parser = order(), default_value = "random")]
+    pub order: Order,
     /// Training samples that activations, and auto with data, look at.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub match_samples: usize,
@@ -90,8 +44,8 @@ pub struct Matching {
     #[arg(long, value_name = "RATE", default_value_t = 1.0)]
     pub ste_rate: f64,
     /// How it goes on: a cosine settles, a constant rate keeps searching, for networks that align badly (ste only).
-    #[arg(long, value_enum, default_value = "cosine")]
-    pub ste_schedule: ScheduleName,
+    #[arg(long, value_parser = schedule(0.0), default_value = "cosine")]
+    pub ste_schedule: Schedule,
     /// Comparisons without a better alignment after which to stop (ste only).
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub ste_patience: usize,
@@ -106,6 +60,35 @@ pub struct Matching {
     pub device: DeviceName,
 }
 
+impl Matching {
+    /// What was typed, as options.
+    pub fn options(&self, method: Method) -> Align {
+        let optimizer = if self.ste_adam { Optimizer::Adam } else { StraightThrough::default().optimizer };
+        let straight_through = StraightThrough {
+            epochs: self.ste_epochs,
+            pull: self.ste_pull,
+            rate: self.ste_rate,
+            schedule: self.ste_schedule,
+            patience: self.ste_patience,
+            optimizer,
+            ..StraightThrough::default()
+        };
+        Align {
+            method,
+            seed: self.seed,
+            max_sweeps: self.max_sweeps,
+            start: self.start,
+            restarts: self.restarts,
+            order: self.order,
+            match_samples: self.match_samples,
+            blend: self.blend,
+            uncentred: self.uncentred,
+            straight_through,
+            diagnose: !self.no_diagnosis,
+        }
+    }
+}
+
 /// A device, as it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceName {
@@ -115,23 +98,24 @@ pub enum DeviceName {
     Cuda(usize),
 }
 
-/// How products are computed where networks are trained on a GPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PrecisionName {
-    /// In single precision.
-    F32,
-    /// Of factors rounded to bf16, summed in single precision.
-    Bf16,
-}
+impl DeviceName {
+    /// Opens it; none is the processor.
+    pub fn open(self, talk: Talk) -> anyhow::Result<Option<Device>> {
+        self.open_to_train(Precision::F32, talk)
+    }
 
-impl Matching {
-    /// What the command line does where nothing is said.
-    pub fn defaults(seed: u64) -> Self {
-        #[derive(Parser)]
-        struct Alone {
-            #[command(flatten)]
-            matching: Matching,
+    /// The same, to train in this precision.
+    pub fn open_to_train(self, precision: Precision, talk: Talk) -> anyhow::Result<Option<Device>> {
+        let device = match (self, precision) {
+            (Self::Cpu, Precision::F32) => None,
+            (Self::Cpu, Precision::Bf16) => {
+                anyhow::bail!("--precision bf16 goes with --device cuda: the processor trains in f32")
+            }
+            (Self::Cuda(ordinal), _) => Some(Device::cuda_in(ordinal, precision)?),
+        };
+        if let Some(device) = &device {
+            talk.detail(&format!("computing on {}", device.trains_as()));
         }
-        Self { seed, ..Alone::parse_from([""]).matching }
+        Ok(device)
     }
 }

@@ -9,18 +9,19 @@ mod values;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use onebasin::Blueprint;
 
-pub use many::{ManyMethod, MergeMany};
-pub use matching::{DeviceName, Matching, Method, OrderName, PrecisionName, StartName};
-pub use pair::{Apply, Barrier, Match, Merge, RepairName};
-pub use reproduce::{Reproduce, ScaleName};
-pub use single::{AugmentName, Check, Demo, Inspect, OptimizerName, Train};
+pub use many::MergeMany;
+pub use matching::{DeviceName, Matching};
+pub use pair::{Apply, Barrier, Match, Merge};
+pub use reproduce::Reproduce;
+pub use single::{Check, Demo, Inspect, Train};
 use values::{input_shape, positive};
 
 /// Bring independently trained neural networks into one basin of the loss landscape, and merge them.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "onebasin", version, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "Examples:
   onebasin demo
   onebasin merge a.safetensors b.safetensors -o merged.safetensors
@@ -100,10 +101,14 @@ pub struct Source {
     pub symmetry: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum ScheduleName {
-    /// The same rate throughout.
-    Constant,
-    /// Linear warm-up, then one cosine to zero.
-    Cosine,
+impl Source {
+    /// What was typed, as options.
+    pub fn blueprint(&self) -> Blueprint {
+        Blueprint {
+            network: self.network.clone(),
+            graph: self.graph.clone(),
+            input_shapes: self.input_shape.iter().cloned().collect(),
+            symmetry: self.symmetry.clone(),
+        }
+    }
 }

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
-use onebasin_core::DType;
+use clap::Args;
+use onebasin::{DType, Interpolation, Measure, Method, Repair};
 
-use super::values::{dtype, group_lambda, points, share};
-use super::{Matching, Method, Source};
+use super::values::{dtype, group_lambda, method, points, repair, share};
+use super::{Matching, Source};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  onebasin match a.safetensors b.safetensors -o alignment.safetensors")]
@@ -19,7 +19,7 @@ pub struct Match {
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// How to align B with A.
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, value_parser = method(), default_value = "auto")]
     pub method: Method,
     /// The data: `digits`, `mnist:DIR`, `cifar10:PATH`, `cifar100:PATH` or `imagenet:DIR`; an unknown name explains them.
     #[arg(long, value_name = "DATA")]
@@ -53,16 +53,6 @@ pub struct Apply {
     pub source: Source,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RepairName {
-    /// Leave the average as it is.
-    None,
-    /// Give every unit the mean and spread between the ends', measured on data.
-    Data,
-    /// Give every unit's weights the length between the ends'; needs no data.
-    Weights,
-}
-
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   onebasin merge a.safetensors b.safetensors -o merged.safetensors
@@ -81,7 +71,7 @@ pub struct Merge {
     pub lambda: f64,
     /// `lerp` (the straight line) or `slerp` (the great circle).
     #[arg(long, default_value = "lerp")]
-    pub interpolation: onebasin_core::merge::Interpolation,
+    pub interpolation: Interpolation,
     /// Element type of the result (default: that of A).
     #[arg(long, value_parser = dtype)]
     pub dtype: Option<DType>,
@@ -89,14 +79,14 @@ pub struct Merge {
     #[arg(long, value_name = "FILE", conflicts_with = "symmetry")]
     pub align: Option<PathBuf>,
     /// How to align B with A.
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, value_parser = method(), default_value = "auto")]
     pub method: Method,
     /// Match, repair and recompute BatchNorm statistics on the training split of this data.
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
     /// Restore the spread that averaging takes from units: from data, or from weights alone.
-    #[arg(long, value_enum, default_value = "none")]
-    pub repair: RepairName,
+    #[arg(long, value_parser = repair(), default_value = "none")]
+    pub repair: Repair,
     /// Average only groups whose matched correlation exceeds this; the others stay as in A.
     #[arg(long, value_name = "R", value_parser = share)]
     pub min_correlation: Option<f64>,
@@ -124,14 +114,14 @@ pub struct Barrier {
     #[arg(long)]
     pub data: String,
     /// How to align B with A; several give a curve each.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "auto")]
+    #[arg(long, value_parser = method(), value_delimiter = ',', default_value = "auto")]
     pub method: Vec<Method>,
     /// Use this alignment instead of finding one.
     #[arg(long, value_name = "FILE", conflicts_with = "method")]
     pub align: Option<PathBuf>,
     /// Restore the spread that averaging takes from units at every λ: from data, or from weights alone.
-    #[arg(long, value_enum, default_value = "none")]
-    pub repair: RepairName,
+    #[arg(long, value_parser = repair(), default_value = "none")]
+    pub repair: Repair,
     /// Where to write the report (JSON).
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -151,4 +141,31 @@ pub struct Barrier {
     pub source: Source,
     #[command(flatten)]
     pub matching: Matching,
+}
+
+impl Merge {
+    /// What was typed, as options.
+    pub fn options(&self) -> onebasin::Merge {
+        onebasin::Merge {
+            lambda: self.lambda,
+            interpolation: self.interpolation,
+            dtype: self.dtype,
+            repair: self.repair,
+            min_correlation: self.min_correlation,
+            group_lambda: self.group_lambda.iter().cloned().collect(),
+            check: !self.no_check,
+        }
+    }
+}
+
+impl Barrier {
+    /// What was typed, as options.
+    pub fn options(&self) -> Measure {
+        Measure {
+            points: self.points,
+            repair: self.repair,
+            batch_norm_samples: self.batch_norm_samples,
+            samples: self.samples.map(|n| n as usize),
+        }
+    }
 }

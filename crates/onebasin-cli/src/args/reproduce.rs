@@ -2,21 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use onebasin::Precision;
+use onebasin_lab::Scale;
 
-use super::values::device;
-use super::{DeviceName, PrecisionName};
-
-/// How much is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ScaleName {
-    /// Minutes on two cores, to show the same phenomenon.
-    Quick,
-    /// An hour on two cores, where an experiment has it: fewer epochs, images and widths than the paper's.
-    Desk,
-    /// The paper's recipe.
-    Paper,
-}
+use super::DeviceName;
+use super::values::{device, precision, scale};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -34,8 +25,8 @@ pub struct Reproduce {
     #[arg(long)]
     pub list: bool,
     /// How much is computed.
-    #[arg(long, value_enum, default_value = "quick")]
-    pub scale: ScaleName,
+    #[arg(long, value_parser = scale(), default_value = "quick")]
+    pub scale: Scale,
     /// The folder that holds the data sets.
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
@@ -49,8 +40,8 @@ pub struct Reproduce {
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
     pub device: DeviceName,
     /// How products are computed in training on a GPU; weights stay f32.
-    #[arg(long, value_enum, default_value = "f32")]
-    pub precision: PrecisionName,
+    #[arg(long, value_parser = precision(), default_value = "f32")]
+    pub precision: Precision,
     /// Save the state of training every so many seconds: what a kill can cost.
     #[arg(long, value_name = "SECONDS", default_value_t = 20.0)]
     pub save_every: f64,

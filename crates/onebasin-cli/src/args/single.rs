@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use onebasin::Precision;
+use onebasin_lab::Recipe;
+use onebasin_lab::data::Augment;
+use onebasin_nn::optim::{Optimizer, Schedule};
 
-use onebasin_nn::Recipe;
-
-use super::values::{device, positive, recipe, tensor_axis, warmup};
-use super::{DeviceName, PrecisionName, ScheduleName, Source};
+use super::values::{augment, device, optimizer, positive, precision, recipe, schedule, tensor_axis, warmup};
+use super::{DeviceName, Source};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  onebasin demo --out basin-demo")]
@@ -18,24 +20,6 @@ pub struct Demo {
     /// Seed of network A, of the matching; network B has the next one.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum OptimizerName {
-    /// Adam with its usual constants.
-    Adam,
-    /// Momentum 0.9.
-    Sgd,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum AugmentName {
-    /// Leave them as they are.
-    None,
-    /// Moved by up to four pixels, mirrored (as for the original ResNets).
-    CropFlip,
-    /// Nearer or further, mirrored, turned (as in the paper).
-    ZoomRotate,
 }
 
 #[derive(Debug, Args)]
@@ -67,14 +51,14 @@ pub struct Train {
     #[arg(long)]
     pub batch: Option<usize>,
     /// The optimiser.
-    #[arg(long, value_enum)]
-    pub optimizer: Option<OptimizerName>,
+    #[arg(long, value_parser = optimizer())]
+    pub optimizer: Option<Optimizer>,
     /// Peak learning rate (with --optimizer: 0.001 for adam, 0.1 for sgd).
     #[arg(long)]
     pub rate: Option<f64>,
     /// Learning rate over time (with --optimizer: constant for adam, cosine for sgd).
-    #[arg(long, value_enum)]
-    pub schedule: Option<ScheduleName>,
+    #[arg(long, value_parser = schedule(1.0))]
+    pub schedule: Option<Schedule>,
     /// Epochs of warm-up of the cosine schedule.
     #[arg(long, value_name = "EPOCHS", value_parser = warmup)]
     pub warmup_epochs: Option<f64>,
@@ -82,8 +66,8 @@ pub struct Train {
     #[arg(long)]
     pub weight_decay: Option<f32>,
     /// Change images at random, anew in every epoch.
-    #[arg(long, value_enum, value_name = "HOW")]
-    pub augment: Option<AugmentName>,
+    #[arg(long, value_parser = augment(), value_name = "HOW")]
+    pub augment: Option<Option<Augment>>,
     /// Train on a random share of the samples, drawn by the seed.
     #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
     pub share: f64,
@@ -97,8 +81,8 @@ pub struct Train {
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
     pub device: DeviceName,
     /// How products are computed in training on a GPU; weights stay f32.
-    #[arg(long, value_enum, default_value = "f32")]
-    pub precision: PrecisionName,
+    #[arg(long, value_parser = precision(), default_value = "f32")]
+    pub precision: Precision,
 }
 
 #[derive(Debug, Args)]

@@ -1,9 +1,130 @@
 //! How values are read.
 
-use onebasin_core::DType;
-use onebasin_nn::Recipe;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use onebasin::{DType, Method, Order, Precision, Repair, Start, Together};
+use onebasin_lab::Recipe;
+use onebasin_lab::data::Augment;
+use onebasin_nn::optim::{Optimizer, Schedule};
 
 use super::DeviceName;
+
+/// A choice by name, and what each name means.
+fn choice<T: Clone + Send + Sync + 'static>(
+    choices: Vec<(&'static str, T, &'static str)>,
+) -> impl TypedValueParser<Value = T> {
+    let names = choices.iter().map(|(name, _, means)| PossibleValue::new(*name).help(*means));
+    PossibleValuesParser::new(names.collect::<Vec<_>>()).map(move |found| {
+        let chosen = choices.iter().find(|(name, ..)| *name == found);
+        chosen.expect("only these names are taken").1.clone()
+    })
+}
+
+pub(super) fn method() -> impl TypedValueParser<Value = Method> {
+    let means = |method: Method| match method {
+        Method::Auto => {
+            "The best of several: spectral where it can be trusted, else weight; with data also activation, judged by its loss"
+        }
+        Method::Weight => {
+            "Weights (the paper's Algorithm 1; exactly as published with --start identity --restarts 1)"
+        }
+        Method::Spectral => "Weights without the noise that initialisation left in wide layers",
+        Method::FrankWolfe => "All groups at once, over matrices between permutations",
+        Method::Greedy => "Group after group by incoming weights, once: a baseline",
+        Method::Activation => "Activations on data",
+        Method::Ste => {
+            "The loss of the midpoint, by straight-through gradients from what auto finds (or from --start)"
+        }
+    };
+    choice(Method::ALL.map(|m| (m.name(), m, means(m))).to_vec())
+}
+
+pub(super) fn start() -> impl TypedValueParser<Value = Start> {
+    choice(vec![
+        ("identity", Start::Identity, "Nothing moves"),
+        ("signature", Start::Signature, "Pair units by what no permutation of their neighbours changes"),
+        ("anchored", Start::Anchored, "Group after group, those first whose neighbours are fixed"),
+        ("random", Start::Random, "At random"),
+    ])
+}
+
+pub(super) fn order() -> impl TypedValueParser<Value = Order> {
+    choice(vec![
+        ("random", Order::Random, "Anew for every sweep"),
+        ("forward", Order::Forward, "From the input to the output"),
+        ("alternating", Order::Alternating, "Forward and backward in turn"),
+    ])
+}
+
+pub(super) fn repair() -> impl TypedValueParser<Value = Repair> {
+    choice(vec![
+        ("none", Repair::None, "Leave the average as it is"),
+        ("data", Repair::Data, "Give every unit the mean and spread between the ends', measured on data"),
+        ("weights", Repair::Weights, "Give every unit's weights the length between the ends'; needs no data"),
+    ])
+}
+
+pub(super) fn together() -> impl TypedValueParser<Value = Together> {
+    choice(vec![
+        (
+            "universe",
+            Together::Universe,
+            "All at once into a common numbering, so that alignments agree around every cycle",
+        ),
+        (
+            "rounds",
+            Together::Rounds,
+            "Each in turn with the mean of the others, until none changes (the paper's MergeMany)",
+        ),
+        ("tree", Together::Tree, "Pairs, then pairs of pairs"),
+    ])
+}
+
+pub(super) fn precision() -> impl TypedValueParser<Value = Precision> {
+    choice(vec![
+        ("f32", Precision::F32, "In single precision"),
+        ("bf16", Precision::Bf16, "Of factors rounded to bf16, summed in single precision"),
+    ])
+}
+
+pub(super) fn optimizer() -> impl TypedValueParser<Value = Optimizer> {
+    choice(vec![
+        ("adam", Optimizer::Adam, "Adam with its usual constants"),
+        ("sgd", Optimizer::Sgd { momentum: 0.9, weight_decay: 0.0 }, "Momentum 0.9"),
+    ])
+}
+
+/// A cosine has this many epochs of warm-up, where nothing else is said.
+pub(super) fn schedule(warmup_epochs: f64) -> impl TypedValueParser<Value = Schedule> {
+    choice(vec![
+        ("constant", Schedule::Constant, "The same rate throughout"),
+        ("cosine", Schedule::Cosine { warmup_epochs }, "Linear warm-up, then one cosine to zero"),
+    ])
+}
+
+pub(super) fn augment() -> impl TypedValueParser<Value = Option<Augment>> {
+    choice(vec![
+        ("none", None, "Leave them as they are"),
+        (
+            "crop-flip",
+            Some(Augment::CropFlip),
+            "Moved by up to four pixels, mirrored (as for the original ResNets)",
+        ),
+        ("zoom-rotate", Some(Augment::ZoomRotate), "Nearer or further, mirrored, turned (as in the paper)"),
+    ])
+}
+
+pub(super) fn scale() -> impl TypedValueParser<Value = onebasin_lab::Scale> {
+    use onebasin_lab::Scale;
+    choice(vec![
+        ("quick", Scale::Quick, "Minutes on two cores, to show the same phenomenon"),
+        (
+            "desk",
+            Scale::Desk,
+            "An hour on two cores, where an experiment has it: fewer epochs, images and widths than the paper's",
+        ),
+        ("paper", Scale::Paper, "The paper's recipe"),
+    ])
+}
 
 pub(super) fn input_shape(text: &str) -> Result<(String, Vec<usize>), String> {
     let wrong = || "NAME=1x3x224x224: a name and the length of every axis".to_owned();

@@ -1,21 +1,16 @@
 //! `onebasin demo`: everything, on two small networks, in a minute or two.
 
-use anyhow::{Context, Result};
-use onebasin_core::barrier::lambda_grid;
-use onebasin_core::merge::{Interpolation, merge};
-use onebasin_io::write_alignment;
-use onebasin_nn::train::{TrainOptions, TrainState};
-use onebasin_nn::{Data, Network};
-use serde_json::json;
+use anyhow::{Context as _, Result};
+use onebasin::{Align, Blueprint, Measure, Merge, Network, Pair};
+use onebasin_io::write_atomic;
+use onebasin_lab::train::{TrainOptions, TrainState};
+use onebasin_lab::{Data, figure};
 
-use crate::align::{How, align, ensure, input, provenance};
-use crate::args::{Demo, Matching, Method, RepairName, Source};
-use crate::finish::Finish;
-use crate::model::Model;
-use crate::plot;
+use crate::args::Demo;
+use crate::files::{context, write_json};
 use crate::talk::{self, Talk};
-use crate::verbs::barrier::{Measure, measure, write_plot, write_report};
 use crate::verbs::train::Job;
+use crate::watch::Watch;
 
 /// Enough steps for the barrier to vanish, few enough for two cores.
 const EPOCHS: usize = 20;
@@ -27,55 +22,32 @@ pub fn run(args: &Demo, talk: Talk) -> Result<()> {
     let data = Data::open("digits")?;
     let network = Network::new("mlp:512x3", data.train.shape(), data.train.classes())?;
     for (name, seed) in [("a", args.seed), ("b", args.seed.wrapping_add(1))] {
-        talk.say(&format!(
-            "training network {} ({} on digits, seed {seed}, {EPOCHS} epochs)",
-            name.to_uppercase(),
-            network.name
-        ));
+        let (who, what) = (name.to_uppercase(), &network.name);
+        talk.say(&format!("training network {who} ({what} on digits, seed {seed}, {EPOCHS} epochs)"));
         let options = TrainOptions { seed, epochs: EPOCHS, batch: BATCH, ..TrainOptions::default() };
         let output = file(&format!("{name}.safetensors"));
-        let job = Job {
-            network: &network,
-            data: &data,
-            options: &options,
-            output: &output,
-            checkpoint_every: None,
-            device: None,
-        };
-        let (_, summary) = job.train(&TrainState::fresh(&network, seed)?, talk)?;
-        talk.say(&format!("  test accuracy {:.2} %", 100.0 * summary.test.accuracy));
+        let (network, data, options, output) = (&network, &data, &options, &*output);
+        let job = Job { network, data, options, output, checkpoint_every: None, device: None };
+        let (_, summary) = job.train(&TrainState::fresh(network, seed)?, talk)?;
+        talk.say(&format!("  test accuracy {:.2} %", 100.0 * summary.test.accuracy.unwrap_or_default()));
     }
 
-    let source = Source::default();
-    let (a, b) = Model::open_pair(&file("a.safetensors"), &file("b.safetensors"), &source, talk)?;
-    let matching = Matching::defaults(args.seed);
-    let how = How { source: &source, matching: &matching, data: None, device: None, resume: None };
-    let aligned = align(&a, &b, Method::Auto, &how, talk)?;
-    ensure(&a, &aligned.symmetry, talk)?;
-    let inputs = [input("a", &a.checkpoint), input("b", &b.checkpoint)];
-    write_alignment(
-        &file("alignment.safetensors"),
-        &aligned.symmetry,
-        &aligned.alignment,
-        &provenance("match", &inputs, &json!(aligned.record)),
-    )?;
-
-    let moved = aligned.alignment.apply(&aligned.symmetry, b.params())?;
-    let merged = merge(a.params(), &moved, 0.5, Interpolation::Lerp)?;
-    let options = json!({ "lambda": 0.5, "matching": aligned.record });
-    let target = a.target(&file("merged.safetensors"))?;
-    a.write(&target, &merged, &provenance("merge", &inputs, &options))?;
-
-    let (program, lambda) = (a.program()?, lambda_grid(25)?);
-    let finish = Finish { program: &program, data: None, repair: RepairName::None };
-    let how = Measure { program: &program, data: &data, device: None, lambda: &lambda, finish: &finish };
-    let report = measure(&a, &b, &[("aligned".to_owned(), aligned)], &how, talk)?;
-    write_report(&file("report.json"), &report)?;
-    write_plot(&file("figure.svg"), &report)?;
-    write_plot(&file("figure.png"), &report)?;
+    let watch = Watch::new(talk);
+    let pair = Pair::open(file("a.safetensors"), file("b.safetensors"), &Blueprint::default())?;
+    let weights_alone = context(None, None, &watch);
+    let aligned = pair.align(&Align { seed: args.seed, ..Align::default() }, &weights_alone)?;
+    aligned.write(file("alignment.safetensors"), &pair)?;
+    pair.merge(&aligned, &Merge::default(), &weights_alone)?.write(file("merged.safetensors"))?;
+    let measure = Measure { batch_norm_samples: 0, ..Measure::default() };
+    let report = pair.barrier(&[("aligned", &aligned)], &measure, &context(Some(&data), None, &watch))?;
+    write_json(&file("report.json"), &report)?;
+    for name in ["figure.svg", "figure.png"] {
+        let bytes = figure::render(&file(name), &report)?;
+        write_atomic(&file(name), |out| out.write_all(&bytes))?;
+    }
     let text = format!(
         "{}\nIn {}: a, b, alignment and merged .safetensors, report.json, figure.svg, figure.png",
-        plot::text(&report, talk::width(), talk::colour()),
+        figure::text(&report, talk::width(), talk::colour()),
         args.out.display()
     );
     talk.result(&report, &text)

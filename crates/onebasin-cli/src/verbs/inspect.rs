@@ -2,31 +2,31 @@
 
 use std::fmt::Write;
 
-use anyhow::{Context, Result};
-use onebasin_core::graph::Op;
-use onebasin_core::symmetry::{Symmetry, discover};
+use anyhow::Result;
+use onebasin::core::graph::Op;
+use onebasin::{Model, Network, Symmetry};
 use onebasin_io::{SYMMETRY, read};
-use onebasin_nn::Network;
 use serde_json::{Value, json};
 
 use crate::args::Inspect;
-use crate::model::{Model, is_onnx};
 use crate::talk::Talk;
 
 pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
-    let alignment = if is_onnx(&args.file) { None } else { Some(read(&args.file)?) };
+    let is_onnx = args.file.extension().is_some_and(|e| e == "onnx");
+    let alignment = if is_onnx { None } else { Some(read(&args.file)?) };
     let alignment = alignment.filter(|file| file.metadata.get(SYMMETRY).is_some());
     let is_alignment = alignment.is_some();
     let model = match alignment {
         Some(file) => Model::bare(file),
-        None => Model::look(&args.file, &args.source)?,
+        None => Model::open(&args.file, &args.source.blueprint())?,
     };
     if let Some((tensor, axis)) = &args.why {
-        return why(&model, tensor, *axis, talk);
+        let lines = model.why(tensor, *axis)?;
+        return talk.result(&json!({ "tensor": tensor, "axis": axis, "why": lines }), &lines.join("\n"));
     }
-    let known = args.source.symmetry.is_some() || model.graph.is_some();
-    let symmetry = if known { Some(model.symmetry(&args.source)?) } else { None };
-    let file = &model.checkpoint;
+    let known = model.symmetry_is_given() || model.graph().is_some();
+    let symmetry = if known { Some(model.symmetry()?) } else { None };
+    let file = model.checkpoint();
     let mut text = String::new();
     let mut tensors = Vec::new();
     let pattern = |name: &str| symmetry.as_ref().and_then(|s| s.tensor(name).ok()).map(|t| t.pattern.to_string());
@@ -46,8 +46,8 @@ pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
         }));
     }
     writeln!(text, "{} tensors, {} values, sha256 {}", file.params.len(), file.params.element_count(), file.digest())?;
-    if !model.rest.is_empty() {
-        let names: Vec<&str> = model.rest.names().collect();
+    if !model.rest().is_empty() {
+        let names: Vec<&str> = model.rest().names().collect();
         writeln!(text, "not used by the graph, carried along: {}", names.join(", "))?;
     }
     let groups: Vec<Value> =
@@ -55,7 +55,7 @@ pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
     if let Some(symmetry) = &symmetry {
         let names: Vec<String> = symmetry.groups().iter().map(|g| format!("{} ({})", g.name, g.size)).collect();
         writeln!(text, "{} groups: {}", names.len(), names.join(", "))?;
-        let graph = model.graph.as_ref().filter(|_| args.source.symmetry.is_none());
+        let graph = model.graph().filter(|_| !model.symmetry_is_given());
         let unknown: Vec<String> = graph
             .iter()
             .flat_map(|g| g.nodes())
@@ -75,11 +75,4 @@ pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
         "file": args.file.display().to_string(), "sha256": file.digest(), "tensors": tensors, "groups": groups, "metadata": file.metadata.0,
     });
     talk.result(&value, &text)
-}
-
-/// Says why an axis may or may not move.
-fn why(model: &Model, tensor: &str, axis: usize, talk: Talk) -> Result<()> {
-    let graph = model.graph.as_ref().context("--why explains graphs; name the network with --network or --graph")?;
-    let lines = discover(graph).why(tensor, axis)?;
-    talk.result(&json!({ "tensor": tensor, "axis": axis, "why": lines }), &lines.join("\n"))
 }

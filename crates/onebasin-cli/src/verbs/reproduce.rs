@@ -13,8 +13,7 @@ use onebasin_lab::shelf::{Facts, Shelf};
 use onebasin_lab::{Error, Scale, Store, built_in, run as run_experiment};
 use serde_json::json;
 
-use crate::args::{Reproduce, ScaleName};
-use crate::device::Device;
+use crate::args::Reproduce;
 use crate::signals;
 use crate::talk::{self, Talk};
 
@@ -25,16 +24,11 @@ const LINE: Duration = Duration::from_mins(1);
 
 pub fn run(args: &Reproduce, talk: Talk) -> Result<()> {
     let Some(name) = args.experiment.as_deref().filter(|_| !args.list) else { return list(talk) };
-    let scale = match args.scale {
-        ScaleName::Quick => Scale::Quick,
-        ScaleName::Desk => Scale::Desk,
-        ScaleName::Paper => Scale::Paper,
-    };
+    let scale = args.scale;
     let experiment = open(name, scale)?;
     let (shelf, store) =
         (Shelf::new(&args.data), Store::open(args.cache.clone().unwrap_or_else(|| args.output.join("cache")))?);
-    let device = Device::open_to_train(args.device, args.precision, talk)?;
-    let device = device.as_ref().map(Device::for_experiments);
+    let device = args.device.open_to_train(args.precision, talk)?;
     let options =
         RunOptions { device: device.as_ref(), save_every: Duration::from_secs_f64(args.save_every.clamp(0.0, 1e6)) };
     let mut shown = Shown::new(talk);
@@ -47,7 +41,7 @@ pub fn run(args: &Reproduce, talk: Talk) -> Result<()> {
     let outcome = Outcome::new(&experiment, &steps, &found, &store)?;
     let folder = args.output.join(format!("{}-{}", experiment.name, scale.name()));
     let command = format!("onebasin reproduce {name} --scale {} --data DIR", scale.name());
-    let page = report::page(&experiment, &outcome, &found, &command, &machine(device.as_ref().map(|d| d.trains_as)));
+    let page = report::page(&experiment, &outcome, &found, &command, &machine(device.as_ref().map(onebasin::Device::trains_as)));
     report::write(&folder, &page, &found, &outcome)?;
     talk.result(&outcome, &text(&experiment, &outcome, &folder)?)
 }

@@ -1,19 +1,20 @@
 //! `onebasin train`: a built-in network, from scratch or resumed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use indicatif::HumanDuration;
 use onebasin_io::{Metadata, PROVENANCE, read, write};
-use onebasin_nn::data::Augment;
+use onebasin::{Device, Network, provenance};
+use onebasin_lab::Data;
+use onebasin_lab::train::{Event, TrainOptions, TrainState, train_on};
 use onebasin_nn::optim::{Optimizer, Schedule};
-use onebasin_nn::train::{Event, TrainOptions, TrainState, train_on};
-use onebasin_nn::{Data, Network, evaluate_on, exec::Program};
+use onebasin_nn::task::Classes;
+use onebasin_nn::{evaluate_on, exec::Program};
 use serde_json::json;
 
-use crate::align::provenance;
-use crate::args::{AugmentName, OptimizerName, ScheduleName, Train};
-use crate::device::Device;
+use crate::args::Train;
+use crate::files::{check_writable, open_data, sibling};
 use crate::signals;
 use crate::talk::Talk;
 
@@ -30,7 +31,7 @@ pub fn run(args: &Train, talk: Talk) -> Result<()> {
     let network = Network::new(&args.network, data.train.shape(), data.train.classes())?;
     let options = options(args)?;
     check_writable(&args.output)?;
-    let device = Device::open_to_train(args.device, args.precision, talk)?;
+    let device = args.device.open_to_train(args.precision, talk)?;
     let job = Job {
         network: &network,
         data: &data,
@@ -46,10 +47,10 @@ pub fn run(args: &Train, talk: Talk) -> Result<()> {
 /// The recipe, as far as nothing else was said.
 fn options(args: &Train) -> Result<TrainOptions> {
     let mut options = args.recipe.from_seed(args.seed);
-    if let Some(name) = args.optimizer {
-        (options.optimizer, options.schedule, options.rate) = match name {
-            OptimizerName::Adam => (Optimizer::Adam, Schedule::Constant, 1e-3),
-            OptimizerName::Sgd => (Optimizer::Sgd { momentum: 0.9, weight_decay: 0.0 }, COSINE, 0.1),
+    if let Some(optimizer) = args.optimizer {
+        (options.optimizer, options.schedule, options.rate) = match optimizer {
+            Optimizer::Adam => (optimizer, Schedule::Constant, 1e-3),
+            Optimizer::Sgd { .. } => (optimizer, COSINE, 0.1),
         };
     }
     match (&mut options.optimizer, args.weight_decay) {
@@ -58,9 +59,9 @@ fn options(args: &Train) -> Result<TrainOptions> {
         _ => {}
     }
     match args.schedule {
-        Some(ScheduleName::Constant) => options.schedule = Schedule::Constant,
-        Some(ScheduleName::Cosine) if options.schedule == Schedule::Constant => options.schedule = COSINE,
-        _ => {}
+        Some(Schedule::Constant) => options.schedule = Schedule::Constant,
+        Some(cosine) if options.schedule == Schedule::Constant => options.schedule = cosine,
+        Some(Schedule::Cosine { .. }) | None => {}
     }
     match (&mut options.schedule, args.warmup_epochs) {
         (Schedule::Cosine { warmup_epochs }, Some(epochs)) => *warmup_epochs = epochs,
@@ -70,39 +71,8 @@ fn options(args: &Train) -> Result<TrainOptions> {
     options.epochs = args.epochs.unwrap_or(options.epochs);
     options.batch = args.batch.unwrap_or(options.batch);
     options.rate = args.rate.unwrap_or(options.rate);
-    match args.augment {
-        Some(AugmentName::None) => options.augment = None,
-        Some(AugmentName::CropFlip) => options.augment = Some(Augment::CropFlip),
-        Some(AugmentName::ZoomRotate) => options.augment = Some(Augment::ZoomRotate),
-        None => {}
-    }
+    options.augment = args.augment.unwrap_or(options.augment);
     Ok(options)
-}
-
-/// Opens a data set and passes on what the user should know of it.
-pub fn open_data(spec: &str, talk: Talk) -> Result<Data> {
-    let data = Data::open(spec)?;
-    data.notes.iter().for_each(|note| talk.say(&format!("note: {note}")));
-    Ok(data)
-}
-
-/// Fails now rather than after hours of work if the output's folder is missing.
-pub fn check_writable(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        bail!("{}: the folder {} does not exist; create it first", path.display(), folder.display());
-    }
-    if path.is_dir() {
-        bail!("{}: is a folder, not a file", path.display());
-    }
-    Ok(())
-}
-
-/// The file beside an output that holds something more of it: `a.resume.safetensors`.
-pub fn sibling(output: &Path, what: &str) -> PathBuf {
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
-    let stem = name.strip_suffix(".safetensors").unwrap_or(&name);
-    output.with_file_name(format!("{stem}.{what}.safetensors"))
 }
 
 /// One training run and where its files go.
@@ -191,17 +161,20 @@ impl Job<'_> {
             bail!("interrupted after {done} epochs; {hint}");
         }
         let program = Program::new(self.network.graph()?)?;
-        let runner = self.device.map(|device| device.runner(&program, &state.params, talk)).transpose()?.flatten();
+        let runner = self.device.map(|device| device.runner(&program, &state.params)).transpose()?.flatten();
+        if let (Some(device), None) = (self.device, runner) {
+            talk.say(&format!("note: a node of the network does not run on {}; it is evaluated on the processor", device.name()));
+        }
         let summary = Summary {
-            train: evaluate_on(runner, &program, &state.params, &self.data.train)?,
-            test: evaluate_on(runner, &program, &state.params, &self.data.test)?,
+            train: evaluate_on(runner, &program, &state.params, &self.data.train, &Classes)?,
+            test: evaluate_on(runner, &program, &state.params, &self.data.test, &Classes)?,
         };
         write(self.output, &state.params, &self.metadata(&state)?)?;
         Ok((state, summary))
     }
 
     fn device_name(&self) -> Option<&str> {
-        self.device.map(|device| &*device.trains_as)
+        self.device.map(Device::trains_as)
     }
 
     fn metadata(&self, state: &TrainState) -> Result<Metadata> {

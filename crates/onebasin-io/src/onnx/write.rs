@@ -17,7 +17,7 @@ use super::proto::{
 use super::tensor::code;
 use super::wire::{Kind, Rope, fields};
 use super::{OnnxModel, fail, unfit};
-use crate::atomic::stage;
+use crate::atomic::{GoOn, stage};
 use crate::error::{Error, Result};
 use crate::metadata::PROVENANCE;
 
@@ -46,6 +46,14 @@ impl OnnxModel {
     /// If `params` have other names or shapes, or one cannot be cast; if the model would not fit one protobuf message;
     /// or as [`write_atomic`](crate::write_atomic).
     pub fn write(&self, path: &Path, params: &Params, provenance: Option<&Json>) -> Result<()> {
+        self.write_while(path, params, provenance, &|| true)
+    }
+
+    /// The same, given up as soon as `go_on` says no.
+    ///
+    /// # Errors
+    /// As [`Self::write`], and [`Error::Interrupted`](crate::Error::Interrupted).
+    pub fn write_while(&self, path: &Path, params: &Params, provenance: Option<&Json>, go_on: &GoOn<'_>) -> Result<()> {
         let core = |source| Error::Core { path: self.path.clone(), source };
         self.params.check_same_structure(params).map_err(core)?;
         let data = if self.externals.is_empty() { None } else { Some(DataFile::beside(path)?) };
@@ -55,10 +63,10 @@ impl OnnxModel {
         if out.len() > MAX_MESSAGE {
             return Err(Error::OnnxTooLarge { path: path.to_owned(), bytes: out.len(), limit: MAX_MESSAGE });
         }
-        let Some(data) = writer.data else { return stage(path, |file| out.write_to(file))?.commit() };
+        let Some(data) = writer.data else { return stage(path, go_on, |file| out.write_to(file))?.commit() };
         let data_path = path.with_file_name(&data.location);
-        let staged = stage(&data_path, |file| data.content.write_to(file))?;
-        let model = stage(path, |file| out.write_to(file))?;
+        let staged = stage(&data_path, go_on, |file| data.content.write_to(file))?;
+        let model = stage(path, go_on, |file| out.write_to(file))?;
         staged.commit()?;
         model.commit()
     }

@@ -1,0 +1,69 @@
+//! Files a verb is asked to read and write.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use onebasin::{Context, Device, Model, Pair};
+use onebasin_io::write_atomic;
+use onebasin_lab::Data;
+use serde::Serialize;
+
+use crate::args::Source;
+use crate::talk::Talk;
+use crate::watch::Watch;
+
+/// Opens two networks, and says what of them is not used.
+pub fn open_pair(a: &Path, b: &Path, source: &Source, talk: Talk) -> Result<Pair> {
+    let blueprint = source.blueprint();
+    let (a, b) = (open(a, &blueprint, talk)?, open(b, &blueprint, talk)?);
+    Ok(Pair::new(a, b)?)
+}
+
+/// Opens a network, and says what of it is not used.
+pub fn open(path: &Path, blueprint: &onebasin::Blueprint, talk: Talk) -> Result<Model> {
+    let model = Model::open(path, blueprint)?;
+    if !model.rest().is_empty() {
+        let names: Vec<&str> = model.rest().names().collect();
+        talk.detail(&format!("{}: carried along, not used by the graph: {}", path.display(), names.join(", ")));
+    }
+    Ok(model)
+}
+
+/// Opens a data set and passes on what the user should know of it.
+pub fn open_data(spec: &str, talk: Talk) -> Result<Data> {
+    let data = Data::open(spec)?;
+    data.notes.iter().for_each(|note| talk.say(&format!("note: {note}")));
+    Ok(data)
+}
+
+/// What a step of the library works with.
+pub fn context<'a>(data: Option<&'a Data>, device: Option<&'a Device>, watch: &'a Watch) -> Context<'a> {
+    let (train, test) = (data.map(|d| &d.train as _), data.map(|d| &d.test as _));
+    Context { train, test, task: None, device, observer: watch }
+}
+
+/// Fails now rather than after hours of work if the output's folder is missing.
+pub fn check_writable(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        bail!("{}: the folder {} does not exist; create it first", path.display(), folder.display());
+    }
+    if path.is_dir() {
+        bail!("{}: is a folder, not a file", path.display());
+    }
+    Ok(())
+}
+
+/// The file beside an output that holds something more of it: `a.resume.safetensors`.
+pub fn sibling(output: &Path, what: &str) -> PathBuf {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.strip_suffix(".safetensors").unwrap_or(&name);
+    output.with_file_name(format!("{stem}.{what}.safetensors"))
+}
+
+/// Writes a value as JSON.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut json = serde_json::to_vec_pretty(value)?;
+    json.push(b'\n');
+    Ok(write_atomic(path, |out| out.write_all(&json))?)
+}

@@ -1,0 +1,29 @@
+//! What to type, where the library only knows what is missing.
+
+use onebasin::Error;
+
+/// A hint for an error of the library, if there is one.
+pub fn of(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|e| e.downcast_ref::<Error>()).and_then(of_error)
+}
+
+fn of_error(error: &Error) -> Option<String> {
+    let hint = match error {
+        Error::NoSymmetry { .. } => {
+            "name a built-in network (--network resnet20-ln:1), give an ONNX file of the same network (--graph net.onnx), or a \
+             symmetry file (--symmetry FILE), such as\n  [tensors]\n  \"fc1.weight\" = \"h1 .\"\n  \"fc1.bias\" = \"h1\"\n  \
+             \"fc2.weight\" = \". h1\"\n  \"fc2.bias\" = \".\""
+        }
+        Error::NoGraph { .. } => "name it with --network NAME, or give its graph with --graph net.onnx",
+        Error::NeedsData { .. } | Error::NeedsIndices { .. } => "give data with --data, such as --data mnist:DIR",
+        Error::WrongSymmetry(_) => "--no-check goes on all the same",
+        Error::NoCuda => "use --device cpu",
+        Error::Interrupted { resumable: true, .. } => "run again with --resume to go on",
+        Error::Needs { option: "repair by data", .. } => "give --batch-norm-samples above 0",
+        Error::Needs { option: "min_correlation", .. } => "use --method activation with --data",
+        Error::Option { option, .. } => return Some(format!("say it with --{}", option.replace('_', "-"))),
+        Error::At { source, .. } | Error::Differ { source, .. } => return of_error(source),
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
