@@ -96,9 +96,9 @@ impl Job<'_> {
             state.epoch,
             self.data.name,
             summary.train.loss,
-            100.0 * summary.train.accuracy,
+            100.0 * summary.train.accuracy.unwrap_or_default(),
             summary.test.loss,
-            100.0 * summary.test.accuracy,
+            100.0 * summary.test.accuracy.unwrap_or_default(),
         );
         let value = json!({
             "checkpoint": self.output.display().to_string(), "network": self.network, "data": self.data.name,

@@ -1,0 +1,228 @@
+//! The methods, each a source of similarities and a schedule.
+
+use onebasin_core::matching::activation::{ActivationKind, ActivationSimilarity};
+use onebasin_core::matching::spectral::denoise;
+use onebasin_core::matching::{
+    Blend, Fixed, FrankWolfeOptions, Match, Origin, PortfolioOptions, Progress as Told, Run, RunRecord, Source,
+    StopReason, Sweep, Weights, ascend, best_of, frank_wolfe, greedy, trusts_spectral,
+};
+use onebasin_core::merge::{Interpolation, merge};
+use onebasin_core::report::Judged;
+use onebasin_core::symmetry::{Alignment, Symmetry};
+use onebasin_nn::evaluate::BATCH;
+use onebasin_nn::exec::Program;
+use onebasin_nn::graph_inputs::takes_indices;
+use onebasin_nn::samples::{Chosen, synthetic};
+use onebasin_nn::{ActivationOptions, Samples, activation_similarity, evaluate_on, recompute_batch_norm};
+
+use super::{Align, DONE, Method};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::observer::{Progress, Step};
+use crate::pair::Pair;
+
+/// Samples on which methods are judged.
+const JUDGED: usize = 10_000;
+/// Synthetic images at most.
+const SYNTHETIC: usize = 1000;
+
+/// A pair being matched.
+pub(super) struct Matching<'a> {
+    pub(super) pair: &'a Pair,
+    /// Of all tensors.
+    pub(super) symmetry: &'a Symmetry,
+    /// Of the weights alone.
+    pub(super) weights: &'a Symmetry,
+    pub(super) options: &'a Align,
+    pub(super) context: &'a Context<'a>,
+}
+
+/// What a method found.
+pub(super) struct Found {
+    pub(super) compared: &'static str,
+    pub(super) alignment: Alignment,
+    pub(super) stop: StopReason,
+    pub(super) sweeps: Vec<Sweep>,
+    pub(super) runs: Vec<RunRecord>,
+    pub(super) judged: Vec<Judged>,
+    pub(super) seen: Option<ActivationSimilarity>,
+}
+
+impl Found {
+    fn of(compared: &'static str, runs: &[Run]) -> Self {
+        let best = &runs[0].found;
+        let runs = runs.iter().map(RunRecord::from).collect();
+        let sweeps = best.sweeps.clone();
+        Self { stop: best.stop, sweeps, runs, ..Self::once(compared, best.alignment.clone()) }
+    }
+
+    pub(super) fn once(compared: &'static str, alignment: Alignment) -> Self {
+        Self {
+            compared,
+            alignment,
+            stop: DONE,
+            sweeps: Vec::new(),
+            runs: Vec::new(),
+            judged: Vec::new(),
+            seen: None,
+        }
+    }
+}
+
+impl Matching<'_> {
+    pub(super) fn run(&self) -> Result<Found> {
+        match self.options.method {
+            Method::Auto => self.auto(),
+            Method::Weight => self.best("weights", &self.plain()?),
+            Method::Spectral => self.spectral(),
+            Method::FrankWolfe => self.frank_wolfe(),
+            Method::Greedy => Ok(Found::once("incoming weights", greedy(&self.plain()?)?)),
+            Method::Activation => self.activation(),
+            Method::Ste => {
+                let start = match self.options.start {
+                    Some(start) => start.alignment(&self.plain()?, self.options.seed)?,
+                    None => self.auto()?.alignment,
+                };
+                self.straight_through(&start)
+            }
+        }
+    }
+
+    /// The weights as they are, to be compared.
+    pub(super) fn plain(&self) -> Result<Weights<'_>> {
+        self.pair.a.compare(self.weights, self.pair.ends(), self.context)
+    }
+
+    /// Says how a match goes; false where it is to stop.
+    pub(super) fn told(&self, what: &str, told: Told<'_>) -> bool {
+        self.context.detail(&match told {
+            Told::Iteration(i) => {
+                format!("{what}, iteration {}: {:.6}, gap {:.3e}, step {:.3}", i.iteration, i.value, i.gap, i.step)
+            }
+            Told::Sweep(s) => format!(
+                "{what}, sweep {}: {:.6} (+{:.3e}), {} of {} solved groups changed",
+                s.sweep, s.objective, s.gain, s.changed_groups, s.solved_groups
+            ),
+        });
+        !self.context.observer.stops()
+    }
+
+    /// The best of all starts and orders on one source.
+    fn best(&self, compared: &'static str, weights: &Weights<'_>) -> Result<Found> {
+        let (restarts, ascent) = (self.options.restarts, self.options.ascent());
+        let mut options = PortfolioOptions { restarts, ascent, ..PortfolioOptions::default() };
+        if let Some(start) = self.options.start {
+            (options.starts, options.frank_wolfe) = (vec![start], false);
+        }
+        let runs = best_of(weights, &options, &mut |told| {
+            let what = format!("{compared}, {:?} from {:?}", told.schedule, told.start).to_lowercase();
+            self.told(&what, told.progress)
+        })?;
+        self.context.go_on()?;
+        Ok(Found::of(compared, &runs))
+    }
+
+    fn spectral(&self) -> Result<Found> {
+        let [a, b] = self.pair.ends();
+        let ((a, ranks), (b, _)) = (denoise(self.weights, a)?, denoise(self.weights, b)?);
+        for rank in &ranks {
+            let text = format!("`{}`: {} of {} directions above the noise", rank.tensor, rank.kept, rank.of);
+            self.context.detail(&text);
+        }
+        self.best("denoised weights", &self.pair.a.compare(self.weights, [&a, &b], self.context)?)
+    }
+
+    fn frank_wolfe(&self) -> Result<Found> {
+        let plain = self.plain()?;
+        let (origin, start) = match self.options.start {
+            Some(start) => (Origin::Start, start.alignment(&plain, self.options.seed)?),
+            None => (Origin::Barycentre, Alignment::identity(self.weights)),
+        };
+        let options = FrankWolfeOptions { origin, polish: self.options.ascent(), ..FrankWolfeOptions::default() };
+        let found = frank_wolfe(&plain, &start, &options, &mut |told| self.told("weights", told))?;
+        Ok(Found { stop: found.stop, sweeps: found.sweeps, ..Found::once("weights", found.alignment) })
+    }
+
+    fn activation(&self) -> Result<Found> {
+        let (program, samples) = self.seen()?;
+        let kind = if self.options.uncentred { ActivationKind::Uncentred } else { ActivationKind::Pearson };
+        let (ends, total) = (self.pair.ends(), samples.len() as u64);
+        let options = ActivationOptions { kind };
+        let observer = self.context.observer;
+        let seen = activation_similarity(&program, ends, self.weights, &*samples, &options, &mut |done| {
+            observer.progress(&Progress { step: Step::Activations, done: done as u64, total, how: "" });
+            !observer.stops()
+        });
+        self.context.go_on()?;
+        let seen = seen?;
+        let roots = self.weights.roots().into_iter();
+        let grams = roots.map(|r| (r, seen.grams(r).to_vec())).filter(|(_, grams)| !grams.is_empty());
+        let fixed = Fixed::new(self.weights, grams);
+        let (identity, ascent) = (Alignment::identity(self.weights), self.options.ascent());
+        let mut found = ascend(&fixed, &identity, &ascent, &mut |s| self.told("activations", Told::Sweep(s)))?;
+        let mut compared = "activations";
+        if let Some(beta) = self.options.blend {
+            compared = "activations and weights";
+            let plain = self.plain()?;
+            let by_weights = self.best("weights", &plain)?.alignment;
+            let scales = [plain.objective(&by_weights)?, fixed.objective(&found.alignment)?];
+            let blend = Blend::new(&plain, &fixed, beta, scales);
+            found = ascend(&blend, &found.alignment, &ascent, &mut |s| self.told(compared, Told::Sweep(s)))?;
+        }
+        let Match { alignment, stop, sweeps, .. } = found;
+        Ok(Found { stop, sweeps, seen: Some(seen), ..Found::once(compared, alignment) })
+    }
+
+    /// What activations are compared on: training samples, or synthetic images where there are none.
+    fn seen(&self) -> Result<(Program, Box<dyn Samples + '_>)> {
+        if self.context.train.is_some() {
+            let (program, samples) = self.pair.a.running(self.context, "matching activations")?;
+            return Ok((program, Box::new(Chosen::first(samples, self.options.match_samples))));
+        }
+        let program = self.pair.a.program()?;
+        let graph = program.graph();
+        if let Some(input) = graph.inputs().find(|v| takes_indices(graph, *v)) {
+            return Err(Error::NeedsIndices { input: graph.value(input).name.clone() });
+        }
+        let count = self.options.match_samples.min(SYNTHETIC);
+        self.context.note(&format!("no data, so activations are compared on {count} synthetic images"));
+        let samples = synthetic(graph, count, self.options.seed)?;
+        Ok((program, Box::new(samples)))
+    }
+
+    /// Spectral where it can be trusted, else weight; with samples also activation, the one with the lower held-out loss.
+    fn auto(&self) -> Result<Found> {
+        let plain = self.plain()?;
+        let [a, b] = self.pair.ends();
+        let ((a, ranks_a), (b, ranks_b)) = (denoise(self.weights, a)?, denoise(self.weights, b)?);
+        let mut candidates = vec![if trusts_spectral(&plain, [&ranks_a, &ranks_b])? {
+            self.best("denoised weights", &self.pair.a.compare(self.weights, [&a, &b], self.context)?)?
+        } else {
+            self.best("weights", &plain)?
+        }];
+        let Some(samples) = self.context.train.filter(|_| self.pair.a.runs()) else { return Ok(candidates.remove(0)) };
+        candidates.push(self.activation()?);
+        let program = self.pair.a.program_for(samples)?;
+        let held: Vec<u32> = (0..samples.len() as u32).rev().take(JUDGED).collect();
+        let (held, norm) = (Chosen::new(samples, held), Chosen::first(samples, 4 * BATCH));
+        let mut judged = Vec::new();
+        for candidate in &candidates {
+            judged.push(self.judge(&program, candidate, &held, &norm)?);
+        }
+        let best = (0..judged.len()).fold(0, |best, k| if judged[k].loss < judged[best].loss { k } else { best });
+        Ok(Found { judged, ..candidates.swap_remove(best) })
+    }
+
+    fn judge(&self, program: &Program, found: &Found, held: &dyn Samples, norm: &dyn Samples) -> Result<Judged> {
+        let [a, b] = self.pair.ends();
+        let moved = found.alignment.apply(self.symmetry, b)?;
+        let middle = merge(a, &moved, 0.5, Interpolation::Lerp)?;
+        let runner = self.context.runner(program, &middle)?;
+        let middle = recompute_batch_norm(program, &middle, norm, BATCH)?;
+        let metrics = evaluate_on(runner, program, &middle, held, self.context.judge(held))?;
+        let judged = Judged { compared: found.compared.to_owned(), loss: metrics.loss, accuracy: metrics.accuracy };
+        let accuracy = judged.accuracy.map_or(String::new(), |a| format!(", accuracy {:.2} %", 100.0 * a));
+        self.context.detail(&format!("{}: midpoint loss {:.4}{accuracy}", judged.compared, judged.loss));
+        Ok(judged)
+    }
+}

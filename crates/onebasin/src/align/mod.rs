@@ -1,0 +1,349 @@
+//! Aligning B with A: which method, how, and what came of it.
+
+mod methods;
+mod state;
+mod straight_through;
+
+use std::path::Path;
+
+use onebasin_core::matching::{MatchOptions, Order, Source, Start, StopReason, ascend, diagnose, objective};
+use onebasin_core::report::{GroupCorrelation, Input, MatchRecord};
+use onebasin_core::symmetry::{Alignment, GroupId, Symmetry};
+use onebasin_core::{Params, Perm};
+use onebasin_io::{read, read_alignment, write_alignment};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::model::{Model, input};
+use crate::observer::Level;
+use crate::pair::Pair;
+use crate::written::{Written, provenance};
+use methods::{Found, Matching};
+pub use straight_through::StraightThrough;
+
+/// How units of B are compared with those of A.
+///
+/// ```
+/// use onebasin::Method;
+/// assert_eq!(Method::FrankWolfe.name(), "frank-wolfe");
+/// assert_eq!(Method::ALL.len(), 7);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// The best of several: spectral where it can be trusted, else weight; with samples also activation, judged by the loss of
+    /// held-out midpoints.
+    #[default]
+    Auto,
+    /// Weights: coordinate ascent from several starts and a joint climb, the best kept. The paper's Algorithm 1 as published is
+    /// [`Align::published`].
+    Weight,
+    /// Weights without the noise that initialisation left in wide layers.
+    Spectral,
+    /// Weights, all groups at once, over matrices between permutations.
+    FrankWolfe,
+    /// Incoming weights, group after group, once: a baseline.
+    Greedy,
+    /// Activations on samples, or on synthetic images where there are none (section 3.1 of the paper).
+    Activation,
+    /// The loss of the midpoint, by straight-through gradients (Algorithm 2 of the paper).
+    Ste,
+}
+
+impl Method {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Auto,
+        Self::Weight,
+        Self::Spectral,
+        Self::FrankWolfe,
+        Self::Greedy,
+        Self::Activation,
+        Self::Ste,
+    ];
+
+    /// Its name in options, reports and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Weight => "weight",
+            Self::Spectral => "spectral",
+            Self::FrankWolfe => "frank-wolfe",
+            Self::Greedy => "greedy",
+            Self::Activation => "activation",
+            Self::Ste => "ste",
+        }
+    }
+}
+
+/// How B is aligned with A.
+///
+/// The default is the method `auto` with seed 0: what nearly everybody wants.
+///
+/// ```
+/// use onebasin::{Align, Method};
+/// let by_activations = Align { method: Method::Activation, match_samples: 2000, ..Align::default() };
+/// assert_eq!(by_activations.seed, 0);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Align {
+    /// What is compared, and how.
+    pub method: Method,
+    /// Decides the order of groups in every sweep, random starts, and the order of samples.
+    pub seed: u64,
+    /// Sweeps over the groups at most, even if groups still change.
+    pub max_sweeps: usize,
+    /// What to start from; none tries identity, signature and anchored, and keeps the best.
+    pub start: Option<Start>,
+    /// Orders of the sweeps tried from every start, the best of them kept; at least 1.
+    pub restarts: usize,
+    /// In which order a sweep visits the groups.
+    pub order: Order,
+    /// Training samples that activations, and `auto` with samples, look at.
+    pub match_samples: usize,
+    /// Share of activations in a blend with weights, from 0 to 1 (activation only).
+    pub blend: Option<f64>,
+    /// Compare activations by `E[ab]`, as the paper does, instead of by their correlation.
+    pub uncentred: bool,
+    /// How straight-through matching goes (ste only).
+    pub straight_through: StraightThrough,
+    /// Tell what kind of pair the networks are.
+    pub diagnose: bool,
+}
+
+impl Default for Align {
+    fn default() -> Self {
+        Self {
+            method: Method::Auto,
+            seed: 0,
+            max_sweeps: 100,
+            start: None,
+            restarts: 2,
+            order: Order::Random,
+            match_samples: 10_000,
+            blend: None,
+            uncentred: false,
+            straight_through: StraightThrough::default(),
+            diagnose: true,
+        }
+    }
+}
+
+impl Align {
+    /// The paper's Algorithm 1 as published: coordinate ascent on weights from the identity, in one random order of this seed.
+    ///
+    /// Source: Ainsworth et al. 2023, section 3.2.
+    pub fn published(seed: u64) -> Self {
+        Self { method: Method::Weight, seed, start: Some(Start::Identity), restarts: 1, ..Self::default() }
+    }
+
+    pub(crate) fn ascent(&self) -> MatchOptions {
+        MatchOptions { seed: self.seed, max_sweeps: self.max_sweeps, order: self.order }
+    }
+
+    fn check(&self) -> Result<()> {
+        let fail = |option, expected, found: String| Err(Error::Option { option, expected, found });
+        match self.blend {
+            Some(beta) if !(0.0..=1.0).contains(&beta) => fail("blend", "a number from 0 to 1", beta.to_string()),
+            _ if self.restarts == 0 => fail("restarts", "at least 1", "0".to_owned()),
+            _ => self.straight_through.check(),
+        }
+    }
+}
+
+/// An alignment with the symmetry it belongs to, and how it was found.
+///
+/// ```
+/// use onebasin::{Align, Context, Model, Network, Pair};
+/// # let network = Network::new("mlp:16x2", &[8], 3)?;
+/// # let [a, b] = [0, 1].map(|seed| Model::of(&network, network.init(seed).unwrap()).unwrap());
+/// let aligned = Pair::new(a, b)?.align(&Align::default(), &Context::default())?;
+/// let perm = aligned.perm("fc1").expect("the network has this group");
+/// assert_eq!(perm.len(), 16);
+/// println!("{aligned}");   // one line a group, and what was compared
+/// # Ok::<(), onebasin::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aligned {
+    /// Which units may be exchanged.
+    pub symmetry: Symmetry,
+    /// Which are.
+    pub alignment: Alignment,
+    /// How it was found, if it was found here.
+    pub record: Option<MatchRecord>,
+    /// The file it was read from, if any.
+    pub file: Option<Input>,
+}
+
+impl Aligned {
+    /// Reads an alignment and fits it to the network that it moves.
+    ///
+    /// # Errors
+    /// If the file is no alignment, or was made for another network.
+    pub fn read(path: impl AsRef<Path>, b: &Model) -> Result<Self> {
+        let path = path.as_ref();
+        let checkpoint = read(path)?;
+        let (symmetry, alignment) = read_alignment(&checkpoint, b.params())?;
+        Ok(Self { symmetry, alignment, record: None, file: Some(input("alignment", path, checkpoint.digest())) })
+    }
+
+    /// Writes it as safetensors, with how it was found in its header: one u32 tensor a group.
+    ///
+    /// # Errors
+    /// If it cannot be written; what was there before is then untouched.
+    pub fn write(&self, path: impl AsRef<Path>, pair: &Pair) -> Result<Written> {
+        let path = path.as_ref();
+        let inputs: Vec<Input> = [pair.a.input("a"), pair.b.input("b")].into_iter().flatten().collect();
+        let options = json!(self.record);
+        write_alignment(path, &self.symmetry, &self.alignment, &provenance("match", &inputs, &options))?;
+        Ok(Written { output: path.to_owned(), inputs, options })
+    }
+
+    /// The permutation of a group; of a family, that of its first copy. Entry `i` is the unit of B that becomes unit `i`.
+    pub fn perm(&self, group: &str) -> Option<&Perm> {
+        let id = self.symmetry.groups().iter().position(|g| g.name == group)?;
+        self.alignment.copies(GroupId(id)).first()
+    }
+
+    /// π(B): the tensors of B, their units renumbered. Bytes are moved, never computed with.
+    ///
+    /// Cost: one pass over the tensors.
+    ///
+    /// # Errors
+    /// If a tensor does not fit the symmetry.
+    pub fn apply(&self, b: &Params) -> Result<Params> {
+        Ok(self.alignment.apply(&self.symmetry, b)?)
+    }
+
+    /// The alignment that undoes this one.
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        Self { alignment: self.alignment.inverse(&self.symmetry), record: None, ..self.clone() }
+    }
+
+    /// Units that move, by group: name, moved, all.
+    pub fn moved(&self) -> Vec<(&str, usize, usize)> {
+        let groups = self.symmetry.groups().iter().enumerate();
+        let of = |(id, group): (usize, &'_ onebasin_core::symmetry::Group)| {
+            let copies = self.alignment.copies(GroupId(id));
+            let moved = copies.iter().map(|p| p.len() - p.fixed_points()).sum::<usize>();
+            (moved, group.size * copies.len())
+        };
+        groups.map(|(id, group)| (group.name.as_str(), of((id, group)).0, of((id, group)).1)).collect()
+    }
+}
+
+impl std::fmt::Display for Aligned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (group, moved, all) in self.moved() {
+            writeln!(f, "{group}: {moved} of {all} units moved")?;
+        }
+        let Some(record) = &self.record else { return Ok(()) };
+        record.correlation.iter().try_for_each(|c| writeln!(f, "{}: correlation {:.3}", c.group, c.correlation))?;
+        let MatchRecord { compared, start_objective, objective, stop, .. } = record;
+        write!(f, "{compared} compared, ⟨A, π(B)⟩ {start_objective:.6} → {objective:.6}; {stop}")
+    }
+}
+
+impl Pair {
+    /// Finds the alignment of B with A.
+    ///
+    /// Formula: `max ⟨A, π(B)⟩` over the permutations π that leave what B computes as it is, or the same of activations
+    /// ([`Method`] says which).
+    /// Cost: for `n` units a layer a few products of `n × n` matrices and a few assignments, a second for a network of ten
+    /// million weights; activations cost two forward passes over the samples, straight-through matching a training run.
+    ///
+    /// # Errors
+    /// If the symmetry is not known, a weight is not finite, samples are needed and not there, or the observer stops it.
+    ///
+    /// Source: Ainsworth et al. 2023, sections 3.1 to 3.3; the default is a portfolio of ours.
+    pub fn align(&self, options: &Align, context: &Context<'_>) -> Result<Aligned> {
+        options.check()?;
+        self.check_finite()?;
+        let symmetry = self.a.symmetry()?;
+        let weights = self.a.weights_of(&symmetry);
+        let matching = Matching { pair: self, symmetry: &symmetry, weights: &weights, options, context };
+        let found = matching.run()?;
+        matching.conclude(options.method.name(), found)
+    }
+
+    /// Goes on from an alignment by straight-through matching: the alignment whose midpoint has the lowest loss.
+    ///
+    /// # Errors
+    /// As [`Self::align`].
+    pub fn refine(&self, start: &Aligned, options: &Align, context: &Context<'_>) -> Result<Aligned> {
+        options.check()?;
+        let weights = self.a.weights_of(&start.symmetry);
+        let matching = Matching { pair: self, symmetry: &start.symmetry, weights: &weights, options, context };
+        let found = matching.straight_through(&start.alignment)?;
+        matching.conclude(Method::Ste.name(), found)
+    }
+
+    /// Finds the alignment with the highest value of a similarity of your own, by coordinate ascent from the identity.
+    ///
+    /// `compared` says in the record what it compares. The source's symmetry may cover fewer tensors than the network's, but
+    /// must have its groups.
+    ///
+    /// # Errors
+    /// If the symmetry is not known, those of the source, or the observer stops it.
+    pub fn align_by(
+        &self,
+        source: &dyn Source,
+        compared: &'static str,
+        options: &Align,
+        context: &Context<'_>,
+    ) -> Result<Aligned> {
+        options.check()?;
+        let symmetry = self.a.symmetry()?;
+        let weights = self.a.weights_of(&symmetry);
+        let matching = Matching { pair: self, symmetry: &symmetry, weights: &weights, options, context };
+        let start = Alignment::identity(source.symmetry());
+        let found = ascend(source, &start, &options.ascent(), &mut |sweep| {
+            matching.told(compared, onebasin_core::matching::Progress::Sweep(sweep))
+        })?;
+        context.go_on()?;
+        let found = Found { stop: found.stop, sweeps: found.sweeps, ..Found::once(compared, found.alignment) };
+        matching.conclude(compared, found)
+    }
+}
+
+impl Matching<'_> {
+    /// The record of what was found, and what kind of pair it is.
+    fn conclude(&self, method: &str, found: Found) -> Result<Aligned> {
+        let context = self.context;
+        context.go_on()?;
+        let plain = self.plain()?;
+        let [a, b] = self.pair.ends();
+        let diagnosis =
+            if self.options.diagnose { Some(diagnose(&plain, &found.alignment, self.options.seed)?) } else { None };
+        if let Some(diagnosis) = &diagnosis {
+            context.observer.remark(Level::Finding, &diagnosis.to_string());
+        }
+        let correlation = found.seen.map_or_else(Vec::new, |seen| {
+            let named =
+                |(id, correlation)| GroupCorrelation { group: self.symmetry.group(id).name.clone(), correlation };
+            seen.matched(self.weights, &found.alignment).into_iter().map(named).collect()
+        });
+        let record = MatchRecord {
+            method: method.to_owned(),
+            compared: found.compared.to_owned(),
+            options: self.options.ascent(),
+            device: context.device.map(|device| device.name().to_owned()),
+            start_objective: objective(self.weights, &Alignment::identity(self.symmetry), a, b)?,
+            objective: objective(self.weights, &found.alignment, a, b)?,
+            stop: found.stop,
+            sweeps: found.sweeps,
+            runs: found.runs,
+            judged: found.judged,
+            diagnosis,
+            correlation,
+        };
+        Ok(Aligned { symmetry: self.symmetry.clone(), alignment: found.alignment, record: Some(record), file: None })
+    }
+}
+
+/// How a match that needed no sweeps ended.
+const DONE: StopReason = StopReason::Converged;

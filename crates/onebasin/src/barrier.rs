@@ -1,0 +1,110 @@
+//! Loss and accuracy on the way from A to B, naive and aligned.
+
+use onebasin_core::barrier::lambda_grid;
+use onebasin_core::report::{Curve, Report, SCHEMA};
+use onebasin_core::Params;
+use onebasin_nn::samples::Chosen;
+use onebasin_nn::{Samples, curve};
+use serde::{Deserialize, Serialize};
+
+use crate::align::Aligned;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::observer::{Progress, Step};
+use crate::pair::Pair;
+use crate::repair::{Finish, Repair};
+
+/// How the way from A to B is measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Measure {
+    /// Number of λ, both ends included; at least 2.
+    pub points: usize,
+    /// How units get back the spread that averaging takes from them, at every λ.
+    pub repair: Repair,
+    /// Training samples on which BatchNorm statistics are recomputed and repair measures, at every λ; 0 interpolates them.
+    pub batch_norm_samples: usize,
+    /// Only the first so many samples of each split are measured on.
+    pub samples: Option<usize>,
+}
+
+impl Default for Measure {
+    fn default() -> Self {
+        Self { points: 25, repair: Repair::None, batch_norm_samples: 5000, samples: None }
+    }
+}
+
+impl Pair {
+    /// Measures loss and accuracy on the straight line from A to B as it came, and to π(B) for every alignment given by name;
+    /// on training and test samples, which the context must have.
+    ///
+    /// Cost: for every λ of every curve a merge and a pass over the samples of both splits.
+    ///
+    /// # Errors
+    /// If the networks do not run, samples are missing or do not fit, a loss is not finite, or the observer stops it.
+    ///
+    /// Source: Ainsworth et al. 2023, Definition 2.1.
+    ///
+    /// ```
+    /// use onebasin::{Align, Arrays, Context, Field, FieldKind, Measure, Model, Network, Pair};
+    /// # let network = Network::new("mlp:16x2", &[2], 2)?;
+    /// # let [a, b] = [0, 1].map(|seed| Model::of(&network, network.init(seed).unwrap()).unwrap());
+    /// # let field = |name: &str, shape: Vec<usize>, kind| Field { name: name.to_owned(), shape, kind };
+    /// # let pixels = (field("x", vec![2], FieldKind::Real), vec![0.0, 1.0, 1.0, 0.0]);
+    /// # let labels = (field("y", vec![], FieldKind::Index { below: 2 }), vec![1.0, 0.0]);
+    /// # let samples = Arrays::new("two points", vec![pixels], Some(labels))?;
+    /// let pair = Pair::new(a, b)?;
+    /// let context = Context { train: Some(&samples), test: Some(&samples), ..Context::default() };
+    /// let aligned = pair.align(&Align::published(0), &context)?;
+    /// let report = pair.barrier(&[("weight", &aligned)], &Measure { points: 5, ..Measure::default() }, &context)?;
+    /// assert_eq!(report.curves[1].name, "weight");
+    /// println!("the loss rises by {:.3}", report.curves[1].test.barrier.mean_ends);
+    /// # Ok::<(), onebasin::Error>(())
+    /// ```
+    pub fn barrier(&self, aligned: &[(&str, &Aligned)], options: &Measure, context: &Context<'_>) -> Result<Report> {
+        let what = "measuring a barrier";
+        let (train, test) = (context.samples(what)?, context.test.ok_or(Error::NeedsData { what })?);
+        let lambda = lambda_grid(options.points)?;
+        if options.repair == Repair::Data && options.batch_norm_samples == 0 {
+            return Err(Error::Needs { option: "repair by data", needs: "batch_norm_samples above 0" });
+        }
+        let program = self.a.program_for(test)?;
+        let (a, b) = (self.a.params(), self.b.params());
+        let norm = Chosen::first(train, options.batch_norm_samples);
+        let samples: Option<&dyn Samples> = if norm.is_empty() { None } else { Some(&norm) };
+        let finish = Finish { program: &program, samples, repair: options.repair };
+        let firsts = options.samples.map(|n| [Chosen::first(train, n), Chosen::first(test, n)]);
+        let splits: [&dyn Samples; 2] = match &firsts {
+            Some([train, test]) => [train, test],
+            None => [train, test],
+        };
+        let runner = context.runner(&program, a)?;
+        let mut ends: Vec<(&str, Params)> = vec![("naive", b.clone())];
+        for (name, found) in aligned {
+            ends.push((name, found.apply(b)?));
+        }
+        let (mut done, total) = (0, (ends.len() * lambda.len()) as u64);
+        let mut curves: Vec<Curve> = Vec::new();
+        for (name, end) in &ends {
+            let made = |l: f64, between: Params| finish.apply([a, end], &between, l);
+            let task = context.judge(train);
+            let found = curve(name, &program, [a, end], &lambda, splits, task, runner, &made, &mut || {
+                done += 1;
+                context.observer.progress(&Progress { step: Step::Evaluating, done, total, how: "" });
+                !context.observer.stops()
+            });
+            context.go_on()?;
+            curves.push(found?);
+        }
+        let files = [self.a.input("a"), self.b.input("b")].into_iter().flatten();
+        Ok(Report {
+            schema: SCHEMA.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            inputs: files.chain(aligned.iter().filter_map(|(_, found)| found.file.clone())).collect(),
+            data: train.name().to_owned(),
+            device: runner.and(context.device).map(|device| device.name().to_owned()),
+            matching: aligned.iter().filter_map(|(_, found)| found.record.clone()).collect(),
+            curves,
+        })
+    }
+}

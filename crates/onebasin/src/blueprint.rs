@@ -1,0 +1,30 @@
+//! What says how a network is built, where its file does not.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What says how a network is built, where its file does not: the default is what the file itself says.
+///
+/// An ONNX file holds its graph, and a checkpoint that onebasin trained names its network. For any other checkpoint one of
+/// the fields says it; a symmetry file wins over a graph.
+///
+/// ```
+/// use onebasin::Blueprint;
+/// let resnet = Blueprint { network: Some("resnet50".into()), ..Blueprint::default() };
+/// let own = Blueprint { graph: Some("net.onnx".into()), ..Blueprint::default() };
+/// assert_ne!(resnet, own);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Blueprint {
+    /// A built-in network: `mlp:512x3`, `resnet50`. An unknown name is an error that lists all.
+    pub network: Option<String>,
+    /// An ONNX file of the same network, whose graph the checkpoint follows.
+    pub graph: Option<PathBuf>,
+    /// Shapes of inputs of that ONNX file whose axes it leaves open, by name.
+    pub input_shapes: BTreeMap<String, Vec<usize>>,
+    /// A symmetry file (TOML) that says which units may be exchanged.
+    pub symmetry: Option<PathBuf>,
+}

@@ -1,0 +1,197 @@
+//! What can go wrong on the way from files to a merged network; every error says what to do.
+
+use std::path::{Path, PathBuf};
+
+use onebasin_nn::check::Check;
+
+/// An error of this library. Every variant carries its facts as fields, so that programs and other languages can tell them
+/// apart; its text names the file or the tensor, what was expected and what was found.
+///
+/// ```
+/// use onebasin::{Blueprint, Error, Model};
+/// let error = Model::open("nowhere.safetensors", &Blueprint::default()).unwrap_err();
+/// assert!(matches!(error, Error::File(_)));
+/// assert!(error.to_string().starts_with("nowhere.safetensors: cannot open"));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The mathematics refused.
+    #[error(transparent)]
+    Core(#[from] onebasin_core::Error),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] onebasin_io::Error),
+    /// A network could not be built or run.
+    #[error(transparent)]
+    Network(#[from] onebasin_nn::Error),
+    /// A GPU could not be used.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Cuda(#[from] onebasin_cuda::Error),
+    /// What is wrong with a certain file.
+    #[error("{}: {source}", .path.display())]
+    At {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
+    /// Two networks that are not the same network.
+    #[error("A is {}, B is {}: {source}", .a.display(), .b.display())]
+    Differ {
+        /// The reference.
+        a: PathBuf,
+        /// The other one.
+        b: PathBuf,
+        /// In what they differ.
+        source: Box<Error>,
+    },
+    /// A network whose file does not say what it is, so that nothing is known of its symmetry.
+    #[error(
+        "{} does not say what network it is, so which units may be exchanged is not known", .path.display()
+    )]
+    NoSymmetry {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A network that has to run, or to be explained, and whose graph is not known.
+    #[error("{} does not say what network it is, so it cannot be run", .path.display())]
+    NoGraph {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A network with an operator that does not run.
+    #[error("{}: this needs a network that runs, and node `{node}` ({operator}) does not", .path.display())]
+    DoesNotRun {
+        /// The file.
+        path: PathBuf,
+        /// The first node that does not run.
+        node: String,
+        /// What it is.
+        operator: String,
+    },
+    /// Tensors that are not those of the graph.
+    #[error("the tensors do not fit the graph: {matched} matched, {} unused ({}), and\n  {}", .unused.len(), first(.unused, ", "), first(.wrong, "\n  "))]
+    Unfit {
+        /// Tensors that fit.
+        matched: usize,
+        /// Names of tensors that the graph does not have.
+        unused: Vec<String>,
+        /// Tensors that are missing or have another shape, in words.
+        wrong: Vec<String>,
+    },
+    /// A step that looks at samples, and none were given.
+    #[error("{what} looks at data, and none were given")]
+    NeedsData {
+        /// The step.
+        what: &'static str,
+    },
+    /// An input that cannot be made up.
+    #[error("activations need data here: input `{input}` of the network takes indices, and none can be made up")]
+    NeedsIndices {
+        /// The input.
+        input: String,
+    },
+    /// An option that does not make sense.
+    #[error("{option} must be {expected}, found {found}")]
+    Option {
+        /// Its name, as in the options struct.
+        option: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What it was.
+        found: String,
+    },
+    /// An option that goes only with another.
+    #[error("{option} needs {needs}")]
+    Needs {
+        /// The option.
+        option: &'static str,
+        /// What it needs.
+        needs: &'static str,
+    },
+    /// A group that the symmetry does not have.
+    #[error("there is no group `{group}`; known: {}", .known.join(", "))]
+    NoGroup {
+        /// The name asked for.
+        group: String,
+        /// The groups there are.
+        known: Vec<String>,
+    },
+    /// A symmetry that changes what the network computes.
+    #[error("{0}; nothing was written")]
+    WrongSymmetry(Check),
+    /// A format that cannot be written from this network.
+    #[error("{}: {why}", .path.display())]
+    Unwritable {
+        /// The file asked for.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: &'static str,
+    },
+    /// A state to go on from that belongs to another run.
+    #[error("{}: belongs to other networks, data or options ({saved})", .path.display())]
+    OtherRun {
+        /// The file.
+        path: PathBuf,
+        /// What it was made with, as JSON.
+        saved: String,
+    },
+    /// A file with the state to go on from that is missing or holds something else.
+    #[error("{}: there is no state to go on from: {why}", .path.display())]
+    NoState {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// This build cannot use GPUs.
+    #[error("this program was built without the feature `cuda`, so there is only the processor")]
+    NoCuda,
+    /// The observer asked to stop. Nothing was written, but for the state that a later run goes on from.
+    #[error("interrupted{}; {}", .steps.map_or_else(String::new, |n| format!(" after {n} steps")),
+        if *.resumable { "the state is kept to go on from" } else if .steps.is_some() { "nothing was kept" } else { "nothing was written" })]
+    Interrupted {
+        /// Steps done, where they are counted.
+        steps: Option<u64>,
+        /// Whether a later run can go on.
+        resumable: bool,
+    },
+}
+
+/// Result of this library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Whether the observer asked to stop, wherever that was noticed.
+    pub fn is_interrupted(&self) -> bool {
+        match self {
+            Self::Interrupted { .. }
+            | Self::Network(onebasin_nn::Error::Stopped)
+            | Self::File(onebasin_io::Error::Interrupted { .. }) => true,
+            Self::At { source, .. } | Self::Differ { source, .. } => source.is_interrupted(),
+            _ => false,
+        }
+    }
+
+    pub(crate) const INTERRUPTED: Self = Self::Interrupted { steps: None, resumable: false };
+}
+
+/// Says which file an error is about.
+pub(crate) trait InFile<T> {
+    fn in_file(self, path: &Path) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> InFile<T> for Result<T, E> {
+    fn in_file(self, path: &Path) -> Result<T> {
+        self.map_err(|source| Error::At { path: path.to_owned(), source: Box::new(source.into()) })
+    }
+}
+
+/// The first of many, and how many more there are.
+fn first(all: &[String], between: &str) -> String {
+    const SHOWN: usize = 12;
+    let shown = all[..all.len().min(SHOWN)].join(between);
+    if all.len() > SHOWN { format!("{shown}{between}… and {} more", all.len() - SHOWN) } else { shown }
+}

@@ -1,0 +1,322 @@
+//! Many networks: aligned with each other and averaged.
+
+use std::path::Path;
+
+use onebasin_core::Params;
+use onebasin_core::barrier::{Barrier, barrier, lambda_grid};
+use onebasin_core::matching::{
+    ManyMatch, ManyOptions, ManyProgress, Round, Start, UniverseOptions, match_cycle_consistent, merge_many,
+    merge_tree,
+};
+use onebasin_core::merge::{Interpolation, mean, merge};
+use onebasin_core::report::Input;
+use onebasin_core::symmetry::{Alignment, Symmetry};
+use onebasin_nn::evaluate::BATCH;
+use onebasin_nn::exec::Program;
+use onebasin_nn::samples::{Chosen, labels};
+use onebasin_nn::{Samples, Scores, evaluate, predict, predict_ensemble, recompute_batch_norm};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::observer::{Progress, Step};
+use crate::written::{Written, provenance};
+
+/// How many networks are brought together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Together {
+    /// Not at all: as they come.
+    Naive,
+    /// Each in turn with the mean of the others, until none changes: the paper's MergeMany (Algorithm 3).
+    #[default]
+    Rounds,
+    /// Pairs, then pairs of pairs.
+    Tree,
+    /// All at once into a common numbering, so that alignments agree around every cycle.
+    Universe,
+}
+
+impl Together {
+    /// Its name in options, experiments and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Naive => "naive",
+            Self::Rounds => "rounds",
+            Self::Tree => "tree",
+            Self::Universe => "universe",
+        }
+    }
+}
+
+/// How many networks become one.
+///
+/// ```
+/// use onebasin::{MergeMany, Together};
+/// let tree = MergeMany { method: Together::Tree, ..MergeMany::default() };
+/// assert_eq!(tree.max_rounds, 100);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MergeMany {
+    /// How they are aligned.
+    pub method: Together,
+    /// Decides the order of networks and groups.
+    pub seed: u64,
+    /// What the first matches start from.
+    pub start: Start,
+    /// Rounds, or iterations, at most.
+    pub max_rounds: usize,
+    /// Test the symmetry on random inputs first, where the network runs.
+    pub check: bool,
+}
+
+impl Default for MergeMany {
+    fn default() -> Self {
+        Self { method: Together::default(), seed: 0, start: Start::Signature, max_rounds: 100, check: true }
+    }
+}
+
+/// The mean of many networks, in the numbering of the first.
+#[derive(Debug, Clone)]
+pub struct Mean {
+    /// Which units may be exchanged.
+    pub symmetry: Symmetry,
+    /// The alignment of every network.
+    pub alignments: Vec<Alignment>,
+    /// How they were found; none where they were left as they come.
+    pub found: Option<ManyMatch>,
+    /// The mean of the moved networks; BatchNorm statistics recomputed where there were samples.
+    pub params: Params,
+    options: MergeMany,
+}
+
+impl MergeMany {
+    /// Aligns networks with each other and averages them.
+    ///
+    /// Formula: `1/K Σ_k π_k(θ_k)`, with `π_1` nothing and the others such that all pairs are alike.
+    /// Cost: of `K` networks `K` matches a round (rounds), `K − 1` in all (tree).
+    ///
+    /// # Errors
+    /// If there is no network, they differ in structure, the symmetry is not known or wrong, a weight is not finite, or the
+    /// observer stops it.
+    ///
+    /// Source: Ainsworth et al. 2023, Algorithm 3; universe: Crisostomi et al. 2024.
+    ///
+    /// ```
+    /// use onebasin::{Context, MergeMany, Model, Network};
+    /// let network = Network::new("mlp:16x2", &[8], 3)?;
+    /// let models: Vec<Model> = (0..3).map(|seed| Model::of(&network, network.init(seed)?)).collect::<Result<_, _>>()?;
+    /// let mean = MergeMany::default().run(&models, &Context::default())?;
+    /// assert_eq!(mean.alignments.len(), 3);
+    /// assert!(mean.alignments[0].is_identity());
+    /// # Ok::<(), onebasin::Error>(())
+    /// ```
+    pub fn run(&self, models: &[Model], context: &Context<'_>) -> Result<Mean> {
+        let Some((first, others)) = models.split_first() else {
+            return Err(Error::Option { option: "models", expected: "at least one network", found: "none".to_owned() });
+        };
+        models.iter().try_for_each(Model::check_finite)?;
+        for other in others {
+            first.params().check_same_structure(other.params()).map_err(|source| Error::Differ {
+                a: first.path().to_owned(),
+                b: other.path().to_owned(),
+                source: Box::new(source.into()),
+            })?;
+        }
+        let symmetry = first.symmetry()?;
+        if self.check {
+            first.ensure(&symmetry, context)?;
+        }
+        let weights = first.weights_of(&symmetry);
+        let params: Vec<&Params> = models.iter().map(Model::params).collect();
+        let found = self.align(&weights, &params, context)?;
+        context.go_on()?;
+        let alignments = match &found {
+            Some(found) => found.alignments.clone(),
+            None => vec![Alignment::identity(&symmetry); models.len()],
+        };
+        let mut merged = mean(&symmetry, &params, &alignments, None)?;
+        if let Some(samples) = context.train {
+            merged = recompute_batch_norm(&first.program_for(samples)?, &merged, samples, BATCH)?;
+        } else if !first.statistics().is_empty() {
+            context.note("the statistics of BatchNorms were averaged; with data they are recomputed");
+        }
+        Ok(Mean { symmetry, alignments, found, params: merged, options: self.clone() })
+    }
+
+    fn align(&self, weights: &Symmetry, models: &[&Params], context: &Context<'_>) -> Result<Option<ManyMatch>> {
+        let (seed, start, max_rounds) = (self.seed, self.start, self.max_rounds);
+        let options = ManyOptions { seed, start, max_rounds, ..ManyOptions::default() };
+        let round = |r: &Round| {
+            let (round, objective, gain, changed) = (r.round, r.objective, r.gain, r.changed_models);
+            context.detail(&format!("round {round}: {objective:.6} (+{gain:.3e}), {changed} changed"));
+            !context.observer.stops()
+        };
+        Ok(match self.method {
+            Together::Naive => None,
+            Together::Rounds => Some(merge_many(weights, models, &options, &mut |r| round(r))?),
+            Together::Tree => Some(merge_tree(weights, models, &options, &mut |r| round(r))?),
+            Together::Universe => {
+                let options =
+                    UniverseOptions { polish: options, max_iterations: max_rounds, ..UniverseOptions::default() };
+                Some(match_cycle_consistent(weights, models, &options, &mut |progress| match progress {
+                    ManyProgress::Round(r) => round(r),
+                    ManyProgress::Iteration(i) => {
+                        context.detail(&format!("iteration {}: {:.6}, gap {:.3e}", i.iteration, i.value, i.gap));
+                        !context.observer.stops()
+                    }
+                })?)
+            }
+        })
+    }
+}
+
+impl Mean {
+    /// Writes the mean in the first network's format.
+    ///
+    /// # Errors
+    /// If it cannot be written; what was there before is then untouched.
+    pub fn write(&self, models: &[Model], output: impl AsRef<Path>, context: &Context<'_>) -> Result<Written> {
+        let target = models[0].target(output.as_ref())?;
+        let inputs: Vec<Input> = models.iter().filter_map(|m| m.input("model")).collect();
+        let MergeMany { method, seed, start, .. } = self.options;
+        let found = self.found.as_ref();
+        let options = json!({
+            "method": method.name(), "seed": seed, "start": start,
+            "start_objective": found.map(|f| f.start_objective), "objective": found.map(|f| f.objective),
+            "rounds": found.map(|f| &f.rounds), "stop": found.map(|f| f.stop),
+        });
+        let made = provenance("merge-many", &inputs, &options);
+        models[0].write_while(&target, &self.params, &made, &|| !context.observer.stops())?;
+        Ok(Written { output: target.path().to_owned(), inputs, options })
+    }
+
+    /// What the networks, their mean, their ensemble and the midpoints of pairs reach on training and test samples, which the
+    /// context must have. Networks are moved when they are needed: memory does not grow with their number.
+    ///
+    /// # Errors
+    /// If the networks do not run or classify, samples are missing or do not fit, or the observer stops it.
+    pub fn measure(&self, models: &[Model], context: &Context<'_>) -> Result<Measured> {
+        let what = "measuring a mean";
+        let (train, test) = (context.samples(what)?, context.test.ok_or(Error::NeedsData { what })?);
+        let program = models[0].program_for(train)?;
+        let aligned = |k: usize| Ok(self.alignments[k].apply(&self.symmetry, models[k].params())?);
+        let n = models.len();
+        let measuring = Measuring {
+            program: &program,
+            splits: [train, test],
+            labels: [labels(train)?, labels(test)?],
+            aligned: &aligned,
+            n,
+            context,
+            done: std::cell::Cell::new(0),
+        };
+        measuring.run(&self.params)
+    }
+}
+
+/// What networks, their mean and their pairs reach.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Every network.
+    pub models: Vec<Reached>,
+    /// Their mean.
+    pub mean: Reached,
+    /// The mean of their probabilities: as many times the cost of the mean network.
+    pub ensemble: Reached,
+    /// Every two of them.
+    pub pairs: Vec<PairBarrier>,
+}
+
+/// Scores on both splits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Reached {
+    /// On the training samples.
+    pub train: Scores,
+    /// On the test samples.
+    pub test: Scores,
+}
+
+/// The barrier of the test loss between two aligned networks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PairBarrier {
+    /// One of them, counted from 0.
+    pub a: usize,
+    /// The other.
+    pub b: usize,
+    /// The barrier.
+    pub test: Barrier,
+}
+
+/// λ of the barriers of pairs.
+const POINTS: usize = 5;
+
+struct Measuring<'a> {
+    program: &'a Program,
+    splits: [&'a dyn Samples; 2],
+    labels: [Vec<u32>; 2],
+    aligned: &'a dyn Fn(usize) -> onebasin_nn::Result<Params>,
+    n: usize,
+    context: &'a Context<'a>,
+    done: std::cell::Cell<u64>,
+}
+
+impl Measuring<'_> {
+    fn run(&self, mean: &Params) -> Result<Measured> {
+        let models = (0..self.n).map(|k| self.reached(&(self.aligned)(k)?)).collect::<Result<Vec<_>>>()?;
+        let (mean, ensemble) = (self.reached(mean)?, self.ensemble()?);
+        let pairs = self.pairs(&models)?;
+        Ok(Measured { models, mean, ensemble, pairs })
+    }
+
+    /// One more network is measured.
+    fn step(&self) -> Result<()> {
+        self.done.set(self.done.get() + 1);
+        let total = (self.n + 3 + self.n * (self.n - 1) / 2) as u64;
+        self.context.observer.progress(&Progress { step: Step::Evaluating, done: self.done.get(), total, how: "" });
+        self.context.go_on()
+    }
+
+    fn reached(&self, params: &Params) -> Result<Reached> {
+        self.step()?;
+        let of = |k: usize| -> Result<Scores> {
+            Ok(predict(self.program, params, self.splits[k])?.scores(&self.labels[k]))
+        };
+        Ok(Reached { train: of(0)?, test: of(1)? })
+    }
+
+    fn ensemble(&self) -> Result<Reached> {
+        let together = |k: usize| -> Result<Scores> {
+            self.step()?;
+            let networks = &mut (0..self.n).map(self.aligned);
+            Ok(predict_ensemble(self.program, networks, self.splits[k])?.scores(&self.labels[k]))
+        };
+        Ok(Reached { train: together(0)?, test: together(1)? })
+    }
+
+    fn pairs(&self, models: &[Reached]) -> Result<Vec<PairBarrier>> {
+        let lambda = lambda_grid(POINTS)?;
+        let [train, test] = self.splits;
+        let (norm, task) = (Chosen::first(train, 10 * BATCH), self.context.judge(test));
+        let mut pairs = Vec::new();
+        for a in 0..self.n {
+            let from = (self.aligned)(a)?;
+            for b in a + 1..self.n {
+                let to = (self.aligned)(b)?;
+                let mut loss = vec![models[a].test.loss];
+                for l in &lambda[1..POINTS - 1] {
+                    let between = merge(&from, &to, *l, Interpolation::Lerp)?;
+                    let between = recompute_batch_norm(self.program, &between, &norm, BATCH)?;
+                    loss.push(evaluate(self.program, &between, test, task)?.loss);
+                }
+                loss.push(models[b].test.loss);
+                pairs.push(PairBarrier { a, b, test: barrier(&lambda, &loss)? });
+                self.step()?;
+            }
+        }
+        Ok(pairs)
+    }
+}

@@ -1,0 +1,253 @@
+//! Merging an aligned pair, in memory or from file to file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use onebasin_core::merge::{Interpolation, MergeRule, cast, merge, merge_by_group};
+use onebasin_core::report::Input;
+use onebasin_core::symmetry::GroupId;
+use onebasin_core::{DType, Params};
+use onebasin_io::{Moving, merge_streamed, products_streamed};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::align::Aligned;
+use crate::apply::Passing;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::model::is_onnx;
+use crate::observer::Step;
+use crate::pair::Pair;
+use crate::repair::{Finish, Repair};
+use crate::written::{Written, provenance};
+
+/// How an aligned pair is combined.
+///
+/// ```
+/// use onebasin::{Merge, Repair};
+/// let nearer_a = Merge { lambda: 0.3, repair: Repair::Weights, ..Merge::default() };
+/// assert!(nearer_a.check);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Merge {
+    /// How far from A (0) to B (1).
+    pub lambda: f64,
+    /// The straight line, or the great circle.
+    pub interpolation: Interpolation,
+    /// Element type of the result; none is that of A.
+    pub dtype: Option<DType>,
+    /// How units get back the spread that averaging takes from them.
+    pub repair: Repair,
+    /// Average only groups whose matched correlation exceeds this, from 0 to 1; the others stay as in A. Needs an alignment by
+    /// activations.
+    pub min_correlation: Option<f64>,
+    /// λ of single groups, by name; weights between two groups take the smaller.
+    pub group_lambda: BTreeMap<String, f64>,
+    /// Test the symmetry on random inputs first, where the network runs.
+    pub check: bool,
+}
+
+impl Default for Merge {
+    fn default() -> Self {
+        Self {
+            lambda: 0.5,
+            interpolation: Interpolation::Lerp,
+            dtype: None,
+            repair: Repair::None,
+            min_correlation: None,
+            group_lambda: BTreeMap::new(),
+            check: true,
+        }
+    }
+}
+
+/// A pair and how it is to be merged: everything has been checked, and nothing computed that can wait.
+///
+/// [`Self::write`] goes from file to file in bounded memory where it can; [`Self::params`] gives the tensors.
+#[derive(Debug, Clone)]
+pub struct Merged<'a> {
+    pair: Pair,
+    aligned: Aligned,
+    options: Merge,
+    by_group: BTreeMap<GroupId, f64>,
+    /// Whether the network has to run: to repair it, or to recompute its BatchNorm statistics.
+    finishes: bool,
+    context: MergeContext<'a>,
+}
+
+/// A context that can be shown.
+#[derive(Clone, Copy)]
+struct MergeContext<'a>(Context<'a>);
+
+impl std::fmt::Debug for MergeContext<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Context")
+    }
+}
+
+impl Pair {
+    /// Combines A and π(B).
+    ///
+    /// Formula: `(1 − λ) A + λ π(B)`, tensor by tensor, or the great circle between them. λ = 0 gives A and λ = 1 gives π(B), bit
+    /// for bit. With samples, the statistics of BatchNorms are recomputed on them.
+    /// Cost: testing the symmetry takes two forward passes of four samples; the rest is done when the result is asked for.
+    ///
+    /// # Errors
+    /// [`Error::WrongSymmetry`] if the symmetry changes what A computes; also if an option makes no sense, samples are needed
+    /// and not there, or a group is not known.
+    ///
+    /// Source: Ainsworth et al. 2023, section 2; slerp: Shoemake 1985; λ by group is ours.
+    ///
+    /// ```
+    /// use onebasin::{Align, Context, Merge, Model, Network, Pair};
+    /// # let network = Network::new("mlp:16x2", &[8], 3)?;
+    /// # let [a, b] = [0, 1].map(|seed| Model::of(&network, network.init(seed).unwrap()).unwrap());
+    /// let pair = Pair::new(a, b)?;
+    /// let aligned = pair.align(&Align::default(), &Context::default())?;
+    /// let at = |lambda| pair.merge(&aligned, &Merge { lambda, ..Merge::default() }, &Context::default())?.params();
+    /// assert_eq!(at(0.0)?, *pair.a().params());
+    /// assert_eq!(at(1.0)?, aligned.apply(pair.b().params())?);
+    /// # Ok::<(), onebasin::Error>(())
+    /// ```
+    pub fn merge<'a>(&self, aligned: &Aligned, options: &Merge, context: &Context<'a>) -> Result<Merged<'a>> {
+        if !(0.0..=1.0).contains(&options.lambda) {
+            let expected = "a number from 0 (network A) to 1 (network B)";
+            return Err(Error::Option { option: "lambda", expected, found: options.lambda.to_string() });
+        }
+        if options.repair == Repair::Data && context.train.is_none() {
+            return Err(Error::NeedsData { what: "repair by data" });
+        }
+        let has_statistics = !self.a.statistics().is_empty();
+        let finishes = (context.train.is_some() && has_statistics) || options.repair != Repair::None;
+        if options.check {
+            if self.a.runs() {
+                self.check_finite()?;
+            }
+            self.a.ensure(&aligned.symmetry, context)?;
+        }
+        match (context.train.is_some(), has_statistics) {
+            (true, false) if options.repair == Repair::None => {
+                context.detail("the network has no BatchNorm, so the merged weights are left as they are");
+            }
+            (false, true) => context.note(
+                "the statistics of BatchNorms were interpolated, which ruins most merged networks; with data they are recomputed",
+            ),
+            (true | false, _) => {}
+        }
+        let by_group = by_group(options, aligned)?;
+        context.go_on()?;
+        let (pair, aligned, options, context) =
+            (self.clone(), aligned.clone(), options.clone(), MergeContext(*context));
+        Ok(Merged { pair, aligned, options, by_group, finishes, context })
+    }
+}
+
+impl Merged<'_> {
+    /// The tensors of the merged network that its graph uses; all where the graph is not known.
+    ///
+    /// Cost: one pass over the weights, and what repair and BatchNorm statistics cost; memory is two networks.
+    ///
+    /// # Errors
+    /// If a weight is not finite, or the network cannot run where it has to.
+    pub fn params(&self) -> Result<Params> {
+        let Self { pair, aligned, options, by_group, context: MergeContext(context), .. } = self;
+        pair.check_finite()?;
+        let (a, moved) = (pair.a.params(), aligned.apply(pair.b.params())?);
+        let mut merged = if by_group.is_empty() {
+            merge(a, &moved, options.lambda, options.interpolation)?
+        } else {
+            merge_by_group(&aligned.symmetry, a, &moved, options.lambda, by_group)?
+        };
+        if self.finishes {
+            let samples = context.train;
+            let program = samples.map_or_else(|| pair.a.program(), |samples| pair.a.program_for(samples))?;
+            let finish = Finish { program: &program, samples, repair: options.repair };
+            merged = finish.apply([a, &moved], &merged, options.lambda)?;
+        }
+        Ok(options.dtype.map_or(Ok(merged.clone()), |dtype| cast(&merged, dtype))?)
+    }
+
+    /// Writes the merged network in A's format: the same ONNX model, file or folder of shards, with how it came to be in its
+    /// header. A path that ends in `.safetensors` is always one file. Files appear whole or not at all.
+    ///
+    /// Cost: from file to file in 256 MiB, whatever the size of the networks; as [`Self::params`] where the network has to run
+    /// or the file is ONNX.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written, a value is not finite, or the observer stops it; nothing is written then.
+    pub fn write(&self, output: impl AsRef<Path>) -> Result<Written> {
+        let Self { pair, aligned, options, by_group, context: MergeContext(context), .. } = self;
+        let (a, b) = (&pair.a, &pair.b);
+        let target = a.target(output.as_ref())?;
+        let recorded = self.recorded();
+        let inputs = |[of_a, of_b]: [&str; 2]| -> Vec<Input> {
+            [a.input_as("a", of_a), b.input_as("b", of_b)].into_iter().chain(aligned.file.clone()).collect()
+        };
+        let made = |digests: [&str; 2]| provenance("merge", &inputs(digests), &recorded);
+        let digests = || [a.checkpoint().digest(), b.checkpoint().digest()];
+        context.go_on()?;
+        if self.finishes || is_onnx(target.path()) {
+            a.write_while(&target, &self.params()?, &made(digests()), &|| !context.observer.stops())?;
+        } else {
+            let moving = Moving { b: b.checkpoint(), symmetry: &aligned.symmetry, alignment: &aligned.alignment };
+            let slerp = by_group.is_empty() && options.interpolation == Interpolation::Slerp;
+            let passing = Passing::new(Step::Merging, a.weight_count() * if slerp { 2 } else { 1 }, context);
+            let progress = |n| passing.more(n);
+            let mut rule = if slerp {
+                let products = products_streamed(&target, a.checkpoint(), &moving, &progress)?;
+                MergeRule::slerp(options.lambda, products)?
+            } else {
+                MergeRule::by_group(&aligned.symmetry, options.lambda, by_group)?
+            };
+            if let Some(dtype) = options.dtype {
+                rule = rule.cast(dtype)?;
+            }
+            let header = |digests: [&str; 2]| a.header(&made(digests));
+            merge_streamed(&target, a.checkpoint(), &moving, a.rest(), &rule, &header, &progress)?;
+        }
+        Ok(Written { output: target.path().to_owned(), inputs: inputs(digests()), options: recorded })
+    }
+
+    /// What decided the result besides the files.
+    fn recorded(&self) -> Value {
+        let Self { aligned, options, by_group, context: MergeContext(context), .. } = self;
+        let by_group: BTreeMap<&str, f64> =
+            by_group.iter().map(|(id, l)| (aligned.symmetry.group(*id).name.as_str(), *l)).collect();
+        json!({
+            "lambda": options.lambda, "interpolation": options.interpolation.to_string(),
+            "dtype": options.dtype.map(DType::name), "data": context.train.map(|s| s.name()),
+            "repair": options.repair.name(), "group_lambda": by_group, "matching": aligned.record,
+        })
+    }
+}
+
+/// λ of groups that do not lie at [`Merge::lambda`]: as given, and 0 where too little corresponds.
+fn by_group(options: &Merge, aligned: &Aligned) -> Result<BTreeMap<GroupId, f64>> {
+    let groups = aligned.symmetry.groups();
+    let id = |name: &str| {
+        groups.iter().position(|g| g.name == name).map(GroupId).ok_or_else(|| Error::NoGroup {
+            group: name.to_owned(),
+            known: groups.iter().map(|g| g.name.clone()).collect(),
+        })
+    };
+    let mut found = BTreeMap::new();
+    if let Some(least) = options.min_correlation {
+        let seen = aligned.record.as_ref().map_or(&[][..], |r| &r.correlation);
+        if seen.is_empty() {
+            let needs = "correlations of activations: an alignment by activations on data";
+            return Err(Error::Needs { option: "min_correlation", needs });
+        }
+        for group in seen.iter().filter(|g| g.correlation < least) {
+            found.insert(id(&group.group)?, 0.0);
+        }
+    }
+    for (name, lambda) in &options.group_lambda {
+        if !(0.0..=1.0).contains(lambda) {
+            let (option, expected) = ("group_lambda", "a number from 0 to 1");
+            return Err(Error::Option { option, expected, found: lambda.to_string() });
+        }
+        found.insert(id(name)?, *lambda);
+    }
+    Ok(found)
+}

@@ -1,0 +1,156 @@
+//! Two networks of the same structure.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use onebasin_core::Params;
+use onebasin_core::graph::Op;
+use onebasin_core::matching::Weights;
+use onebasin_core::symmetry::Symmetry;
+use onebasin_nn::Samples;
+use onebasin_nn::check::{Check, CheckOptions, check};
+use onebasin_nn::exec::Program;
+
+use crate::blueprint::Blueprint;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::model::Model;
+
+/// Two networks of the same structure: the reference A, which stays, and B, which moves.
+///
+/// [`align`](Self::align) finds the alignment, [`merge`](Self::merge) combines them by it, [`barrier`](Self::barrier)
+/// measures the way from A to B. Cloning is cheap; networks are shared.
+///
+/// ```
+/// use onebasin::{Align, Context, Merge, Model, Network, Pair};
+/// let network = Network::new("mlp:16x2", &[8], 3)?;
+/// let [a, b] = [0, 1].map(|seed| Model::of(&network, network.init(seed).unwrap()).unwrap());
+/// let pair = Pair::new(a, b)?;
+/// let aligned = pair.align(&Align::default(), &Context::default())?;
+/// let merged = pair.merge(&aligned, &Merge::default(), &Context::default())?.params()?;
+/// assert_eq!(merged.len(), pair.a().params().len());
+/// # Ok::<(), onebasin::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Pair {
+    pub(crate) a: Arc<Model>,
+    pub(crate) b: Arc<Model>,
+}
+
+impl Pair {
+    /// Opens two files of networks of the same structure; any two formats.
+    ///
+    /// Cost: both files are mapped; nothing but headers is read before it is needed.
+    ///
+    /// # Errors
+    /// Those of [`Model::open`], and if the networks differ in structure: tensors, shapes and element types are listed.
+    ///
+    /// ```no_run
+    /// use onebasin::{Blueprint, Pair};
+    /// let pair = Pair::open("a.pth", "b.safetensors", &Blueprint { network: Some("resnet50".into()), ..Default::default() })?;
+    /// # Ok::<(), onebasin::Error>(())
+    /// ```
+    pub fn open(a: impl AsRef<Path>, b: impl AsRef<Path>, blueprint: &Blueprint) -> Result<Self> {
+        Self::new(Model::open(a, blueprint)?, Model::open(b, blueprint)?)
+    }
+
+    /// Takes two networks of the same structure. The symmetry is that of A.
+    ///
+    /// # Errors
+    /// If they differ in structure: tensors, shapes and element types are listed.
+    pub fn new(a: Model, b: Model) -> Result<Self> {
+        a.params().check_same_structure(b.params()).map_err(|source| Error::Differ {
+            a: a.path().to_owned(),
+            b: b.path().to_owned(),
+            source: Box::new(source.into()),
+        })?;
+        Ok(Self { a: Arc::new(a), b: Arc::new(b) })
+    }
+
+    /// The reference, which stays as it is.
+    pub fn a(&self) -> &Model {
+        &self.a
+    }
+
+    /// The network that moves.
+    pub fn b(&self) -> &Model {
+        &self.b
+    }
+
+    /// Passes only if every weight of both is finite.
+    ///
+    /// # Errors
+    /// As [`Model::check_finite`].
+    pub fn check_finite(&self) -> Result<()> {
+        self.a.check_finite()?;
+        self.b.check_finite()
+    }
+
+    /// Tests a symmetry on A: a random element of it must leave what A computes on random inputs as it was.
+    ///
+    /// None where A cannot run here, so that nothing can be tested; the observer is told.
+    ///
+    /// # Errors
+    /// [`Error::WrongSymmetry`] names the groups at fault.
+    pub fn ensure(&self, symmetry: &Symmetry, context: &Context<'_>) -> Result<Option<Check>> {
+        self.a.ensure(symmetry, context)
+    }
+
+    pub(crate) fn ends(&self) -> [&Params; 2] {
+        [self.a.params(), self.b.params()]
+    }
+}
+
+impl Model {
+    /// Tests a symmetry on this network; see [`Pair::ensure`].
+    ///
+    /// # Errors
+    /// [`Error::WrongSymmetry`] names the groups at fault.
+    pub fn ensure(&self, symmetry: &Symmetry, context: &Context<'_>) -> Result<Option<Check>> {
+        if !self.runs() {
+            context.note("the symmetry was not tested, since the network cannot be run here");
+            return Ok(None);
+        }
+        let found = check(&self.program()?, self.params(), symmetry, &CheckOptions::default())?;
+        if !found.passes() {
+            return Err(Error::WrongSymmetry(found));
+        }
+        context.detail(&found.to_string());
+        Ok(Some(found))
+    }
+
+    /// The symmetry of the weights alone: running statistics move with their channels but are not compared.
+    pub(crate) fn weights_of(&self, symmetry: &Symmetry) -> Symmetry {
+        let statistics = self.statistics();
+        symmetry.restrict(|name| !statistics.contains(name))
+    }
+
+    /// The weights of two such networks to be compared, roots in the order of the network.
+    pub(crate) fn compare<'n>(
+        &'n self,
+        weights: &'n Symmetry,
+        [a, b]: [&'n Params; 2],
+        context: &Context<'_>,
+    ) -> Result<Weights<'n>> {
+        let order = self.graph().into_iter().flat_map(|g| g.params().map(|p| p.name.as_str()));
+        let weights = Weights::new(weights, a, b)?.in_order(order);
+        Ok(match context.device {
+            Some(device) => device.compare(weights),
+            None => weights,
+        })
+    }
+
+    /// The network, ready to run on the samples that `what` looks at, and these.
+    pub(crate) fn running<'c>(&self, context: &Context<'c>, what: &'static str) -> Result<(Program, &'c dyn Samples)> {
+        let samples = context.samples(what)?;
+        let unknown = self.graph().and_then(|g| g.nodes().iter().find(|n| matches!(n.op, Op::Unknown(_))));
+        match unknown {
+            Some(node) => Err(Error::DoesNotRun {
+                path: self.path().to_owned(),
+                node: node.name.clone(),
+                operator: node.op.name().to_owned(),
+            }),
+            None => Ok((self.program_for(samples)?, samples)),
+        }
+    }
+}
