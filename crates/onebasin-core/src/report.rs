@@ -112,9 +112,10 @@ pub struct Curve {
 /// One split of the data along λ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Split {
-    /// Mean cross-entropy in nats, one per λ.
+    /// Mean loss, one per λ: cross-entropy in nats, where samples are classified.
     pub loss: Vec<f64>,
-    /// Share classified right, one per λ.
+    /// Share of answers that are right, one per λ; empty where nothing is right or wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub accuracy: Vec<f64>,
     /// The barrier of the loss.
     pub barrier: Barrier,

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use onebasin_core::Params;
 use onebasin_core::graph::{Graph, ValueId};
+use onebasin_nn::exec::outputs;
 use onebasin_nn::{Result, Running};
 
 use crate::machine::{Machine, Precision};
-use crate::nodes::{Call, Nodes, bring, upload_input};
+use crate::nodes::{Call, Nodes, bring, download_outputs, upload_inputs};
 
 /// A graph and its tensors, in f32 on a device.
 pub(crate) struct Network<M: Machine> {
@@ -31,12 +32,11 @@ impl<M: Machine> Network<M> {
         Ok(Self { nodes, graph: graph.clone(), tensors, turn: Mutex::default() })
     }
 
-    fn run(&self, graph: &Graph, (first, input): (ValueId, M::Memory)) -> crate::Result<Vec<f32>> {
-        let output = graph.outputs()[0];
+    fn run(&self, graph: &Graph, inputs: Vec<(ValueId, Arc<M::Memory>)>) -> crate::Result<Vec<Vec<f32>>> {
         let mut left = vec![0; graph.values().len()];
-        graph.nodes().iter().flat_map(|node| &node.inputs).chain([&output]).for_each(|v| left[v.0] += 1);
+        graph.nodes().iter().flat_map(|node| &node.inputs).chain(&outputs(graph)).for_each(|v| left[v.0] += 1);
         let mut values = self.tensors.clone();
-        values.insert(first, Arc::new(input));
+        values.extend(inputs);
         for node in graph.nodes() {
             if left[node.outputs[0].0] == 0 {
                 continue;
@@ -50,17 +50,15 @@ impl<M: Machine> Network<M> {
                 }
             }
         }
-        let mut out = vec![0.0; graph.shape(output).iter().product()];
-        self.nodes.machine.download(&values[&output], bytemuck::cast_slice_mut(&mut out))?;
-        Ok(out)
+        download_outputs(&*self.nodes.machine, graph, &values)
     }
 }
 
 impl<M: Machine> Running for Network<M> {
-    fn forward(&self, batch: usize, input: &[f32]) -> Result<Vec<f32>> {
+    fn forward(&self, batch: usize, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
         let graph = self.graph.with_batch(batch)?;
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let input = upload_input(&*self.nodes.machine, &graph, input)?;
-        Ok(self.run(&graph, input).map_err(onebasin_core::Error::from)?)
+        let inputs = upload_inputs(&*self.nodes.machine, &graph, inputs)?;
+        Ok(self.run(&graph, inputs).map_err(onebasin_core::Error::from)?)
     }
 }

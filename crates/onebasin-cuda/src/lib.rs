@@ -3,7 +3,7 @@
 //! The driver, NVRTC and cuBLAS are looked for when a [`Device`] is opened; where one is missing, an [`Error`] says which.
 //! A device is an [`Accelerator`](onebasin_core::matching::Accelerator), for [`Weights::on`](onebasin_core::matching::Weights::on),
 //! and a [`Runner`](onebasin_nn::Runner), for [`evaluate_on`](onebasin_nn::evaluate_on) and
-//! [`train_on`](onebasin_nn::train_on).
+//! training.
 //!
 //! Read in this order: `machine` (what the arithmetic asks of a device), `tables` (how positions get there), `networks`
 //! (Grams), `nodes` and `forward` (a network run), `backward` and `training` (a network trained), all for any machine; `gpu`

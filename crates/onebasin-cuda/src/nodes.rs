@@ -6,6 +6,7 @@ use std::sync::Arc;
 use onebasin_core::Params;
 use onebasin_core::graph::op::{Binary, Conv, PadMode, Pool, PoolKind, Reduce, Unary};
 use onebasin_core::graph::{Graph, Node, Op, Source, ValueId};
+use onebasin_nn::exec::outputs;
 use onebasin_nn::{Error, Result};
 
 use crate::machine::{Argument, Kernel, Machine, Precision, Product};
@@ -289,16 +290,41 @@ pub(crate) fn upload<M: Machine>(machine: &M, graph: &Graph, id: ValueId, params
     Ok(machine.upload(bytemuck::cast_slice(&numbers)).map_err(onebasin_core::Error::from)?)
 }
 
-/// Copies samples, which must be as many as the graph's first input takes.
-pub(crate) fn upload_input<M: Machine>(machine: &M, graph: &Graph, input: &[f32]) -> Result<(ValueId, M::Memory)> {
-    let first = graph.inputs().next().ok_or_else(|| Error::Options("the network has no input".to_owned()))?;
-    let shape = graph.shape(first);
-    let needed = shape.iter().product::<usize>();
-    if input.len() != needed || needed == 0 {
-        let batch = shape.first().copied().unwrap_or(0);
-        return Err(Error::Options(format!("{batch} samples are {needed} numbers, found {}", input.len())));
+/// Copies samples, which must be as many as every input of the graph takes.
+pub(crate) fn upload_inputs<M: Machine>(
+    machine: &M,
+    graph: &Graph,
+    inputs: &[&[f32]],
+) -> Result<Vec<(ValueId, Arc<M::Memory>)>> {
+    let ids: Vec<ValueId> = graph.inputs().collect();
+    if ids.is_empty() || ids.len() != inputs.len() {
+        return Err(Error::Options(format!("the network has {} inputs, found {}", ids.len(), inputs.len())));
     }
-    Ok((first, machine.upload(bytemuck::cast_slice(input)).map_err(onebasin_core::Error::from)?))
+    let upload = |(id, input): (ValueId, &&[f32])| {
+        let (name, shape) = (&graph.value(id).name, graph.shape(id));
+        let needed = shape.iter().product::<usize>();
+        if input.len() != needed || needed == 0 {
+            let batch = shape.first().copied().unwrap_or(0);
+            let why = format!("{batch} samples of input `{name}` are {needed} numbers, found {}", input.len());
+            return Err(Error::Options(why));
+        }
+        Ok((id, Arc::new(machine.upload(bytemuck::cast_slice(input)).map_err(onebasin_core::Error::from)?)))
+    };
+    ids.into_iter().zip(inputs).map(upload).collect()
+}
+
+/// Copies outputs back.
+pub(crate) fn download_outputs<M: Machine>(
+    machine: &M,
+    graph: &Graph,
+    values: &HashMap<ValueId, Arc<M::Memory>>,
+) -> crate::Result<Vec<Vec<f32>>> {
+    let download = |id: ValueId| {
+        let mut numbers = vec![0.0_f32; graph.shape(id).iter().product()];
+        machine.download(&values[&id], bytemuck::cast_slice_mut(&mut numbers))?;
+        Ok(numbers)
+    };
+    outputs(graph).into_iter().map(download).collect()
 }
 
 /// The bits of a number of a kernel, as single precision.

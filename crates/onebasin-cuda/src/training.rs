@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use onebasin_core::graph::{Graph, Op, ValueId};
 use onebasin_core::{Params, Tensor};
+use onebasin_nn::exec::outputs;
 use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Error, Result};
 
 use crate::backward::{Gradients, Statistics};
 use crate::machine::{Kernel, Machine, Precision};
-use crate::nodes::{Call, Nodes, bits, bring, upload, upload_input};
+use crate::nodes::{Call, Nodes, bits, bring, download_outputs, upload, upload_inputs};
 
 /// Inputs of a BatchNorm before its running statistics.
 const NORM_OPERANDS: usize = 3;
@@ -67,9 +68,14 @@ impl<M: Machine> Training<M> {
         Ok(Self { nodes, graph: graph.clone(), optimizer, weights, statistics, moments, pass: None })
     }
 
-    fn run(&mut self, graph: Graph, (first, input): (ValueId, M::Memory), share: f64) -> crate::Result<Vec<f32>> {
+    fn run(
+        &mut self,
+        graph: Graph,
+        inputs: Vec<(ValueId, Arc<M::Memory>)>,
+        share: f64,
+    ) -> crate::Result<Vec<Vec<f32>>> {
         let (mut values, mut norms) = (self.weights.clone(), HashMap::new());
-        values.insert(first, Arc::new(input));
+        values.extend(inputs);
         for node in graph.nodes() {
             let made = if let Op::BatchNorm { .. } = node.op {
                 let mut call = Call::new(&graph, node, NORM_OPERANDS, &values);
@@ -84,9 +90,7 @@ impl<M: Machine> Training<M> {
             };
             values.insert(node.outputs[0], made);
         }
-        let output = graph.outputs()[0];
-        let mut out = vec![0.0; graph.shape(output).iter().product()];
-        self.nodes.machine.download(&values[&output], bytemuck::cast_slice_mut(&mut out))?;
+        let out = download_outputs(&*self.nodes.machine, &graph, &values)?;
         self.pass = Some(Pass { graph, values, norms });
         Ok(out)
     }
@@ -103,11 +107,13 @@ impl<M: Machine> Training<M> {
         Ok(())
     }
 
-    /// The gradients of what is trained, given that of the output.
-    fn back(&self, pass: Pass<M>, gradient: &[f32]) -> crate::Result<Gradients<M>> {
+    /// The gradients of what is trained, given those of the outputs.
+    fn back(&self, pass: Pass<M>, seeds: &[&[f32]]) -> crate::Result<Gradients<M>> {
         let Pass { graph, mut values, mut norms } = pass;
         let mut gradients = Gradients::new(&graph);
-        gradients.put(graph.outputs()[0], self.nodes.machine.upload(bytemuck::cast_slice(gradient))?);
+        for (output, seed) in outputs(&graph).into_iter().zip(seeds) {
+            gradients.put(output, self.nodes.machine.upload(bytemuck::cast_slice(seed))?);
+        }
         for node in graph.nodes().iter().rev() {
             let output = node.outputs[0];
             let y = values.remove(&output).expect("every node has run");
@@ -152,21 +158,23 @@ impl<M: Machine> Training<M> {
 }
 
 impl<M: Machine> onebasin_nn::Training for Training<M> {
-    fn forward(&mut self, batch: usize, input: &[f32], share: f64) -> Result<Vec<f32>> {
+    fn forward(&mut self, batch: usize, inputs: &[&[f32]], share: f64) -> Result<Vec<Vec<f32>>> {
         self.pass = None;
         let graph = self.graph.with_batch(batch)?;
-        let input = upload_input(&*self.nodes.machine, &graph, input)?;
-        Ok(self.run(graph, input, share).map_err(onebasin_core::Error::from)?)
+        let inputs = upload_inputs(&*self.nodes.machine, &graph, inputs)?;
+        Ok(self.run(graph, inputs, share).map_err(onebasin_core::Error::from)?)
     }
 
-    fn step(&mut self, gradient: &[f32], rate: f64, step: u64) -> Result<()> {
+    fn step(&mut self, gradients: &[&[f32]], rate: f64, step: u64) -> Result<()> {
         let pass = self.pass.take();
-        let needed = pass.as_ref().map_or(0, |p| p.graph.shape(p.graph.outputs()[0]).iter().product::<usize>());
-        let Some(pass) = pass.filter(|_| gradient.len() == needed) else {
-            let why = format!("the gradient of an output of {needed} numbers is needed, found {}", gradient.len());
+        let numbers = |graph: &Graph| outputs(graph).iter().map(|v| graph.shape(*v).iter().product()).collect();
+        let needed: Vec<usize> = pass.as_ref().map_or_else(Vec::new, |pass| numbers(&pass.graph));
+        let found: Vec<usize> = gradients.iter().map(|gradient| gradient.len()).collect();
+        let Some(pass) = pass.filter(|_| found == needed) else {
+            let why = format!("gradients of outputs of {needed:?} numbers are needed, found {found:?}");
             return Err(Error::Options(why));
         };
-        let gradients = self.back(pass, gradient).map_err(onebasin_core::Error::from)?;
+        let gradients = self.back(pass, gradients).map_err(onebasin_core::Error::from)?;
         Ok(self.update(gradients, rate, step).map_err(onebasin_core::Error::from)?)
     }
 

@@ -2,10 +2,39 @@
 
 use std::path::PathBuf;
 
-/// Why an experiment could not be run.
+/// Why data could not be opened, a network not trained, or an experiment not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It does not say what it should.
+    /// A data set that is not known, or does not fit.
+    #[error("data `{spec}`: {why}")]
+    Data {
+        /// What was asked for.
+        spec: String,
+        /// What is wrong and what is known.
+        why: String,
+    },
+    /// A file of a data set that is not what it should be.
+    #[error("{}: {why}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Expected, found, what to do.
+        why: String,
+    },
+    /// Training ran away.
+    #[error("the loss became {loss} in epoch {epoch}, step {step}; a lower learning rate may help")]
+    Diverged {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Step within all of training, from 1.
+        step: u64,
+        /// The loss.
+        loss: f64,
+    },
+    /// Options that cannot be.
+    #[error("{0}")]
+    Options(String),
+    /// An experiment does not say what it should.
     #[error("experiment `{name}`: {why}")]
     Experiment {
         /// Its name.
@@ -24,7 +53,7 @@ pub enum Error {
     /// The user asked to stop; what is done is kept.
     #[error("interrupted; the same command goes on from here")]
     Stopped,
-    /// Networks, data, training.
+    /// Networks.
     #[error(transparent)]
     Networks(#[from] onebasin_nn::Error),
     /// The mathematics.
@@ -44,5 +73,15 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     pub(crate) fn store(path: impl Into<PathBuf>, why: impl std::fmt::Display) -> Self {
         Self::Store { path: path.into(), why: why.to_string() }
+    }
+}
+
+/// Of samples that cannot be read.
+impl From<Error> for onebasin_nn::Error {
+    fn from(why: Error) -> Self {
+        match why {
+            Error::Networks(why) => why,
+            other => Self::Samples(Box::new(other)),
+        }
     }
 }

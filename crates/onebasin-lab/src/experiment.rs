@@ -1,11 +1,11 @@
 //! Experiments as data: a file says which networks, which data, what is compared, and what the paper found.
 
-use onebasin_nn::Recipe;
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::error::{Error, Result};
 use crate::kind::Kind;
+use crate::recipe::Recipe;
 
 /// The experiments that come along, each a file of `experiments/`.
 const BUILT_IN: [(&str, &str); 18] = [

@@ -1,27 +1,33 @@
-//! The experiments of *Git Re-Basin*, each run by its name: what is planned, computed, kept, drawn and written.
+//! The experiments of *Git Re-Basin*: data sets, training, and what is planned, computed, kept, drawn and written.
 //!
-//! Read in this order: [`setting`] → [`experiment`] → [`kind`] → [`plan`] → [`shelf`] → [`store`] → [`stage`] → [`mod@run`] → [`report`] →
+//! Read in this order: [`data`] → [`mod@train`] → [`recipe`] → [`setting`] → [`experiment`] → [`kind`] → [`plan`] → [`shelf`] → [`store`] → [`stage`] → [`mod@run`] → [`report`] →
 //! [`figure`] → [`page`].
 
+pub mod data;
 pub mod error;
 pub mod experiment;
 pub mod figure;
 pub mod kind;
 pub mod page;
 pub mod plan;
+pub mod recipe;
 pub mod report;
 pub mod run;
 pub mod setting;
 pub mod shelf;
 pub mod stage;
 pub mod store;
+pub mod train;
 
+pub use data::{Data, Dataset};
 pub use error::{Error, Result};
 pub use experiment::{Experiment, Scale, built_in};
 pub use figure::Figure;
 pub use page::Page;
+pub use recipe::{RECIPES, Recipe};
 pub use report::{Outcome, write};
 pub use run::{Observer, RunOptions, run};
 pub use shelf::Shelf;
 pub use stage::Device;
 pub use store::Store;
+pub use train::{Event, TrainOptions, TrainState, train, train_on};

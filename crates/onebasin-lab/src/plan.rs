@@ -3,16 +3,18 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use onebasin_nn::data::Augment;
 use onebasin_nn::exec::Program;
 use onebasin_nn::optim::{Optimizer, Schedule};
-use onebasin_nn::{Network, Recipe, SteOptions, TrainOptions};
+use onebasin_nn::{Network, SteOptions};
 
+use crate::data::Augment;
 use crate::error::{Error, Result};
+use crate::recipe::Recipe;
 use crate::setting::Training;
 use crate::shelf::{Facts, Part};
 use crate::stage::{Align, Device, Line, Mean, Method, Net, Plane, Score, Stage, Together, Train};
 use crate::store::Key;
+use crate::train::TrainOptions;
 
 /// A stage and what is known of it beforehand.
 #[derive(Debug, Clone, PartialEq)]

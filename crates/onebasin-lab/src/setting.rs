@@ -10,7 +10,7 @@ pub struct Training {
     pub network: String,
     /// The data set.
     pub data: String,
-    /// The recipe, of [`Recipe`](onebasin_nn::Recipe).
+    /// The recipe, of [`Recipe`](crate::Recipe).
     pub recipe: String,
     /// Seeds of the networks.
     pub seeds: Vec<u64>,

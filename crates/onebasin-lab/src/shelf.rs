@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use onebasin_nn::Data;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Data;
 use crate::error::Result;
 
 /// A data set, or a part of one, as an experiment names it.

@@ -8,11 +8,12 @@
 use std::time::Instant;
 
 use onebasin_core::stream::Stream;
-use onebasin_nn::data::Dataset;
 use onebasin_nn::evaluate::evaluate;
-use onebasin_nn::exec::{Lanes, Program};
+use onebasin_nn::exec::{Batch, Lanes, Program};
 use onebasin_nn::network::Network;
 use onebasin_nn::optim::Optimizer;
+use onebasin_nn::samples::{Arrays, Feeds, Field, FieldKind};
+use onebasin_nn::task::Classes;
 
 /// Seconds that each figure is measured for, at least.
 const SECONDS: f64 = 5.0;
@@ -27,29 +28,31 @@ fn main() {
         let network = Network::new(name, shape, 10).expect("a known network");
         let mut stream = Stream::new(0, "images");
         let count = 10 * batch;
-        let images = (0..count * shape.iter().product::<usize>()).map(|_| stream.bits() as u8).collect();
-        let labels = (0..count).map(|_| stream.below(10) as u16).collect();
-        let data = Dataset::new(shape, 10, images, labels).expect("sizes fit");
+        let pixel = |_| f32::from(stream.bits() as u8) / 255.0;
+        let images = (0..count * shape.iter().product::<usize>()).map(pixel).collect();
+        let labels = (0..count).map(|_| stream.below(10) as f32).collect();
+        let field = |name: &str, shape: &[usize], kind| Field { name: name.to_owned(), shape: shape.to_vec(), kind };
+        let images = vec![(field("images", shape, FieldKind::Real), images)];
+        let labels = (field("labels", &[], FieldKind::Index { below: 10 }), labels);
+        let data = Arrays::new("noise", images, Some(labels)).expect("sizes fit");
         let program = Program::new(network.graph().expect("built in")).expect("it runs");
+        let feeds = Feeds::new(program.graph(), &data).expect("shapes fit");
         let params = network.init(0).expect("built in");
 
         let mut flat = program.flatten(&params).expect("its own weights");
         let mut lanes = Lanes::new(&program, batch, true).expect("any batch");
         let sgd = Optimizer::Sgd { momentum: 0.9, weight_decay: 1e-4 };
         let mut moments = vec![vec![0.0; flat.weights.len()]];
-        let samples: Vec<u32> = (0..count as u32).collect();
         let mut step = 0;
         let train = time(|| {
-            let batch = &samples[step % 10 * batch..][..batch];
+            let feed = feeds.feed(&data, step % 10 * batch);
             step += 1;
-            let feed = |shard: std::ops::Range<usize>, input: &mut [f32], labels: &mut [u16]| {
-                data.gather(&batch[shard], input, labels)
-            };
-            lanes.run(&program, &flat, batch.len(), &feed).expect("it runs");
-            sgd.step(&mut flat.weights, &lanes.d_weights(batch.len()), &mut moments, 1e-3, step as u64);
+            let samples = Batch { samples: batch, target: feeds.target(), feed: &feed, task: &Classes };
+            lanes.run(&program, &flat, &samples).expect("it runs");
+            sgd.step(&mut flat.weights, &lanes.d_weights(batch), &mut moments, 1e-3, step as u64);
         });
         let inference = time(|| {
-            evaluate(&program, &params, &data).expect("it runs");
+            evaluate(&program, &params, &data, &Classes).expect("it runs");
         });
         let rates = |seconds: &Seconds, samples: usize| {
             let samples = samples as f64;

@@ -8,9 +8,9 @@ use onebasin_core::symmetry::{AxisRef, Discovery, Symmetry, TensorLayout, discov
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::{Program, Wants, Workspace};
+use crate::samples::{Feeds, Samples};
 
 /// How activations are compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ const SHARD: usize = 500;
 /// Shards that run side by side, of both networks.
 const WAVE: usize = 8;
 
-/// Similarities of the units of two networks, from their activations on a data set.
+/// Similarities of the units of two networks, from their activations on samples.
 ///
 /// The data are run through both networks once, in their order, BatchNorms on running statistics; the values that
 /// [`Discovery::taps`](onebasin_core::symmetry::Discovery::taps) names are compared sample by sample, pixel by pixel.
@@ -36,7 +36,7 @@ const WAVE: usize = 8;
 /// per tap and the buffers of eight shards of both networks, whatever the size of the data.
 ///
 /// # Errors
-/// If the data do not fit the network's first input, there are none, a tensor is missing, the symmetry is another than
+/// If the data do not fit the network's inputs, there are none, a tensor is missing, the symmetry is another than
 /// the graph's, activations are not finite, or [`Error::Stopped`].
 ///
 /// Source: Ainsworth et al. 2023, §3.1, generalised from layers to the taps of any graph.
@@ -44,11 +44,15 @@ pub fn activation_similarity(
     program: &Program,
     ends: [&Params; 2],
     symmetry: &Symmetry,
-    data: &Dataset,
+    data: &dyn Samples,
     options: &ActivationOptions,
     observe: &mut dyn FnMut(usize) -> bool,
 ) -> Result<ActivationSimilarity> {
-    check_input(program, data)?;
+    if data.is_empty() {
+        let why = "activations need at least one sample; it has none".to_owned();
+        return Err(Error::Data { spec: data.name().to_owned(), why });
+    }
+    let feeds = Feeds::new(program.graph(), data)?;
     let flats = [program.flatten(ends[0])?, program.flatten(ends[1])?];
     let size = program.shard(SHARD).min(data.len());
     let taps = Layouts::discover(program, symmetry, size, |found| found.taps(symmetry))?;
@@ -73,7 +77,7 @@ pub fn activation_similarity(
         let run = |(k, space): (usize, &mut Workspace)| {
             let samples = samples(wave[k / 2]);
             space.resize(program, samples.len())?;
-            data.fill(samples, space.input(0))?;
+            feeds.fill(data, samples, &mut space.inputs())?;
             program.forward(&flats[k % 2], space);
             Ok(())
         };
@@ -92,18 +96,6 @@ pub fn activation_similarity(
         }
     }
     Ok(ActivationSimilarity::new(symmetry, moments, options.kind)?)
-}
-
-/// Passes only if there are data and the network's first input takes them.
-fn check_input(program: &Program, data: &Dataset) -> Result<()> {
-    let graph = program.graph();
-    let takes = graph.inputs().next().map(|v| graph.shape(v).iter().skip(1).product::<usize>());
-    if takes == Some(data.input_len()) && !data.is_empty() {
-        return Ok(());
-    }
-    let (count, found, takes) = (data.len(), data.input_len(), takes.unwrap_or(0));
-    let why = format!("{count} images of {found} numbers each; the network takes at least one, of {takes} numbers");
-    Err(Error::Data { spec: format!("{:?} images", data.shape()), why })
 }
 
 /// Taps, and how their values are laid out for one batch size.

@@ -28,7 +28,8 @@ impl Default for CheckOptions {
 /// What a check found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
-    /// `max |f(θ, x) − f(π(θ), x)| / max |f(θ, x)|` for a random element π of the whole symmetry.
+    /// `max |f(θ, x) − f(π(θ), x)| / max |f(θ, x)|` for a random element π of the whole symmetry, of the output where it is
+    /// largest.
     pub difference: f64,
     /// What of it rounding may make.
     pub tolerance: f64,
@@ -45,14 +46,15 @@ impl Check {
 
 /// Moves a network by a random element of a symmetry and compares what both compute on a random batch.
 ///
-/// Formula: `max |f(θ, x) − f(π(θ), x)| / max |f(θ, x)|` over the first output, with `x` standard normal, or whole
-/// numbers in range where the network takes indices. When that exceeds the tolerance, groups (with their families) are
+/// Formula: `max |f(θ, x) − f(π(θ), x)| / max |f(θ, x)|` over one output, and the largest of that over all
+/// outputs, with `x` standard normal, or whole numbers in range where the network takes indices. When that exceeds the
+/// tolerance, groups (with their families) are
 /// bisected: sets of groups that move the output are halved until single groups remain.
 ///
 /// Cost: two forward passes, and two for every halving.
 ///
 /// # Errors
-/// If the network cannot run, a tensor is missing, or the output is not finite.
+/// If the network cannot run, a tensor is missing, or an output is not finite.
 pub fn check(program: &Program, params: &Params, symmetry: &Symmetry, options: &CheckOptions) -> Result<Check> {
     let checker = Checker::new(program, params, symmetry, options)?;
     let roots = symmetry.roots();
@@ -84,8 +86,9 @@ struct Checker<'a> {
     element: Alignment,
     inputs: Vec<Vec<f32>>,
     batch: usize,
-    expected: Vec<f32>,
-    scale: f64,
+    /// What the network answers, output after output, and the largest number of each.
+    expected: Vec<Vec<f32>>,
+    scales: Vec<f64>,
 }
 
 impl<'a> Checker<'a> {
@@ -98,24 +101,24 @@ impl<'a> Checker<'a> {
         let graph = batched.unwrap_or_else(|_| own.clone());
         let inputs = random_inputs(&graph, options.seed);
         let element = Alignment::random(symmetry, &mut Stream::new(options.seed, "check/element"));
-        let mut checker = Self { program, params, symmetry, element, inputs, batch, expected: Vec::new(), scale: 0.0 };
+        let mut checker =
+            Self { program, params, symmetry, element, inputs, batch, expected: Vec::new(), scales: Vec::new() };
         checker.expected = checker.run(params)?;
-        if let Some(value) = checker.expected.iter().find(|v| !v.is_finite()) {
+        if let Some(value) = checker.expected.iter().flatten().find(|v| !v.is_finite()) {
             return Err(Error::Options(format!(
                 "the network's output on a random batch is {value}; nothing to compare"
             )));
         }
-        checker.scale = checker.expected.iter().fold(0.0, |m: f64, v| m.max(f64::from(v.abs())));
+        let largest = |output: &Vec<f32>| output.iter().fold(0.0, |m: f64, v| m.max(f64::from(v.abs())));
+        checker.scales = checker.expected.iter().map(largest).collect();
         Ok(checker)
     }
 
-    fn run(&self, params: &Params) -> Result<Vec<f32>> {
+    fn run(&self, params: &Params) -> Result<Vec<Vec<f32>>> {
         let mut space = Workspace::inference(self.program, self.batch)?;
-        for (k, input) in self.inputs.iter().enumerate() {
-            space.input(k).copy_from_slice(input);
-        }
+        space.inputs().into_iter().zip(&self.inputs).for_each(|(to, input)| to.copy_from_slice(input));
         self.program.forward(&self.program.flatten(params)?, &mut space);
-        Ok(space.output().to_vec())
+        Ok(space.outputs().into_iter().map(<[f32]>::to_vec).collect())
     }
 
     /// The difference that the element makes when only these groups and their families move.
@@ -132,8 +135,11 @@ impl<'a> Checker<'a> {
         let apart = |(x, y): (&f32, &f32)| f64::from(x - y).abs();
         // A NaN is the largest difference there is.
         let worst = |m: f64, d: f64| if d.is_nan() { f64::INFINITY } else { m.max(d) };
-        let largest = self.expected.iter().zip(&found).map(apart).fold(0.0, worst);
-        Ok(if largest == 0.0 { 0.0 } else { largest / self.scale })
+        let output = |((expected, found), scale): ((&Vec<f32>, &Vec<f32>), &f64)| {
+            let largest = expected.iter().zip(found).map(apart).fold(0.0, worst);
+            if largest == 0.0 { 0.0 } else { largest / scale }
+        };
+        Ok(self.expected.iter().zip(&found).zip(&self.scales).map(output).fold(0.0, worst))
     }
 }
 

@@ -1,7 +1,5 @@
 //! What can go wrong when a network runs.
 
-use std::path::PathBuf;
-
 /// An error of running, training or feeding a network.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -17,22 +15,17 @@ pub enum Error {
         /// What is wrong and what is known.
         why: String,
     },
-    /// A data set that is not known, or does not fit.
+    /// Samples that do not fit.
     #[error("data `{spec}`: {why}")]
     Data {
-        /// What was asked for.
+        /// What they are called.
         spec: String,
-        /// What is wrong and what is known.
+        /// What is wrong, and what is needed.
         why: String,
     },
-    /// A file of a data set that is not what it should be.
-    #[error("{}: {why}", .path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Expected, found, what to do.
-        why: String,
-    },
+    /// Samples that cannot be read; said by what they are made of.
+    #[error(transparent)]
+    Samples(Box<dyn std::error::Error + Send + Sync>),
     /// A checkpoint that does not fit the network.
     #[error(
         "the checkpoint does not fit network `{network}`: tensor `{tensor}` should have shape {expected:?}, found {found}"
@@ -55,7 +48,7 @@ pub enum Error {
         /// What it is.
         operator: String,
     },
-    /// Training ran away.
+    /// A loss ran away.
     #[error("the loss became {loss} in epoch {epoch}, step {step}; a lower learning rate may help")]
     Diverged {
         /// Epoch, from 1.
@@ -68,7 +61,7 @@ pub enum Error {
     /// The observer asked to stop.
     #[error("stopped before it was done")]
     Stopped,
-    /// Training options that cannot be.
+    /// Options that cannot be.
     #[error("{0}")]
     Options(String),
 }

@@ -1,36 +1,37 @@
-//! Loss and accuracy of a network on a data set, and along the line between two networks.
+//! Loss and accuracy of a network on samples, and along the line between two networks.
 
 use std::ops::Range;
 
 use onebasin_core::Params;
-use onebasin_core::graph::ValueId;
 use onebasin_core::merge::{Interpolation, merge};
 use onebasin_core::report::{Curve, Split};
 use onebasin_core::stream::Stream;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Data, Dataset};
 use crate::error::{Error, Result};
-use crate::exec::{Lanes, Outcome, Program, Workspace, cross_entropy};
+use crate::exec::{Batch, Lanes, Outcome, Program, Workspace};
 use crate::runner::Runner;
+use crate::samples::{Chosen, Feeds, Samples};
+use crate::task::{Task, Unjudged};
 
-/// Means over a data set.
+/// Means over all answers to samples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Mean cross-entropy, in nats.
+    /// Mean loss, as the task has it.
     pub loss: f64,
-    /// Share of samples classified right, in [0, 1].
-    pub accuracy: f64,
+    /// Share of answers that are right, in [0, 1]; none where nothing is right or wrong.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub accuracy: Option<f64>,
 }
 
-/// Samples one task runs at most; cut by sizes alone, so that results do not depend on the number of threads.
+/// Samples that run together at most; cut by sizes alone, so that results do not depend on the number of threads.
 const SHARD: usize = 500;
 
 impl Metrics {
-    fn of(total: Outcome, samples: usize) -> Self {
-        let count = samples as f64;
-        Self { loss: total.loss / count, accuracy: total.correct as f64 / count }
+    fn of(total: Outcome) -> Self {
+        let count = total.count as f64;
+        Self { loss: total.loss / count, accuracy: total.correct.map(|correct| correct as f64 / count) }
     }
 }
 
@@ -42,41 +43,65 @@ pub const BATCH: usize = 500;
 /// Cost: one forward pass over the data, in shards side by side on threads; sums are f64 in a fixed order.
 ///
 /// # Errors
-/// If a tensor of the network is missing, or its first input or output does not fit the data.
-pub fn evaluate(program: &Program, params: &Params, data: &Dataset) -> Result<Metrics> {
-    let outcomes = each_shard(program, params, data, |space, labels| program.outcome(labels, space))?;
-    Ok(Metrics::of(outcomes.into_iter().sum(), data.len()))
+/// If a tensor of the network is missing, or its inputs or outputs do not fit samples and task.
+pub fn evaluate(program: &Program, params: &Params, data: &dyn Samples, task: &dyn Task) -> Result<Metrics> {
+    task.check(program.graph(), data)?;
+    let outcomes = each_shard(program, params, data, |space, samples| {
+        let count = samples.len();
+        Ok(task.outcome(&space.outputs(), &targets(data, samples)?, count))
+    })?;
+    Ok(Metrics::of(outcomes.into_iter().sum()))
 }
 
 /// The same on a device, batch after batch, if one is given.
 ///
 /// # Errors
 /// As [`evaluate`], and those of the device.
-pub fn evaluate_on(device: Option<&dyn Runner>, program: &Program, params: &Params, data: &Dataset) -> Result<Metrics> {
-    let Some(device) = device else { return evaluate(program, params, data) };
-    check_fits(program, data)?;
-    let network = device.bring(program.graph(), params)?;
-    let (mut total, mut input) = (Outcome::default(), Vec::new());
-    for start in (0..data.len()).step_by(SHARD) {
-        let samples = start..data.len().min(start + SHARD);
-        input.resize(samples.len() * data.input_len(), 0.0);
-        let fill = |(s, out): (usize, &mut [f32])| data.fill(start + s..start + s + 1, out);
-        let filled: Vec<Result<()>> = input.par_chunks_mut(data.input_len()).enumerate().map(fill).collect();
-        filled.into_iter().collect::<Result<()>>()?;
-        total = total + cross_entropy(&network.forward(samples.len(), &input)?, &data.labels()[samples]);
-    }
-    Ok(Metrics::of(total, data.len()))
-}
-
-/// Runs the network on all samples, in shards side by side on threads, and gives what `look` makes of each shard's outputs
-/// and labels, in order.
-pub(crate) fn each_shard<T: Send>(
+pub fn evaluate_on(
+    device: Option<&dyn Runner>,
     program: &Program,
     params: &Params,
-    data: &Dataset,
-    look: impl Fn(&Workspace, &[u16]) -> T + Sync,
-) -> Result<Vec<T>> {
-    check_fits(program, data)?;
+    data: &dyn Samples,
+    task: &dyn Task,
+) -> Result<Metrics> {
+    let Some(device) = device else { return evaluate(program, params, data, task) };
+    task.check(program.graph(), data)?;
+    let feeds = Feeds::new(program.graph(), data)?;
+    let network = device.bring(program.graph(), params)?;
+    let (mut total, mut inputs) = (Outcome::default(), vec![Vec::new(); feeds.fields().len()]);
+    for start in (0..data.len()).step_by(SHARD) {
+        let samples = start..data.len().min(start + SHARD);
+        for (input, (field, len)) in inputs.iter_mut().zip(feeds.fields()) {
+            input.resize(samples.len() * len, 0.0);
+            let fill = |(s, out): (usize, &mut [f32])| data.fill(field, start + s..start + s + 1, out);
+            let filled: Vec<Result<()>> = input.par_chunks_mut(len).enumerate().map(fill).collect();
+            filled.into_iter().collect::<Result<()>>()?;
+        }
+        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        let outputs = network.forward(samples.len(), &inputs)?;
+        let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
+        total = total + task.outcome(&outputs, &targets(data, samples.clone())?, samples.len());
+    }
+    Ok(Metrics::of(total))
+}
+
+/// The targets of a run of samples; nothing where there are none.
+fn targets(data: &dyn Samples, samples: Range<usize>) -> Result<Vec<f32>> {
+    let Some(target) = data.target() else { return Ok(Vec::new()) };
+    let mut targets = vec![0.0; samples.len() * target.len()];
+    data.fill_target(samples, &mut targets)?;
+    Ok(targets)
+}
+
+/// Runs the network on all samples, in shards side by side on threads, and gives what `look` makes of each shard's outputs,
+/// in order.
+pub(crate) fn each_shard<R: Send>(
+    program: &Program,
+    params: &Params,
+    data: &dyn Samples,
+    look: impl Fn(&Workspace, Range<usize>) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let feeds = Feeds::new(program.graph(), data)?;
     let flat = program.flatten(params)?;
     let size = program.shard(SHARD);
     let starts: Vec<usize> = (0..data.len()).step_by(size).collect();
@@ -87,30 +112,12 @@ pub(crate) fn each_shard<T: Send>(
             None => space.insert(Workspace::inference(program, batch)?),
         };
         space.resize(program, batch)?;
-        data.fill(start..start + batch, space.input(0))?;
+        feeds.fill(data, start..start + batch, &mut space.inputs())?;
         program.forward(&flat, space);
-        Ok(look(space, &data.labels()[start..start + batch]))
+        look(space, start..start + batch)
     };
-    let found: Vec<Result<T>> = starts.par_iter().map_init(|| None, shard).collect();
+    let found: Vec<Result<R>> = starts.par_iter().map_init(|| None, shard).collect();
     found.into_iter().collect()
-}
-
-/// Passes only if the first input takes the images and the first output is one number per class.
-fn check_fits(program: &Program, data: &Dataset) -> Result<()> {
-    let graph = program.graph();
-    let per_sample = |v: ValueId| graph.shape(v).iter().skip(1).product::<usize>();
-    let (input, output) = (graph.inputs().next().map(per_sample), graph.outputs().first().map(|v| per_sample(*v)));
-    if input == Some(data.input_len()) && output == Some(data.classes()) {
-        return Ok(());
-    }
-    let why = format!(
-        "its images have {} numbers and {} classes, the network takes {} and answers {}",
-        data.input_len(),
-        data.classes(),
-        input.unwrap_or(0),
-        output.unwrap_or(0)
-    );
-    Err(Error::Data { spec: format!("{:?} images", data.shape()), why })
 }
 
 /// Recomputes BatchNorm's running statistics, as merged networks need.
@@ -123,9 +130,9 @@ fn check_fits(program: &Program, data: &Dataset) -> Result<()> {
 /// Cost: one forward pass over the data.
 ///
 /// # Errors
-/// If a tensor of the network is missing, or its first input or output does not fit the data.
-pub fn recompute_batch_norm(program: &Program, params: &Params, data: &Dataset, batch: usize) -> Result<Params> {
-    check_fits(program, data)?;
+/// If a tensor of the network is missing, its inputs do not fit the samples, or there are none.
+pub fn recompute_batch_norm(program: &Program, params: &Params, data: &dyn Samples, batch: usize) -> Result<Params> {
+    let feeds = Feeds::new(program.graph(), data)?;
     let batch = batch.min(data.len());
     if batch == 0 {
         return Err(Error::Options("statistics need at least one sample and a batch of at least one".to_owned()));
@@ -136,16 +143,17 @@ pub fn recompute_batch_norm(program: &Program, params: &Params, data: &Dataset, 
     }
     let mut lanes = Lanes::new(program, batch, false)?;
     let order = Stream::new(0, "batch-norm").permutation(data.len());
-    for (k, samples) in order.as_slice().chunks_exact(batch).enumerate() {
-        let feed =
-            |shard: Range<usize>, input: &mut [f32], labels: &mut [u16]| data.gather(&samples[shard], input, labels);
-        let found = lanes.run(program, &flat, batch, &feed)?;
+    let order = Chosen::new(data, order.as_slice().to_vec())?;
+    for k in 0..order.len() / batch {
+        let feed = feeds.feed(&order, k * batch);
+        let found = lanes.run(program, &flat, &Batch { samples: batch, target: 0, feed: &feed, task: &Unjudged })?;
         program.update_statistics(&mut flat.statistics, &found.moments, 1.0 / (k + 1) as f64);
     }
     program.unflatten(&flat)
 }
 
-/// Evaluates the straight line between two networks at every λ, on both splits; on a device, if one is given.
+/// Evaluates the straight line between two networks at every λ, on training and test samples; on a
+/// device, if one is given.
 ///
 /// `finish` makes the network at λ what it is to be measured as: BatchNorm statistics recomputed, as the paper does at the
 /// ends too, activations repaired, or left as it is.
@@ -161,27 +169,24 @@ pub fn curve(
     program: &Program,
     ends: [&Params; 2],
     lambda: &[f64],
-    data: &Data,
+    [train, test]: [&dyn Samples; 2],
+    task: &dyn Task,
     device: Option<&dyn Runner>,
     finish: &dyn Fn(f64, Params) -> Result<Params>,
     observe: &mut dyn FnMut() -> bool,
 ) -> Result<Curve> {
-    let mut values: [Vec<f64>; 4] = Default::default();
+    let [mut on_train, mut on_test] = [(train, [vec![], vec![]]), (test, [vec![], vec![]])];
     for &l in lambda {
         let between = finish(l, merge(ends[0], ends[1], l, Interpolation::Lerp)?)?;
-        let (train, test) =
-            (evaluate_on(device, program, &between, &data.train)?, evaluate_on(device, program, &between, &data.test)?);
-        let found = [train.loss, train.accuracy, test.loss, test.accuracy];
-        values.iter_mut().zip(found).for_each(|(v, x)| v.push(x));
+        for (data, [loss, accuracy]) in [&mut on_train, &mut on_test] {
+            let found = evaluate_on(device, program, &between, *data, task)?;
+            loss.push(found.loss);
+            accuracy.extend(found.accuracy);
+        }
         if !observe() {
             return Err(Error::Stopped);
         }
     }
-    let [train_loss, train_accuracy, test_loss, test_accuracy] = values;
-    Ok(Curve {
-        name: name.to_owned(),
-        lambda: lambda.to_vec(),
-        train: Split::new(lambda, train_loss, train_accuracy)?,
-        test: Split::new(lambda, test_loss, test_accuracy)?,
-    })
+    let split = |[loss, accuracy]: [Vec<f64>; 2]| Split::new(lambda, loss, accuracy);
+    Ok(Curve { name: name.to_owned(), lambda: lambda.to_vec(), train: split(on_train.1)?, test: split(on_test.1)? })
 }

@@ -1,36 +1,36 @@
-//! The gradient of the mean loss over a data set.
-
-use std::ops::Range;
+//! The gradient of the mean loss over samples.
 
 use onebasin_core::Params;
 
-use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::BATCH;
-use crate::exec::{Lanes, Program};
+use crate::exec::{Batch, Lanes, Program};
+use crate::samples::{Feeds, Samples};
+use crate::task::Task;
 
-/// The gradient of the mean cross-entropy on `data`, by parameter. BatchNorms use the statistics of batches of
+/// The gradient of the mean loss on `data`, by parameter. BatchNorms use the statistics of batches of
 /// [`BATCH`] samples.
 ///
 /// Shapes: those of the trained parameters; running statistics are left out. Cost: one training pass over the data;
 /// sums over batches are f64.
 ///
 /// # Errors
-/// If a tensor of the network is missing, its first input or output does not fit the data, or there are none.
-pub fn gradient(program: &Program, params: &Params, data: &Dataset) -> Result<Params> {
+/// If a tensor of the network is missing, its inputs or outputs do not fit samples and task, or there are none.
+pub fn gradient(program: &Program, params: &Params, data: &dyn Samples, task: &dyn Task) -> Result<Params> {
     if data.is_empty() {
         return Err(Error::Options("a gradient needs at least one sample".to_owned()));
     }
+    task.check(program.graph(), data)?;
+    let feeds = Feeds::new(program.graph(), data)?;
     let flat = program.flatten(params)?;
     let mut lanes = Lanes::new(program, BATCH.min(data.len()), true)?;
-    let samples: Vec<u32> = (0..data.len() as u32).collect();
     let mut sum = vec![0.0_f64; flat.weights.len()];
-    for batch in samples.chunks(BATCH) {
-        let feed =
-            |shard: Range<usize>, input: &mut [f32], labels: &mut [u16]| data.gather(&batch[shard], input, labels);
-        lanes.run(program, &flat, batch.len(), &feed)?;
-        let share = batch.len() as f64 / data.len() as f64;
-        for part in lanes.d_weights(batch.len()) {
+    for start in (0..data.len()).step_by(BATCH) {
+        let samples = BATCH.min(data.len() - start);
+        let feed = feeds.feed(data, start);
+        lanes.run(program, &flat, &Batch { samples, target: feeds.target(), feed: &feed, task })?;
+        let share = samples as f64 / data.len() as f64;
+        for part in lanes.d_weights(samples) {
             sum.iter_mut().zip(part).for_each(|(s, g)| *s += share * f64::from(*g));
         }
     }

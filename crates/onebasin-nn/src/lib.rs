@@ -1,12 +1,11 @@
-//! Networks that run: built-in networks, data sets, training, evaluation.
+//! Networks that run: built-in networks, samples, tasks, evaluation.
 //!
-//! Read in this order: [`network`] → [`ops`] → [`exec`] → [`runner`] → [`data`] → [`optim`] → [`mod@train`] →
-//! [`recipe`] → [`mod@evaluate`] → [`mod@gradient`] →
-//! [`mod@predict`] → [`activations`] → [`mod@straight_through`] → [`mod@repair`] → [`mod@check`].
+//! Read in this order: [`network`] → [`ops`] → [`samples`] → [`task`] → [`exec`] → [`runner`] → [`optim`] →
+//! [`mod@evaluate`] → [`mod@gradient`] → [`mod@predict`] → [`activations`] → [`mod@straight_through`] → [`mod@repair`] →
+//! [`mod@check`].
 
 pub mod activations;
 pub mod check;
-pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod exec;
@@ -15,22 +14,21 @@ pub mod network;
 pub mod ops;
 pub mod optim;
 pub mod predict;
-pub mod recipe;
 pub mod repair;
 pub mod runner;
+pub mod samples;
 pub mod straight_through;
-pub mod train;
+pub mod task;
 
 pub use activations::{ActivationOptions, activation_similarity};
 pub use check::{Check, CheckOptions, check};
-pub use data::{Data, Dataset};
 pub use error::{Error, Result};
 pub use evaluate::{Metrics, curve, evaluate, evaluate_on, recompute_batch_norm};
 pub use gradient::gradient;
 pub use network::Network;
 pub use predict::{Bin, Predictions, Scores, predict, predict_ensemble};
-pub use recipe::{RECIPES, Recipe};
 pub use repair::{RepairOptions, repair};
 pub use runner::{Runner, Running, Training};
+pub use samples::{Arrays, Chosen, Field, FieldKind, Samples};
 pub use straight_through::{Comparison, SteOptions, SteState, straight_through};
-pub use train::{Event, TrainOptions, TrainState, train, train_on};
+pub use task::Task;

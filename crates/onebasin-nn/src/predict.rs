@@ -3,15 +3,16 @@
 use onebasin_core::Params;
 use serde::{Deserialize, Serialize};
 
-use crate::data::Dataset;
 use crate::error::Result;
 use crate::evaluate::each_shard;
 use crate::exec::Program;
+use crate::samples::{Field, FieldKind, Samples};
+use crate::task::{Classes, Task};
 
 /// Bins of confidence.
 const BINS: usize = 15;
 
-/// Class probabilities of every sample of a data set.
+/// Class probabilities of samples.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
     /// Number of classes.
@@ -38,13 +39,22 @@ pub struct Scores {
 /// Shapes: `[samples, classes]`. Cost: one forward pass over the data, in shards side by side on threads.
 ///
 /// # Errors
-/// If a tensor of the network is missing, or its first input or output does not fit the data.
-pub fn predict(program: &Program, params: &Params, data: &Dataset) -> Result<Predictions> {
-    let classes = data.classes();
+/// If a tensor of the network is missing, its inputs do not fit the samples, or their labels are of other classes.
+pub fn predict(program: &Program, params: &Params, data: &dyn Samples) -> Result<Predictions> {
+    if let Some(Field { kind: FieldKind::Index { .. }, .. }) = data.target() {
+        Task::<f32>::check(&Classes, program.graph(), data)?;
+    }
+    let classes = classes(program);
     let shards = each_shard(program, params, data, |space, _| {
-        space.output().chunks_exact(classes).flat_map(softmax).collect::<Vec<f64>>()
+        Ok(space.output().chunks_exact(classes).flat_map(softmax).collect::<Vec<f64>>())
     })?;
     Ok(Predictions { classes, probabilities: shards.concat() })
+}
+
+/// Numbers in the first output of a sample.
+fn classes(program: &Program) -> usize {
+    let graph = program.graph();
+    graph.outputs().first().map_or(1, |v| graph.shape(*v).iter().skip(1).product())
 }
 
 fn softmax(logits: &[f32]) -> Vec<f64> {
@@ -61,9 +71,10 @@ fn softmax(logits: &[f32]) -> Vec<f64> {
 pub fn predict_ensemble(
     program: &Program,
     models: &mut dyn Iterator<Item = Result<Params>>,
-    data: &Dataset,
+    data: &dyn Samples,
 ) -> Result<Predictions> {
-    let mut total = vec![0.0; data.len() * data.classes()];
+    let classes = classes(program);
+    let mut total = vec![0.0; data.len() * classes];
     let mut count = 0.0;
     for model in models {
         let one = predict(program, &model?, data)?;
@@ -73,7 +84,7 @@ pub fn predict_ensemble(
     for t in &mut total {
         *t /= count;
     }
-    Ok(Predictions { classes: data.classes(), probabilities: total })
+    Ok(Predictions { classes, probabilities: total })
 }
 
 /// Samples of similar confidence.
@@ -98,7 +109,7 @@ impl Predictions {
     /// # Panics
     /// If there are not as many labels as samples.
     #[must_use]
-    pub fn scores(&self, labels: &[u16]) -> Scores {
+    pub fn scores(&self, labels: &[u32]) -> Scores {
         let (mut loss, mut correct, mut among) = (0.0, 0.0, 0.0);
         for (p, label) in self.each(labels) {
             loss -= p[label].max(f64::MIN_POSITIVE).ln();
@@ -117,7 +128,7 @@ impl Predictions {
     /// # Panics
     /// If there are not as many labels as samples.
     #[must_use]
-    pub fn reliability(&self, labels: &[u16]) -> Vec<Bin> {
+    pub fn reliability(&self, labels: &[u32]) -> Vec<Bin> {
         let mut bins = vec![Bin::default(); BINS];
         for (p, label) in self.each(labels) {
             let best = best(p);
@@ -134,9 +145,9 @@ impl Predictions {
     }
 
     /// The probabilities of every sample, with its label.
-    fn each<'a>(&'a self, labels: &'a [u16]) -> impl Iterator<Item = (&'a [f64], usize)> {
+    fn each<'a>(&'a self, labels: &'a [u32]) -> impl Iterator<Item = (&'a [f64], usize)> {
         assert_eq!(labels.len() * self.classes, self.probabilities.len(), "one label per sample");
-        self.probabilities.chunks_exact(self.classes).zip(labels.iter().map(|l| usize::from(*l)))
+        self.probabilities.chunks_exact(self.classes).zip(labels.iter().map(|l| *l as usize))
     }
 }
 
@@ -177,12 +188,12 @@ mod tests {
         let mut stream = onebasin_core::stream::Stream::new(0, "top");
         let probabilities: Vec<f64> =
             (0..samples * classes).map(|_| (stream.uniform() * 50.0).floor() / 50.0).collect();
-        let labels: Vec<u16> = (0..samples).map(|_| stream.below(classes) as u16).collect();
+        let labels: Vec<u32> = (0..samples).map(|_| stream.below(classes) as u32).collect();
         let predictions = Predictions { classes, probabilities };
-        let among = |(p, label): &(&[f64], &u16)| {
+        let among = |(p, label): &(&[f64], &u32)| {
             let mut order: Vec<usize> = (0..classes).collect();
             order.sort_by(|&i, &j| p[j].total_cmp(&p[i]));
-            order[..5].contains(&usize::from(**label))
+            order[..5].contains(&(**label as usize))
         };
         let expected = predictions.probabilities.chunks_exact(classes).zip(&labels).filter(among).count();
         let found = predictions.scores(&labels).top_five;

@@ -6,10 +6,10 @@ use onebasin_core::graph::{Graph, NodeId, Op, Source, Value, ValueId};
 use onebasin_core::repair::{Repaired, Site, check_lambda, factors, is_own, sites};
 use onebasin_core::{Params, Tensor};
 
-use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::{Program, Stages, Tap};
 use crate::ops::batch_norm::Moments;
+use crate::samples::{Feeds, Samples};
 
 /// How to repair.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,13 +71,17 @@ pub fn repair(
     program: &Program,
     ends: [&Params; 2],
     merged: &Params,
-    data: &Dataset,
+    data: &dyn Samples,
     options: &RepairOptions,
 ) -> Result<Repaired> {
     check_lambda(options.lambda)?;
-    check_input(program, data)?;
     let graph = program.graph();
-    let fill = |samples: Range<usize>, input: &mut [f32]| data.fill(samples, input);
+    if data.is_empty() {
+        let why = "repair needs at least one sample; it has none".to_owned();
+        return Err(Error::Data { spec: data.name().to_owned(), why });
+    }
+    let feeds = Feeds::new(graph, data)?;
+    let fill = |samples: Range<usize>, inputs: &mut [&mut [f32]]| feeds.fill(data, samples, inputs);
     let mut stages = Stages::new(program, data.len(), options.memory, &fill)?;
     let mut sites = sites(graph);
     let stops = stops(graph, &stages, &mut sites)?;
@@ -188,16 +192,4 @@ impl Spread {
             ))),
         }
     }
-}
-
-/// Passes only if there are samples and the network's first input takes them.
-fn check_input(program: &Program, data: &Dataset) -> Result<()> {
-    let graph = program.graph();
-    let numbers = graph.inputs().next().map_or(0, |v| graph.shape(v).iter().skip(1).product::<usize>());
-    if numbers == data.input_len() && !data.is_empty() {
-        return Ok(());
-    }
-    let (count, len) = (data.len(), data.input_len());
-    let why = format!("it has {count} images of {len} numbers, repair needs at least one of {numbers}");
-    Err(Error::Data { spec: format!("{:?} images", data.shape()), why })
 }

@@ -31,28 +31,28 @@ pub trait Runner: Send + Sync {
 
 /// A network on a device.
 pub trait Running: Send + Sync {
-    /// The first output for this many samples of the first input, both as the graph says. BatchNorms use their running
-    /// statistics.
+    /// What the network answers, those of [`outputs`](crate::exec::outputs), for this many samples of every input, all as
+    /// the graph says. BatchNorms use their running statistics.
     ///
     /// # Errors
-    /// If the network's shapes do not allow this batch, or the device fails.
-    fn forward(&self, batch: usize, input: &[f32]) -> Result<Vec<f32>>;
+    /// If the network's shapes do not allow this batch, inputs are not as many and as long as it takes, or the device fails.
+    fn forward(&self, batch: usize, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>>;
 }
 
 /// A network on a device, being trained.
 pub trait Training {
-    /// The first output for this many samples of the first input, both as the graph says, keeping what [`Self::step`]
-    /// needs. BatchNorms use the statistics of these samples, and running ones follow by this share.
+    /// The same as [`Running::forward`], keeping what [`Self::step`] needs. BatchNorms use the statistics of these samples,
+    /// and running ones follow by this share.
     ///
     /// # Errors
-    /// If the network's shapes do not allow this batch, or the device fails.
-    fn forward(&mut self, batch: usize, input: &[f32], share: f64) -> Result<Vec<f32>>;
+    /// As [`Running::forward`].
+    fn forward(&mut self, batch: usize, inputs: &[&[f32]], share: f64) -> Result<Vec<Vec<f32>>>;
 
-    /// Takes the optimiser's step of this number, from 1, and rate, given the gradient of the output last computed.
+    /// Takes the optimiser's step of this number, from 1, and rate, given the gradients of the outputs last computed.
     ///
     /// # Errors
-    /// If the gradient is not as long as that output, or the device fails.
-    fn step(&mut self, gradient: &[f32], rate: f64, step: u64) -> Result<()>;
+    /// If the gradients are not as many and as long as those outputs, or the device fails.
+    fn step(&mut self, gradients: &[&[f32]], rate: f64, step: u64) -> Result<()>;
 
     /// The parameters, and the optimiser's state vectors.
     ///

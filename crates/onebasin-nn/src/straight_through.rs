@@ -1,7 +1,5 @@
 //! Straight-through matching: the alignment whose midpoint has the lowest loss, found with gradients.
 
-use std::ops::Range;
-
 use onebasin_core::assignment::Duals;
 use onebasin_core::matching::{MatchOptions, Weights, ascend_again};
 use onebasin_core::merge::{Interpolation, merge};
@@ -10,11 +8,12 @@ use onebasin_core::symmetry::{Alignment, Symmetry};
 use onebasin_core::{DType, Params, merge::cast};
 use serde::{Deserialize, Serialize};
 
-use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::evaluate::{BATCH, evaluate, recompute_batch_norm};
-use crate::exec::{Lanes, Program};
+use crate::evaluate::{BATCH, Metrics, evaluate, recompute_batch_norm};
+use crate::exec::{Batch, Lanes, Program};
 use crate::optim::{Optimizer, Schedule};
+use crate::samples::{Chosen, Feeds, Samples};
+use crate::task::Task;
 
 /// How to match.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,8 +93,8 @@ pub struct Comparison<'a> {
     pub state: &'a SteState,
     /// Held-out loss of the current midpoint.
     pub loss: f64,
-    /// Held-out accuracy of the current midpoint.
-    pub accuracy: f64,
+    /// Held-out accuracy of the current midpoint; none where nothing is right or wrong.
+    pub accuracy: Option<f64>,
 }
 
 impl SteState {
@@ -112,7 +111,7 @@ impl SteState {
     }
 }
 
-/// Finds the alignment of B with A whose midpoint has the lowest loss on `data`.
+/// Finds the alignment of B with A whose midpoint has the lowest loss on `data`, as the task has it.
 ///
 /// Formula: minimise `L(½ (A + proj(T)))` over the target `T`, where `proj(T)` is the π(B) nearest `T`, found by coordinate
 /// ascent from the last one. The projection has no gradient; it is passed straight through, so `T` moves by
@@ -126,27 +125,32 @@ impl SteState {
 /// the prices of the last) and one application of an alignment.
 ///
 /// # Errors
-/// If the networks differ in structure or do not fit symmetry and data, the options make no sense, or the loss is no
+/// If the networks differ in structure or do not fit symmetry, data and task, the options make no sense, or the loss is no
 /// longer finite.
 ///
 /// Source: Ainsworth et al. 2023, Algorithm 2 and §3.3. We differ in the start (any alignment), in keeping the best by
 /// held-out loss (the authors' code keeps the last), and in stopping early.
+#[allow(clippy::too_many_arguments, reason = "what is matched, on what, how, and how it is told")]
 pub fn straight_through(
     program: &Program,
     symmetry: &Symmetry,
     ends: [&Params; 2],
-    data: &Dataset,
+    data: &dyn Samples,
+    task: &dyn Task,
     mut state: SteState,
     options: &SteOptions,
     observe: &mut dyn FnMut(&Comparison<'_>) -> bool,
 ) -> Result<SteState> {
     check(data, options)?;
+    task.check(program.graph(), data)?;
+    let feeds = Feeds::new(program.graph(), data)?;
     let ends = [cast(ends[0], DType::F32)?, cast(ends[1], DType::F32)?];
     let statistics = program.graph().statistics().map(|v| program.graph().value(v).name.clone()).collect::<Vec<_>>();
     let weights = symmetry.restrict(|name| !statistics.iter().any(|s| s == name));
     let order = Stream::new(options.seed, "ste/held-out").permutation(data.len());
     let (held, rest) = order.as_slice().split_at(options.held_out);
-    let judge = Judge { program, held: data.pick(held), norm: data.pick(&rest[..rest.len().min(4 * BATCH)]) };
+    let norm = Chosen::new(data, rest[..rest.len().min(4 * BATCH)].to_vec())?;
+    let judge = Judge { program, task, held: Chosen::new(data, held.to_vec())?, norm };
 
     let mut target = program.flatten(&state.target)?;
     let mut moments = if state.moments.is_empty() {
@@ -163,7 +167,7 @@ pub fn straight_through(
     let mut due = state.best_loss == f64::INFINITY;
     loop {
         if due {
-            let (loss, accuracy) = judge.of(&midpoint(&state.current)?)?;
+            let Metrics { loss, accuracy } = judge.of(&midpoint(&state.current)?)?;
             if loss < state.best_loss {
                 (state.best, state.best_loss, state.stale) = (state.current.clone(), loss, 0);
             } else {
@@ -186,15 +190,17 @@ pub fn straight_through(
         let source = Weights::new(&weights, &found, &ends[1])?;
         let how = MatchOptions { seed: options.seed.wrapping_add(state.step), ..MatchOptions::default() };
         state.current = ascend_again(&source, &state.current, &how, &mut state.duals, &mut |_| true)?.alignment;
-        let feed =
-            |shard: Range<usize>, input: &mut [f32], labels: &mut [u16]| data.gather(&batch[shard], input, labels);
-        let ran = lanes.run(program, &program.flatten(&midpoint(&state.current)?)?, batch.len(), &feed)?;
+        let samples = batch.len();
+        let batch = Chosen::new(data, batch)?;
+        let feed = feeds.feed(&batch, 0);
+        let batch = Batch { samples, target: feeds.target(), feed: &feed, task };
+        let ran = lanes.run(program, &program.flatten(&midpoint(&state.current)?)?, &batch)?;
         state.step += 1;
         if !ran.outcome.loss.is_finite() {
             return Err(Error::Diverged { epoch: epoch as usize + 1, step: state.step, loss: ran.outcome.loss });
         }
         let mut gradient = vec![0.0_f32; target.weights.len()];
-        for lane in lanes.d_weights(batch.len()) {
+        for lane in lanes.d_weights(samples) {
             gradient.iter_mut().zip(lane).for_each(|(g, d)| *g += 0.5 * d);
         }
         let rate = options.schedule.rate(options.rate, state.step - 1, per_epoch, total);
@@ -207,19 +213,19 @@ pub fn straight_through(
 /// Judges midpoints on held-out samples.
 struct Judge<'a> {
     program: &'a Program,
-    held: Dataset,
-    norm: Dataset,
+    task: &'a dyn Task,
+    held: Chosen<'a>,
+    norm: Chosen<'a>,
 }
 
 impl Judge<'_> {
-    fn of(&self, midpoint: &Params) -> Result<(f64, f64)> {
+    fn of(&self, midpoint: &Params) -> Result<Metrics> {
         let normed = recompute_batch_norm(self.program, midpoint, &self.norm, BATCH)?;
-        let found = evaluate(self.program, &normed, &self.held)?;
-        Ok((found.loss, found.accuracy))
+        evaluate(self.program, &normed, &self.held, self.task)
     }
 }
 
-fn check(data: &Dataset, options: &SteOptions) -> Result<()> {
+fn check(data: &dyn Samples, options: &SteOptions) -> Result<()> {
     let SteOptions { held_out, batch, every, .. } = *options;
     if held_out == 0 || held_out >= data.len() {
         let count = data.len();

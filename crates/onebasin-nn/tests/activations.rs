@@ -11,20 +11,26 @@ use onebasin_core::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec, discov
 use onebasin_core::{Params, Tensor};
 use onebasin_io::OnnxModel;
 use onebasin_nn::exec::Program;
-use onebasin_nn::{ActivationOptions, Dataset, Error, Network, activation_similarity};
+use onebasin_nn::{
+    ActivationOptions, Arrays, Chosen, Error, Field, FieldKind, Network, Samples, activation_similarity,
+};
 
 /// Random images that fit the first input of a graph: whole numbers in range where it picks entries by them.
-fn noise(graph: &Graph, samples: usize) -> Dataset {
+fn noise(graph: &Graph, samples: usize) -> Arrays {
     let input = graph.inputs().next().unwrap();
     let shape = graph.shape(input)[1..].to_vec();
     let entries = graph.nodes().iter().find(|n| n.inputs.get(1) == Some(&input) && matches!(n.op, Op::Gather { .. }));
     let entries = entries.map(|n| graph.shape(n.inputs[0])[0]);
     let mut stream = Stream::new(0, "images");
     let count = samples * shape.iter().product::<usize>();
-    let images = (0..count).map(|_| stream.below(entries.unwrap_or(256)) as u8).collect();
-    let data = Dataset::new(&shape, 10, images, vec![0; samples]).unwrap();
-    let (mean, unit) = (vec![0.0; shape[0]], vec![1.0 / 255.0; shape[0]]);
-    if entries.is_some() { data.normalised(&mean, &unit).unwrap() } else { data }
+    let unit = if entries.is_some() { 1.0 } else { 255.0 };
+    let images = (0..count).map(|_| stream.below(entries.unwrap_or(256)) as f32 / unit).collect();
+    images_of(&shape, images)
+}
+
+fn images_of(shape: &[usize], numbers: Vec<f32>) -> Arrays {
+    let field = Field { name: "images".to_owned(), shape: shape.to_vec(), kind: FieldKind::Real };
+    Arrays::new("images", vec![(field, numbers)], None).unwrap()
 }
 
 /// Biases and gains moved off their start, so that units differ in more than their weights.
@@ -42,7 +48,7 @@ fn compare(
     program: &Program,
     ends: [&Params; 2],
     symmetry: &Symmetry,
-    data: &Dataset,
+    data: &dyn Samples,
     kind: ActivationKind,
 ) -> ActivationSimilarity {
     activation_similarity(program, ends, symmetry, data, &ActivationOptions { kind }, &mut |_| true).unwrap()
@@ -187,7 +193,7 @@ fn what_does_not_fit_is_told() {
     let program = Program::new(graph).unwrap();
     let data = noise(program.graph(), 9000);
     let options = ActivationOptions::default();
-    let run = |symmetry: &Symmetry, data: &Dataset, observe: &mut dyn FnMut(usize) -> bool| {
+    let run = |symmetry: &Symmetry, data: &dyn Samples, observe: &mut dyn FnMut(usize) -> bool| {
         activation_similarity(&program, [&params, &params], symmetry, data, &options, observe)
     };
     let mut seen = Vec::new();
@@ -198,14 +204,14 @@ fn what_does_not_fit_is_told() {
     assert!(matches!(run(&symmetry, &data, &mut stop), Err(Error::Stopped)));
     assert_eq!(seen, [4000]);
     let restricted = symmetry.restrict(|name| name.ends_with("weight"));
-    assert!(run(&restricted, &data.take(3), &mut |_| true).is_ok());
-    assert!(matches!(run(&symmetry, &data.take(0), &mut |_| true), Err(Error::Data { .. })));
-    let wide = Dataset::new(&[5, 4], 10, vec![0; 20], vec![0]).unwrap();
+    assert!(run(&restricted, &Chosen::first(&data, 3), &mut |_| true).is_ok());
+    assert!(matches!(run(&symmetry, &Chosen::first(&data, 0), &mut |_| true), Err(Error::Data { .. })));
+    let wide = images_of(&[5, 4], vec![0.0; 20]);
     assert!(matches!(run(&symmetry, &wide, &mut |_| true), Err(Error::Data { .. })));
     let spec = SymmetrySpec::from_toml(&symmetry.spec().to_toml().replace("fc2", "second")).unwrap();
     let names = spec.tensors.into_iter().map(|(n, p)| (n.replace("second", "fc2"), p)).collect();
     let other = Symmetry::resolve(&SymmetrySpec { tensors: names, ..SymmetrySpec::default() }, &params).unwrap();
-    let error = run(&other, &data.take(3), &mut |_| true).unwrap_err().to_string();
+    let error = run(&other, &Chosen::first(&data, 3), &mut |_| true).unwrap_err().to_string();
     assert!(
         error.contains("the symmetry that the network's graph gives: `fc2.bias` is `second` here, `fc2` there"),
         "{error}"

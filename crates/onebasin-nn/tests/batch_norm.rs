@@ -5,10 +5,10 @@ use std::ops::Range;
 use onebasin_core::graph::Graph;
 use onebasin_core::graph::op::{Conv, Unary};
 use onebasin_core::stream::Stream;
-use onebasin_nn::data::Dataset;
-use onebasin_nn::exec::{Flat, Found, Lanes, Program};
+use onebasin_nn::exec::{Batch, Flat, Found, Lanes, Program};
 use onebasin_nn::ops::Real;
-use onebasin_nn::recompute_batch_norm;
+use onebasin_nn::task::Classes;
+use onebasin_nn::{Arrays, Field, FieldKind, recompute_batch_norm};
 
 const PIXELS: usize = 36;
 
@@ -31,9 +31,9 @@ fn network() -> Graph {
     g
 }
 
-fn images(batch: usize) -> (Vec<f64>, Vec<u16>) {
+fn images(batch: usize) -> (Vec<f64>, Vec<f32>) {
     let mut stream = Stream::new(1, "images");
-    ((0..batch * PIXELS).map(|_| stream.normal() + 0.5).collect(), (0..batch).map(|k| (k * k % 3) as u16).collect())
+    ((0..batch * PIXELS).map(|_| stream.normal() + 0.5).collect(), (0..batch).map(|k| (k * k % 3) as f32).collect())
 }
 
 fn flat<T: Real>(program: &Program<T>) -> Flat<T> {
@@ -46,13 +46,13 @@ fn flat<T: Real>(program: &Program<T>) -> Flat<T> {
 fn batch<T: Real>(program: &Program<T>, flat: &Flat<T>, batch: usize) -> (Found, Vec<T>) {
     let (images, labels) = images(batch);
     let mut lanes = Lanes::new(program, batch, true).unwrap();
-    let feed = |shard: Range<usize>, input: &mut [T], to: &mut [u16]| {
+    let feed = |shard: Range<usize>, inputs: &mut [&mut [T]], to: &mut [f32]| {
         let images = &images[shard.start * PIXELS..shard.end * PIXELS];
-        input.iter_mut().zip(images).for_each(|(i, x)| *i = T::of(*x));
+        inputs[0].iter_mut().zip(images).for_each(|(i, x)| *i = T::of(*x));
         to.copy_from_slice(&labels[shard]);
         Ok(())
     };
-    let found = lanes.run(program, flat, batch, &feed).unwrap();
+    let found = lanes.run(program, flat, &Batch { samples: batch, target: 1, feed: &feed, task: &Classes }).unwrap();
     let mut sum = vec![T::zero(); program.weight_count()];
     for lane in lanes.d_weights(batch) {
         sum.iter_mut().zip(lane).for_each(|(s, d)| *s += *d);
@@ -132,8 +132,9 @@ fn recomputed_statistics_are_averages_over_batches() {
     let program = Program::<f32>::new(network()).unwrap();
     let params = program.unflatten(&flat(&program)).unwrap();
     let mut stream = Stream::new(5, "bytes");
-    let images = (0..50 * PIXELS).map(|_| (128.0 + 40.0 * stream.normal()).clamp(0.0, 255.0) as u8).collect();
-    let data = Dataset::new(&[6, 6], 3, images, vec![1; 50]).unwrap();
+    let images = (0..50 * PIXELS).map(|_| (0.5 + 0.16 * stream.normal()).clamp(0.0, 1.0) as f32).collect();
+    let field = Field { name: "image".to_owned(), shape: vec![6, 6], kind: FieldKind::Real };
+    let data = Arrays::new("noise", vec![(field, images)], None).unwrap();
     let whole = recompute_batch_norm(&program, &params, &data, 1000).unwrap();
     let value = |params: &onebasin_core::Params, name: &str| params.get(name).unwrap().to_f32().unwrap().into_owned();
     let halves = recompute_batch_norm(&program, &params, &data, 25).unwrap();

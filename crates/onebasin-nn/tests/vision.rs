@@ -71,7 +71,7 @@ fn check_gradient(graph: &Graph, what: &str) {
     };
     forward(&flat, &x, &mut space);
     let seed = normals(4, space.output().len());
-    program.backward_from(&flat, &seed, &mut space);
+    program.backward_from(&flat, &[&seed], &mut space);
     let d_weights = space.d_weights.clone();
     let dx = space.input_gradient(0).unwrap().to_vec();
     let mut value = |flat: &Flat<f64>, x: &[f64]| {

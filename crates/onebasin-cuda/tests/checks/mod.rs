@@ -233,7 +233,7 @@ fn assert_outputs(device: &dyn Runner, name: &str, graph: Graph) {
     space.input(0).iter_mut().for_each(|x| *x = stream.normal() as f32);
     let input = space.input(0).to_vec();
     program.forward(&flat, &mut space);
-    let found = device.bring(program.graph(), &params).unwrap().forward(batch, &input).unwrap();
+    let found = device.bring(program.graph(), &params).unwrap().forward(batch, &[&input]).unwrap().remove(0);
     let (expected, scale) = (space.output(), space.output().iter().fold(0.0_f32, |m, x| m.max(x.abs())));
     assert_eq!(found.len(), expected.len());
     assert!(scale > 0.0 && scale.is_finite(), "{name}: outputs up to {scale}");

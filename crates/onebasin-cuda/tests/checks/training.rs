@@ -4,9 +4,11 @@ use std::ops::Range;
 
 use onebasin_core::stream::Stream;
 use onebasin_core::{DType, Params, Tensor};
-use onebasin_nn::exec::{Lanes, Program, Workspace};
+use onebasin_lab::{Dataset, Event, TrainOptions, TrainState, train, train_on};
+use onebasin_nn::exec::{Batch, Lanes, Program, Workspace};
 use onebasin_nn::optim::{Optimizer, Schedule};
-use onebasin_nn::{Dataset, Event, Network, Runner, TrainOptions, TrainState, train, train_on};
+use onebasin_nn::task::Classes;
+use onebasin_nn::{Network, Runner};
 
 use super::windows;
 
@@ -118,14 +120,14 @@ pub(crate) fn gradients_are_near_exact_ones(device: &dyn Runner) {
         let program = Program::<f64>::new(network.graph().unwrap()).unwrap();
         let flat = program.flatten(&fresh.params).unwrap();
         let mut lanes = Lanes::new(&program, BATCH, true).unwrap();
-        let feed = |samples: Range<usize>, input: &mut [f64], labels: &mut [u16]| {
-            let mut single = vec![0.0; input.len()];
+        let feed = |samples: Range<usize>, inputs: &mut [&mut [f64]], labels: &mut [f32]| {
+            let mut single = vec![0.0; inputs[0].len()];
             let samples: Vec<u32> = samples.map(|s| s as u32).collect();
             data.gather(&samples, &mut single, labels)?;
-            input.iter_mut().zip(single).for_each(|(to, from)| *to = from.into());
+            inputs[0].iter_mut().zip(single).for_each(|(to, from)| *to = from.into());
             Ok(())
         };
-        lanes.run(&program, &flat, BATCH, &feed).unwrap();
+        lanes.run(&program, &flat, &Batch { samples: BATCH, target: 1, feed: &feed, task: &Classes }).unwrap();
         let mut sum = vec![0.0; flat.weights.len()];
         for part in lanes.d_weights(BATCH) {
             sum.iter_mut().zip(part).for_each(|(s, g)| *s += *g);
@@ -162,18 +164,18 @@ pub(crate) fn gradients_are_those_of_the_processor(device: &dyn Runner) {
     let input = space.input(0).to_vec();
     program.forward(&flat, &mut space);
     let seed: Vec<f32> = space.output().iter().map(|_| stream.normal() as f32).collect();
-    program.backward_from(&flat, &seed, &mut space);
+    program.backward_from(&flat, &[&seed], &mut space);
     let expected = program.unflatten_weights(&space.d_weights).unwrap();
     let plain = Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 };
     let mut training = device.bring_to_train(program.graph(), &params, &[], plain).unwrap();
-    let output = training.forward(batch, &input, 0.1).unwrap();
-    assert_eq!(output.len(), seed.len());
-    assert!(training.step(&seed[1..], 1.0, 1).unwrap_err().to_string().contains("gradient"));
-    training.forward(batch, &input, 0.1).unwrap();
-    training.step(&seed, 1.0, 1).unwrap();
+    let outputs = training.forward(batch, &[&input], 0.1).unwrap();
+    assert_eq!(outputs[0].len(), seed.len());
+    assert!(training.step(&[&seed[1..]], 1.0, 1).unwrap_err().to_string().contains("gradient"));
+    training.forward(batch, &[&input], 0.1).unwrap();
+    training.step(&[&seed], 1.0, 1).unwrap();
     let (_, moments) = training.save().unwrap();
     assert_near(&distances("windows", [&zeros(&expected), &expected, &moments[0]]), 1e-4);
-    assert!(training.step(&seed, 1.0, 2).is_err(), "nothing was run forward");
+    assert!(training.step(&[&seed], 1.0, 2).is_err(), "nothing was run forward");
 }
 
 /// Steps with products of bf16 are near those of f32, and are not those.

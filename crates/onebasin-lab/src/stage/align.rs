@@ -6,6 +6,7 @@ use onebasin_core::matching::{Fixed, MatchOptions, PortfolioOptions, Weights, as
 use onebasin_core::symmetry::{Alignment, Symmetry};
 use onebasin_io::write_alignment;
 use onebasin_nn::exec::Program;
+use onebasin_nn::task::Classes;
 use onebasin_nn::{
     ActivationOptions, Network, SteOptions, SteState, activation_similarity, gradient, straight_through,
 };
@@ -14,6 +15,7 @@ use serde_json::json;
 
 use super::net::{ALIGNMENT, symmetries};
 use super::{Net, Room};
+use crate::data::Data;
 use crate::error::{Error, Result};
 use crate::shelf::Part;
 
@@ -152,7 +154,7 @@ impl Pair<'_> {
             }
             Method::SteepestDescent => {
                 let data = self.data(how)?;
-                let downhill = scaled(&gradient(self.program, self.a, &data.train)?, -1.0)?;
+                let downhill = scaled(&gradient(self.program, self.a, &data.train, &Classes)?, -1.0)?;
                 let trained = self.weights.restrict(|name| downhill.get(name).is_some());
                 let b: Params =
                     trained.tensors().filter_map(|(n, _)| Some((n.to_owned(), self.b.get(n)?.clone()))).collect();
@@ -170,7 +172,7 @@ impl Pair<'_> {
         })
     }
 
-    fn data(&self, how: &Align) -> Result<onebasin_nn::Data> {
+    fn data(&self, how: &Align) -> Result<Data> {
         let part = how.data.as_ref().ok_or_else(|| Error::Experiment {
             name: how.method.name().to_owned(),
             why: "this method looks at data".to_owned(),
@@ -207,7 +209,7 @@ impl Pair<'_> {
         let all = ((data.len() - options.held_out).div_ceil(options.batch) * options.epochs) as f64;
         let ends = [self.a, self.b];
         let state = SteState::fresh(self.all, ends, start, options.pull)?;
-        let state = straight_through(self.program, self.all, ends, &data, state, options, &mut |c| {
+        let state = straight_through(self.program, self.all, ends, &data, &Classes, state, options, &mut |c| {
             (self.room.tell)(c.state.step as f64 / all, &format!("best loss {:.4}", c.state.best_loss))
         })?;
         self.room.at(1.0, "")?;

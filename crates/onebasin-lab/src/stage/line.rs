@@ -2,6 +2,7 @@
 
 use onebasin_core::barrier::lambda_grid;
 use onebasin_nn::exec::Program;
+use onebasin_nn::task::Classes;
 use onebasin_nn::{Network, curve};
 use serde::Serialize;
 
@@ -42,7 +43,8 @@ impl Line {
             &program,
             [&a, &b],
             &lambda_grid(self.points)?,
-            &data,
+            [&data.train, &data.test],
+            &Classes,
             room.runner(&program, &a)?,
             &|_, between| ready(&program, between, &data),
             &mut || {

@@ -5,10 +5,11 @@ use onebasin_core::merge::{Interpolation, merge};
 use onebasin_core::symmetry::Symmetry;
 use onebasin_io::{read, read_alignment};
 use onebasin_nn::exec::Program;
-use onebasin_nn::{Data, Network, recompute_batch_norm};
+use onebasin_nn::{Chosen, Network, recompute_batch_norm};
 use serde::Serialize;
 
 use super::training;
+use crate::data::Data;
 use crate::error::Result;
 use crate::store::{Key, Store};
 
@@ -99,5 +100,5 @@ pub(super) fn ready(program: &Program, params: Params, data: &Data) -> onebasin_
     if program.statistic_count() == 0 {
         return Ok(params);
     }
-    recompute_batch_norm(program, &params, &data.train.take(STATISTICS), onebasin_nn::evaluate::BATCH)
+    recompute_batch_norm(program, &params, &Chosen::first(&data.train, STATISTICS), onebasin_nn::evaluate::BATCH)
 }

@@ -1,6 +1,7 @@
 //! The loss on the plane through A, B and π(B).
 
 use onebasin_nn::exec::{Flat, Program};
+use onebasin_nn::task::Classes;
 use onebasin_nn::{Network, evaluate_on};
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +73,7 @@ impl Plane {
                 let weights =
                     a.weights.iter().zip(&d).zip(&e).map(|((a, d), e)| (f64::from(*a) + x * d + y * e) as f32);
                 let place = Flat { weights: weights.collect(), statistics: a.statistics.clone() };
-                loss.push(evaluate_on(runner, &program, &program.unflatten(&place)?, &data)?.loss);
+                loss.push(evaluate_on(runner, &program, &program.unflatten(&place)?, &data, &Classes)?.loss);
                 room.at(loss.len() as f64 / (self.steps * self.steps) as f64, "")?;
             }
         }

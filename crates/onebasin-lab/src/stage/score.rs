@@ -1,8 +1,8 @@
 //! What a network, or an ensemble of some, is worth.
 
-use onebasin_nn::data::Dataset;
 use onebasin_nn::exec::Program;
-use onebasin_nn::{Bin, Network, Scores, predict_ensemble};
+use onebasin_nn::samples::labels;
+use onebasin_nn::{Bin, Network, Samples, Scores, predict_ensemble};
 use serde::{Deserialize, Serialize};
 
 use super::net::ready;
@@ -46,12 +46,12 @@ impl Score {
         };
         let nets = self.nets.iter().map(made).collect::<Result<Vec<_>>>()?;
         let predict =
-            |split: &Dataset| predict_ensemble(&program, &mut nets.iter().map(|params| Ok(params.clone())), split);
-        let train = predict(&data.train)?.scores(data.train.labels());
+            |split: &dyn Samples| predict_ensemble(&program, &mut nets.iter().map(|params| Ok(params.clone())), split);
+        let train = predict(&data.train)?.scores(&labels(&data.train)?);
         room.at(data.train.len() as f64 / (data.train.len() + data.test.len()) as f64, "")?;
         let test = predict(&data.test)?;
-        let labels = data.test.labels();
-        let worth = Worth { train, test: test.scores(labels), reliability: test.reliability(labels) };
+        let labels = labels(&data.test)?;
+        let worth = Worth { train, test: test.scores(&labels), reliability: test.reliability(&labels) };
         room.store.write_json(room.key, SCORES, &worth)
     }
 }

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use onebasin_io::{Metadata, read, write};
-use onebasin_nn::{Event, Network, TrainOptions, TrainState, train_on};
+use onebasin_nn::Network;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Room;
 use crate::error::{Error, Result};
 use crate::shelf::Part;
+use crate::train::{Event, TrainOptions, TrainState, train_on};
 
 /// Loss and accuracy of every epoch.
 pub const LOG: &str = "log.json";
@@ -76,7 +77,7 @@ impl Train {
                     let told = room.at(share, &how(epoch, self.options.epochs, loss, accuracy));
                     if told.is_err() || saved.elapsed() > room.save_every {
                         saved = Instant::now();
-                        state().map_err(Error::from).and_then(|state| self.save(room, &state, &log)).and(told)
+                        state().and_then(|state| self.save(room, &state, &log)).and(told)
                     } else {
                         told
                     }

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::batch::{Feed, Found};
-use super::loss::{Outcome, cross_entropy, cross_entropy_gradient};
+use super::batch::{Batch, Found};
+use super::outcome::Outcome;
 use super::plan::Wants;
 use super::synchronised::{self, Job};
 use super::{Flat, Program, Workspace};
@@ -91,14 +91,12 @@ impl<T: Real> Lanes<T> {
         Ok(Self { cut, all, gradients, synchronised })
     }
 
-    /// Runs `batch` samples forward and, if these lanes have gradients, backward from `1/batch · Σ` cross-entropy of the
-    /// first output. `feed` writes the network's first input.
+    /// Runs a batch forward and, if these lanes have gradients, backward from the mean loss over its answers.
     ///
     /// # Errors
-    /// If the network's shapes do not allow a shard's number of samples, and those of `feed`.
-    pub fn run(&mut self, program: &Program<T>, flat: &Flat<T>, batch: usize, feed: &Feed<'_, T>) -> Result<Found> {
-        let shards = self.cut.shards(batch);
-        let scale = T::one() / T::of(batch as f64);
+    /// If the network's shapes do not allow a shard's number of samples, and those of [`Batch::feed`].
+    pub fn run(&mut self, program: &Program<T>, flat: &Flat<T>, batch: &Batch<'_, T>) -> Result<Found> {
+        let shards = self.cut.shards(batch.samples);
         let gradients = self.gradients;
         let lanes = &mut self.all[..shards.len()];
         lanes.par_iter_mut().for_each(|lane| lane.d_weights.fill(T::default()));
@@ -108,23 +106,24 @@ impl<T: Real> Lanes<T> {
                 for (space, shard) in spaces.iter_mut().zip(shards) {
                     space.resize(program, shard.len())?;
                 }
-                let labels = shards.iter().map(|s| vec![0; s.len()]).collect();
-                jobs.push(Job { spaces: &mut spaces[..shards.len()], d_weights, shards, labels });
+                let targets = shards.iter().map(|s| batch.targets(s.len())).collect();
+                jobs.push(Job { spaces: &mut spaces[..shards.len()], d_weights, shards, targets });
             }
-            return synchronised::run(program, flat, &mut jobs, feed, gradients.then_some(scale));
+            return synchronised::run(program, flat, &mut jobs, batch, gradients);
         }
         let run = |(lane, shards): (&mut Lane<T>, &Vec<Range<usize>>)| {
             let Lane { spaces, d_weights } = lane;
             let space = &mut spaces[0];
             let shard = |shard: &Range<usize>| {
                 space.resize(program, shard.len())?;
-                let mut labels = vec![0; shard.len()];
-                feed(shard.clone(), space.input(0), &mut labels)?;
+                let mut targets = batch.targets(shard.len());
+                (batch.feed)(shard.clone(), &mut space.inputs(), &mut targets)?;
                 let steps = 0..space.plan().steps.len();
                 space.forward(program, flat, steps.clone(), None);
-                let outcome = cross_entropy(space.output(), &labels);
+                let outcome = batch.task.outcome(&space.outputs(), &targets, shard.len());
                 if gradients {
-                    space.seed(|output, gradient| cross_entropy_gradient(output, &labels, scale, gradient));
+                    let scale = batch.scale(outcome, shard.len());
+                    space.seed(|outputs, seeds| batch.task.gradient(outputs, &targets, shard.len(), scale, seeds));
                     space.backward(program, flat, steps, d_weights);
                 }
                 Ok(outcome)

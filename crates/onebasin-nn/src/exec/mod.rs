@@ -7,7 +7,7 @@
 mod batch;
 mod lanes;
 mod layout;
-mod loss;
+mod outcome;
 mod plan;
 mod slots;
 mod stages;
@@ -22,10 +22,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use onebasin_core::graph::{Graph, NodeId, Op, Source, Value, ValueId};
 use onebasin_core::{DType, Params, Tensor};
 
-pub use batch::{Feed, Found};
+pub use batch::{Batch, Feed, Found};
 pub use lanes::Lanes;
-pub use loss::Outcome;
-pub(crate) use loss::{cross_entropy, cross_entropy_gradient};
+pub use outcome::Outcome;
 pub use plan::Wants;
 use plan::{Plan, runnable};
 pub(crate) use stages::{Stages, Tap};
@@ -34,6 +33,7 @@ pub use workspace::Workspace;
 use crate::error::{Error, Result};
 use crate::ops::batch_norm::Moments;
 use crate::ops::{Layout, Real};
+use crate::task::Task;
 
 /// A graph with a place for every parameter.
 ///
@@ -216,22 +216,20 @@ impl<T: Real> Program<T> {
         space.forward(self, flat, steps, None);
     }
 
-    /// Softmax cross-entropy of the last forward pass's first output `[batch, classes]` against `labels`.
-    ///
-    /// Formula: `Σ_s (log Σ_c exp z_sc − z_s,label)`, stabilised by the largest output.
-    pub fn outcome(&self, labels: &[u16], space: &Workspace<T>) -> Outcome {
-        loss::cross_entropy(space.output(), labels)
-    }
-
-    /// Gradient of `scale · Σ` cross-entropy with respect to the weights, into the workspace.
-    pub fn backward(&self, flat: &Flat<T>, labels: &[u16], scale: T, space: &mut Workspace<T>) {
-        space.seed(|output, gradient| loss::cross_entropy_gradient(output, labels, scale, gradient));
+    /// Gradient of `scale ·` the summed loss of the last forward pass with respect to the weights, into the workspace.
+    pub fn backward(&self, flat: &Flat<T>, task: &dyn Task<T>, targets: &[f32], scale: T, space: &mut Workspace<T>) {
+        let samples = space.batch();
+        space.seed(|outputs, seeds| task.gradient(outputs, targets, samples, scale, seeds));
         self.pull_back(flat, space);
     }
 
-    /// Gradient of `Σ seed · first output` with respect to the weights, into the workspace.
-    pub fn backward_from(&self, flat: &Flat<T>, seed: &[T], space: &mut Workspace<T>) {
-        space.seed(|_, gradient| gradient.copy_from_slice(seed));
+    /// Gradient of `Σ seed · output`, over all outputs, with respect to the weights, into the workspace.
+    ///
+    /// # Panics
+    /// If the seeds are not as many and as long as the outputs.
+    pub fn backward_from(&self, flat: &Flat<T>, seeds: &[&[T]], space: &mut Workspace<T>) {
+        assert_eq!(seeds.len(), space.outputs().len(), "one seed per output");
+        space.seed(|_, gradients| gradients.iter_mut().zip(seeds).for_each(|(to, seed)| to.copy_from_slice(seed)));
         self.pull_back(flat, space);
     }
 
@@ -264,6 +262,18 @@ impl<T> Flat<T> {
         let all = if place.trained { &self.weights } else { &self.statistics };
         &all[place.range.clone()]
     }
+}
+
+/// What a network answers: the values that leave it, in its order and each once, but for parameters and constants.
+pub fn outputs(graph: &Graph) -> Vec<ValueId> {
+    let mut outputs: Vec<ValueId> = Vec::new();
+    for value in graph.outputs() {
+        let computed = matches!(graph.value(*value).source, Source::Node(..) | Source::Input);
+        if computed && !outputs.contains(value) {
+            outputs.push(*value);
+        }
+    }
+    outputs
 }
 
 /// The values of a constant of any type; integers above 2⁵³ are rounded.

@@ -6,7 +6,7 @@ use onebasin_core::graph::{Graph, Node, NodeId, Op, Source, ValueId};
 
 use super::layout::{Convert, after, aligned, in_channels_last, memory_shape, same};
 use super::step::{Buffer, Input, Operand, Step, Work};
-use super::{Program, slots};
+use super::{Program, outputs, slots};
 use crate::error::{Error, Result};
 use crate::ops::batch_norm::{BatchNorm, Sums};
 use crate::ops::{Kernel, Layout, Real, kernel};
@@ -32,7 +32,9 @@ pub(crate) struct Plan<T> {
     pub gradient_slots: Vec<usize>,
     /// Buffer of every input of the graph.
     pub inputs: Vec<usize>,
-    /// Values that may be looked at, in [`Layout::Plain`], with their buffer and shape; the first is the first output.
+    /// Buffer of every output, each of another.
+    pub outputs: Vec<usize>,
+    /// Values that may be looked at, in [`Layout::Plain`], with their buffer and shape; the outputs first.
     pub kept: Vec<(ValueId, usize, Vec<usize>)>,
     /// Steps that are BatchNorms.
     pub batch_norms: Vec<usize>,
@@ -44,13 +46,14 @@ impl<T: Real> Plan<T> {
         let mut builder =
             Builder { program, graph: &graph, places: HashMap::new(), steps: Vec::new(), lens: Vec::new() };
         let inputs = builder.sources();
-        let outputs: Vec<ValueId> = graph.outputs().iter().chain(&wants.values).copied().collect();
-        let live = live(&graph, &outputs);
+        let outputs = outputs(&graph);
+        let seen: Vec<ValueId> = outputs.iter().chain(&wants.values).copied().collect();
+        let live = live(&graph, &seen);
         for (node, _) in live.into_iter().enumerate().filter(|(_, live)| *live) {
             builder.node(NodeId(node))?;
         }
         let mut kept = Vec::new();
-        for value in outputs {
+        for value in seen {
             if let (Operand::Buffer(buffer), shape) = builder.fetch(value, Layout::Plain) {
                 kept.push((value, buffer, shape));
             }
@@ -64,6 +67,7 @@ impl<T: Real> Plan<T> {
             value_slots: Vec::new(),
             gradient_slots: Vec::new(),
             inputs,
+            outputs: kept[..outputs.len()].iter().map(|(_, buffer, _)| *buffer).collect(),
             kept,
         };
         if wants.gradients || wants.input_gradients {
@@ -73,11 +77,6 @@ impl<T: Real> Plan<T> {
             plan.value_slots = slots::forward(&plan.steps, &mut plan.buffers, &plan.inputs, &plan.kept);
         }
         Ok(plan)
-    }
-
-    /// Buffer of the first output.
-    pub(crate) fn output(&self) -> usize {
-        self.kept[0].1
     }
 
     /// The BatchNorm that is step `k`.
@@ -98,7 +97,7 @@ impl<T: Real> Plan<T> {
         }
     }
 
-    /// Marks what gradients pass through, from the first output back to what is trained or asked for.
+    /// Marks what gradients pass through, from the outputs back to what is trained or asked for.
     fn differentiate(&mut self, program: &Program<T>, wants: &Wants) {
         let mut needs = vec![false; self.buffers.len()];
         self.inputs.iter().for_each(|b| needs[*b] = wants.input_gradients);
@@ -114,7 +113,7 @@ impl<T: Real> Plan<T> {
             step.outputs.iter().for_each(|(b, _)| needs[*b] = any);
         }
         let mut reaches = vec![false; self.buffers.len()];
-        reaches[self.output()] = true;
+        self.outputs.iter().for_each(|b| reaches[*b] = true);
         for step in self.steps.iter_mut().rev() {
             step.backward = step.outputs.iter().any(|(b, _)| reaches[*b]) && step.inputs.iter().any(|i| i.wanted);
             for input in &mut step.inputs {
@@ -124,8 +123,7 @@ impl<T: Real> Plan<T> {
                 }
             }
         }
-        let output = self.output();
-        self.gradient_slots = slots::backward(&mut self.steps, &mut self.buffers, output);
+        self.gradient_slots = slots::backward(&mut self.steps, &mut self.buffers, &self.outputs);
     }
 }
 

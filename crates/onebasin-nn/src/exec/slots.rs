@@ -62,9 +62,11 @@ pub(crate) fn forward<T>(
 
 /// Slots of gradients: one is taken by the first step, from the back, that adds to it, and free after the step that made
 /// its buffer.
-pub(crate) fn backward<T>(steps: &mut [Step<T>], buffers: &mut [Buffer], output: usize) -> Vec<usize> {
+pub(crate) fn backward<T>(steps: &mut [Step<T>], buffers: &mut [Buffer], outputs: &[usize]) -> Vec<usize> {
     let mut slots = Slots::default();
-    buffers[output].gradient = Some(slots.take(buffers[output].len));
+    for &b in outputs {
+        buffers[b].gradient = Some(slots.take(buffers[b].len));
+    }
     for step in steps.iter_mut().rev().filter(|s| s.backward) {
         let added = step.inputs.iter().filter(|i| i.wanted).filter_map(|i| buffer(i.operand));
         for b in step.outputs.iter().map(|(b, _)| *b).chain(added) {

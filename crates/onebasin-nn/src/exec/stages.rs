@@ -19,8 +19,8 @@ pub(crate) struct Tap {
     axes: Range<usize>,
 }
 
-/// Writes the inputs of a range of samples.
-type Fill<'a, T> = dyn Fn(Range<usize>, &mut [T]) -> Result<()> + Sync + 'a;
+/// Writes all inputs of a range of samples, in the order of the graph's.
+type Fill<'a, T> = dyn Fn(Range<usize>, &mut [&mut [T]]) -> Result<()> + Sync + 'a;
 
 /// The samples in shards. The first ones keep their workspaces from stage to stage, as many as there is memory for; the
 /// others begin at the input every time. Shards are cut by sizes alone and combined in their order.
@@ -48,7 +48,7 @@ impl<'a, T: Real> Stages<'a, T> {
             let kept = memory / (numbers * size_of::<T>()).max(1);
             for shard in shards.iter().take(kept) {
                 let mut space = Workspace::inference(program, shard.len())?;
-                fill(shard.clone(), space.input(0))?;
+                fill(shard.clone(), &mut space.inputs())?;
                 held.push(space);
             }
         }
@@ -105,7 +105,7 @@ impl<'a, T: Real> Stages<'a, T> {
                 None => space.insert(Workspace::inference(program, shard.len())?),
             };
             space.resize(program, shard.len())?;
-            fill(shard.clone(), space.input(0))?;
+            fill(shard.clone(), &mut space.inputs())?;
             Ok(run(space, program, 0))
         };
         let rest = &self.shards[self.held.len()..];

@@ -5,26 +5,27 @@ use std::ops::Range;
 use onebasin_core::graph::NodeId;
 use rayon::prelude::*;
 
-use super::batch::{Feed, Found};
-use super::loss::{Outcome, cross_entropy, cross_entropy_gradient};
+use super::batch::{self, Found};
+use super::outcome::Outcome;
 use super::plan::Plan;
 use super::{Flat, Program, Workspace};
 use crate::error::Result;
 use crate::ops::Real;
 use crate::ops::batch_norm::{Moments, Statistics, Sums};
 
-/// A lane at work: a workspace and labels for every shard.
+/// A lane at work: a workspace and targets for every shard.
 pub(super) struct Job<'a, T: Real> {
     pub spaces: &'a mut [Workspace<T>],
     pub d_weights: &'a mut [T],
     pub shards: &'a [Range<usize>],
-    pub labels: Vec<Vec<u16>>,
+    pub targets: Vec<Vec<f32>>,
 }
 
 /// What all shards share.
 struct Batch<'a, T: Real> {
     program: &'a Program<T>,
     flat: &'a Flat<T>,
+    samples: &'a batch::Batch<'a, T>,
     statistics: Vec<Statistics<T>>,
     /// Steps that are BatchNorms.
     norms: Vec<usize>,
@@ -32,16 +33,16 @@ struct Batch<'a, T: Real> {
     end: usize,
 }
 
-/// Runs the batch forward, and backward if `scale`, the factor of the loss, is given.
+/// Runs the batch forward, and backward if gradients are asked for.
 ///
 /// # Errors
-/// Those of `feed`, of the first shard that has one.
+/// Those of [`feed`](batch::Batch::feed), of the first shard that has one.
 pub(super) fn run<T: Real>(
     program: &Program<T>,
     flat: &Flat<T>,
     jobs: &mut [Job<'_, T>],
-    feed: &Feed<'_, T>,
-    scale: Option<T>,
+    samples: &batch::Batch<'_, T>,
+    gradients: bool,
 ) -> Result<Found> {
     // All plans of a program have the same steps.
     let (norms, end, nodes) = {
@@ -49,16 +50,16 @@ pub(super) fn run<T: Real>(
         let nodes: Vec<NodeId> = plan.batch_norms.iter().filter_map(|k| plan.steps[*k].node).collect();
         (plan.batch_norms.clone(), plan.steps.len(), nodes)
     };
-    let mut batch = Batch { program, flat, statistics: Vec::new(), norms, end };
+    let mut batch = Batch { program, flat, samples, statistics: Vec::new(), norms, end };
     let fed = |job: &mut Job<'_, T>| {
-        let mut shards = job.spaces.iter_mut().zip(job.shards).zip(&mut job.labels);
-        shards.try_for_each(|((space, shard), labels)| feed(shard.clone(), space.input(0), labels))
+        let mut shards = job.spaces.iter_mut().zip(job.shards).zip(&mut job.targets);
+        shards.try_for_each(|((space, shard), targets)| (samples.feed)(shard.clone(), &mut space.inputs(), targets))
     };
     let fed: Vec<Result<()>> = jobs.par_iter_mut().map(fed).collect();
     fed.into_iter().collect::<Result<()>>()?;
     let moments = nodes.into_iter().enumerate().map(|(number, node)| (node, batch.run_to_norm(number, jobs))).collect();
-    let outcome = batch.run_to_end(jobs, scale);
-    if scale.is_some() {
+    let outcome = batch.run_to_end(jobs, gradients);
+    if gradients {
         batch.run_back(jobs);
     }
     Ok(Found { outcome, moments })
@@ -87,16 +88,20 @@ impl<T: Real> Batch<'_, T> {
     }
 
     /// Runs from the last BatchNorm to the loss.
-    fn run_to_end(&self, jobs: &mut [Job<'_, T>], scale: Option<T>) -> Outcome {
+    fn run_to_end(&self, jobs: &mut [Job<'_, T>], gradients: bool) -> Outcome {
         let segment = self.segment(self.norms.len());
-        let shard = |(space, labels): (&mut Workspace<T>, &Vec<u16>)| {
+        let task = self.samples.task;
+        let shard = |(space, targets): (&mut Workspace<T>, &Vec<f32>)| {
             space.forward(self.program, self.flat, segment.clone(), Some(&self.statistics));
-            if let Some(scale) = scale {
-                space.seed(|output, gradient| cross_entropy_gradient(output, labels, scale, gradient));
+            let samples = space.batch();
+            let outcome = task.outcome(&space.outputs(), targets, samples);
+            if gradients {
+                let scale = self.samples.scale(outcome, samples);
+                space.seed(|outputs, seeds| task.gradient(outputs, targets, samples, scale, seeds));
             }
-            cross_entropy(space.output(), labels)
+            outcome
         };
-        let lane = |job: &mut Job<'_, T>| job.spaces.iter_mut().zip(&job.labels).map(shard).sum();
+        let lane = |job: &mut Job<'_, T>| job.spaces.iter_mut().zip(&job.targets).map(shard).sum();
         let found: Vec<Outcome> = jobs.par_iter_mut().map(lane).collect();
         found.into_iter().sum()
     }

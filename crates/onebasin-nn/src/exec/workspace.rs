@@ -105,9 +105,22 @@ impl<T: Real> Workspace<T> {
         &mut values[buffer.slot][..buffer.len]
     }
 
+    /// Where all inputs of the network go, in its order.
+    pub fn inputs(&mut self) -> Vec<&mut [T]> {
+        let Buffers { plan, values, .. } = &mut self.buffers;
+        // Inputs are placed before all else, in their order: theirs are the first slots.
+        let lens = plan.inputs.iter().map(|b| plan.buffers[*b].len);
+        values.iter_mut().zip(lens).map(|(slot, len)| &mut slot[..len]).collect()
+    }
+
     /// The first output of the last forward pass.
     pub fn output(&self) -> &[T] {
-        self.buffers.value(self.plan().output())
+        self.buffers.value(self.plan().outputs[0])
+    }
+
+    /// All outputs of the last forward pass, those of [`outputs`](super::outputs).
+    pub fn outputs(&self) -> Vec<&[T]> {
+        self.plan().outputs.iter().map(|b| self.buffers.value(*b)).collect()
     }
 
     /// A value of the last forward pass with its shape, as the graph says: an output or one of [`Wants::values`].
@@ -195,12 +208,15 @@ impl<T: Real> Workspace<T> {
         std::mem::swap(&mut self.scratch, other);
     }
 
-    /// Writes the gradient of the first output: `write(output, gradient)`.
-    pub(super) fn seed(&mut self, write: impl FnOnce(&[T], &mut [T])) {
-        let Buffers { plan, values, gradients } = &mut self.buffers;
-        let buffer = &plan.buffers[plan.output()];
-        let slot = buffer.gradient.expect("the workspace is made for gradients");
-        write(&values[buffer.slot][..buffer.len], &mut gradients[slot][..buffer.len]);
+    /// Writes the gradients of all outputs: `write(outputs, gradients)`.
+    pub(super) fn seed(&mut self, write: impl FnOnce(&[&[T]], &mut [&mut [T]])) {
+        let plan = Arc::clone(&self.buffers.plan);
+        let mut owned: Vec<Vec<T>> =
+            plan.outputs.iter().map(|b| self.buffers.take_gradient(*b).unwrap_or_default()).collect();
+        let lens = plan.outputs.iter().map(|b| plan.buffers[*b].len);
+        let mut seeds: Vec<&mut [T]> = owned.iter_mut().zip(lens).map(|(seed, len)| &mut seed[..len]).collect();
+        write(&self.outputs(), &mut seeds);
+        plan.outputs.iter().zip(owned).for_each(|(b, seed)| self.buffers.put_gradient(*b, seed));
     }
 
     /// Runs steps backward, last first; gradients of weights are added to `d_weights`.

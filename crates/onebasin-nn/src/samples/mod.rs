@@ -1,10 +1,19 @@
 //! What networks are fed, and what they ought to answer: named, typed numbers, sample after sample.
 
+mod arrays;
+mod chosen;
+mod feeds;
+mod synthetic;
+
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+pub use arrays::Arrays;
+pub use chosen::Chosen;
+pub use feeds::Feeds;
+pub use synthetic::synthetic;
 
 /// One thing that every sample has: an input of the network, or what the network ought to answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,4 +86,22 @@ impl Field {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// The labels of samples whose target is one index each.
+///
+/// # Errors
+/// If their target is none, or another; and if it cannot be read.
+pub fn labels(samples: &dyn Samples) -> Result<Vec<u32>> {
+    match samples.target() {
+        Some(target @ Field { kind: FieldKind::Index { .. }, .. }) if target.len() == 1 => {}
+        other => {
+            let found = other.map_or_else(|| "there is none".to_owned(), |t| format!("`{}` has {:?}", t.name, t.shape));
+            let why = format!("labels are a target of one index a sample; {found}");
+            return Err(Error::Data { spec: samples.name().to_owned(), why });
+        }
+    }
+    let mut labels = vec![0.0; samples.len()];
+    samples.fill_target(0..samples.len(), &mut labels)?;
+    Ok(labels.into_iter().map(|label| label as u32).collect())
 }

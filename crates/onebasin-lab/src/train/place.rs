@@ -1,15 +1,15 @@
 //! Where steps are taken: on this processor, or on a device.
 
 use onebasin_core::Params;
+use onebasin_nn::exec::{Batch, Feed, Flat, Lanes, Outcome, Program};
+use onebasin_nn::optim::Optimizer;
+use onebasin_nn::task::{Classes, Task};
+use onebasin_nn::{Network, Runner, Training};
 use rayon::prelude::*;
 
 use super::{TrainOptions, TrainState};
 use crate::data::Dataset;
 use crate::error::Result;
-use crate::exec::{Feed, Flat, Lanes, Outcome, Program, cross_entropy, cross_entropy_gradient};
-use crate::network::Network;
-use crate::optim::Optimizer;
-use crate::runner::{Runner, Training};
 
 /// How fast BatchNorm's running statistics follow those of the batches.
 const MOMENTUM: f64 = 0.1;
@@ -39,7 +39,7 @@ impl Processor {
         let moments = if state.moments.is_empty() {
             vec![vec![0.0; flat.weights.len()]; options.optimizer.moments()]
         } else {
-            state.moments.iter().map(|m| program.flatten_weights(m)).collect::<Result<_>>()?
+            state.moments.iter().map(|m| program.flatten_weights(m)).collect::<onebasin_nn::Result<_>>()?
         };
         let lanes = Lanes::new(&program, options.batch.min(data.len()), true)?;
         Ok(Self { program, flat, moments, lanes, optimizer: options.optimizer })
@@ -48,7 +48,8 @@ impl Processor {
 
 impl Place for Processor {
     fn step(&mut self, batch: usize, feed: &Feed<'_, f32>, rate: f64, step: u64) -> Result<Outcome> {
-        let found = self.lanes.run(&self.program, &self.flat, batch, feed)?;
+        let samples = Batch { samples: batch, target: 1, feed, task: &Classes };
+        let found = self.lanes.run(&self.program, &self.flat, &samples)?;
         let gradients = self.lanes.d_weights(batch);
         self.optimizer.step(&mut self.flat.weights, &gradients, &mut self.moments, rate, step);
         self.program.update_statistics(&mut self.flat.statistics, &found.moments, MOMENTUM);
@@ -57,7 +58,7 @@ impl Place for Processor {
 
     fn save(&self) -> Result<(Params, Vec<Params>)> {
         let moments = self.moments.iter().map(|m| self.program.unflatten_weights(m));
-        Ok((self.program.unflatten(&self.flat)?, moments.collect::<Result<_>>()?))
+        Ok((self.program.unflatten(&self.flat)?, moments.collect::<onebasin_nn::Result<_>>()?))
     }
 }
 
@@ -67,7 +68,7 @@ pub(super) struct Elsewhere {
     /// Numbers in a sample.
     sample: usize,
     input: Vec<f32>,
-    labels: Vec<u16>,
+    labels: Vec<f32>,
 }
 
 impl Elsewhere {
@@ -86,18 +87,21 @@ impl Elsewhere {
 impl Place for Elsewhere {
     fn step(&mut self, batch: usize, feed: &Feed<'_, f32>, rate: f64, step: u64) -> Result<Outcome> {
         self.input.resize(batch * self.sample, 0.0);
-        self.labels.resize(batch, 0);
+        self.labels.resize(batch, 0.0);
         let samples = self.input.par_chunks_mut(self.sample).zip(self.labels.par_chunks_mut(1)).enumerate();
-        let fed: Vec<Result<()>> = samples.map(|(s, (input, labels))| feed(s..s + 1, input, labels)).collect();
-        fed.into_iter().collect::<Result<()>>()?;
-        let output = self.training.forward(batch, &self.input, MOMENTUM)?;
-        let mut gradient = vec![0.0; output.len()];
-        cross_entropy_gradient(&output, &self.labels, 1.0 / batch as f32, &mut gradient);
-        self.training.step(&gradient, rate, step)?;
-        Ok(cross_entropy(&output, &self.labels))
+        let fed: Vec<_> = samples.map(|(s, (input, labels))| feed(s..s + 1, &mut [input], labels)).collect();
+        fed.into_iter().collect::<onebasin_nn::Result<()>>()?;
+        let outputs = self.training.forward(batch, &[&self.input], MOMENTUM)?;
+        let mut gradients: Vec<Vec<f32>> = outputs.iter().map(|output| vec![0.0; output.len()]).collect();
+        let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
+        let mut seeds: Vec<&mut [f32]> = gradients.iter_mut().map(Vec::as_mut_slice).collect();
+        Classes.gradient(&outputs, &self.labels, batch, 1.0 / batch as f32, &mut seeds);
+        let gradients: Vec<&[f32]> = gradients.iter().map(Vec::as_slice).collect();
+        self.training.step(&gradients, rate, step)?;
+        Ok(Classes.outcome(&outputs, &self.labels, batch))
     }
 
     fn save(&self) -> Result<(Params, Vec<Params>)> {
-        self.training.save()
+        Ok(self.training.save()?)
     }
 }

@@ -74,8 +74,7 @@ fn split(folder: &Path, classes: &BTreeSet<OsString>, name: &str) -> Result<Data
     Stream::new(0, &format!("imagenet/{name}")).shuffle(&mut files);
     let (files, labels) = files.into_iter().unzip();
     let images = Images::Files(Photographs::new(folder, files));
-    Dataset { shape: SHAPE.to_vec(), classes: classes.len(), images, labels, values: Vec::new() }
-        .normalised(&MEAN, &STD)
+    Dataset::of(&SHAPE, classes.len(), images, labels, Vec::new()).normalised(&MEAN, &STD)
 }
 
 fn list(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -2,10 +2,10 @@
 
 use onebasin_core::symmetry::{Alignment, Symmetry};
 use onebasin_core::{Params, stream::Stream};
-use onebasin_nn::data::synthetic;
+use onebasin_lab::{Data, TrainOptions, TrainState, train};
 use onebasin_nn::exec::Program;
-use onebasin_nn::train::{TrainOptions, TrainState, train};
-use onebasin_nn::{Data, Error, Network, SteOptions, SteState, straight_through};
+use onebasin_nn::task::Classes;
+use onebasin_nn::{Error, Network, SteOptions, SteState, straight_through};
 
 fn trained(network: &Network, data: &Data, seed: u64) -> Params {
     let options = TrainOptions { seed, epochs: 1, batch: 100, ..TrainOptions::default() };
@@ -26,7 +26,7 @@ fn the_best_alignment_is_kept_and_a_stop_changes_nothing() {
     let options = SteOptions { epochs: 4, rate: 10.0, held_out: 500, every: 5, ..SteOptions::default() };
     let fresh = || SteState::fresh(&symmetry, ends, &start, options.pull).unwrap();
     let mut losses = Vec::new();
-    let whole = straight_through(&program, &symmetry, ends, &data.train, fresh(), &options, &mut |c| {
+    let whole = straight_through(&program, &symmetry, ends, &data.train, &Classes, fresh(), &options, &mut |c| {
         losses.push(c.loss);
         true
     })
@@ -36,29 +36,17 @@ fn the_best_alignment_is_kept_and_a_stop_changes_nothing() {
     assert!(lowest < losses[0], "{losses:?}");
 
     let mut seen = 0;
-    let half = straight_through(&program, &symmetry, ends, &data.train, fresh(), &options, &mut |_| {
+    let half = straight_through(&program, &symmetry, ends, &data.train, &Classes, fresh(), &options, &mut |_| {
         seen += 1;
         seen < 3
     })
     .unwrap();
     assert!(half.step < whole.step);
-    let gone_on = straight_through(&program, &symmetry, ends, &data.train, half, &options, &mut |_| true).unwrap();
+    let gone_on =
+        straight_through(&program, &symmetry, ends, &data.train, &Classes, half, &options, &mut |_| true).unwrap();
     assert_eq!(gone_on, whole);
 
     let all = SteOptions { held_out: data.train.len(), ..options.clone() };
-    let refused = straight_through(&program, &symmetry, ends, &data.train, fresh(), &all, &mut |_| true);
+    let refused = straight_through(&program, &symmetry, ends, &data.train, &Classes, fresh(), &all, &mut |_| true);
     assert!(matches!(refused, Err(Error::Options(_))));
-}
-
-#[test]
-fn synthetic_images_are_the_same_every_time_and_fill_the_range() {
-    let images = synthetic(&[3, 16, 16], 20, 5).unwrap();
-    assert_eq!(images, synthetic(&[3, 16, 16], 20, 5).unwrap());
-    assert_ne!(images, synthetic(&[3, 16, 16], 20, 6).unwrap());
-    let mut seen = vec![0.0; 20 * images.input_len()];
-    images.fill(0..20, &mut seen).unwrap();
-    let mean = seen.iter().sum::<f32>() / seen.len() as f32;
-    let deviation = (seen.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / seen.len() as f32).sqrt();
-    assert!(mean.abs() < 0.5 && (0.7..1.8).contains(&deviation), "{mean} {deviation}");
-    assert_eq!(synthetic(&[7], 3, 0).unwrap().len(), 3);
 }

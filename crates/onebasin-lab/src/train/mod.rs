@@ -6,13 +6,12 @@ mod state;
 use std::ops::Range;
 
 use onebasin_core::stream::Stream;
+use onebasin_nn::optim::{Optimizer, Schedule};
+use onebasin_nn::{Network, Runner};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Augment, Dataset};
 use crate::error::{Error, Result};
-use crate::network::Network;
-use crate::optim::{Optimizer, Schedule};
-use crate::runner::Runner;
 use place::{Elsewhere, Place, Processor};
 pub use state::{Begun, TrainState};
 
@@ -116,9 +115,13 @@ pub fn train_on(
         let order = Stream::new(options.seed, &format!("epoch/{epoch}")).permutation(data.len());
         for batch in order.as_slice().chunks(options.batch).skip(begun.steps) {
             let step = (done * per_epoch + begun.steps) as u64;
-            let feed = |shard: Range<usize>, input: &mut [f32], labels: &mut [u16]| match options.augment {
-                Some(augment) => data.gather_augmented(&batch[shard], augment, (options.seed, epoch), input, labels),
-                None => data.gather(&batch[shard], input, labels),
+            let feed = |shard: Range<usize>, inputs: &mut [&mut [f32]], labels: &mut [f32]| {
+                Ok(match options.augment {
+                    Some(augment) => {
+                        data.gather_augmented(&batch[shard], augment, (options.seed, epoch), inputs[0], labels)
+                    }
+                    None => data.gather(&batch[shard], inputs[0], labels),
+                }?)
             };
             let rate = options.schedule.rate(options.rate, step, per_epoch as u64, total);
             let outcome = place.step(batch.len(), &feed, rate, step + 1)?;

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use onebasin_core::stream::Stream;
-use onebasin_nn::data::Augment;
-use onebasin_nn::data::augment::{BORDER, TURN, ZOOM, crop_and_flip, zoom_flip_rotate};
-use onebasin_nn::{Data, Dataset, Network};
+use onebasin_lab::data::Augment;
+use onebasin_lab::data::augment::{BORDER, TURN, ZOOM, crop_and_flip, zoom_flip_rotate};
+use onebasin_lab::{Data, Dataset};
+use onebasin_nn::{Network, Samples};
 use onebasin_testkit::cifar10_or_skip;
 use sha2::{Digest, Sha256};
 
@@ -36,7 +37,7 @@ fn made_up() -> tempfile::TempDir {
 
 fn seen(data: &Dataset, sample: usize) -> Vec<f32> {
     let mut out = vec![f32::NAN; data.input_len()];
-    data.fill(sample..sample + 1, &mut out).unwrap();
+    data.fill(0, sample..sample + 1, &mut out).unwrap();
     out
 }
 
@@ -59,9 +60,9 @@ fn made_up_files_are_read_in_order_and_normalised() {
     assert!(data.notes[0].contains(&hex::encode(Sha256::digest(row))), "{:?}", data.notes);
     assert!(data.notes[1].contains("10 + 2 images"), "{:?}", data.notes);
 
-    let (mut gathered, mut labels) = (vec![0.0; 2 * 3072], [0; 2]);
+    let (mut gathered, mut labels) = (vec![0.0; 2 * 3072], [0.0; 2]);
     data.train.gather(&[9, 3], &mut gathered, &mut labels).unwrap();
-    assert_eq!((labels, &gathered[3072..]), ([5, 2], &seen(&data.train, 3)[..]));
+    assert_eq!((labels, &gathered[3072..]), ([5.0, 2.0], &seen(&data.train, 3)[..]));
     for (k, (&value, &byte)) in gathered.iter().zip(&data.train.images().unwrap()[9 * 3072..]).take(3072).enumerate() {
         let expected = normal(byte, k / 1024);
         assert!((f64::from(value) - expected).abs() <= f64::from(f32::EPSILON) * expected.abs(), "{value}, {expected}");
@@ -218,9 +219,9 @@ fn zooming_and_turning_agrees_with_its_twin() {
 fn what_becomes_of_a_sample_depends_on_seed_epoch_and_itself() {
     let data = open(made_up().path()).unwrap().train;
     let gather = |samples: &[u32], seed: u64, epoch: usize| {
-        let (mut out, mut labels) = (vec![0.0; samples.len() * 3072], vec![0; samples.len()]);
+        let (mut out, mut labels) = (vec![0.0; samples.len() * 3072], vec![0.0; samples.len()]);
         data.gather_augmented(samples, Augment::ZoomRotate, (seed, epoch), &mut out, &mut labels).unwrap();
-        assert!(labels.iter().zip(samples).all(|(l, s)| *l == data.labels()[*s as usize]));
+        assert!(labels.iter().zip(samples).all(|(l, s)| *l == f32::from(data.labels()[*s as usize])));
         out
     };
     let (there, back) = (gather(&[1, 8, 4], 3, 2), gather(&[4, 8, 1], 3, 2));

@@ -13,7 +13,7 @@ impl Data {
     pub fn digest(&self) -> String {
         let mut sha = Sha256::new();
         for (name, split) in [("train", &self.train), ("test", &self.test)] {
-            sha.update(format!("{name} {:?} {} classes {} samples\n", split.shape, split.classes, split.len()));
+            sha.update(format!("{name} {:?} {} classes {} samples\n", split.shape(), split.classes, split.len()));
             split.add_to(&mut sha);
         }
         hex::encode(sha.finalize())

@@ -1,8 +1,9 @@
 //! The paper's training runs, by name.
 
+use onebasin_nn::optim::{Optimizer, Schedule};
+
 use crate::data::Augment;
 use crate::error::{Error, Result};
-use crate::optim::{Optimizer, Schedule};
 use crate::train::TrainOptions;
 
 /// How one of the paper's networks is trained.

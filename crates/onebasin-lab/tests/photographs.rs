@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use onebasin_nn::data::Augment;
+use onebasin_lab::data::Augment;
+use onebasin_lab::{Data, Dataset, Error, TrainOptions, TrainState, train};
 use onebasin_nn::exec::Program;
-use onebasin_nn::{Data, Dataset, Error, Network, TrainOptions, TrainState, evaluate, train};
+use onebasin_nn::task::Classes;
+use onebasin_nn::{Network, Samples, evaluate};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 
@@ -38,7 +40,7 @@ fn made_up() -> tempfile::TempDir {
 fn seen(folder: &Path) -> Vec<u8> {
     let data = open(folder).unwrap().test;
     let mut out = vec![f32::NAN; PIXELS];
-    data.fill(0..1, &mut out).unwrap();
+    data.fill(0, 0..1, &mut out).unwrap();
     let byte = |(k, v): (usize, &f32)| {
         let (mean, std) = ([0.485, 0.456, 0.406][k / (224 * 224)], [0.229, 0.224, 0.225][k / (224 * 224)]);
         (255.0 * (f64::from(*v) * std + mean)).round() as u8
@@ -177,12 +179,12 @@ fn folders_are_classes_in_the_order_of_their_names() {
     data.train.labels().iter().for_each(|&l| counts[usize::from(l)] += 1);
     assert_eq!(counts, [3, 3, 2]);
 
-    let (mut out, mut labels) = (vec![0.0; 2 * PIXELS], [9; 2]);
+    let (mut out, mut labels) = (vec![0.0; 2 * PIXELS], [9.0; 2]);
     data.train.gather(&[5, 2], &mut out, &mut labels).unwrap();
     let mut one = vec![0.0; PIXELS];
-    data.train.fill(2..3, &mut one).unwrap();
-    assert_eq!((&out[PIXELS..], labels), (&one[..], [data.train.labels()[5], data.train.labels()[2]]));
-    data.train.pick(&[5, 2]).fill(1..2, &mut out[..PIXELS]).unwrap();
+    data.train.fill(0, 2..3, &mut one).unwrap();
+    assert_eq!((&out[PIXELS..], labels), (&one[..], [5, 2].map(|s: usize| f32::from(data.train.labels()[s]))));
+    data.train.pick(&[5, 2]).fill(0, 1..2, &mut out[..PIXELS]).unwrap();
     assert_eq!(out[..PIXELS], one);
     assert_eq!((data.train.take(3).len(), data.train.take(3).labels()), (3, &data.train.labels()[..3]));
 }
@@ -192,9 +194,9 @@ fn parts_depend_on_seed_epoch_and_photograph() {
     let folder = made_up();
     let data = open(folder.path()).unwrap().train;
     let gather = |samples: &[u32], seed: u64, epoch: usize| {
-        let (mut out, mut labels) = (vec![f32::NAN; samples.len() * PIXELS], vec![0; samples.len()]);
+        let (mut out, mut labels) = (vec![f32::NAN; samples.len() * PIXELS], vec![0.0; samples.len()]);
         data.gather_augmented(samples, Augment::CropFlip, (seed, epoch), &mut out, &mut labels).unwrap();
-        assert!(labels.iter().zip(samples).all(|(l, s)| *l == data.labels()[*s as usize]));
+        assert!(labels.iter().zip(samples).all(|(l, s)| *l == f32::from(data.labels()[*s as usize])));
         assert!(out.iter().all(|v| (-2.2..2.7).contains(v)));
         out
     };
@@ -209,8 +211,8 @@ fn broken_photographs_are_named() {
     let error = |bytes: &[u8]| {
         let folder = only(bytes);
         let data = open(folder.path()).unwrap();
-        let (mut out, mut labels) = (vec![0.0; PIXELS], [0]);
-        let error = data.test.fill(0..1, &mut out).unwrap_err().to_string();
+        let (mut out, mut labels) = (vec![0.0; PIXELS], [0.0]);
+        let error = data.test.fill(0, 0..1, &mut out).unwrap_err().to_string();
         assert!(error.contains("image.jpeg"), "{error}");
         assert!(data.train.gather(&[0], &mut out, &mut labels).is_err());
         assert!(data.train.gather_augmented(&[0], Augment::CropFlip, (0, 1), &mut out, &mut labels).is_err());
@@ -243,7 +245,7 @@ fn networks_run_on_photographs_and_a_broken_one_ends_it() {
             let start = TrainState::fresh(&network, 0)?;
             let trained = train(&network, &data.train, &start, &options, &mut |_| true)?.params;
             let program = Program::new(network.graph()?)?;
-            let metrics = evaluate(&program, &trained, &data.test)?;
+            let metrics = evaluate(&program, &trained, &data.test, &Classes)?;
             Ok::<_, Error>((trained, metrics))
         })
     };
@@ -254,7 +256,7 @@ fn networks_run_on_photographs_and_a_broken_one_ends_it() {
         let start = TrainState::fresh(&network, 0).unwrap();
         let program = Program::new(network.graph().unwrap()).unwrap();
         let error = match split {
-            "val" => evaluate(&program, &start.params, &data.test).unwrap_err(),
+            "val" => evaluate(&program, &start.params, &data.test, &Classes).unwrap_err().into(),
             _ => train(&network, &data.train, &start, &options, &mut |_| true).unwrap_err(),
         };
         assert!(error.to_string().contains("broken.jpeg"), "{error}");
@@ -275,7 +277,7 @@ fn damaged_photographs_do_no_harm() {
                 let at = stream.below(end);
                 bytes[at] = stream.bits() as u8;
             }
-            let _ = open(only(&bytes).path()).unwrap().test.fill(0..1, &mut out);
+            let _ = open(only(&bytes).path()).unwrap().test.fill(0, 0..1, &mut out);
         }
     }
 }

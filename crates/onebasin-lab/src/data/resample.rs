@@ -98,8 +98,8 @@ impl Dataset {
     pub fn resized(&self, height: usize, width: usize) -> Result<Self> {
         /// Bytes of a result.
         const MAX: usize = 1 << 33;
-        let fail = |why: String| Err(Error::Data { spec: format!("{:?} images", self.shape), why });
-        let (Images::Held(images), [before @ .., from_height, from_width]) = (&self.images, &self.shape[..]) else {
+        let fail = |why: String| Err(Error::Data { spec: self.name.clone(), why });
+        let (Images::Held(images), [before @ .., from_height, from_width]) = (&self.images, self.shape()) else {
             return fail("only images in memory, of two axes at least, can be resized".to_owned());
         };
         let (from_height, from_width) = (*from_height, *from_width);
@@ -116,6 +116,6 @@ impl Dataset {
             resized.extend(resample(view, [height, width], [0..height, 0..width]));
         }
         let shape = [before, &[height, width]].concat();
-        Ok(Self { shape, images: Images::Held(resized), ..self.with(Images::Held(Vec::new()), self.labels.clone()) })
+        Ok(Self::of(&shape, self.classes, Images::Held(resized), self.labels.clone(), self.values.clone()))
     }
 }

@@ -9,10 +9,11 @@ use onebasin_core::merge::{Interpolation, merge};
 use onebasin_core::repair::{Repaired, Site, sites};
 use onebasin_core::stream::Stream;
 use onebasin_core::{Params, Tensor};
-use onebasin_nn::data::Dataset;
-use onebasin_nn::exec::{Lanes, Program, Wants, Workspace};
+use onebasin_lab::{Data, Dataset};
+use onebasin_nn::exec::{Batch, Lanes, Program, Wants, Workspace};
 use onebasin_nn::optim::Optimizer;
-use onebasin_nn::{Data, RepairOptions, evaluate, recompute_batch_norm, repair};
+use onebasin_nn::task::Classes;
+use onebasin_nn::{RepairOptions, Samples, evaluate, recompute_batch_norm, repair};
 
 const LAMBDA: f64 = 0.4;
 
@@ -106,10 +107,11 @@ fn trained(program: &Program, seed: u64, data: &Dataset) -> Params {
     for step in 0..2 * data.len() / BATCH {
         let order = Stream::new(seed, &format!("order/{}", step * BATCH / data.len())).permutation(data.len());
         let start = step * BATCH % data.len();
-        let feed = |shard: Range<usize>, input: &mut [f32], labels: &mut [u16]| {
-            data.gather(&order.as_slice()[start + shard.start..start + shard.end], input, labels)
+        let feed = |shard: Range<usize>, inputs: &mut [&mut [f32]], labels: &mut [f32]| {
+            Ok(data.gather(&order.as_slice()[start + shard.start..start + shard.end], inputs[0], labels)?)
         };
-        let found = lanes.run(program, &flat, BATCH, &feed).unwrap();
+        let found =
+            lanes.run(program, &flat, &Batch { samples: BATCH, target: 1, feed: &feed, task: &Classes }).unwrap();
         Optimizer::Adam.step(&mut flat.weights, &lanes.d_weights(BATCH), &mut moments, 3e-3, step as u64 + 1);
         program.update_statistics(&mut flat.statistics, &found.moments, 0.1);
     }
@@ -156,7 +158,7 @@ impl Case {
 fn value(program: &Program, params: &Params, data: &Dataset, value: ValueId) -> (Vec<f32>, Vec<usize>) {
     let wants = Wants { values: vec![value], ..Wants::default() };
     let mut space = Workspace::new(program, data.len(), wants).unwrap();
-    data.fill(0..data.len(), space.input(0)).unwrap();
+    data.fill(0, 0..data.len(), space.input(0)).unwrap();
     program.forward(&program.flatten(params).unwrap(), &mut space);
     let (numbers, shape) = space.value(value).unwrap();
     (numbers.to_vec(), shape.to_vec())
@@ -280,7 +282,7 @@ fn statistics_are_interpolated() {
 fn averages_come_back_to_life() {
     for case in cases() {
         let before = recompute_batch_norm(&case.program, &case.merged, &case.data, 500).unwrap();
-        let metrics = |params: &Params| evaluate(&case.program, params, &case.test).unwrap();
+        let metrics = |params: &Params| evaluate(&case.program, params, &case.test, &Classes).unwrap();
         let (before, after) = (metrics(&before), metrics(&case.repaired().params));
         assert!(after.loss < before.loss, "{}: {before:?}, {after:?}", case.name);
         if ["mlp", "convolutions Batch"].contains(&case.name.as_str()) {
@@ -419,10 +421,10 @@ fn what_does_not_fit_is_named() {
         repair(&program, [&a, &a], merged, data, &options).unwrap_err().to_string()
     };
     assert!(error(&a, &data, 1.5).contains("λ must lie"));
-    assert!(error(&a, &data.take(0), 0.5).contains("0 images"));
+    assert!(error(&a, &data.take(0), 0.5).contains("at least one sample"));
     assert!(error(&Params::new(), &data, 0.5).contains("there is no tensor `fc1.weight`"));
     let small = Dataset::new(&[2], 10, vec![0; 4], vec![0; 2]).unwrap();
-    assert!(error(&a, &small, 0.5).contains("2 images of 2 numbers"));
+    assert!(error(&a, &small, 0.5).contains("`images` have 2 numbers a sample"));
     let mut wild = a.clone();
     wild.insert("fc1.bias", Tensor::from_f32(&[32], vec![f32::INFINITY; 32]).unwrap());
     let error = error(&wild, &data, 0.5);

@@ -12,7 +12,6 @@ mod jpeg;
 mod mnist;
 mod pickle;
 mod resample;
-mod synthetic;
 mod tarball;
 mod views;
 
@@ -20,18 +19,22 @@ use std::ops::Range;
 use std::path::Path;
 
 use onebasin_core::stream::Stream;
+use onebasin_nn::{Field, FieldKind, Network, Samples};
 
 use crate::error::{Error, Result};
-use crate::network::Network;
 pub use augment::Augment;
-pub use synthetic::synthetic;
 use views::Photographs;
 
 /// One split of a data set. Pixels are bytes; networks see them divided by 255, and normalised where the data set says
 /// so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
-    shape: Vec<usize>,
+    /// What to call it: its shape.
+    name: String,
+    /// What networks are fed: `images`.
+    inputs: [Field; 1],
+    /// What they ought to answer: `labels`.
+    target: Field,
     classes: usize,
     images: Images,
     labels: Vec<u16>,
@@ -175,7 +178,20 @@ impl Dataset {
             return fail(format!("label {at} is {}, not one of {classes} classes", labels[at]));
         }
         let values = vec![std::array::from_fn(|p| p as f32 / 255.0)];
-        Ok(Self { shape: shape.to_vec(), classes, images: Images::Held(images), labels, values })
+        Ok(Self::of(shape, classes, Images::Held(images), labels, values))
+    }
+
+    fn of(shape: &[usize], classes: usize, images: Images, labels: Vec<u16>, values: Vec<[f32; 256]>) -> Self {
+        let field = |name: &str, shape: &[usize], kind| Field { name: name.to_owned(), shape: shape.to_vec(), kind };
+        Self {
+            name: format!("{shape:?} images"),
+            inputs: [field("images", shape, FieldKind::Real)],
+            target: field("labels", &[], FieldKind::Index { below: classes }),
+            classes,
+            images,
+            labels,
+            values,
+        }
     }
 
     /// The same images, seen as `(pixel / 255 − mean) / std` with one mean and one standard deviation per channel (axis
@@ -184,9 +200,9 @@ impl Dataset {
     /// # Errors
     /// If there are not as many means and deviations as channels, or a deviation is not positive.
     pub fn normalised(self, mean: &[f64], std: &[f64]) -> Result<Self> {
-        if [mean.len(), std.len()] != [self.shape[0]; 2] || !std.iter().all(|s| *s > 0.0) {
+        if [mean.len(), std.len()] != [self.shape()[0]; 2] || !std.iter().all(|s| *s > 0.0) {
             let why = format!("means {mean:?} and deviations {std:?} do not normalise its channels");
-            return Err(Error::Data { spec: format!("{:?} images", self.shape), why });
+            return Err(Error::Data { spec: self.name, why });
         }
         let table = |(mean, std): (&f64, &f64)| std::array::from_fn(|p| ((p as f64 / 255.0 - mean) / std) as f32);
         Ok(Self { values: mean.iter().zip(std).map(table).collect(), ..self })
@@ -204,12 +220,12 @@ impl Dataset {
 
     /// Shape of one image.
     pub fn shape(&self) -> &[usize] {
-        &self.shape
+        &self.inputs[0].shape
     }
 
     /// Numbers in one image.
     pub fn input_len(&self) -> usize {
-        self.shape.iter().product()
+        self.inputs[0].len()
     }
 
     /// Number of classes.
@@ -258,25 +274,17 @@ impl Dataset {
     }
 
     fn with(&self, images: Images, labels: Vec<u16>) -> Self {
-        Self { shape: self.shape.clone(), classes: self.classes, images, labels, values: self.values.clone() }
-    }
-
-    /// Writes a run of images, as networks see them.
-    ///
-    /// # Errors
-    /// If a file cannot be read or decoded.
-    pub fn fill(&self, samples: Range<usize>, out: &mut [f32]) -> Result<()> {
-        samples.zip(out.chunks_exact_mut(self.input_len())).try_for_each(|(s, out)| self.see(s, out))
+        Self::of(self.shape(), self.classes, images, labels, self.values.clone())
     }
 
     /// Writes chosen images, as networks see them, and their labels.
     ///
     /// # Errors
     /// If a file cannot be read or decoded.
-    pub fn gather(&self, samples: &[u32], out: &mut [f32], labels: &mut [u16]) -> Result<()> {
+    pub fn gather(&self, samples: &[u32], out: &mut [f32], labels: &mut [f32]) -> Result<()> {
         for ((&s, out), label) in samples.iter().zip(out.chunks_exact_mut(self.input_len())).zip(labels) {
             self.see(s as usize, out)?;
-            *label = self.labels[s as usize];
+            *label = f32::from(self.labels[s as usize]);
         }
         Ok(())
     }
@@ -295,7 +303,7 @@ impl Dataset {
         augment: Augment,
         (seed, epoch): (u64, usize),
         out: &mut [f32],
-        labels: &mut [u16],
+        labels: &mut [f32],
     ) -> Result<()> {
         let mut image = vec![0.0; self.input_len()];
         for ((&s, out), label) in samples.iter().zip(out.chunks_exact_mut(self.input_len())).zip(labels) {
@@ -304,9 +312,9 @@ impl Dataset {
                 self.look_up(&files.augmented(s as usize, &mut stream)?, out);
             } else {
                 self.see(s as usize, &mut image)?;
-                augment.apply(&image, &self.shape, &mut stream, out);
+                augment.apply(&image, self.shape(), &mut stream, out);
             }
-            *label = self.labels[s as usize];
+            *label = f32::from(self.labels[s as usize]);
         }
         Ok(())
     }
@@ -329,14 +337,46 @@ impl Dataset {
 
     /// Passes only if a network has this data set's samples, flattened or not, and its classes.
     pub fn check_fits(&self, network: &Network) -> Result<()> {
-        let shape = network.input == self.shape || network.input == [self.input_len()];
+        let shape = network.input == self.shape() || network.input == [self.input_len()];
         if shape && self.classes == network.classes {
             return Ok(());
         }
         let why = format!(
             "its images have shape {:?} and {} classes, network `{}` takes {:?} and answers {}",
-            self.shape, self.classes, network.name, network.input, network.classes
+            self.shape(),
+            self.classes,
+            network.name,
+            network.input,
+            network.classes
         );
-        Err(Error::Data { spec: format!("{:?} images", self.shape), why })
+        Err(Error::Data { spec: self.name.clone(), why })
+    }
+}
+
+impl Samples for Dataset {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn inputs(&self) -> &[Field] {
+        &self.inputs
+    }
+
+    fn target(&self) -> Option<&Field> {
+        Some(&self.target)
+    }
+
+    /// Writes a run of images, as networks see them.
+    fn fill(&self, _input: usize, samples: Range<usize>, out: &mut [f32]) -> onebasin_nn::Result<()> {
+        Ok(samples.zip(out.chunks_exact_mut(self.input_len())).try_for_each(|(s, out)| self.see(s, out))?)
+    }
+
+    fn fill_target(&self, samples: Range<usize>, out: &mut [f32]) -> onebasin_nn::Result<()> {
+        out.iter_mut().zip(&self.labels[samples]).for_each(|(out, label)| *out = f32::from(*label));
+        Ok(())
     }
 }

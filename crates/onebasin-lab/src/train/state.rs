@@ -1,12 +1,12 @@
 //! What training needs to go on, and the same as tensors and a header entry.
 
 use onebasin_core::Params;
+use onebasin_nn::Network;
+use onebasin_nn::exec::Outcome;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::exec::Outcome;
-use crate::network::Network;
 
 /// Everything training needs to go on: weights, the optimiser's moments, and how far it got.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +79,7 @@ impl Begun {
             steps: self.steps + 1,
             samples: self.samples + samples,
             loss: self.loss + outcome.loss,
-            correct: self.correct + outcome.correct,
+            correct: self.correct + outcome.correct.unwrap_or(0),
         }
     }
 

@@ -2,30 +2,40 @@
 
 use onebasin_core::stream::Stream;
 
-use super::Dataset;
+use super::{Arrays, Field, FieldKind};
 use crate::error::Result;
 
 /// Waves that make an image.
 const WAVES: usize = 60;
 
 /// `count` images of this shape: sums of waves of random direction and frequency, evenly in the logarithm of the frequency,
-/// with random tints and a random ground. All labels are 0.
+/// with random tints and a random ground. They have no target.
 ///
-/// Networks see them with mean 0 and a standard deviation near 1, the range of normalised images. Image `k` has the stream
-/// `synthetic/k` of the seed. For shapes other than `[channels, height, width]` pixels are standard normal.
-pub fn synthetic(shape: &[usize], count: usize, seed: u64) -> Result<Dataset> {
+/// Networks see them with mean 0 and a standard deviation near 1, the range of normalised images, in 256 steps of 1/32.
+/// Image `k` has the stream `synthetic/k` of the seed. For shapes other than `[channels, height, width]` pixels are standard
+/// normal.
+///
+/// # Errors
+/// If an image would have no pixel.
+pub fn synthetic(shape: &[usize], count: usize, seed: u64) -> Result<Arrays> {
     let pixels: usize = shape.iter().product();
-    let mut images = vec![0; pixels * count];
+    let mut images = vec![0.0; pixels * count];
     for (k, image) in images.chunks_exact_mut(pixels.max(1)).enumerate() {
         let mut stream = Stream::new(seed, &format!("synthetic/{k}"));
         let values = match *shape {
             [channels, height, width] => waves(&mut stream, [channels, height, width]),
             _ => (0..pixels).map(|_| stream.normal()).collect(),
         };
-        image.iter_mut().zip(values).for_each(|(byte, v)| *byte = (127.5 + 32.0 * v).clamp(0.0, 255.0) as u8);
+        image.iter_mut().zip(values).for_each(|(seen, v)| *seen = stepped(v));
     }
-    let seen = std::array::from_fn(|byte| ((byte as f64 - 127.5) / 32.0) as f32);
-    Ok(Dataset { values: vec![seen], ..Dataset::new(shape, 1, images, vec![0; count])? })
+    let field = Field { name: "images".to_owned(), shape: shape.to_vec(), kind: FieldKind::Real };
+    Arrays::new("synthetic images", vec![(field, images)], None)
+}
+
+/// The step of 1/32 that a value lies on, of those that a byte counts.
+fn stepped(value: f64) -> f32 {
+    let byte = (127.5 + 32.0 * value).clamp(0.0, 255.0) as u8;
+    ((f64::from(byte) - 127.5) / 32.0) as f32
 }
 
 fn waves(stream: &mut Stream, [channels, height, width]: [usize; 3]) -> Vec<f64> {
