@@ -2,7 +2,47 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+
+/// What keeps a curve of losses from having a barrier.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CurveError {
+    /// Not one loss for every λ.
+    #[error("a curve has {lambda} values of λ but {loss} losses")]
+    Lengths {
+        /// Number of values of λ.
+        lambda: usize,
+        /// Number of losses.
+        loss: usize,
+    },
+    /// A λ that does not begin at 0, or does not end at 1.
+    #[error("λ must run from 0 to 1, found {lambda:?}")]
+    Ends {
+        /// All values of λ.
+        lambda: Vec<f64>,
+    },
+    /// A λ that turns back or stands still.
+    #[error("λ must run upwards, found {lambda:?}")]
+    Order {
+        /// All values of λ.
+        lambda: Vec<f64>,
+    },
+    /// A loss that is NaN or infinite.
+    #[error("the loss at λ = {lambda} is {loss}")]
+    Loss {
+        /// The first such place.
+        lambda: f64,
+        /// The loss there.
+        loss: f64,
+    },
+    /// Fewer points than a curve has ends.
+    #[error("a curve needs at least its two ends, found {points} points")]
+    Points {
+        /// Number of points asked for.
+        points: usize,
+    },
+}
 
 /// How much the loss rises on the way from A (λ = 0) to B (λ = 1), in both forms in use.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -18,7 +58,7 @@ pub struct Barrier {
 /// Source: Ainsworth et al. 2023, Definition 2.1 (`mean_ends`); Entezari et al. 2022 (`chord`).
 ///
 /// # Errors
-/// If λ does not run strictly upwards from 0 to 1, the lengths differ, or a loss is not finite.
+/// [`CurveError`]: λ does not run strictly upwards from 0 to 1, the lengths differ, or a loss is not finite.
 ///
 /// ```
 /// use onebasin_core::barrier::barrier;
@@ -28,16 +68,16 @@ pub struct Barrier {
 /// ```
 pub fn barrier(lambda: &[f64], loss: &[f64]) -> Result<Barrier> {
     if lambda.len() != loss.len() {
-        return Err(Error::Invalid(format!("a curve has {} values of λ but {} losses", lambda.len(), loss.len())));
+        return Err(CurveError::Lengths { lambda: lambda.len(), loss: loss.len() }.into());
     }
     let ([0.0, .., 1.0], [first, .., last]) = (lambda, loss) else {
-        return Err(Error::Invalid(format!("λ must run from 0 to 1, found {lambda:?}")));
+        return Err(CurveError::Ends { lambda: lambda.to_vec() }.into());
     };
     if lambda.windows(2).any(|w| w[0] >= w[1]) {
-        return Err(Error::Invalid(format!("λ must run upwards, found {lambda:?}")));
+        return Err(CurveError::Order { lambda: lambda.to_vec() }.into());
     }
     if let Some(at) = loss.iter().position(|l| !l.is_finite()) {
-        return Err(Error::Invalid(format!("the loss at λ = {} is {}", lambda[at], loss[at])));
+        return Err(CurveError::Loss { lambda: lambda[at], loss: loss[at] }.into());
     }
     let highest = loss.iter().fold(f64::NEG_INFINITY, |m, l| m.max(*l));
     let above = |(x, l): (&f64, &f64)| l - ((1.0 - x) * first + x * last);
@@ -48,10 +88,10 @@ pub fn barrier(lambda: &[f64], loss: &[f64]) -> Result<Barrier> {
 /// `n` values of λ from 0 to 1, evenly spaced.
 ///
 /// # Errors
-/// If `n` is below 2.
+/// [`CurveError::Points`] if `n` is below 2.
 pub fn lambda_grid(n: usize) -> Result<Vec<f64>> {
     if n < 2 {
-        return Err(Error::Invalid(format!("a curve needs at least its two ends, found {n} points")));
+        return Err(CurveError::Points { points: n }.into());
     }
     Ok((0..n).map(|i| i as f64 / (n - 1) as f64).collect())
 }

@@ -44,6 +44,14 @@ pub enum Error {
         /// Its index, one number per axis.
         index: Vec<usize>,
     },
+    /// A tensor of another element type than an operation takes, where its name is not known.
+    #[error("expected a {expected} tensor, found {found}")]
+    DType {
+        /// The element type, or the kind of it, that the operation takes.
+        expected: &'static str,
+        /// The element type that came.
+        found: DType,
+    },
     /// A tensor of integers or booleans where weights were expected.
     #[error("tensor `{tensor}` is {dtype}; {what} needs floating-point weights")]
     NotFloat {
@@ -57,9 +65,18 @@ pub enum Error {
     /// Two networks that are not the same network.
     #[error("the two networks differ in structure:\n{0}")]
     Structure(crate::structure::StructureDiff),
-    /// A similarity that cannot be solved.
+    /// A similarity, or prices to start from, that no assignment can be made of.
     #[error("similarity: {0}")]
-    Similarity(String),
+    Assignment(#[from] crate::assignment::AssignmentError),
+    /// Activations that no similarity can be made of.
+    #[error(transparent)]
+    Activation(#[from] crate::matching::activation::ActivationError),
+    /// An alignment that is none of this symmetry.
+    #[error(transparent)]
+    Alignment(#[from] crate::symmetry::AlignmentError),
+    /// A curve of losses that has no barrier.
+    #[error(transparent)]
+    Curve(#[from] crate::barrier::CurveError),
     /// A symmetry that cannot be read, or does not fit the network.
     #[error(transparent)]
     Symmetry(#[from] crate::symmetry::SymmetryError),
@@ -71,10 +88,132 @@ pub enum Error {
         /// What does not fit.
         why: String,
     },
-    /// Anything else that an argument can be, said in words.
-    #[error("{0}")]
-    Invalid(String),
+    /// A tensor that a network lacks.
+    #[error("there is no tensor `{tensor}`{}", hint(.near))]
+    NoTensor {
+        /// The name asked for.
+        tensor: String,
+        /// The nearest name it has, if one is near.
+        near: Option<String>,
+    },
+    /// A parameter that a graph lacks.
+    #[error("the network has no parameter `{parameter}`{}", hint(.near))]
+    NoParameter {
+        /// The name asked for.
+        parameter: String,
+        /// The nearest name it has, if one is near.
+        near: Option<String>,
+    },
+    /// An axis that a tensor lacks.
+    #[error("{}", no_axis(.tensor.as_deref(), *.axis, .shape))]
+    NoAxis {
+        /// Name of the tensor, where it has one.
+        tensor: Option<String>,
+        /// The axis asked for, counted from 0.
+        axis: usize,
+        /// Shape of the tensor.
+        shape: Vec<usize>,
+    },
+    /// A tensor of another shape than a graph or a symmetry has for it.
+    #[error("tensor `{tensor}` should have shape {expected:?} as in {place}, found {found:?}")]
+    Shape {
+        /// Tensor name.
+        tensor: String,
+        /// Its shape there.
+        expected: Vec<usize>,
+        /// Where that is said: `the graph` or `the symmetry`.
+        place: &'static str,
+        /// Its shape in the network.
+        found: Vec<usize>,
+    },
+    /// A table that does not say where every position of an axis comes from.
+    #[error("a gather of axis {axis} needs {len} entries below {len}")]
+    Gather {
+        /// The axis, counted from 0.
+        axis: usize,
+        /// Its length.
+        len: usize,
+    },
+    /// An argument outside of what it may be.
+    #[error("{option} must {expected}, found {found}")]
+    Option {
+        /// The argument.
+        option: &'static str,
+        /// What it must be, in words that follow "must".
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// A λ of one group outside [0, 1].
+    #[error("λ of group `{group}` must lie between 0 and 1, found {lambda}")]
+    GroupLambda {
+        /// Group name.
+        group: String,
+        /// Its λ.
+        lambda: f64,
+    },
+    /// A word that is none of those known.
+    #[error("unknown {what} `{word}`; known: {known}")]
+    Unknown {
+        /// What it should name.
+        what: &'static str,
+        /// The word.
+        word: String,
+        /// The words known, separated by commas.
+        known: &'static str,
+    },
+    /// No network where at least one is needed.
+    #[error("there must be at least one network, found none")]
+    NoNetworks,
+    /// Networks that do not have one alignment and one weight each.
+    #[error(
+        "{networks} networks need one alignment and one weight each, found {alignments} alignments and {weights} weights"
+    )]
+    Networks {
+        /// Number of networks.
+        networks: usize,
+        /// Number of alignments.
+        alignments: usize,
+        /// Number of weights; that of the networks where none are given.
+        weights: usize,
+    },
+    /// A matrix whose eigenvectors no solver finds.
+    #[error("`{tensor}`: its eigenvectors cannot be found ({why}); use a method without denoising")]
+    Eigenvectors {
+        /// Tensor name.
+        tensor: String,
+        /// What the solver says.
+        why: String,
+    },
+    /// What a device failed at, in the words of the crate that knows it.
+    #[error("{why}")]
+    Device {
+        /// What failed, and what to do.
+        why: String,
+    },
+}
+
+impl Error {
+    /// The same error with the tensor's name, where it was raised by a tensor that does not know it.
+    pub(crate) fn named(self, tensor: &str) -> Self {
+        match self {
+            Self::DType { found: dtype, .. } => Self::NotFloat { tensor: tensor.to_owned(), dtype, what: "arithmetic" },
+            other => other,
+        }
+    }
+}
+
+fn hint(near: &Option<String>) -> String {
+    near.as_ref().map_or(String::new(), |near| format!("; did you mean `{near}`?"))
+}
+
+fn no_axis(tensor: Option<&str>, axis: usize, shape: &[usize]) -> String {
+    match (tensor, shape.len().checked_sub(1)) {
+        (Some(tensor), Some(last)) => format!("`{tensor}` has axes 0 to {last}, not {axis} (shape {shape:?})"),
+        (Some(tensor), None) => format!("`{tensor}` is a single number without axes; there is no axis {axis}"),
+        (None, _) => format!("there is no axis {axis} in shape {shape:?}"),
+    }
 }
 
 /// Result of the core crate.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;

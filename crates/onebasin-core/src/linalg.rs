@@ -1,6 +1,10 @@
 //! Matrix products over slices: the one place that calls the GEMM kernels.
 
+use std::fmt::Debug;
+use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
+
 use faer::linalg::matmul::matmul;
+use faer::traits::ComplexField;
 use faer::{Accum, MatMut, MatRef, Par};
 
 /// A view of a matrix inside a slice, or of its transpose: rows lie side by side, `stride` from one start to the next.
@@ -56,23 +60,45 @@ impl<'a, T> Mat<'a, T> {
 }
 
 /// Numbers that networks and similarities are computed in: `f32` and `f64`.
-pub trait Scalar: faer::traits::ComplexField + Copy + Default + Send + Sync + 'static {
+pub trait Scalar:
+    Debug + Copy + Default + PartialEq + AddAssign + SubAssign + MulAssign + DivAssign + Send + Sync + 'static
+{
     /// `c = a · b`, or `c += a · b` where `accumulate`; `c` is dense row-major. Runs on the calling thread.
+    ///
+    /// Cost: one multiply-add for every entry of `c` and every column of `a`.
     ///
     /// # Panics
     /// If the sizes do not fit.
+    ///
+    /// ```
+    /// use onebasin_core::linalg::{Mat, Scalar};
+    /// let (a, mut c) = ([1.0_f64, 2., 3., 4.], [0.0; 4]);
+    /// f64::matmul(&mut c, Mat::new(&a, 2, 2), Mat::new(&a, 2, 2).t(), false);
+    /// assert_eq!(c, [5., 11., 11., 25.]);
+    /// ```
+    fn matmul(c: &mut [Self], a: Mat<'_, Self>, b: Mat<'_, Self>, accumulate: bool);
+}
+
+impl Scalar for f32 {
     fn matmul(c: &mut [Self], a: Mat<'_, Self>, b: Mat<'_, Self>, accumulate: bool) {
-        let (m, n, k) = (a.rows, b.cols, a.cols);
-        assert_eq!(k, b.rows, "inner sizes differ: {m} × {k} times {} × {n}", b.rows);
-        assert_eq!(c.len(), m * n, "the result needs {m} × {n} entries");
-        let how = if accumulate { Accum::Add } else { Accum::Replace };
-        matmul(MatMut::from_row_major_slice_mut(c, m, n), how, a.view(), b.view(), Self::one_impl(), Par::Seq);
-        clear_upper_halves();
+        multiply(c, a, b, 1.0, accumulate);
     }
 }
 
-impl Scalar for f32 {}
-impl Scalar for f64 {}
+impl Scalar for f64 {
+    fn matmul(c: &mut [Self], a: Mat<'_, Self>, b: Mat<'_, Self>, accumulate: bool) {
+        multiply(c, a, b, 1.0, accumulate);
+    }
+}
+
+fn multiply<T: ComplexField>(c: &mut [T], a: Mat<'_, T>, b: Mat<'_, T>, one: T, accumulate: bool) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    assert_eq!(k, b.rows, "inner sizes differ: {m} × {k} times {} × {n}", b.rows);
+    assert_eq!(c.len(), m * n, "the result needs {m} × {n} entries");
+    let how = if accumulate { Accum::Add } else { Accum::Replace };
+    matmul(MatMut::from_row_major_slice_mut(c, m, n), how, a.view(), b.view(), one, Par::Seq);
+    clear_upper_halves();
+}
 
 /// Runs a loop compiled for the vectors this processor has, whatever the program was compiled for. Results are the same bits:
 /// the loop is the same, and nothing is reordered or fused.

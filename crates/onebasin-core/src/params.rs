@@ -23,11 +23,14 @@ impl Params {
         self.tensors.get(name)
     }
 
-    /// The tensor called `name`, or an error that suggests the nearest name.
+    /// The tensor called `name`.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`] suggests the nearest name.
     pub fn require(&self, name: &str) -> Result<&Tensor> {
         self.get(name).ok_or_else(|| {
-            let hint = nearest(name, self.names()).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
-            Error::Invalid(format!("there is no tensor `{name}`{hint}"))
+            let near = nearest(name, self.names()).map(str::to_owned);
+            Error::NoTensor { tensor: name.to_owned(), near }
         })
     }
 

@@ -1,8 +1,12 @@
 //! Permutations, and the one place that says which way they point.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// A permutation of `n` units as a gather: `perm[i] = j` means *unit i of the result is unit j of the source*.
+///
+/// With serde it is its index vector; what is read is checked as by [`Perm::new`].
 ///
 /// ```
 /// use onebasin_core::Perm;
@@ -11,7 +15,8 @@ use crate::error::{Error, Result};
 /// assert_eq!(p.inverse().gather(&p.gather(&[7, 8, 9])), [7, 8, 9]);
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Vec<u32>", into = "Vec<u32>")]
 pub struct Perm(Vec<u32>);
 
 impl Perm {
@@ -93,5 +98,19 @@ impl Perm {
     /// `result[i] = source[self[i]]`.
     pub fn gather<T: Copy>(&self, source: &[T]) -> Vec<T> {
         self.0.iter().map(|&j| source[j as usize]).collect()
+    }
+}
+
+impl TryFrom<Vec<u32>> for Perm {
+    type Error = Error;
+
+    fn try_from(indices: Vec<u32>) -> Result<Self> {
+        Self::new(indices)
+    }
+}
+
+impl From<Perm> for Vec<u32> {
+    fn from(perm: Perm) -> Self {
+        perm.0
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::graph::op::{Binary, PoolKind, Reduce, Unary};
 use crate::graph::{Graph, Node, NodeId, Op, Source, ValueId};
+use crate::merge::MergeRule;
 use crate::params::Params;
 use crate::tensor::Tensor;
 
@@ -177,10 +178,7 @@ pub fn factors(ends: [&[f64]; 2], merged: &[f64], lambda: f64, level: impl Fn(us
 
 /// Passes only if λ lies between 0 and 1.
 pub fn check_lambda(lambda: f64) -> Result<()> {
-    if (0.0..=1.0).contains(&lambda) {
-        return Ok(());
-    }
-    Err(Error::Invalid(format!("λ must lie between 0 (network A) and 1 (network B), found {lambda}")))
+    MergeRule::lerp(lambda).map(drop)
 }
 
 impl Site {
@@ -195,13 +193,13 @@ impl Site {
     /// If a tensor is missing, is no float, or does not fit the graph.
     pub fn correct(&self, graph: &Graph, params: &mut Params, scale: &[f64], shift: Option<&[f64]>) -> Result<()> {
         let tensor = fitting(graph, params, self.scale)?;
-        let values = tensor.to_f64()?;
+        let values = tensor.to_f64().map_err(|e| e.named(&graph.value(self.scale).name))?;
         let scaled = values.iter().enumerate().map(|(at, w)| w * scale[self.rows.unit(at)]).collect::<Vec<_>>();
         let scaled = Tensor::from_f64_as(tensor.dtype(), tensor.shape(), &scaled)?;
         params.insert(graph.value(self.scale).name.clone(), scaled);
         if let (Some(bias), Some(shift)) = (self.shift, shift) {
             let tensor = fitting(graph, params, bias)?;
-            let values = tensor.to_f64()?;
+            let values = tensor.to_f64().map_err(|e| e.named(&graph.value(bias).name))?;
             let moved = values.iter().zip(scale).zip(shift).map(|((b, r), s)| b * r + s).collect::<Vec<_>>();
             let moved = Tensor::from_f64_as(tensor.dtype(), tensor.shape(), &moved)?;
             params.insert(graph.value(bias).name.clone(), moved);
@@ -226,7 +224,9 @@ impl Site {
     /// Lengths of every unit's weights.
     fn norms(&self, graph: &Graph, params: &Params) -> Result<Vec<f64>> {
         let mut squares = vec![0.0; self.units(graph)];
-        for (at, w) in fitting(graph, params, self.scale)?.to_f64()?.iter().enumerate() {
+        let weights =
+            fitting(graph, params, self.scale)?.to_f64().map_err(|e| e.named(&graph.value(self.scale).name))?;
+        for (at, w) in weights.iter().enumerate() {
             squares[self.rows.unit(at)] += w * w;
         }
         Ok(squares.into_iter().map(f64::sqrt).collect())
@@ -330,12 +330,8 @@ fn fitting<'p>(graph: &Graph, params: &'p Params, value: ValueId) -> Result<&'p 
     let value = graph.value(value);
     let tensor = params.require(&value.name)?;
     if tensor.len() != value.shape.iter().product::<usize>() {
-        return Err(Error::Invalid(format!(
-            "tensor `{}` should have shape {:?} as in the graph, found {:?}",
-            value.name,
-            value.shape,
-            tensor.shape()
-        )));
+        let (tensor, found) = (value.name.clone(), tensor.shape().to_vec());
+        return Err(Error::Shape { tensor, expected: value.shape.clone(), place: "the graph", found });
     }
     Ok(tensor)
 }

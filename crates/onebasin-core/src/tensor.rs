@@ -93,7 +93,7 @@ impl Tensor {
     /// The values as `f32`: borrowed where they already are, rounded to nearest from `f64`.
     ///
     /// # Errors
-    /// [`Error::NotFloat`] for integers and booleans.
+    /// [`Error::DType`] for integers and booleans.
     pub fn to_f32(&self) -> Result<Cow<'_, [f32]>> {
         if self.dtype == DType::F32
             && let Some(values) = self.borrow::<f32>()
@@ -112,7 +112,7 @@ impl Tensor {
     /// The values as `f64`, exactly.
     ///
     /// # Errors
-    /// [`Error::NotFloat`] for integers and booleans.
+    /// [`Error::DType`] for integers and booleans.
     pub fn to_f64(&self) -> Result<Cow<'_, [f64]>> {
         if self.dtype == DType::F64
             && let Some(values) = self.borrow::<f64>()
@@ -142,9 +142,12 @@ impl Tensor {
     }
 
     /// The values of a `u32` tensor.
+    ///
+    /// # Errors
+    /// [`Error::DType`] for every other element type.
     pub fn to_u32(&self) -> Result<Vec<u32>> {
         if self.dtype != DType::U32 {
-            return Err(Error::Invalid(format!("expected a u32 tensor, found {}", self.dtype)));
+            return Err(Error::DType { expected: "u32", found: self.dtype });
         }
         Ok(decode(&self.data, u32::from_le_bytes))
     }
@@ -152,7 +155,7 @@ impl Tensor {
     /// The same values in another floating-point type, rounded to nearest even. The same type costs nothing.
     ///
     /// # Errors
-    /// [`Error::NotFloat`] if either type is not a float.
+    /// [`Error::DType`] if either type is not a float.
     pub fn cast(&self, dtype: DType) -> Result<Self> {
         if dtype == self.dtype {
             return Ok(self.clone());
@@ -173,13 +176,13 @@ impl Tensor {
     /// Gathers along one axis: entry `i` of the result is entry `table[i]` of this tensor. Bits are kept.
     ///
     /// # Errors
-    /// If the axis does not exist, or the table has another length or points outside the axis.
+    /// [`Error::NoAxis`] if the axis does not exist, [`Error::Gather`] if the table has another length or points outside it.
     pub fn gather(&self, axis: usize, table: &[u32]) -> Result<Self> {
         let Some(&len) = self.shape.get(axis) else {
-            return Err(Error::Invalid(format!("there is no axis {axis} in shape {:?}", self.shape)));
+            return Err(Error::NoAxis { tensor: None, axis, shape: self.shape.clone() });
         };
         if table.len() != len || table.iter().any(|&j| j as usize >= len) {
-            return Err(Error::Invalid(format!("a gather of axis {axis} needs {len} entries below {len}")));
+            return Err(Error::Gather { axis, len });
         }
         let inner = element_count(&self.shape[axis + 1..])? * self.dtype.size();
         let mut data = Vec::with_capacity(self.data.len());
@@ -213,7 +216,7 @@ impl Tensor {
 }
 
 fn not_float(dtype: DType) -> Error {
-    Error::NotFloat { tensor: String::new(), dtype, what: "arithmetic" }
+    Error::DType { expected: "floating-point", found: dtype }
 }
 
 fn decode<const N: usize, T>(data: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {

@@ -27,7 +27,7 @@ fn activations(seed: u64, [samples, units, pixels]: [usize; 3]) -> [Vec<f32>; 2]
 }
 
 fn group(symmetry: &Symmetry, name: &str) -> GroupId {
-    GroupId(symmetry.groups().iter().position(|g| g.name == name).unwrap())
+    symmetry.group_named(name).unwrap()
 }
 
 /// Moments of axis 1 of `[samples, units, pixels]`, taken in batches of these sizes.

@@ -58,7 +58,7 @@ fn labels(term: &Term, len: usize, sizes: &BTreeMap<String, usize>) -> Vec<Label
 
 /// The label that an alignment fetches for a result position.
 fn source(label: &Label, symmetry: &Symmetry, alignment: &Alignment) -> Label {
-    let id = |name: &str| GroupId(symmetry.groups().iter().position(|g| g.name == name).unwrap());
+    let id = |name: &str| symmetry.group_named(name).unwrap();
     let unit = |g: GroupId| label.digits.iter().find(|d| d.0.as_deref() == Some(&symmetry.group(g).name)).unwrap().1;
     let moved = label.digits.iter().map(|(group, u)| {
         let Some(name) = group else { return (None, *u) };

@@ -53,6 +53,6 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl From<Error> for onebasin_core::Error {
     fn from(error: Error) -> Self {
-        Self::Invalid(error.to_string())
+        Self::Device { why: error.to_string() }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use onebasin_core::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
+use onebasin_core::symmetry::{Alignment, AlignmentError, GroupId, Symmetry, SymmetrySpec};
 use onebasin_core::{Params, Perm, Tensor};
 use serde_json::Value;
 
@@ -47,34 +47,37 @@ pub fn alignment_to_params(symmetry: &Symmetry, alignment: &Alignment) -> onebas
 /// The alignment that tensors hold.
 ///
 /// # Errors
-/// The group whose indices are missing or are no permutation, in words.
-pub fn alignment_from_params(symmetry: &Symmetry, params: &Params) -> std::result::Result<Alignment, String> {
+/// [`AlignmentError`] names the group whose indices are missing, too few or too many, or no permutation.
+pub fn alignment_from_params(symmetry: &Symmetry, params: &Params) -> onebasin_core::error::Result<Alignment> {
     let mut perms = Vec::new();
     for (id, group) in groups(symmetry) {
-        let named = |e: onebasin_core::Error| format!("group `{}`: {e}", group.name);
+        let named =
+            |e| onebasin_core::Error::from(AlignmentError::Group { group: group.name.clone(), source: Box::new(e) });
         let values = params.require(&group.name).and_then(Tensor::to_u32).map_err(named)?;
         let expected = symmetry.copies(id) * group.size;
         if values.len() != expected {
-            return Err(format!("group `{}` needs {expected} indices, found {}", group.name, values.len()));
+            let (group, found) = (group.name.clone(), values.len());
+            return Err(AlignmentError::Indices { group, expected, found }.into());
         }
         let copy = |c: usize| Perm::new(values[c * group.size..][..group.size].to_vec());
         perms.push((0..symmetry.copies(id)).map(copy).collect::<onebasin_core::error::Result<_>>().map_err(named)?);
     }
-    Alignment::new(symmetry, perms).map_err(|e| e.to_string())
+    Alignment::new(symmetry, perms)
 }
 
 /// Reads an alignment and fits its symmetry to a network.
 ///
 /// # Errors
-/// If the file is no alignment, was made for another network, or holds something that is no permutation.
+/// [`Error::NotAlignment`] if the file is none, [`Error::OtherNetwork`] if it was made for another network,
+/// [`Error::Alignment`] if it holds something that is no permutation.
 pub fn read_alignment(file: &Checkpoint, params: &Params) -> Result<(Symmetry, Alignment)> {
-    let fail = |why: String| Error::Alignment { path: file.path.clone(), why };
-    let text = file.metadata.get(SYMMETRY).ok_or_else(|| {
-        fail(format!("not an alignment (no `{SYMMETRY}` in its header); `onebasin match` writes one"))
-    })?;
-    let spec = SymmetrySpec::from_toml(text).map_err(|e| fail(e.to_string()))?;
-    let symmetry = Symmetry::resolve(&spec, params).map_err(|e| fail(format!("made for another network: {e}")))?;
-    let alignment = alignment_from_params(&symmetry, &file.params).map_err(fail)?;
+    let path = || file.path.clone();
+    let text = file.metadata.get(SYMMETRY).ok_or_else(|| Error::NotAlignment { path: path(), entry: SYMMETRY })?;
+    let spec = SymmetrySpec::from_toml(text).map_err(|source| Error::Symmetry { path: path(), source })?;
+    let fit = Symmetry::resolve(&spec, params);
+    let symmetry = fit.map_err(|source| Error::OtherNetwork { path: path(), source })?;
+    let found = alignment_from_params(&symmetry, &file.params);
+    let alignment = found.map_err(|source| Error::Alignment { path: path(), source })?;
     Ok((symmetry, alignment))
 }
 

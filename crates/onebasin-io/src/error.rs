@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use onebasin_core::symmetry::SymmetryError;
+
 use crate::format::Format;
 
 /// An error of reading or writing a file.
@@ -94,13 +96,37 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
-    /// A file that is no alignment, or not one of this network.
-    #[error("{}: {why}", .path.display())]
+    /// A file that is no alignment.
+    #[error("{}: not an alignment (no `{entry}` in its header); `onebasin match` writes one", .path.display())]
+    NotAlignment {
+        /// The file.
+        path: PathBuf,
+        /// The header entry that it lacks.
+        entry: &'static str,
+    },
+    /// An alignment whose symmetry cannot be read.
+    #[error("{}: {source}", .path.display())]
+    Symmetry {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the header entry.
+        source: SymmetryError,
+    },
+    /// An alignment whose symmetry does not fit the network.
+    #[error("{}: made for another network: {source}", .path.display())]
+    OtherNetwork {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        source: SymmetryError,
+    },
+    /// An alignment whose tensors are no element of its symmetry.
+    #[error("{}: {source}", .path.display())]
     Alignment {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and what to do.
-        why: String,
+        /// The group, and what is wrong with it.
+        source: onebasin_core::Error,
     },
     /// Bytes that are not an ONNX model, or one that cannot be used.
     #[error("{}: not a usable ONNX model: {place}: {why}", .path.display())]
@@ -110,6 +136,16 @@ pub enum Error {
         /// The node, tensor or value.
         place: String,
         /// What was expected, what was found, and what to do.
+        why: String,
+    },
+    /// Something handed in that does not fit an ONNX model.
+    #[error("{}: {place}: {why}", .path.display())]
+    Unfit {
+        /// The model.
+        path: PathBuf,
+        /// The node, tensor or shape.
+        place: String,
+        /// What was expected, and what was given.
         why: String,
     },
     /// An ONNX model of an operator set whose meaning is not known here.

@@ -4,6 +4,7 @@
 mod bids;
 pub mod certificate;
 mod dense;
+mod error;
 mod lists;
 mod search;
 pub mod similarity;
@@ -11,6 +12,7 @@ mod solve;
 mod sparse;
 
 pub use certificate::{Assignment, Certificate, Duals, certificate};
+pub use error::AssignmentError;
 pub use similarity::Similarity;
 pub use solve::{assign, assign_dense};
 

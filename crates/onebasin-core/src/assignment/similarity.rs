@@ -1,6 +1,7 @@
 //! The matrix to maximise over.
 
-use crate::error::{Error, Result};
+use super::error::AssignmentError;
+use crate::error::Result;
 
 /// A square matrix whose entry `(i, j)` says how well unit i of A corresponds to unit j of B. It is maximised.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,17 +14,14 @@ impl Similarity {
     /// Takes `n × n` entries, row-major.
     ///
     /// # Errors
-    /// If there are not `n × n` entries, or one is NaN or infinite (its row and column are named).
+    /// [`AssignmentError::Entries`] if there are not `n × n` entries, [`AssignmentError::NotFinite`] names the first that is
+    /// NaN or infinite.
     pub fn new(n: usize, data: Vec<f64>) -> Result<Self> {
         if n.checked_mul(n) != Some(data.len()) {
-            return Err(Error::Similarity(format!("a matrix of {n} × {n} needs {n}² entries, found {}", data.len())));
+            return Err(AssignmentError::Entries { n, found: data.len() }.into());
         }
         if let Some(at) = data.iter().position(|v| !v.is_finite()) {
-            let (row, column) = (at / n, at % n);
-            return Err(Error::Similarity(format!(
-                "row {row}, column {column} is {}; every entry must be finite",
-                data[at]
-            )));
+            return Err(AssignmentError::NotFinite { row: at / n, column: at % n, value: data[at] }.into());
         }
         Ok(Self { n, data })
     }

@@ -1,9 +1,10 @@
 //! The front of the solvers: prices to start from, the solver that suits the size, the proof.
 
 use super::certificate::{Assignment, Duals, certificate};
+use super::error::AssignmentError;
 use super::similarity::Similarity;
 use super::{FREE, Solved, dense, sparse};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::perm::Perm;
 
 /// Below this size whole rows are as cheap as lists of their best columns.
@@ -19,7 +20,7 @@ const SMALL: usize = 192;
 /// beyond the matrix: at most 1 KiB a row.
 ///
 /// # Errors
-/// If `warm` has the wrong length or holds a value that is not finite.
+/// [`AssignmentError`]: `warm` has the wrong length or holds a price that is not finite.
 ///
 /// Source: Jonker and Volgenant 1987 (column reduction, augmenting row reduction, shortest augmenting paths), Bertsekas
 /// 1988 (auction with ε-scaling). We differ in looking at short lists of every row's best columns, with a bound on the
@@ -67,13 +68,10 @@ fn prices(similarity: &Similarity, warm: Option<&Duals>) -> Result<Vec<f64>> {
     let n = similarity.n();
     if let Some(duals) = warm {
         if duals.col.len() != n {
-            return Err(Error::Similarity(format!(
-                "the warm start has {} column prices, the matrix {n} columns",
-                duals.col.len()
-            )));
+            return Err(AssignmentError::Prices { columns: n, found: duals.col.len() }.into());
         }
         if let Some(j) = duals.col.iter().position(|p| !p.is_finite()) {
-            return Err(Error::Similarity(format!("the warm start's price of column {j} is {}", duals.col[j])));
+            return Err(AssignmentError::Price { column: j, value: duals.col[j] }.into());
         }
         return Ok(duals.col.clone());
     }

@@ -10,7 +10,10 @@ mod display;
 pub mod op;
 pub mod shape;
 
+use std::collections::BTreeMap;
+
 use crate::error::{Error, Result};
+use crate::params::nearest;
 use crate::tensor::Tensor;
 pub use op::Op;
 
@@ -78,6 +81,8 @@ pub struct Graph {
     values: Vec<Value>,
     nodes: Vec<Node>,
     outputs: Vec<ValueId>,
+    /// Parameters by name.
+    params: BTreeMap<String, ValueId>,
 }
 
 impl Graph {
@@ -126,6 +131,29 @@ impl Graph {
         self.values.iter().filter(|v| v.source == Source::Param)
     }
 
+    /// The parameter called `name`.
+    ///
+    /// Cost: one look into a map.
+    ///
+    /// # Errors
+    /// [`Error::NoParameter`] suggests the nearest name.
+    ///
+    /// ```
+    /// use onebasin_core::graph::Graph;
+    /// let mut g = Graph::new();
+    /// let x = g.input("image", &[1, 784])?;
+    /// g.linear("fc1", x, 512)?;
+    /// assert_eq!(g.shape(g.param_named("fc1.weight")?), [512, 784]);
+    /// assert!(g.param_named("fc1.wieght").unwrap_err().to_string().ends_with("did you mean `fc1.weight`?"));
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn param_named(&self, name: &str) -> Result<ValueId> {
+        self.params.get(name).copied().ok_or_else(|| {
+            let near = nearest(name, self.params().map(|p| p.name.as_str())).map(str::to_owned);
+            Error::NoParameter { parameter: name.to_owned(), near }
+        })
+    }
+
     /// Indices of all values.
     pub fn ids(&self) -> impl Iterator<Item = ValueId> + use<> {
         (0..self.values.len()).map(ValueId)
@@ -134,7 +162,7 @@ impl Graph {
     /// Adds an input. Axis 0 is the batch.
     ///
     /// # Errors
-    /// If the shape overflows or the name is taken.
+    /// [`Error::TooLarge`] if the shape overflows.
     pub fn input(&mut self, name: &str, shape: &[usize]) -> Result<ValueId> {
         self.add(name, Source::Input, shape)
     }
@@ -144,8 +172,11 @@ impl Graph {
     /// # Errors
     /// If there is one of this name with another shape.
     pub fn param(&mut self, name: &str, shape: &[usize]) -> Result<ValueId> {
-        let known = self.ids().find(|v| self.value(*v).source == Source::Param && self.value(*v).name == name);
-        let Some(known) = known else { return self.add(name, Source::Param, shape) };
+        let Some(&known) = self.params.get(name) else {
+            let added = self.add(name, Source::Param, shape)?;
+            self.params.insert(name.to_owned(), added);
+            return Ok(added);
+        };
         if self.shape(known) != shape {
             let why = format!("parameter of shape {shape:?} asked for, it has shape {:?} elsewhere", self.shape(known));
             return Err(Error::Graph { node: name.to_owned(), why });

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::similarity::Gram;
 use super::unfold::{Places, Site, Unfolded, sites};
 use super::values::Values;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::linalg::{Mat, Scalar};
 use crate::symmetry::layout::for_each_index;
 use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
@@ -21,6 +21,58 @@ use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
 const PANEL: usize = 512;
 /// Rows of the product computed by one task; fixed, so that results do not depend on the number of threads.
 const ROWS: usize = 64;
+
+/// What keeps activations from giving a similarity.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ActivationError {
+    /// An axis that a value lacks.
+    #[error("`{name}` is `{pattern}`; it has no axis {axis}")]
+    NoAxis {
+        /// Name of the value.
+        name: String,
+        /// Its pattern.
+        pattern: String,
+        /// The axis asked for, counted from 0.
+        axis: usize,
+    },
+    /// A batch that does not fill the layout of its value.
+    #[error("`{name}` should have {expected} numbers, found {found:?}")]
+    Numbers {
+        /// Name of the value.
+        name: String,
+        /// Numbers that the layout holds.
+        expected: usize,
+        /// Numbers that came, of A and of B.
+        found: [usize; 2],
+    },
+    /// A batch in whose axis other groups stand than in the first one's.
+    #[error("axis {axis} of `{name}`, now `{pattern}`, has other groups than before")]
+    Groups {
+        /// Name of the value.
+        name: String,
+        /// The axis, counted from 0.
+        axis: usize,
+        /// Its pattern in this batch.
+        pattern: String,
+    },
+    /// Activations that hold a NaN or an infinity.
+    #[error("similarity: activations `{name}` of network {network} are not finite (their moments hold {value})")]
+    NotFinite {
+        /// Name of the value.
+        name: String,
+        /// `A` or `B`.
+        network: &'static str,
+        /// The first moment that is not finite.
+        value: f64,
+    },
+    /// A value of which no batch came.
+    #[error("no sample of activations `{name}` was seen")]
+    NoSamples {
+        /// Name of the value.
+        name: String,
+    },
+}
 
 /// How the activations of two units become one number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,10 +122,12 @@ impl TapMoments {
     /// No samples yet, of the groups in one axis of the value called `name`.
     ///
     /// # Errors
-    /// If the layout has no such axis.
+    /// [`ActivationError::NoAxis`] if the layout has no such axis.
     pub fn new(symmetry: &Symmetry, name: &str, layout: &TensorLayout, axis: usize) -> Result<Self> {
         if axis >= layout.axes.len() {
-            return Err(Error::Invalid(format!("`{name}` is `{}`; it has no axis {axis}", layout.pattern)));
+            return Err(
+                ActivationError::NoAxis { name: name.to_owned(), pattern: layout.pattern.to_string(), axis }.into()
+            );
         }
         let digits = places(symmetry, layout, axis).map(|site| site.digits());
         let sites = digits.map(|digits| SiteMoments::new(symmetry, digits)).collect();
@@ -83,19 +137,18 @@ impl TapMoments {
     /// Takes a batch: the value as A and as B computes it on the same samples, laid out as `layout` says.
     ///
     /// # Errors
-    /// If the numbers do not fill the layout, or its groups are not those of the first layout.
+    /// [`ActivationError::Numbers`] if the numbers do not fill the layout, [`ActivationError::Groups`] if its groups are not
+    /// those of the first layout.
     pub fn add(&mut self, symmetry: &Symmetry, layout: &TensorLayout, a: &[f32], b: &[f32]) -> Result<()> {
         let expected: usize = layout.axes.iter().map(|axis| axis.len).product();
         if a.len() != expected || b.len() != expected {
-            let (name, found) = (&self.name, [a.len(), b.len()]);
-            return Err(Error::Invalid(format!("`{name}` should have {expected} numbers, found {found:?}")));
+            let found = [a.len(), b.len()];
+            return Err(ActivationError::Numbers { name: self.name.clone(), expected, found }.into());
         }
         let places: Vec<_> = places(symmetry, layout, self.axis).collect();
         if !places.iter().map(Site::digits).eq(self.sites.iter().map(|s| s.digits.clone())) {
-            let (name, axis, pattern) = (&self.name, self.axis, &layout.pattern);
-            return Err(Error::Invalid(format!(
-                "axis {axis} of `{name}`, now `{pattern}`, has other groups than before"
-            )));
+            let (name, pattern) = (self.name.clone(), layout.pattern.to_string());
+            return Err(ActivationError::Groups { name, axis: self.axis, pattern }.into());
         }
         for (place, moments) in places.iter().zip(&mut self.sites) {
             let places = Places::new(symmetry, None, layout, place);
@@ -109,10 +162,7 @@ impl TapMoments {
         for (network, k) in [("A", 0), ("B", 1)] {
             let numbers = self.sites.iter().flat_map(|s| s.mean[k].iter().chain(&s.squares[k]));
             if let Some(value) = numbers.copied().find(|v| !v.is_finite()) {
-                let name = &self.name;
-                return Err(Error::Similarity(format!(
-                    "activations `{name}` of network {network} are not finite (their moments hold {value})"
-                )));
+                return Err(ActivationError::NotFinite { name: self.name.clone(), network, value }.into());
             }
         }
         Ok(())
@@ -211,7 +261,8 @@ impl ActivationSimilarity {
     /// Shapes: as [`Gram`], rows are units of A. Cost: linear in the sizes of the moments.
     ///
     /// # Errors
-    /// [`Error::Similarity`] names a tap whose activations are not finite; [`Error::Invalid`] one without samples.
+    /// [`ActivationError::NotFinite`] names a tap whose activations are not finite; [`ActivationError::NoSamples`] one
+    /// without samples.
     ///
     /// ```
     /// use onebasin_core::matching::activation::{ActivationKind, ActivationSimilarity, TapMoments};
@@ -233,7 +284,7 @@ impl ActivationSimilarity {
             tap.check_finite()?;
             for site in &tap.sites {
                 if site.count == 0.0 {
-                    return Err(Error::Invalid(format!("no sample of activations `{}` was seen", tap.name)));
+                    return Err(ActivationError::NoSamples { name: tap.name.clone() }.into());
                 }
                 let n = site.side();
                 let of_root = grams.entry(symmetry.root(site.digits[0])).or_default();

@@ -1,5 +1,7 @@
 //! Frank–Wolfe: all groups at once, over doubly stochastic matrices.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,7 @@ use crate::assignment::{Similarity, assign};
 use crate::error::{Error, Result};
 use crate::perm::Perm;
 use crate::symmetry::{Alignment, GroupId};
+use crate::tensor::Tensor;
 
 /// Where the matrices start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +133,8 @@ impl<'a> RelaxedWeights<'a> {
     fn values(&self, name: &str) -> Result<[Vec<f64>; 2]> {
         let [a, b] = self.weights.networks();
         let moved = self.held.apply_tensor(self.relaxation.symmetry(), name, b.require(name)?)?;
-        Ok([a.require(name)?.to_f64()?.into_owned(), moved.to_f64()?.into_owned()])
+        let values = |tensor: &Tensor| tensor.to_f64().map(Cow::into_owned).map_err(|e| e.named(name));
+        Ok([values(a.require(name)?)?, values(&moved)?])
     }
 }
 
@@ -256,7 +260,8 @@ pub(super) fn climb(
     observe: &mut dyn FnMut(&Iteration) -> bool,
 ) -> Result<(Matrices, bool)> {
     if limits.tolerance.is_nan() || limits.tolerance < 0.0 {
-        return Err(Error::Invalid(format!("the tolerance must be a number from 0, found {}", limits.tolerance)));
+        let found = limits.tolerance.to_string();
+        return Err(Error::Option { option: "the tolerance", expected: "be a number from 0", found });
     }
     let mut value = problem.value(&point)?;
     let mut gradient = problem.gradient(&point)?;

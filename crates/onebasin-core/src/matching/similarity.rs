@@ -86,7 +86,7 @@ impl<'a> RootSites<'a> {
                     found.grams.push((digits, lens));
                     found.grams.len() - 1
                 });
-                let values = [Values::of(a)?, Values::of(b)?];
+                let values = [Values::of(name, a)?, Values::of(name, b)?];
                 let places = Places::new(symmetry, None, layout, &site);
                 found.sites.push(PairSite { layout, site, pair, values, places, gram });
             }

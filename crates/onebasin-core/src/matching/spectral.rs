@@ -42,7 +42,7 @@ const FEW: usize = 64;
 /// matching follows the leading singular directions is Ito et al. (ICLR 2025).
 ///
 /// # Errors
-/// If a tensor of the symmetry is missing, or its eigenvectors cannot be found.
+/// If a tensor of the symmetry is missing; [`Error::Eigenvectors`] if no solver finds those of a tensor.
 pub fn denoise(symmetry: &Symmetry, params: &Params) -> Result<(Params, Vec<Rank>)> {
     let tensors: Vec<(&str, &TensorLayout)> = symmetry.tensors().collect();
     let one = |(name, layout): &(&str, &TensorLayout)| -> Result<(String, Tensor, Option<Rank>)> {
@@ -54,8 +54,7 @@ pub fn denoise(symmetry: &Symmetry, params: &Params) -> Result<(Params, Vec<Rank
         let side = tensor.len().checked_div(rows).map_or(0, |cols| rows.min(cols));
         match axis {
             Some(axis) if tensor.dtype().is_float() && side >= FEW => {
-                let (clean, kept, share) = project(tensor, axis)
-                    .map_err(|why| Error::Invalid(format!("`{name}`: {why}; use a method without denoising")))?;
+                let (clean, kept, share) = project(name, tensor, axis)?;
                 Ok(((*name).to_owned(), clean, Some(Rank { tensor: (*name).to_owned(), kept, of: side, share })))
             }
             _ => Ok(((*name).to_owned(), tensor.clone(), None)),
@@ -67,9 +66,9 @@ pub fn denoise(symmetry: &Symmetry, params: &Params) -> Result<(Params, Vec<Rank
 }
 
 /// The tensor without its noise, the number of directions kept, and their share of the squared weights.
-fn project(tensor: &Tensor, axis: usize) -> std::result::Result<(Tensor, usize, f64), String> {
+fn project(name: &str, tensor: &Tensor, axis: usize) -> Result<(Tensor, usize, f64)> {
     let shape = tensor.shape();
-    let values = tensor.to_f64().map_err(|e| e.to_string())?;
+    let values = tensor.to_f64().map_err(|e| e.named(name))?;
     let (outer, rows, inner): (usize, usize, usize) =
         (shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product());
     let cols = outer * inner;
@@ -84,7 +83,7 @@ fn project(tensor: &Tensor, axis: usize) -> std::result::Result<(Tensor, usize, 
     f64::matmul(&mut gram, view, view.t(), false);
     let found = Mat::from_fn(m, m, |i, j| gram[i * m + j])
         .self_adjoint_eigen(Side::Lower)
-        .map_err(|e| format!("its eigenvectors cannot be found ({e:?})"))?;
+        .map_err(|e| Error::Eigenvectors { tensor: name.to_owned(), why: format!("{e:?}") })?;
     let squares: Vec<f64> = (0..m).map(|k| found.S()[k].max(0.0)).collect();
     let beta = m as f64 / n as f64;
     let edge = (1.0 + beta.sqrt()).powi(2) / marchenko_pastur_median(beta) * squares[m / 2];
@@ -102,8 +101,7 @@ fn project(tensor: &Tensor, axis: usize) -> std::result::Result<(Tensor, usize, 
             back[entry(i, j)] = clean[i * n + j];
         }
     }
-    let tensor = Tensor::from_f64(shape, back).map_err(|e| e.to_string())?;
-    Ok((tensor, kept, share))
+    Ok((Tensor::from_f64(shape, back)?, kept, share))
 }
 
 /// The median eigenvalue of `X Xᵀ / n` for `m × n` noise of unit variance, `β = m/n ≤ 1`.

@@ -195,7 +195,7 @@ impl<'a> Signatures<'a> {
         let sorted_labels: Vec<u64> = order.iter().map(|&c| labels[c]).collect();
         let inner: usize = shape[axis + 1..].iter().product();
         let side = |which: usize| -> Result<Vec<f64>> {
-            let values = self.networks[which].require(name)?.to_f64()?;
+            let values = self.networks[which].require(name)?.to_f64().map_err(|e| e.named(name))?;
             let mut rows = vec![0.0; n * order.len()];
             rows.par_chunks_mut(order.len().max(1)).enumerate().for_each(|(unit, row)| {
                 let own = &own.positions[which][unit * own.labels.len()..][..own.labels.len()];

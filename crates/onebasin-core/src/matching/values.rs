@@ -24,15 +24,15 @@ pub(super) enum Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// The values of a floating-point tensor.
-    pub(super) fn of(tensor: &'a Tensor) -> Result<Self> {
+    /// The values of a floating-point tensor, called `name` in errors.
+    pub(super) fn of(name: &str, tensor: &'a Tensor) -> Result<Self> {
         let bytes = tensor.bytes();
         Ok(match tensor.dtype() {
             DType::F32 => Self::F32(bytes.as_chunks().0),
             DType::F64 => Self::F64(bytes.as_chunks().0),
             DType::F16 => Self::F16(bytes.as_chunks().0),
             DType::BF16 => Self::BF16(bytes.as_chunks().0),
-            dtype => return Err(Error::NotFloat { tensor: String::new(), dtype, what: "similarities" }),
+            dtype => return Err(Error::NotFloat { tensor: name.to_owned(), dtype, what: "similarities" }),
         })
     }
 
@@ -104,7 +104,7 @@ fn halves<T: Number>(bits: &[f16], out: &mut [T]) {
 }
 
 /// What tensors are unfolded to.
-pub(super) trait Number: Scalar + std::ops::SubAssign {
+pub(super) trait Number: Scalar {
     /// From single precision, exactly.
     fn of_f32(value: f32) -> Self;
     /// From double precision, rounded.

@@ -42,7 +42,7 @@ impl FromStr for Interpolation {
         match text {
             "lerp" => Ok(Self::Lerp),
             "slerp" => Ok(Self::Slerp),
-            _ => Err(Error::Invalid(format!("unknown interpolation `{text}`; known: lerp, slerp"))),
+            _ => Err(Error::Unknown { what: "interpolation", word: text.to_owned(), known: "lerp, slerp" }),
         }
     }
 }
@@ -138,18 +138,16 @@ pub fn mean(
     weights: Option<&[f64]>,
 ) -> Result<Params> {
     let n = models.len();
-    let Some(first) = models.first() else {
-        return Err(Error::Invalid("a mean needs at least one network, found none".to_owned()));
-    };
+    let Some(first) = models.first() else { return Err(Error::NoNetworks) };
     let found = weights.map_or(n, <[f64]>::len);
     if alignments.len() != n || found != n {
-        let counts = format!("{} alignments and {found} weights", alignments.len());
-        return Err(Error::Invalid(format!("{n} networks need one alignment and one weight each, found {counts}")));
+        return Err(Error::Networks { networks: n, alignments: alignments.len(), weights: found });
     }
     let weights = weights.map_or_else(|| vec![1.0; n], <[f64]>::to_vec);
     let total: f64 = weights.iter().sum();
     if !(total > 0.0 && weights.iter().all(|w| w.is_finite()) && total.is_finite()) {
-        return Err(Error::Invalid(format!("weights must be finite numbers of positive sum, found {weights:?}")));
+        let found = format!("{weights:?}");
+        return Err(Error::Option { option: "weights", expected: "be finite numbers of positive sum", found });
     }
     models.iter().try_for_each(|model| first.check_same_structure(model))?;
     let mut mean = Params::new();
@@ -162,7 +160,7 @@ pub fn mean(
         let mut sum = vec![0.0; reference.len()];
         for ((model, alignment), weight) in models.iter().zip(alignments).zip(&weights) {
             let moved = alignment.apply_tensor(symmetry, name, model.require(name)?)?;
-            sum.iter_mut().zip(moved.to_f64()?.iter()).for_each(|(s, v)| *s += weight * v);
+            sum.iter_mut().zip(moved.to_f64().map_err(|e| e.named(name))?.iter()).for_each(|(s, v)| *s += weight * v);
         }
         for s in &mut sum {
             *s /= total;

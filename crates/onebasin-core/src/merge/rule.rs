@@ -46,7 +46,8 @@ impl<'a> MergeRule<'a> {
     /// If λ lies outside [0, 1].
     pub fn lerp(lambda: f64) -> Result<Self> {
         if !(0.0..=1.0).contains(&lambda) {
-            return Err(Error::Invalid(format!("λ must lie between 0 (network A) and 1 (network B), found {lambda}")));
+            let (expected, found) = ("lie between 0 (network A) and 1 (network B)", lambda.to_string());
+            return Err(Error::Option { option: "λ", expected, found });
         }
         Ok(Self { lambda, circle: None, groups: None, dtype: None })
     }
@@ -73,8 +74,7 @@ impl<'a> MergeRule<'a> {
     /// If a λ lies outside [0, 1].
     pub fn by_group(symmetry: &'a Symmetry, lambda: f64, of_group: &'a BTreeMap<GroupId, f64>) -> Result<Self> {
         if let Some((id, l)) = of_group.iter().find(|(_, l)| !(0.0..=1.0).contains(*l)) {
-            let name = &symmetry.group(*id).name;
-            return Err(Error::Invalid(format!("λ of group `{name}` must lie between 0 and 1, found {l}")));
+            return Err(Error::GroupLambda { group: symmetry.group(*id).name.clone(), lambda: *l });
         }
         Ok(Self { groups: Some((symmetry, of_group)), ..Self::lerp(lambda)? })
     }
@@ -82,10 +82,10 @@ impl<'a> MergeRule<'a> {
     /// The same with floating-point results cast to `dtype`, after they were rounded to A's element type.
     ///
     /// # Errors
-    /// [`Error::NotFloat`] if `dtype` is not a float.
+    /// [`Error::DType`] if `dtype` is not a float.
     pub fn cast(self, dtype: DType) -> Result<Self> {
         if !dtype.is_float() {
-            return Err(Error::NotFloat { tensor: String::new(), dtype, what: "a cast" });
+            return Err(Error::DType { expected: "floating-point", found: dtype });
         }
         Ok(Self { dtype: Some(dtype), ..self })
     }

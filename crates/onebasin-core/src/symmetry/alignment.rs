@@ -1,9 +1,15 @@
 //! One element of a symmetry: a permutation for every group, and how it acts on tensors.
 
-use super::group::GroupId;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::AlignmentError;
+use super::group::{GroupId, Groups};
 use super::layout::AxisLayout;
 use super::resolve::Symmetry;
-use crate::error::{Error, Result};
+use super::saved::SavedAlignment;
+use crate::error::Result;
 use crate::perm::Perm;
 use crate::stream::Stream;
 
@@ -11,8 +17,29 @@ use crate::stream::Stream;
 ///
 /// Copies of a family are numbered by the units of its ancestors *in the result*, outermost first: result unit `i` of
 /// the parent is source unit `σ(i)`, and its inner units are rearranged by copy `i` of the family.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// With serde it is a map `groups` from names to `size`, `parent` (of a family) and `perms`, one index vector per copy.
+/// What is read is checked like what is made: a vector that is no permutation, a size that is not the group's, or a parent
+/// that is missing is an error.
+///
+/// ```
+/// use onebasin_core::symmetry::{Alignment, Symmetry, SymmetrySpec};
+/// use onebasin_core::{Params, Perm, Tensor};
+/// let net = Params::from_iter([("fc1.weight".to_owned(), Tensor::from_f32(&[2, 1], vec![5., 7.])?)]);
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("fc1.weight", "h .")])?, &net)?;
+/// let swap = Alignment::new(&symmetry, vec![vec![Perm::new(vec![1, 0])?]])?;
+/// assert_eq!(swap.apply(&symmetry, &net)?.require("fc1.weight")?.to_f32()?[..], [7., 5.]);
+/// let text = serde_json::to_string(&swap)?;
+/// assert_eq!(text, r#"{"groups":{"h":{"size":2,"perms":[[1,0]]}}}"#);
+/// assert_eq!(serde_json::from_str::<Alignment>(&text)?, swap);
+/// assert!(serde_json::from_str::<Alignment>(&text.replace("[1,0]", "[1,1]")).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "SavedAlignment", into = "SavedAlignment")]
 pub struct Alignment {
+    /// Those of the symmetry that it is an element of.
+    groups: Arc<Groups>,
     /// By [`GroupId`], then by copy.
     perms: Vec<Vec<Perm>>,
 }
@@ -21,26 +48,45 @@ impl Alignment {
     /// Takes permutations by group and copy.
     ///
     /// # Errors
-    /// If a group has the wrong number of copies or units.
+    /// [`AlignmentError`] names the group with the wrong number of copies or units.
     pub fn new(symmetry: &Symmetry, perms: Vec<Vec<Perm>>) -> Result<Self> {
-        if perms.len() != symmetry.groups().len() {
-            let (expected, found) = (symmetry.groups().len(), perms.len());
-            return Err(Error::Invalid(format!("the symmetry has {expected} groups, the alignment {found}")));
+        Self::of_groups(symmetry.shared(), perms)
+    }
+
+    /// The same for the groups of a symmetry that is not at hand.
+    pub(super) fn of_groups(groups: Arc<Groups>, perms: Vec<Vec<Perm>>) -> Result<Self> {
+        if perms.len() != groups.list().len() {
+            return Err(AlignmentError::Groups { expected: groups.list().len(), found: perms.len() }.into());
         }
         for (id, copies) in perms.iter().enumerate().map(|(i, c)| (GroupId(i), c)) {
-            let group = symmetry.group(id);
-            let expected = symmetry.copies(id);
+            let group = groups.group(id);
+            let expected = groups.copies(id);
             if copies.len() != expected || copies.iter().any(|p| p.len() != group.size) {
-                let found: Vec<usize> = copies.iter().map(Perm::len).collect();
-                return Err(Error::Invalid(format!(
-                    "group `{}` needs {expected} permutation(s) of {} units, found {} of sizes {found:?}",
-                    group.name,
-                    group.size,
-                    copies.len(),
-                )));
+                let (group, units, found) = (group.name.clone(), group.size, copies.iter().map(Perm::len).collect());
+                return Err(AlignmentError::Permutations { group, copies: expected, units, found }.into());
             }
         }
-        Ok(Self { perms })
+        Ok(Self { groups, perms })
+    }
+
+    pub(super) fn into_parts(self) -> (Arc<Groups>, Vec<Vec<Perm>>) {
+        (self.groups, self.perms)
+    }
+
+    /// Passes only if it is an element of `symmetry`: if it was made for the same groups, of the same sizes.
+    ///
+    /// # Errors
+    /// [`AlignmentError::Other`] names the first group that differs.
+    pub fn check(&self, symmetry: &Symmetry) -> Result<()> {
+        let (own, wanted) = (&self.groups, symmetry.shared());
+        if Arc::ptr_eq(own, &wanted) {
+            return Ok(());
+        }
+        let missing = wanted.list().iter().filter(|g| !own.holds(g));
+        match missing.chain(own.list().iter().filter(|g| !wanted.holds(g))).next() {
+            Some(group) => Err(AlignmentError::Other { group: group.name.clone() }.into()),
+            None => Ok(()),
+        }
     }
 
     /// The element that moves nothing.
@@ -55,7 +101,8 @@ impl Alignment {
 
     fn from_fn(symmetry: &Symmetry, mut perm: impl FnMut(GroupId, usize) -> Perm) -> Self {
         let ids = (0..symmetry.groups().len()).map(GroupId);
-        Self { perms: ids.map(|id| (0..symmetry.copies(id)).map(|copy| perm(id, copy)).collect()).collect() }
+        let groups = symmetry.shared();
+        Self { groups, perms: ids.map(|id| (0..symmetry.copies(id)).map(|copy| perm(id, copy)).collect()).collect() }
     }
 
     /// The permutations of a group, one per copy.

@@ -1,14 +1,16 @@
-//! What can be wrong with a symmetry: in its text, or against a network's tensors.
+//! What can be wrong with a symmetry: in its text, or against a network's tensors; and with an alignment.
+
+use crate::error::Error;
 
 /// A symmetry that cannot be read, or does not fit the network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SymmetryError {
     /// A pattern that does not follow the notation.
-    #[error("{}pattern `{pattern}`, column {column}: {why}", of(.tensor))]
+    #[error("{}pattern `{pattern}`, column {column}: {why}", of(.tensor.as_deref()))]
     Pattern {
-        /// Tensor the pattern belongs to; empty when a pattern is parsed on its own.
-        tensor: String,
+        /// Tensor the pattern belongs to; none when a pattern is parsed on its own.
+        tensor: Option<String>,
         /// The whole pattern.
         pattern: String,
         /// Where, counted from 1.
@@ -72,13 +74,88 @@ pub enum SymmetryError {
         /// Names, each with the nearest name the network has.
         tensors: Vec<(String, Option<String>)>,
     },
+    /// A tensor that the symmetry does not know.
+    #[error("the symmetry has no tensor `{tensor}`")]
+    NoTensor {
+        /// The name asked for.
+        tensor: String,
+    },
+    /// A group that the symmetry does not have.
+    #[error("there is no group `{group}`; known: {}", .known.join(", "))]
+    NoGroup {
+        /// The name asked for.
+        group: String,
+        /// The names of its groups, in their order.
+        known: Vec<String>,
+    },
+    /// Two templates for one tensor.
+    #[error("symmetry file: templates `{}` and `{}` both fit tensor `{tensor}`; keep one", .templates[0], .templates[1])]
+    Templates {
+        /// Tensor name.
+        tensor: String,
+        /// The templates.
+        templates: [String; 2],
+    },
     /// A symmetry file that is not the TOML expected.
-    #[error("symmetry file: {0}")]
-    File(String),
+    #[error("symmetry file: {why}")]
+    File {
+        /// What the parser says, with the place.
+        why: String,
+    },
 }
 
-fn of(tensor: &str) -> String {
-    if tensor.is_empty() { String::new() } else { format!("tensor `{tensor}`: ") }
+/// An alignment that is none of a symmetry.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AlignmentError {
+    /// Not one entry for every group.
+    #[error("the symmetry has {expected} groups, the alignment {found}")]
+    Groups {
+        /// Groups of the symmetry.
+        expected: usize,
+        /// Entries found.
+        found: usize,
+    },
+    /// A group with another number of permutations than it has copies, or permutations of other sizes.
+    #[error("group `{group}` needs {copies} permutation(s) of {units} units, found {} of sizes {found:?}", .found.len())]
+    Permutations {
+        /// Group name.
+        group: String,
+        /// Number of copies of the group.
+        copies: usize,
+        /// Number of its units.
+        units: usize,
+        /// Sizes of the permutations found.
+        found: Vec<usize>,
+    },
+    /// A group with another number of indices than all its permutations have.
+    #[error("group `{group}` needs {expected} indices, found {found}")]
+    Indices {
+        /// Group name.
+        group: String,
+        /// Units of all copies.
+        expected: usize,
+        /// Indices found.
+        found: usize,
+    },
+    /// An alignment that was made for other groups.
+    #[error("the alignment is none of this symmetry: group `{group}` is not the same in both")]
+    Other {
+        /// Name of the first group that differs.
+        group: String,
+    },
+    /// A group whose permutations cannot be read.
+    #[error("group `{group}`: {source}")]
+    Group {
+        /// Group name.
+        group: String,
+        /// What is wrong with them.
+        source: Box<Error>,
+    },
+}
+
+fn of(tensor: Option<&str>) -> String {
+    tensor.map_or(String::new(), |tensor| format!("tensor `{tensor}`: "))
 }
 
 fn list(names: &[String]) -> String {

@@ -33,13 +33,14 @@ impl Gather {
     /// How `alignment` moves `tensor`, called `name` in the symmetry. Only type and shape are looked at.
     ///
     /// # Errors
-    /// If the symmetry does not know the tensor, or has another shape for it.
+    /// If the alignment is none of the symmetry, or the symmetry does not know the tensor or has another shape for it.
     pub fn new(symmetry: &Symmetry, alignment: &Alignment, name: &str, tensor: &Tensor) -> Result<Self> {
+        alignment.check(symmetry)?;
         let layout = symmetry.tensor(name)?;
         let (shape, size) = (tensor.shape().to_vec(), tensor.dtype().size());
         let expected: Vec<usize> = layout.axes.iter().map(|axis| axis.len).collect();
         if shape != expected {
-            return Err(Error::Invalid(format!("tensor `{name}` has shape {shape:?}, the symmetry {expected:?}")));
+            return Err(Error::Shape { tensor: name.to_owned(), expected, place: "the symmetry", found: shape });
         }
         let moves = |table: &Vec<u32>| table.iter().enumerate().any(|(i, &j)| i != j as usize);
         let tables: Vec<_> =
@@ -130,7 +131,7 @@ impl Alignment {
     /// Cost: one pass over the bytes.
     ///
     /// # Errors
-    /// If a tensor of the symmetry is missing.
+    /// If a tensor of the symmetry is missing, or the alignment is none of this symmetry.
     pub fn apply(&self, symmetry: &Symmetry, params: &Params) -> Result<Params> {
         symmetry
             .tensors()

@@ -13,12 +13,13 @@ pub mod group;
 pub mod layout;
 pub mod pattern;
 pub mod resolve;
+mod saved;
 mod sizes;
 pub mod spec;
 
 pub use alignment::Alignment;
 pub use discover::{AxisRef, Discovery, discover};
-pub use error::SymmetryError;
+pub use error::{AlignmentError, SymmetryError};
 pub use gather::Gather;
 pub use group::{Group, GroupId};
 pub use pattern::Pattern;

@@ -138,7 +138,7 @@ struct Parser<'a> {
 impl Parser<'_> {
     fn error<T>(&self, column: usize, why: impl Into<String>) -> Result<T, SymmetryError> {
         let pattern = self.text.to_owned();
-        Err(SymmetryError::Pattern { tensor: String::new(), pattern, column, why: why.into() })
+        Err(SymmetryError::Pattern { tensor: None, pattern, column, why: why.into() })
     }
 
     fn peek(&mut self) -> Option<char> {

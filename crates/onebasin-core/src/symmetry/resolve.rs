@@ -1,11 +1,15 @@
 //! A symmetry fitted to a network: every group has a size, every tensor a layout.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::error::SymmetryError;
-use super::group::{Group, GroupId};
+use super::group::{Group, GroupId, Groups};
 use super::layout::{AxisLayout, expand, join_slices};
 use super::pattern::{Pattern, Term, TermKind};
+use super::saved::SavedSymmetry;
 use super::sizes::{Covered, Sizes, group_error, visit_groups};
 use super::spec::SymmetrySpec;
 use crate::params::{Params, nearest};
@@ -32,9 +36,13 @@ pub struct TensorLayout {
 /// assert_eq!(symmetry.groups()[0].size, 4);
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// With serde it is a map `groups` from names to `size` and `parent` (of a family), and a map `tensors` from names to
+/// `pattern` and `shape`. What is read is checked like what is made; nothing in it can make a panic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "SavedSymmetry", into = "SavedSymmetry")]
 pub struct Symmetry {
-    groups: Vec<Group>,
+    groups: Arc<Groups>,
     tensors: BTreeMap<String, TensorLayout>,
     spec: SymmetrySpec,
 }
@@ -52,24 +60,67 @@ impl Symmetry {
         let patterns = cover(&spec, params)?;
         let parents = parents(&patterns)?;
         let sizes = Sizes::infer(&spec, &parents, &patterns)?;
-        let groups = order(&parents, &sizes)?;
-        let mut tensors = BTreeMap::new();
-        for (name, pattern, shape) in &patterns {
-            tensors.insert((*name).to_owned(), lay_out(name, pattern, shape, &groups, &sizes)?);
+        let members = parents.into_iter().map(|(name, parent)| {
+            let size = sizes.known[&name].0;
+            (name, (size, parent))
+        });
+        let mut symmetry = Self::of_groups(Groups::new(&members.collect())?);
+        for (name, pattern, shape) in patterns {
+            let layout = lay_out(name, pattern, shape, &symmetry.groups, &|| sizes.clone())?;
+            symmetry.spec.tensors.insert(name.to_owned(), pattern.clone());
+            symmetry.tensors.insert(name.to_owned(), layout);
         }
-        let given = sizes.known.iter().map(|(name, (size, _))| (name.clone(), *size)).collect();
-        let kept = tensors.iter().map(|(n, t): (&String, &TensorLayout)| (n.clone(), t.pattern.clone())).collect();
-        Ok(Self { groups, tensors, spec: SymmetrySpec { sizes: given, tensors: kept } })
+        Ok(symmetry)
+    }
+
+    /// Groups that stand in no tensor yet.
+    pub(super) fn of_groups(groups: Groups) -> Self {
+        let sizes = groups.list().iter().map(|g| (g.name.clone(), g.size)).collect();
+        let spec = SymmetrySpec { sizes, tensors: BTreeMap::new() };
+        Self { groups: Arc::new(groups), tensors: BTreeMap::new(), spec }
+    }
+
+    /// Adds a tensor of known groups.
+    pub(super) fn add(&mut self, name: &str, pattern: Pattern, shape: &[usize]) -> Result<(), SymmetryError> {
+        self.tensors.insert(name.to_owned(), self.layout(name, &pattern, shape)?);
+        self.spec.tensors.insert(name.to_owned(), pattern);
+        Ok(())
     }
 
     /// All groups: by depth of nesting, then by name, so that a parent precedes its families.
     pub fn groups(&self) -> &[Group] {
-        &self.groups
+        self.groups.list()
+    }
+
+    /// The groups, as alignments keep them.
+    pub(super) fn shared(&self) -> Arc<Groups> {
+        Arc::clone(&self.groups)
     }
 
     /// The group with this index.
     pub fn group(&self, id: GroupId) -> &Group {
-        &self.groups[id.0]
+        self.groups.group(id)
+    }
+
+    /// The group called `name`.
+    ///
+    /// Cost: one look into a map.
+    ///
+    /// # Errors
+    /// [`SymmetryError::NoGroup`] tells the names there are.
+    ///
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// let net = Params::from_iter([("fc1.weight".to_owned(), Tensor::from_f32(&[4, 3], vec![0.0; 12])?)]);
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("fc1.weight", "h1 .")])?, &net)?;
+    /// assert_eq!(symmetry.group(symmetry.group_named("h1")?).size, 4);
+    /// assert_eq!(symmetry.group_named("h2").unwrap_err().to_string(), "there is no group `h2`; known: h1");
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn group_named(&self, name: &str) -> crate::error::Result<GroupId> {
+        let known = || self.groups().iter().map(|g| g.name.clone()).collect();
+        self.groups.id(name).ok_or_else(|| SymmetryError::NoGroup { group: name.to_owned(), known: known() }.into())
     }
 
     /// Tensors and their layouts, in order of name.
@@ -90,9 +141,9 @@ impl Symmetry {
     /// The layout of one tensor.
     ///
     /// # Errors
-    /// If the symmetry does not know the tensor.
+    /// [`SymmetryError::NoTensor`] if the symmetry does not know the tensor.
     pub fn tensor(&self, name: &str) -> crate::error::Result<&TensorLayout> {
-        self.tensors.get(name).ok_or_else(|| crate::Error::Invalid(format!("the symmetry has no tensor `{name}`")))
+        self.tensors.get(name).ok_or_else(|| SymmetryError::NoTensor { tensor: name.to_owned() }.into())
     }
 
     /// The layout of a tensor that is no parameter, such as a value inside the network, from its pattern.
@@ -115,8 +166,8 @@ impl Symmetry {
         let mut unknown = None;
         for term in &pattern.axes {
             visit_groups(term, &mut |group, parent, _| {
-                let known = self.groups.iter().find(|g| g.name == group);
-                if known.is_none_or(|g| g.parent.map(|p| self.group(p).name.as_str()) != parent) {
+                let known = self.groups.id(group).map(|id| self.group(id));
+                if known.is_none_or(|g| self.groups.parent_name(g) != parent) {
                     let why = format!("the symmetry has no group as `{pattern}`, the pattern of `{name}`, has it");
                     unknown.get_or_insert_with(|| group_error(group, why));
                 }
@@ -125,8 +176,9 @@ impl Symmetry {
         if let Some(error) = unknown {
             return Err(error);
         }
-        let known = self.groups.iter().map(|g| (g.name.clone(), (g.size, "in the symmetry".to_owned())));
-        lay_out(name, pattern, shape, &self.groups, &Sizes { known: known.collect() })
+        let known = |g: &Group| (g.name.clone(), (g.size, "in the symmetry".to_owned()));
+        let sizes = || Sizes { known: self.groups().iter().map(known).collect() };
+        lay_out(name, pattern, shape, &self.groups, &sizes)
     }
 
     /// The text this symmetry is made of: templates expanded, every size given.
@@ -136,24 +188,22 @@ impl Symmetry {
 
     /// The chain of groups that index a family, outermost first; empty for a group that is no family.
     pub fn ancestors(&self, id: GroupId) -> Vec<GroupId> {
-        let mut chain: Vec<GroupId> = std::iter::successors(self.group(id).parent, |p| self.group(*p).parent).collect();
-        chain.reverse();
-        chain
+        self.groups.ancestors(id)
     }
 
     /// The families directly indexed by a group.
     pub fn children(&self, id: GroupId) -> Vec<GroupId> {
-        (0..self.groups.len()).map(GroupId).filter(|g| self.group(*g).parent == Some(id)).collect()
+        (0..self.groups().len()).map(GroupId).filter(|g| self.group(*g).parent == Some(id)).collect()
     }
 
     /// All families below a group.
     pub fn descendants(&self, id: GroupId) -> Vec<GroupId> {
-        (0..self.groups.len()).map(GroupId).filter(|g| *g != id && self.ancestors(*g).contains(&id)).collect()
+        (0..self.groups().len()).map(GroupId).filter(|g| *g != id && self.ancestors(*g).contains(&id)).collect()
     }
 
     /// Groups that are no family.
     pub fn roots(&self) -> Vec<GroupId> {
-        (0..self.groups.len()).map(GroupId).filter(|g| self.group(*g).parent.is_none()).collect()
+        (0..self.groups().len()).map(GroupId).filter(|g| self.group(*g).parent.is_none()).collect()
     }
 
     /// The outermost group above `id` (itself if it is no family).
@@ -163,28 +213,31 @@ impl Symmetry {
 
     /// Number of independent copies of a group: the product of its ancestors' sizes.
     pub fn copies(&self, id: GroupId) -> usize {
-        self.ancestors(id).iter().map(|g| self.group(*g).size).product()
+        self.groups.copies(id)
     }
 }
 
-/// The layout of a tensor whose groups are all known.
+/// The layout of a tensor whose groups are all known; `sizes` tells where their sizes come from, for an error.
 fn lay_out(
     name: &str,
     pattern: &Pattern,
     shape: &[usize],
-    groups: &[Group],
-    sizes: &Sizes,
+    groups: &Groups,
+    sizes: &dyn Fn() -> Sizes,
 ) -> Result<TensorLayout, SymmetryError> {
-    let ids: BTreeMap<&str, GroupId> = groups.iter().enumerate().map(|(i, g)| (g.name.as_str(), GroupId(i))).collect();
+    let of = |group: &str| {
+        let id = groups.id(group).expect("every group of the pattern is known");
+        (id, groups.group(id).size)
+    };
     let mut axes = Vec::new();
     for (axis, (term, &len)) in pattern.axes.iter().zip(shape).enumerate() {
         one_slice(term, name, pattern)?;
-        let (extent, pieces) = expand(term, len, &|group| (ids[group], sizes.known[group].0));
+        let (extent, pieces) = expand(term, len, &of);
         if extent != len {
-            return Err(sizes.mismatch(name, axis, pattern, extent, len));
+            return Err(sizes().mismatch(name, axis, pattern, extent, len));
         }
         let layout = join_slices(len, pieces)
-            .map_err(|(g, why)| group_error(&groups[g.0].name, format!("in `{name}`, axis {axis}: {why}")))?;
+            .map_err(|(g, why)| group_error(&groups.group(g).name, format!("in `{name}`, axis {axis}: {why}")))?;
         check_families(&layout, groups, name, axis)?;
         axes.push(layout);
     }
@@ -256,27 +309,6 @@ fn parents(patterns: &Covered<'_>) -> Result<BTreeMap<String, Option<String>>, S
     Ok(parents.into_iter().map(|(name, (parent, _))| (name, parent)).collect())
 }
 
-/// Groups by depth of nesting, then by name.
-fn order(parents: &BTreeMap<String, Option<String>>, sizes: &Sizes) -> Result<Vec<Group>, SymmetryError> {
-    let mut by_depth = Vec::new();
-    for name in parents.keys() {
-        let chain = std::iter::successors(parents[name].as_ref(), |p| parents[*p].as_ref());
-        let depth = chain.take(parents.len() + 1).count();
-        if depth > parents.len() {
-            return Err(group_error(name, "is, through its parents, a family over itself"));
-        }
-        by_depth.push((depth, name));
-    }
-    by_depth.sort();
-    let index = |name: &String| by_depth.iter().position(|(_, n)| *n == name).map(GroupId);
-    let group = |(_, name): &(usize, &String)| Group {
-        name: (*name).clone(),
-        size: sizes.known[*name].0,
-        parent: parents[*name].as_ref().and_then(index),
-    };
-    Ok(by_depth.iter().map(group).collect())
-}
-
 /// Refuses a product in which two factors are slices: which entries belong together would be ambiguous.
 fn one_slice(term: &Term, tensor: &str, pattern: &Pattern) -> Result<usize, SymmetryError> {
     let slices = |terms: &[Term]| terms.iter().map(|t| one_slice(t, tensor, pattern)).collect::<Result<Vec<_>, _>>();
@@ -287,7 +319,7 @@ fn one_slice(term: &Term, tensor: &str, pattern: &Pattern) -> Result<usize, Symm
             let sum = slices(factors)?.into_iter().sum();
             if sum > 1 {
                 return Err(SymmetryError::Pattern {
-                    tensor: tensor.to_owned(),
+                    tensor: Some(tensor.to_owned()),
                     pattern: pattern.to_string(),
                     column: term.column,
                     why: "at most one factor of a product may be a slice".to_owned(),
@@ -300,15 +332,15 @@ fn one_slice(term: &Term, tensor: &str, pattern: &Pattern) -> Result<usize, Symm
 }
 
 /// Every family must stand in one product with its parent, once.
-fn check_families(layout: &AxisLayout, groups: &[Group], tensor: &str, axis: usize) -> Result<(), SymmetryError> {
+fn check_families(layout: &AxisLayout, groups: &Groups, tensor: &str, axis: usize) -> Result<(), SymmetryError> {
     for occurrence in &layout.occurrences {
         let present: Vec<GroupId> = occurrence.digits.iter().filter_map(|d| d.group).collect();
         for id in &present {
-            let group = &groups[id.0];
+            let group = groups.group(*id);
             let Some(parent) = group.parent else { continue };
             let count = |g: GroupId| present.iter().filter(|p| **p == g).count();
             if count(parent) != 1 || count(*id) != 1 {
-                let parent = &groups[parent.0].name;
+                let parent = &groups.group(parent).name;
                 let why = format!(
                     "in `{tensor}`, axis {axis}: `{}@{parent}` must stand once, in one product with `{parent}`, which must stand there once",
                     group.name

@@ -12,6 +12,7 @@ use super::spec::SymmetrySpec;
 pub(super) type Covered<'a> = Vec<(&'a str, &'a Pattern, &'a [usize])>;
 
 /// Sizes of groups, each with the place it came from.
+#[derive(Clone)]
 pub(super) struct Sizes {
     /// Size, and where it came from, by name.
     pub(super) known: BTreeMap<String, (usize, String)>,

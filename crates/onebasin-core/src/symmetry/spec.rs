@@ -42,7 +42,8 @@ impl SymmetrySpec {
     /// # Errors
     /// [`SymmetryError::File`] for text that is not such TOML, [`SymmetryError::Pattern`] for a pattern.
     pub fn from_toml(text: &str) -> Result<Self, SymmetryError> {
-        let file: File = toml::from_str(text).map_err(|e| SymmetryError::File(e.to_string().trim_end().to_owned()))?;
+        let file: File =
+            toml::from_str(text).map_err(|e| SymmetryError::File { why: e.to_string().trim_end().to_owned() })?;
         Self::from_patterns(file.tensors.iter().map(|(n, p)| (n.as_str(), p.as_str())))
             .map(|spec| Self { sizes: file.sizes, ..spec })
     }
@@ -53,7 +54,7 @@ impl SymmetrySpec {
         for (name, text) in patterns {
             let pattern: Pattern = text.parse().map_err(|error| match error {
                 SymmetryError::Pattern { pattern, column, why, .. } => {
-                    SymmetryError::Pattern { tensor: name.to_owned(), pattern, column, why }
+                    SymmetryError::Pattern { tensor: Some(name.to_owned()), pattern, column, why }
                 }
                 other => other,
             })?;
@@ -74,7 +75,7 @@ impl SymmetrySpec {
     /// name goes before a template.
     ///
     /// # Errors
-    /// [`SymmetryError::File`] if two templates fit one tensor.
+    /// [`SymmetryError::Templates`] if two templates fit one tensor.
     pub fn expand<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Self, SymmetryError> {
         let (templates, mut tensors): (BTreeMap<_, _>, BTreeMap<_, _>) =
             self.tensors.clone().into_iter().partition(|(name, _)| name.contains('{'));
@@ -85,8 +86,8 @@ impl SymmetrySpec {
             let mut fits = templates.iter().filter_map(|(t, pattern)| Some((t, pattern, fit(t, name)?)));
             let Some((template, pattern, indices)) = fits.next() else { continue };
             if let Some((other, _, _)) = fits.next() {
-                let why = format!("templates `{template}` and `{other}` both fit tensor `{name}`; keep one");
-                return Err(SymmetryError::File(why));
+                let templates = [template.clone(), other.clone()];
+                return Err(SymmetryError::Templates { tensor: name.to_owned(), templates });
             }
             let axes = pattern.axes.iter().map(|term| fill_term(term, &indices)).collect();
             tensors.insert(name.to_owned(), Pattern { axes });

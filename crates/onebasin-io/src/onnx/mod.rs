@@ -301,7 +301,7 @@ fn refused(path: &Path, place: &str, why: &onebasin_core::Error) -> Error {
 
 /// Something handed in that does not fit the model.
 fn unfit(path: &Path, place: impl std::fmt::Display, why: impl std::fmt::Display) -> Error {
-    Error::Core { path: path.to_owned(), source: onebasin_core::Error::Invalid(format!("{place}: {why}")) }
+    Error::Unfit { path: path.to_owned(), place: place.to_string(), why: why.to_string() }
 }
 
 #[cfg(test)]

@@ -124,7 +124,8 @@ fn floats<'a>(symmetry: &'a Symmetry, models: &[&Params]) -> Result<Vec<&'a str>
 
 /// The values of one tensor of an aligned network.
 fn aligned(symmetry: &Symmetry, model: &Params, alignment: &Alignment, name: &str) -> Result<Vec<f64>> {
-    Ok(alignment.apply_tensor(symmetry, name, model.require(name)?)?.to_f64()?.into_owned())
+    let moved = alignment.apply_tensor(symmetry, name, model.require(name)?)?;
+    Ok(moved.to_f64().map_err(|e| e.named(name))?.into_owned())
 }
 
 fn add(sum: &mut [f64], values: &[f64], factor: f64) {
@@ -132,7 +133,7 @@ fn add(sum: &mut [f64], values: &[f64], factor: f64) {
 }
 
 fn first<'a>(models: &[&'a Params]) -> Result<&'a Params> {
-    models.first().copied().ok_or_else(|| Error::Invalid("there must be at least one network, found none".to_owned()))
+    models.first().copied().ok_or(Error::NoNetworks)
 }
 
 /// Passes only if there is a network, and all have one structure and finite values.

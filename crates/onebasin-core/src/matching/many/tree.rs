@@ -73,7 +73,7 @@ impl Tree<'_> {
         }
         let mut sum = left;
         for name in floats(self.symmetry, self.models)? {
-            let mut values = sum.require(name)?.to_f64()?.into_owned();
+            let mut values = sum.require(name)?.to_f64().map_err(|e| e.named(name))?.into_owned();
             add(&mut values, &aligned(self.symmetry, &right, &found.alignment, name)?, 1.0);
             let shape = self.models[0].require(name)?.shape();
             sum.insert(name, Tensor::from_f64(shape, values)?);

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{AxisRef, Discovery, Reason};
 use crate::error::{Error, Result};
-use crate::graph::{NodeId, Source, ValueId};
-use crate::params::nearest;
+use crate::graph::{NodeId, ValueId};
 use crate::symmetry::pattern::{Term, TermKind};
 
 impl Discovery<'_> {
@@ -13,22 +12,13 @@ impl Discovery<'_> {
     /// of nodes that leads to what holds it in place.
     ///
     /// # Errors
-    /// If the network has no such parameter or the parameter no such axis.
+    /// [`Error::NoParameter`] suggests the nearest name; [`Error::NoAxis`] if the parameter has no such axis.
     pub fn why(&self, tensor: &str, axis: usize) -> Result<Vec<String>> {
-        let params = || self.graph.ids().filter(|v| self.graph.value(*v).source == Source::Param);
-        let found = params().find(|v| self.graph.value(*v).name == tensor);
-        let Some(value) = found else {
-            let hint = nearest(tensor, self.graph.params().map(|p| p.name.as_str()));
-            let hint = hint.map_or(String::new(), |n| format!("; did you mean `{n}`?"));
-            return Err(Error::Invalid(format!("the network has no parameter `{tensor}`{hint}")));
-        };
+        let value = self.graph.param_named(tensor)?;
         let pattern = &self.spec.tensors[tensor];
         let Some(term) = pattern.axes.get(axis) else {
-            let shape = self.graph.shape(value);
-            return Err(Error::Invalid(format!(
-                "`{tensor}` has axes 0 to {}, not {axis} (shape {shape:?})",
-                shape.len() - 1
-            )));
+            let shape = self.graph.shape(value).to_vec();
+            return Err(Error::NoAxis { tensor: Some(tensor.to_owned()), axis, shape });
         };
         let mut lines = vec![format!("{} is `{term}` in `{pattern}`", self.name(AxisRef { value, axis }))];
         let mut groups = Vec::new();
