@@ -3,22 +3,31 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
-use signal_hook::iterator::Signals;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 /// Set by the first signal: the program's observer passes it on.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Watches for signals. SIGXFSZ is caught so that a file size limit is an error of the write, not a death.
 pub fn install() -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGXFSZ]).context("cannot watch for signals")?;
-    std::thread::spawn(move || {
-        for signal in signals.forever().filter(|s| *s != SIGXFSZ) {
-            if INTERRUPTED.swap(true, Ordering::Relaxed) {
-                signal_hook::low_level::exit(128 + signal);
-            }
-        }
-    });
+    let mut asking = vec![SIGINT, SIGTERM];
+    #[cfg(unix)]
+    {
+        use std::sync::atomic::AtomicBool;
+
+        use signal_hook::consts::{SIGHUP, SIGXFSZ};
+
+        static LIMIT: AtomicBool = AtomicBool::new(false);
+        asking.push(SIGHUP);
+        flag::register(SIGXFSZ, &LIMIT).context("cannot watch for signals")?;
+    }
+    for signal in asking {
+        // What is registered first runs first, and finds the flag as the signal before left it.
+        flag::register_conditional_shutdown(signal, 128 + signal, &INTERRUPTED)
+            .and_then(|_| flag::register(signal, &INTERRUPTED))
+            .context("cannot watch for signals")?;
+    }
     Ok(())
 }
 

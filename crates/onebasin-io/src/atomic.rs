@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::position::write_all_at;
 
 /// Asked while files are written; when it says no, the write removes what it began and fails with [`Error::Interrupted`].
 pub type GoOn<'a> = dyn Fn() -> bool + Sync + 'a;
@@ -78,22 +79,21 @@ impl<'g> Staged<'g> {
             return Err(Error::IsFolder { path: path.to_owned() });
         }
         let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        let sibling = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .suffix(".tmp")
-            .permissions(permissions(path))
-            .tempfile_in(folder)
-            .map_err(|e| Error::io(path, "create", e))?;
+        let prefix = format!(".{name}.");
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(".tmp");
+        #[cfg(unix)]
+        builder.permissions(permissions(path));
+        let sibling = builder.tempfile_in(folder).map_err(|e| Error::io(path, "create", e))?;
         Ok(Self { path: path.to_owned(), sibling, go_on })
     }
 
     /// Writes at a place of its own, so that threads need not wait for each other.
     pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        use std::os::unix::fs::FileExt;
         for (k, piece) in bytes.chunks(PIECE).enumerate() {
             self.check()?;
             let at = offset + (k * PIECE) as u64;
-            self.sibling.as_file().write_all_at(piece, at).map_err(|e| self.error(e))?;
+            write_all_at(self.file(), piece, at).map_err(|e| self.error(e))?;
         }
         Ok(())
     }
@@ -138,7 +138,8 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The permissions of the file to be replaced, or those of any new file.
+/// The permissions of the file to be replaced, or those of any new file. Elsewhere than on Unix a folder gives them.
+#[cfg(unix)]
 fn permissions(path: &Path) -> std::fs::Permissions {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).map_or_else(|_| std::fs::Permissions::from_mode(0o666), |m| m.permissions())

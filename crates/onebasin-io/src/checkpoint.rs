@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::metadata::Metadata;
+use crate::position::read_exact_at;
 
 /// A checkpoint: its tensors, its header entries, and what identifies its bytes.
 #[derive(Debug, Clone)]
@@ -58,9 +59,8 @@ impl Part {
 
     /// Reads bytes of the file without touching the map, so that they do not count as memory of this process.
     pub(crate) fn read_at(&self, offset: u64, to: &mut [u8]) -> std::io::Result<()> {
-        use std::os::unix::fs::FileExt;
         if let Some(file) = &self.file {
-            return file.read_exact_at(to, offset);
+            return read_exact_at(file, to, offset);
         }
         to.copy_from_slice(&self.bytes[offset as usize..][..to.len()]);
         Ok(())

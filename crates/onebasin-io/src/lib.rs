@@ -16,6 +16,7 @@ mod npz;
 pub mod onnx;
 mod passing;
 mod pipeline;
+mod position;
 mod read;
 mod reader;
 mod safetensors;

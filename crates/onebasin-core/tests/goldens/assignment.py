@@ -1,4 +1,4 @@
-"""Optimal assignment values from SciPy, for `tests/assignment.rs`.
+"""Optimal assignment values from SciPy, for `tests/all/assignment.rs`.
 
     pip install scipy && python assignment.py > assignment.json
 

@@ -8,7 +8,7 @@ use onebasin_io::{Error, OnnxModel};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::{GOLDENS, delimited, doubled, golden, import, integer, model, node, open, tensor};
+use super::{GOLDENS, delimited, doubled, golden, import, integer, model, node, open, tensor};
 
 fn parse(bytes: Vec<u8>) -> Result<OnnxModel, Error> {
     OnnxModel::parse(&Bytes::from(bytes), &golden("external"))

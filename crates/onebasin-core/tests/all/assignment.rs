@@ -77,7 +77,7 @@ fn lists_find_what_whole_rows_do() {
 }
 
 /// Up to 8192 units, cold and from the prices of a problem that differs a little:
-/// `cargo test -p onebasin --release --test assignment -- --ignored`.
+/// `cargo test -p onebasin-core --release --test all assignment -- --ignored`.
 #[test]
 #[ignore = "minutes, and gigabytes at 8192 units"]
 fn every_size_is_proved() {
@@ -205,7 +205,7 @@ fn agrees_with_scipy() {
     struct File {
         cases: Vec<Golden>,
     }
-    let file: File = serde_json::from_str(include_str!("goldens/assignment.json")).unwrap();
+    let file: File = serde_json::from_str(include_str!("../goldens/assignment.json")).unwrap();
     assert_eq!(file.cases.len(), 35);
     for case in &file.cases {
         let s = Similarity::new(case.n, case.matrix()).unwrap();

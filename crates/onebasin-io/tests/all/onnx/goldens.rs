@@ -5,7 +5,7 @@ use onebasin_io::OnnxModel;
 use onebasin_io::onnx::{Attribute, Dim};
 use tempfile::TempDir;
 
-use crate::{names, open, ramp, zeros};
+use super::{names, open, ramp, zeros};
 
 #[test]
 fn a_model_is_read_as_plain_values() {

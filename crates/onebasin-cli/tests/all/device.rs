@@ -1,5 +1,4 @@
 //! `--device cuda` does what the processor does, with a driver that works on the processor in place of a GPU's.
-#![cfg(all(feature = "cuda", target_os = "linux"))]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -10,7 +10,7 @@ use onebasin_io::onnx::Dim;
 use onebasin_testkit::data_or_skip;
 use tempfile::TempDir;
 
-use crate::{doubled, model, node, tensor, zeros};
+use super::{doubled, model, node, tensor, zeros};
 
 const NETWORKS: [&str; 8] =
     ["densenet", "gru", "lstm", "mobilenet", "shufflenet", "transformer", "transformer_folded", "unet"];

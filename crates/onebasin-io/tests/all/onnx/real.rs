@@ -5,7 +5,7 @@ use onebasin_io::OnnxModel;
 use onebasin_testkit::data_or_skip;
 use tempfile::TempDir;
 
-use crate::{ramp, zeros};
+use super::{ramp, zeros};
 
 #[test]
 fn graphs_of_the_zoo_open_and_come_back_the_same() {

@@ -67,7 +67,7 @@ fn signatures_recover_streams_that_the_identity_does_not() {
 /// The table of docs/results/matching.md.
 #[test]
 #[allow(clippy::print_stdout, reason = "it prints a table")]
-#[ignore = "minutes: cargo test -p onebasin --test recovery -- --ignored --nocapture"]
+#[ignore = "minutes: cargo test -p onebasin-core --test all recovery -- --ignored --nocapture"]
 fn the_portfolio_recovers_every_stream() {
     for noise in [0.0, 1.0] {
         for anchor in [0, 3, 27] {

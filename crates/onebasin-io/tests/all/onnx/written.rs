@@ -10,7 +10,7 @@ use onebasin_io::{Error, OnnxModel, PROVENANCE};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::{GOLDENS, doubled, golden, model, node, open, ramp, tensor, zeros};
+use super::{GOLDENS, doubled, golden, model, node, open, ramp, tensor, zeros};
 
 #[test]
 fn unchanged_weights_give_the_same_bytes() {

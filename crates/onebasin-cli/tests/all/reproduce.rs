@@ -1,5 +1,4 @@
 //! `onebasin reproduce`: killed at random moments it comes to the same bytes; what it says and refuses.
-#![cfg(unix)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,0 +1,12 @@
+//! The crate as its users see it, in one program, since linking costs more than running.
+
+mod activation;
+mod assignment;
+mod discover;
+mod frank_wolfe;
+mod laws;
+mod many;
+mod portfolio;
+mod recovery;
+mod repair;
+mod twins;

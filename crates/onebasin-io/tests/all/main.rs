@@ -1,0 +1,6 @@
+//! The crate as its users see it, in one program, since linking costs more than running.
+
+mod formats;
+mod onnx;
+mod safetensors;
+mod streamed;
