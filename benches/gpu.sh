@@ -44,12 +44,12 @@ timed() {
 # Numbers of a JSON file by a pattern of its key, one a line.
 numbers() { tr -d ' \n' <"$1" | grep -oE "\"$2\":\[?[-0-9.e,+]+" | sed 's/^[^:]*:\[\{0,1\}//' | tr ',' '\n' | sed '/^$/d'; }
 
-# Fails if the numbers of two files differ by more than TOLERANCE of the largest: near KEY TOLERANCE FILE FILE
+# Fails if numbers differ by more than TOLERANCE of the largest: near WHAT TOLERANCE FILE FILE
 near() {
-  paste <(numbers "$3" "$1") <(numbers "$4" "$1") | awk -v key="$1" -v most="$2" '
+  paste "$3" "$4" | awk -v what="$1" -v most="$2" '
     NF != 2 { bad = 1 }
     { d = $1 - $2; d = d < 0 ? -d : d; if (d > off) off = d; a = $1 < 0 ? -$1 : $1; if (a > size) size = a; n++ }
-    END { printf "%s: %d numbers, off by %.3g of %.3g\n", key, n, off, size; exit bad || !n || off > most * size }'
+    END { printf "%s: %d numbers, off by %.3g of %.3g\n", what, n, off, size; exit bad || !n || off > most * size }'
 }
 
 # Expects a failure and a word: refuses STATUS WORD COMMAND...
@@ -57,7 +57,7 @@ refuses() {
   local expected=$1 word=$2 said status=0
   shift 2
   said=$("$@" 2>&1) || status=$?
-  echo "$said" | tail -n 5
+  printf 'status %s, expected %s\n%s\n' "$status" "$expected" "$(tail -n 5 <<<"$said")"
   [ "$status" = "$expected" ] && grep -q "$word" <<<"$said"
 }
 
@@ -111,7 +111,8 @@ grams() {
     timed "match $1, $2" "$device" -q match "$1"0.safetensors "$1"1.safetensors -o "$device.safetensors" --method "$2" \
       --no-diagnosis "${@:4}" --report "$device.json"
   done
-  near objective "$3" cpu.json cuda.json
+  for device in cuda cpu; do numbers "$device.json" objective | sort -g | tail -n 1 >"$device.numbers"; done
+  near "⟨A, π(B)⟩" "$3" cpu.numbers cuda.numbers
 }
 step_grams() { grams mlp weight 0; }
 step_grams_spectral() { grams mlp spectral 0; }
@@ -125,7 +126,8 @@ forward() {
     timed "barrier $1" "$device" -q barrier "$1"0.safetensors "$1"1.safetensors --data "$2" --points 5 --method weight --start \
       identity --restarts 1 --batch-norm-samples 0 "${@:3}" -o "$device.json"
   done
-  near loss 1e-3 cpu.json cuda.json
+  for device in cuda cpu; do numbers "$device.json" loss >"$device.numbers"; done
+  near losses 1e-3 cpu.numbers cuda.numbers
 }
 step_forward() { forward mlp digits; }
 step_forward_residual() { forward res digits@32 --samples 500; }
@@ -146,17 +148,15 @@ step_train_wide_bf16() { train resnet20-ln:32 cuda bf16 0.1; }
 
 # Whether cuBLAS sums the same way every time, and a run that is stopped goes on to the same bits.
 step_same_bytes() {
-  local line="-q train resnet20-bn:1 --data digits@32 --recipe resnet20 --batch 100 --share 0.05 --device cuda"
-  for run in one two; do
-    # shellcheck disable=SC2086 # the line is cut at its blanks
-    "$ONEBASIN" $line --epochs 2 --checkpoint-every 1 -o $run.safetensors
+  local line="-q train resnet20-bn:1 --data digits@32 --batch 100 --share 0.05 --device cuda --checkpoint-every 1"
+  # shellcheck disable=SC2086 # the line is cut at its blanks
+  for run in "--epochs 2 -o one" "--epochs 2 -o two" "--epochs 1 -o halves" "--epochs 2 --resume -o halves"; do
+    "$ONEBASIN" $line $run.safetensors
   done
-  cmp one.safetensors two.safetensors && echo "trained twice: the same bytes"
-  for epochs in 1 2; do
-    # shellcheck disable=SC2086
-    "$ONEBASIN" $line --epochs $epochs --checkpoint-every 1 --resume -o halves.safetensors
-  done
-  cmp one.safetensors halves.safetensors && echo "trained twice, and stopped in the middle: the same bytes"
+  cmp one.safetensors two.safetensors
+  echo "trained twice: the same bytes"
+  cmp one.safetensors halves.safetensors
+  echo "trained twice, and stopped in the middle: the same bytes"
 }
 
 step_experiment_f32() { timed "reproduce fig3-mnist" cuda reproduce fig3-mnist --output experiment-f32; }
@@ -180,7 +180,8 @@ step_two_processes() {
   # shellcheck disable=SC2086
   "$ONEBASIN" $line right.safetensors
   wait "$first"
-  cmp left.safetensors right.safetensors && echo "two processes on one GPU: the same bytes"
+  cmp left.safetensors right.safetensors
+  echo "two processes on one GPU: the same bytes"
 }
 
 step_hidden_gpu() {

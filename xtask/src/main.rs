@@ -70,10 +70,15 @@ fn nightly() -> Result<()> {
 }
 
 /// Runs cargo, passing its output on, and returns the lines by which tests say that they were skipped.
+///
+/// Without incremental compilation, unless it is asked for: notes for the next time cost more than they save where all is
+/// compiled once.
 fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Vec<String>> {
     println!("\n$ cargo {}", arguments.join(" "));
+    let incremental = std::env::var("CARGO_INCREMENTAL").unwrap_or_else(|_| "0".to_owned());
     let mut child = Command::new(env!("CARGO"))
         .args(arguments)
+        .env("CARGO_INCREMENTAL", incremental)
         .envs(environment.iter().copied())
         .stdout(Stdio::piped())
         .spawn()
