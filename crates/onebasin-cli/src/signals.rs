@@ -14,8 +14,6 @@ pub fn install() -> Result<()> {
     let mut asking = vec![SIGINT, SIGTERM];
     #[cfg(unix)]
     {
-        use std::sync::atomic::AtomicBool;
-
         use signal_hook::consts::{SIGHUP, SIGXFSZ};
 
         static LIMIT: AtomicBool = AtomicBool::new(false);

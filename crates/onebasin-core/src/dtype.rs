@@ -1,7 +1,8 @@
 //! Element types.
 
 /// Element type of a tensor. Weights are floats; integers and booleans (counters, masks) are carried along unchanged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum DType {
     F64,

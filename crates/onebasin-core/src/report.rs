@@ -83,8 +83,9 @@ pub struct Judged {
     pub compared: String,
     /// Mean cross-entropy in nats of the midpoint, BatchNorm statistics recomputed.
     pub loss: f64,
-    /// Its share classified right.
-    pub accuracy: f64,
+    /// Its share of right answers, where answers are right or wrong.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub accuracy: Option<f64>,
 }
 
 /// How well the units of a group correspond.

@@ -1,12 +1,13 @@
 //! A symmetry is checked, not believed: random elements must leave the network's function as it was.
 
-use onebasin_core::graph::{Graph, Op, ValueId};
+use onebasin_core::graph::{Graph, ValueId};
 use onebasin_core::stream::Stream;
 use onebasin_core::symmetry::{Alignment, GroupId, Symmetry};
 use onebasin_core::{Params, Perm};
 
 use crate::error::{Error, Result};
 use crate::exec::{Program, Workspace};
+use crate::samples::picked_from;
 
 /// How to check.
 #[derive(Debug, Clone)]
@@ -41,6 +42,24 @@ impl Check {
     /// Whether the function stayed as it was.
     pub fn passes(&self) -> bool {
         self.difference <= self.tolerance
+    }
+}
+
+impl std::fmt::Display for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { difference, tolerance, faults } = self;
+        if self.passes() {
+            return write!(
+                f,
+                "a random element of the symmetry changes the output by {difference:.1e} of its size, rounding by up to \
+                 {tolerance:.0e}"
+            );
+        }
+        let faults = faults.iter().map(|(name, d)| format!("`{name}` ({d:.1e})")).collect::<Vec<_>>().join(", ");
+        write!(
+            f,
+            "the symmetry is wrong: a random element changes the output by {difference:.1e} of its size; at fault: {faults}"
+        )
     }
 }
 
@@ -146,15 +165,9 @@ impl<'a> Checker<'a> {
 /// A random batch for every input: whole numbers where a node picks by them, normal numbers elsewhere.
 fn random_inputs(graph: &Graph, seed: u64) -> Vec<Vec<f32>> {
     let mut stream = Stream::new(seed, "check/inputs");
-    let entries = |input: ValueId| {
-        graph.nodes().iter().find_map(|node| match (&node.op, &node.inputs[..]) {
-            (Op::Gather { axis }, [data, indices]) if *indices == input => Some(graph.shape(*data)[*axis]),
-            _ => None,
-        })
-    };
     let batch = |input: ValueId| {
         let count = graph.shape(input).iter().product::<usize>();
-        match entries(input) {
+        match picked_from(graph, input) {
             Some(n) if n > 0 => (0..count).map(|_| stream.below(n) as f32).collect(),
             _ => (0..count).map(|_| stream.normal() as f32).collect(),
         }

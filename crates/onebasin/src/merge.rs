@@ -62,6 +62,27 @@ impl Default for Merge {
     }
 }
 
+impl Merge {
+    /// Passes only if every number is what it may be.
+    ///
+    /// # Errors
+    /// [`Error::Option`] names the first that is not.
+    pub fn check(&self) -> Result<()> {
+        let fail = |option, expected, found: f64| Err(Error::Option { option, expected, found: found.to_string() });
+        let share = |l: &f64| (0.0..=1.0).contains(l);
+        if !share(&self.lambda) {
+            return fail("lambda", "a number from 0 (network A) to 1 (network B)", self.lambda);
+        }
+        if let Some(least) = self.min_correlation.filter(|r| !share(r)) {
+            return fail("min_correlation", "a number from 0 to 1", least);
+        }
+        match self.group_lambda.values().find(|l| !share(l)) {
+            Some(lambda) => fail("group_lambda", "a number from 0 to 1", *lambda),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A pair and how it is to be merged: everything has been checked, and nothing computed that can wait.
 ///
 /// [`Self::write`] goes from file to file in bounded memory where it can; [`Self::params`] gives the tensors.
@@ -111,10 +132,7 @@ impl Pair {
     /// # Ok::<(), onebasin::Error>(())
     /// ```
     pub fn merge<'a>(&self, aligned: &Aligned, options: &Merge, context: &Context<'a>) -> Result<Merged<'a>> {
-        if !(0.0..=1.0).contains(&options.lambda) {
-            let expected = "a number from 0 (network A) to 1 (network B)";
-            return Err(Error::Option { option: "lambda", expected, found: options.lambda.to_string() });
-        }
+        options.check()?;
         if options.repair == Repair::Data && context.train.is_none() {
             return Err(Error::NeedsData { what: "repair by data" });
         }
@@ -243,10 +261,6 @@ fn by_group(options: &Merge, aligned: &Aligned) -> Result<BTreeMap<GroupId, f64>
         }
     }
     for (name, lambda) in &options.group_lambda {
-        if !(0.0..=1.0).contains(lambda) {
-            let (option, expected) = ("group_lambda", "a number from 0 to 1");
-            return Err(Error::Option { option, expected, found: lambda.to_string() });
-        }
         found.insert(id(name)?, *lambda);
     }
     Ok(found)

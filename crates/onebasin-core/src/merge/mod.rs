@@ -17,7 +17,8 @@ use crate::symmetry::{Alignment, GroupId, Symmetry};
 use crate::tensor::Tensor;
 
 /// How to go from A (λ = 0) to B (λ = 1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Interpolation {
     /// The straight line `A + λ (B − A)`.
     #[default]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use onebasin_core::graph::Graph;
+use onebasin_core::graph::{Graph, Op, ValueId};
 
 use super::{Field, Samples};
 use crate::error::{Error, Result};
@@ -89,4 +89,12 @@ impl Feeds {
             if targets.is_empty() { Ok(()) } else { samples.fill_target(run, targets) }
         }
     }
+}
+
+/// Of how many entries a node picks by the numbers of this input, where one does: they are indices then.
+pub fn picked_from(graph: &Graph, input: ValueId) -> Option<usize> {
+    graph.nodes().iter().find_map(|node| match (&node.op, &node.inputs[..]) {
+        (Op::Gather { axis }, [data, indices]) if *indices == input => Some(graph.shape(*data)[*axis]),
+        _ => None,
+    })
 }

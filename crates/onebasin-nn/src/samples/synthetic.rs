@@ -1,5 +1,6 @@
 //! Images that look like nothing, for comparing units where there are no data.
 
+use onebasin_core::graph::Graph;
 use onebasin_core::stream::Stream;
 
 use super::{Arrays, Field, FieldKind};
@@ -8,28 +9,33 @@ use crate::error::Result;
 /// Waves that make an image.
 const WAVES: usize = 60;
 
-/// `count` images of this shape: sums of waves of random direction and frequency, evenly in the logarithm of the frequency,
-/// with random tints and a random ground. They have no target.
+/// `count` images for every input of a graph: sums of waves of random direction and frequency, evenly in the logarithm of
+/// the frequency, with random tints and a random ground. They have no target.
 ///
 /// Networks see them with mean 0 and a standard deviation near 1, the range of normalised images, in 256 steps of 1/32.
-/// Image `k` has the stream `synthetic/k` of the seed. For shapes other than `[channels, height, width]` pixels are standard
-/// normal.
+/// Image `k` has the stream `synthetic/k` of the seed, of inputs after the first `synthetic/INPUT/k`. For inputs other than
+/// `[N, channels, height, width]` numbers are standard normal.
 ///
 /// # Errors
-/// If an image would have no pixel.
-pub fn synthetic(shape: &[usize], count: usize, seed: u64) -> Result<Arrays> {
-    let pixels: usize = shape.iter().product();
-    let mut images = vec![0.0; pixels * count];
-    for (k, image) in images.chunks_exact_mut(pixels.max(1)).enumerate() {
-        let mut stream = Stream::new(seed, &format!("synthetic/{k}"));
-        let values = match *shape {
-            [channels, height, width] => waves(&mut stream, [channels, height, width]),
-            _ => (0..pixels).map(|_| stream.normal()).collect(),
-        };
-        image.iter_mut().zip(values).for_each(|(seen, v)| *seen = stepped(v));
+/// If the graph has no input, or one without numbers.
+pub fn synthetic(graph: &Graph, count: usize, seed: u64) -> Result<Arrays> {
+    let mut inputs = Vec::new();
+    for (n, input) in graph.inputs().enumerate() {
+        let (name, shape) = (graph.value(input).name.clone(), graph.shape(input).get(1..).unwrap_or_default().to_vec());
+        let pixels: usize = shape.iter().product();
+        let mut images = vec![0.0; pixels * count];
+        for (k, image) in images.chunks_exact_mut(pixels.max(1)).enumerate() {
+            let stream = if n == 0 { format!("synthetic/{k}") } else { format!("synthetic/{name}/{k}") };
+            let mut stream = Stream::new(seed, &stream);
+            let values = match shape[..] {
+                [channels, height, width] => waves(&mut stream, [channels, height, width]),
+                _ => (0..pixels).map(|_| stream.normal()).collect(),
+            };
+            image.iter_mut().zip(values).for_each(|(seen, v)| *seen = stepped(v));
+        }
+        inputs.push((Field { name, shape, kind: FieldKind::Real }, images));
     }
-    let field = Field { name: "images".to_owned(), shape: shape.to_vec(), kind: FieldKind::Real };
-    Arrays::new("synthetic images", vec![(field, images)], None)
+    Arrays::new("synthetic images", inputs, None)
 }
 
 /// The step of 1/32 that a value lies on, of those that a byte counts.

@@ -11,8 +11,7 @@ use onebasin_core::report::Judged;
 use onebasin_core::symmetry::{Alignment, Symmetry};
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::exec::Program;
-use onebasin_nn::graph_inputs::takes_indices;
-use onebasin_nn::samples::{Chosen, synthetic};
+use onebasin_nn::samples::{Chosen, picked_from, synthetic};
 use onebasin_nn::{ActivationOptions, Samples, activation_similarity, evaluate_on, recompute_batch_norm};
 
 use super::{Align, DONE, Method};
@@ -181,7 +180,7 @@ impl Matching<'_> {
         }
         let program = self.pair.a.program()?;
         let graph = program.graph();
-        if let Some(input) = graph.inputs().find(|v| takes_indices(graph, *v)) {
+        if let Some(input) = graph.inputs().find(|v| picked_from(graph, *v).is_some()) {
             return Err(Error::NeedsIndices { input: graph.value(input).name.clone() });
         }
         let count = self.options.match_samples.min(SYNTHETIC);
@@ -204,7 +203,7 @@ impl Matching<'_> {
         candidates.push(self.activation()?);
         let program = self.pair.a.program_for(samples)?;
         let held: Vec<u32> = (0..samples.len() as u32).rev().take(JUDGED).collect();
-        let (held, norm) = (Chosen::new(samples, held), Chosen::first(samples, 4 * BATCH));
+        let (held, norm) = (Chosen::new(samples, held)?, Chosen::first(samples, 4 * BATCH));
         let mut judged = Vec::new();
         for candidate in &candidates {
             judged.push(self.judge(&program, candidate, &held, &norm)?);

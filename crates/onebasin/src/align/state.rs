@@ -57,8 +57,9 @@ impl StateFile<'_> {
             let prefix = prefix + "/";
             file.params.iter().filter_map(|(n, t)| Some((n.strip_prefix(&prefix)?.to_owned(), t.clone()))).collect()
         };
-        let alignment =
-            |which: &str| -> Result<Alignment> { alignment_from_params(self.symmetry, &part(which.to_owned())).map_err(none) };
+        let alignment = |which: &str| -> Result<Alignment> {
+            alignment_from_params(self.symmetry, &part(which.to_owned())).map_err(|why| none(why.to_string()))
+        };
         let prices = part("prices".to_owned());
         let duals = |k: usize| {
             let found = prices.get(&k.to_string())?.to_f64();
