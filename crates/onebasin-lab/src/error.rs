@@ -53,6 +53,9 @@ pub enum Error {
     /// The user asked to stop; what is done is kept.
     #[error("interrupted; the same command goes on from here")]
     Stopped,
+    /// Matching and merging.
+    #[error(transparent)]
+    Library(#[from] onebasin::Error),
     /// Networks.
     #[error(transparent)]
     Networks(#[from] onebasin_nn::Error),

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use onebasin::{Device, Together};
 use onebasin_nn::exec::Program;
 use onebasin_nn::optim::{Optimizer, Schedule};
 use onebasin_nn::{Network, SteOptions};
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::recipe::Recipe;
 use crate::setting::Training;
 use crate::shelf::{Facts, Part};
-use crate::stage::{Align, Device, Line, Mean, Method, Net, Plane, Score, Stage, Together, Train};
+use crate::stage::{Align, Line, Mean, Net, Plane, Score, Stage, Train, Variant};
 use crate::store::Key;
 use crate::train::TrainOptions;
 
@@ -41,7 +42,7 @@ pub struct Plan<'a> {
     steps: RefCell<Vec<Step>>,
     facts: &'a dyn Fn(&str) -> Result<Facts>,
     /// Where networks are trained and evaluated, and weights compared, if not on the processor.
-    device: Option<&'a Device<'a>>,
+    device: Option<&'a Device>,
 }
 
 /// A network with its data, as one setting says.
@@ -68,7 +69,7 @@ const OVERHEAD: f64 = 2e5;
 
 impl<'a> Plan<'a> {
     /// An empty plan; `facts` tells what is known of a data set.
-    pub fn new(facts: &'a dyn Fn(&str) -> Result<Facts>, device: Option<&'a Device<'a>>) -> Self {
+    pub fn new(facts: &'a dyn Fn(&str) -> Result<Facts>, device: Option<&'a Device>) -> Self {
         Self { steps: RefCell::default(), facts, device }
     }
 
@@ -131,7 +132,7 @@ impl<'a> Plan<'a> {
         let options = TrainOptions { seed, ..subject.options.clone() };
         let epochs = options.epochs;
         let samples = share * subject.trained as f64 * epochs as f64;
-        let device = self.device.map(|d| d.trains_as.to_owned());
+        let device = self.device.map(|d| d.trains_as().to_owned());
         let stage = Stage::Train(Train { network: subject.network.clone(), data: data.clone(), options, device });
         let key = self.add(stage, 3.0 * samples * subject.work);
         let epoch = epoch.unwrap_or(epochs);
@@ -147,22 +148,22 @@ impl<'a> Plan<'a> {
     }
 
     fn device_name(&self) -> Option<String> {
-        self.device.map(|d| d.name.to_owned())
+        self.device.map(|d| d.name().to_owned())
     }
 
     /// B aligned with A: the network, moved.
-    pub fn aligned(&self, subject: &Subject, a: &Net, b: &Net, method: Method) -> Net {
+    pub fn aligned(&self, subject: &Subject, a: &Net, b: &Net, method: Variant) -> Net {
         let data = method.sees_data().then(|| subject.data.clone());
         let (network, seed, device) = (subject.network.clone(), 0, self.device_name());
-        let target = (method == Method::StraightThrough).then(|| paper_target(seed, subject.trained));
+        let target = (method == Variant::StraightThrough).then(|| paper_target(seed, subject.trained));
         let stage = Stage::Align(Align { network, a: a.clone(), b: b.clone(), method, data, seed, target, device });
         let seen = subject.trained as f64 * subject.work;
         let cost = match method {
-            Method::StraightThrough => 60.0 * seen,
-            Method::SteepestDescent => 3.0 * seen,
-            Method::Activation | Method::Correlation => 4.0 * seen,
-            Method::Portfolio => 4e11,
-            Method::Weight | Method::OnePass | Method::Greedy => 4e10,
+            Variant::StraightThrough => 60.0 * seen,
+            Variant::SteepestDescent => 3.0 * seen,
+            Variant::Uncentred | Variant::Activation => 4.0 * seen,
+            Variant::Portfolio => 4e11,
+            Variant::Weight | Variant::OnePass | Variant::Greedy => 4e10,
         };
         let key = self.add(stage, cost);
         b.clone().moved(&key)

@@ -1,21 +1,24 @@
 //! Computes what is not there yet, stage after stage.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use onebasin::Device;
 
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::kind::{Found, Reading};
 use crate::plan::{Plan, Step};
 use crate::shelf::{Facts, Shelf};
-use crate::stage::{Device, Room};
+use crate::stage::Room;
 use crate::store::Store;
 
 /// How to run.
 #[derive(Clone, Copy)]
 pub struct RunOptions<'a> {
     /// Where networks are trained and evaluated, and weights compared, if not on the processor.
-    pub device: Option<&'a Device<'a>>,
+    pub device: Option<&'a Device>,
     /// How long training may go on before its state is saved: what a kill can cost.
     pub save_every: Duration,
 }
@@ -27,7 +30,7 @@ impl Default for RunOptions<'_> {
 }
 
 /// Who is told how it goes.
-pub trait Observer {
+pub trait Watcher: Send {
     /// The plan: multiply-adds of all stages, and of those that are done already.
     fn planned(&mut self, total: f64, done: f64);
     /// A stage begins.
@@ -45,7 +48,7 @@ pub trait Observer {
 pub fn planned(
     experiment: &Experiment,
     facts: &dyn Fn(&str) -> Result<Facts>,
-    device: Option<&Device<'_>>,
+    device: Option<&Device>,
 ) -> Result<(Vec<Step>, Reading)> {
     let plan = Plan::new(facts, device);
     let reading = experiment.kind.plan(&plan)?;
@@ -58,19 +61,19 @@ pub fn planned(
 /// experiments is computed once.
 ///
 /// # Errors
-/// Those of the stages; [`Error::Stopped`] if the observer stops it.
+/// Those of the stages; [`Error::Stopped`] if the watcher stops it.
 pub fn run(
     experiment: &Experiment,
     shelf: &Shelf,
     store: &Store,
     options: &RunOptions<'_>,
-    observer: &mut dyn Observer,
+    watcher: &mut dyn Watcher,
 ) -> Result<(Vec<Step>, Found)> {
     let (steps, reading) = planned(experiment, &|set| shelf.facts(set), options.device)?;
     let is_done = |step: &Step| store.done(&step.key, &step.stage.files(&step.epochs())).is_some();
     let total = steps.iter().map(|s| s.cost).sum();
     let mut done = steps.iter().filter(|s| is_done(s)).map(|s| s.cost).sum();
-    observer.planned(total, done);
+    watcher.planned(total, done);
     for step in &steps {
         if is_done(step) {
             continue;
@@ -79,26 +82,27 @@ pub fn run(
         // Another process may have done it while this one was at an earlier stage.
         if !is_done(step) {
             let title = step.stage.title();
-            observer.begins(&title);
+            watcher.begins(&title);
             let begun = Instant::now();
-            let stopped = Cell::new(false);
-            let told = std::cell::RefCell::new(&mut *observer);
+            let stopped = AtomicBool::new(false);
+            let told = Mutex::new(&mut *watcher);
             let tell = |share: f64, how: &str| {
-                let go_on = told.borrow_mut().at(done + share.clamp(0.0, 1.0) * step.cost, how);
-                stopped.set(stopped.get() || !go_on);
+                let mut watcher = told.lock().unwrap_or_else(PoisonError::into_inner);
+                let go_on = watcher.at(done + share.clamp(0.0, 1.0) * step.cost, how);
+                stopped.fetch_or(!go_on, Ordering::Relaxed);
                 go_on
             };
             let device = options.device;
             let room = Room { key: &step.key, store, shelf, device, save_every: options.save_every, tell: &tell };
             let epochs = step.epochs();
             let outcome = step.stage.run(&room, &epochs);
-            if stopped.get() {
+            if stopped.load(Ordering::Relaxed) {
                 return Err(Error::Stopped);
             }
             outcome?;
             let seconds = begun.elapsed().as_secs_f64();
             store.finish(&step.key, step.stage.options(), &step.stage.files(&epochs), seconds)?;
-            observer.ends(&title, seconds);
+            watcher.ends(&title, seconds);
         }
         drop(lock);
         done += step.cost;

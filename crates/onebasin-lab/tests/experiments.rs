@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use onebasin_lab::report::{self, Outcome};
-use onebasin_lab::run::{Observer, RunOptions, planned};
+use onebasin_lab::run::{RunOptions, Watcher, planned};
 use onebasin_lab::shelf::Facts;
 use onebasin_lab::stage::Stage;
 use onebasin_lab::{Error, Experiment, Scale, Shelf, Store, built_in, run};
@@ -30,7 +30,7 @@ fn small(kind: &str) -> Experiment {
 fn small_text(kind: &str) -> String {
     let (setting, training, claim) = match kind {
         "curves" => (
-            "methods = ['weight', 'one-pass', 'activation', 'correlation', 'straight-through', 'portfolio', 'greedy', \
+            "methods = ['weight', 'one-pass', 'uncentred', 'activation', 'straight-through', 'portfolio', 'greedy', \
              'steepest-descent']\npoints = 3",
             TRAINING.to_owned(),
             "weight.test.barrier",
@@ -67,7 +67,7 @@ struct Quiet {
     highest: f64,
 }
 
-impl Observer for Quiet {
+impl Watcher for Quiet {
     fn planned(&mut self, total: f64, _: f64) {
         self.total = total;
     }

@@ -1,8 +1,8 @@
 //! Loss and accuracy on the way from A to B, naive and aligned.
 
+use onebasin_core::Params;
 use onebasin_core::barrier::lambda_grid;
 use onebasin_core::report::{Curve, Report, SCHEMA};
-use onebasin_core::Params;
 use onebasin_nn::samples::Chosen;
 use onebasin_nn::{Samples, curve};
 use serde::{Deserialize, Serialize};

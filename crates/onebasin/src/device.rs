@@ -122,7 +122,10 @@ impl<'a> Context<'a> {
         let Some(device) = self.device else { return Ok(None) };
         let runner = device.runner(program, params)?;
         if runner.is_none() {
-            self.note(&format!("a node of the network does not run on {}; it is evaluated on the processor", device.name));
+            self.note(&format!(
+                "a node of the network does not run on {}; it is evaluated on the processor",
+                device.name
+            ));
         }
         Ok(runner)
     }

@@ -5,8 +5,7 @@ use std::path::Path;
 use onebasin_core::Params;
 use onebasin_core::barrier::{Barrier, barrier, lambda_grid};
 use onebasin_core::matching::{
-    ManyMatch, ManyOptions, ManyProgress, Round, Start, UniverseOptions, match_cycle_consistent, merge_many,
-    merge_tree,
+    ManyMatch, ManyOptions, ManyProgress, Round, Start, UniverseOptions, match_cycle_consistent, merge_many, merge_tree,
 };
 use onebasin_core::merge::{Interpolation, mean, merge};
 use onebasin_core::report::Input;
@@ -282,9 +281,8 @@ impl Measuring<'_> {
 
     fn reached(&self, params: &Params) -> Result<Reached> {
         self.step()?;
-        let of = |k: usize| -> Result<Scores> {
-            Ok(predict(self.program, params, self.splits[k])?.scores(&self.labels[k]))
-        };
+        let of =
+            |k: usize| -> Result<Scores> { Ok(predict(self.program, params, self.splits[k])?.scores(&self.labels[k])) };
         Ok(Reached { train: of(0)?, test: of(1)? })
     }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use onebasin_core::Params;
 use onebasin_core::graph::{Graph, Op};
 use onebasin_core::params::nearest;
 use onebasin_core::report::Input;
 use onebasin_core::symmetry::{Symmetry, SymmetrySpec, discover};
-use onebasin_core::Params;
 use onebasin_io::{Checkpoint, Metadata, OnnxModel, PROVENANCE, Target, read};
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Network, Samples};
@@ -332,8 +332,11 @@ pub(crate) fn is_onnx(path: &Path) -> bool {
 }
 
 fn symmetry_file(path: &Path) -> Result<SymmetrySpec> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| onebasin_io::Error::Io { path: path.to_owned(), action: "read", source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| onebasin_io::Error::Io {
+        path: path.to_owned(),
+        action: "read",
+        source,
+    })?;
     SymmetrySpec::from_toml(&text).map_err(onebasin_core::Error::from).in_file(path)
 }
 

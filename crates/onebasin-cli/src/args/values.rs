@@ -24,16 +24,12 @@ pub(super) fn method() -> impl TypedValueParser<Value = Method> {
         Method::Auto => {
             "The best of several: spectral where it can be trusted, else weight; with data also activation, judged by its loss"
         }
-        Method::Weight => {
-            "Weights (the paper's Algorithm 1; exactly as published with --start identity --restarts 1)"
-        }
+        Method::Weight => "Weights (the paper's Algorithm 1; exactly as published with --start identity --restarts 1)",
         Method::Spectral => "Weights without the noise that initialisation left in wide layers",
         Method::FrankWolfe => "All groups at once, over matrices between permutations",
         Method::Greedy => "Group after group by incoming weights, once: a baseline",
         Method::Activation => "Activations on data",
-        Method::Ste => {
-            "The loss of the midpoint, by straight-through gradients from what auto finds (or from --start)"
-        }
+        Method::Ste => "The loss of the midpoint, by straight-through gradients from what auto finds (or from --start)",
     };
     choice(Method::ALL.map(|m| (m.name(), m, means(m))).to_vec())
 }
@@ -104,11 +100,7 @@ pub(super) fn schedule(warmup_epochs: f64) -> impl TypedValueParser<Value = Sche
 pub(super) fn augment() -> impl TypedValueParser<Value = Option<Augment>> {
     choice(vec![
         ("none", None, "Leave them as they are"),
-        (
-            "crop-flip",
-            Some(Augment::CropFlip),
-            "Moved by up to four pixels, mirrored (as for the original ResNets)",
-        ),
+        ("crop-flip", Some(Augment::CropFlip), "Moved by up to four pixels, mirrored (as for the original ResNets)"),
         ("zoom-rotate", Some(Augment::ZoomRotate), "Nearer or further, mirrored, turned (as in the paper)"),
     ])
 }

@@ -25,9 +25,8 @@ pub fn run(args: &Barrier, talk: Talk) -> Result<()> {
     let aligned: Vec<(&str, Aligned)> = match &args.align {
         Some(path) => vec![("aligned", Aligned::read(path, pair.b())?)],
         None => {
-            let found = |method: &onebasin::Method| {
-                Ok((method.name(), pair.align(&args.matching.options(*method), &context)?))
-            };
+            let found =
+                |method: &onebasin::Method| Ok((method.name(), pair.align(&args.matching.options(*method), &context)?));
             args.method.iter().map(found).collect::<onebasin::Result<_>>()?
         }
     };

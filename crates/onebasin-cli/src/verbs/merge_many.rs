@@ -33,8 +33,7 @@ pub fn run(args: &MergeMany, talk: Talk) -> Result<()> {
         let (from, to, rounds) = (found.start_objective, found.objective, found.rounds.len());
         write!(text, " (similarity of all pairs {from:.4} → {to:.4} in {rounds} rounds; {})", found.stop)?;
     }
-    let value =
-        json!({ "output": output, "inputs": written.inputs, "options": written.options, "measured": measured });
+    let value = json!({ "output": output, "inputs": written.inputs, "options": written.options, "measured": measured });
     talk.result(&value, &text)
 }
 

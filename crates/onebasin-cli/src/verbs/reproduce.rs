@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use indicatif::{HumanDuration, ProgressBar};
 use onebasin_lab::experiment::{Experiment, Tests};
 use onebasin_lab::report::{self, Outcome};
-use onebasin_lab::run::{Observer, RunOptions, planned};
+use onebasin_lab::run::{RunOptions, Watcher, planned};
 use onebasin_lab::shelf::{Facts, Shelf};
 use onebasin_lab::{Error, Scale, Store, built_in, run as run_experiment};
 use serde_json::json;
@@ -41,7 +41,13 @@ pub fn run(args: &Reproduce, talk: Talk) -> Result<()> {
     let outcome = Outcome::new(&experiment, &steps, &found, &store)?;
     let folder = args.output.join(format!("{}-{}", experiment.name, scale.name()));
     let command = format!("onebasin reproduce {name} --scale {} --data DIR", scale.name());
-    let page = report::page(&experiment, &outcome, &found, &command, &machine(device.as_ref().map(onebasin::Device::trains_as)));
+    let page = report::page(
+        &experiment,
+        &outcome,
+        &found,
+        &command,
+        &machine(device.as_ref().map(onebasin::Device::trains_as)),
+    );
     report::write(&folder, &page, &found, &outcome)?;
     talk.result(&outcome, &text(&experiment, &outcome, &folder)?)
 }
@@ -139,7 +145,7 @@ impl Shown {
     }
 }
 
-impl Observer for Shown {
+impl Watcher for Shown {
     fn planned(&mut self, total: f64, done: f64) {
         self.bar.set_length((total / 1e6) as u64);
         self.bar.set_position((done / 1e6) as u64);

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use indicatif::HumanDuration;
-use onebasin_io::{Metadata, PROVENANCE, read, write};
 use onebasin::{Device, Network, provenance};
+use onebasin_io::{Metadata, PROVENANCE, read, write};
 use onebasin_lab::Data;
 use onebasin_lab::train::{Event, TrainOptions, TrainState, train_on};
 use onebasin_nn::optim::{Optimizer, Schedule};
@@ -163,7 +163,10 @@ impl Job<'_> {
         let program = Program::new(self.network.graph()?)?;
         let runner = self.device.map(|device| device.runner(&program, &state.params)).transpose()?.flatten();
         if let (Some(device), None) = (self.device, runner) {
-            talk.say(&format!("note: a node of the network does not run on {}; it is evaluated on the processor", device.name()));
+            talk.say(&format!(
+                "note: a node of the network does not run on {}; it is evaluated on the processor",
+                device.name()
+            ));
         }
         let summary = Summary {
             train: evaluate_on(runner, &program, &state.params, &self.data.train, &Classes)?,

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::figure::Figure;
 use crate::plan::{Plan, describe};
 use crate::setting::Training;
-use crate::stage::Method;
+use crate::stage::Variant;
 
 /// Curves from A to B.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -17,7 +17,7 @@ pub struct Curves {
     /// The networks.
     pub training: Training,
     /// How B is aligned with A.
-    pub methods: Vec<Method>,
+    pub methods: Vec<Variant>,
     /// Values of λ.
     pub points: usize,
 }

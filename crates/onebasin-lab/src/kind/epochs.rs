@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::figure::{Axis, Figure, Line, Panel, Shape, Stroke};
 use crate::plan::{Plan, describe, wrong};
 use crate::setting::Training;
-use crate::stage::Method;
+use crate::stage::Variant;
 
 /// The barrier after some epochs.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -17,7 +17,7 @@ pub struct Epochs {
     /// The networks.
     pub training: Training,
     /// How B is aligned with A, anew after each of the epochs.
-    pub methods: Vec<Method>,
+    pub methods: Vec<Variant>,
     /// Values of λ.
     pub points: usize,
     /// After how many epochs.

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::figure::{Axis, Colour, Line, Panel, Shape, Stroke};
 use crate::page::{Align, Table};
 use crate::plan::{Plan, Subject};
-use crate::stage::{Method, Net, line};
+use crate::stage::{Net, Variant, line};
 use crate::store::{Key, Store};
 
 use super::found::NAIVE;
@@ -32,7 +32,7 @@ pub(super) fn plan(
     plan: &Plan<'_>,
     subject: &Subject,
     pairs: &[[Net; 2]],
-    methods: &[Method],
+    methods: &[Variant],
     points: usize,
 ) -> Vec<Planned> {
     let naive = pairs.iter().map(|[a, b]| plan.line(subject, a, b, points)).collect();

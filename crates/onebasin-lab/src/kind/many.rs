@@ -9,7 +9,9 @@ use crate::plan::{Plan, describe, wrong};
 use crate::setting::Training;
 use crate::shelf::Part;
 use crate::stage::score::Worth;
-use crate::stage::{Net, Together};
+use onebasin::Together;
+
+use crate::stage::Net;
 
 /// Many networks, their means, and their ensemble.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::figure::{Axis, Field, Figure, Map, Mark, Panel, Shape};
 use crate::plan::{Plan, describe, wrong};
 use crate::setting::Training;
-use crate::stage::{Method, plane};
+use crate::stage::{Variant, plane};
 
 /// The plane through A, B and π(B).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -16,7 +16,7 @@ pub struct PlaneOf {
     /// The networks.
     pub training: Training,
     /// How B is aligned with A.
-    pub method: Method,
+    pub method: Variant,
     /// Places along each direction.
     pub steps: usize,
     /// Losses above it are drawn as if they were it.

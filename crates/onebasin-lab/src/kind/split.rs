@@ -9,7 +9,7 @@ use crate::figure::Figure;
 use crate::plan::{Plan, describe, wrong};
 use crate::setting::Training;
 use crate::shelf::Part;
-use crate::stage::{Method, Net};
+use crate::stage::{Net, Variant};
 
 /// A on the first part of the split data, B on the second, a third network on all of it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -18,7 +18,7 @@ pub struct Split {
     /// The networks: seeds of A, B, and the one that sees everything.
     pub training: Training,
     /// How B is aligned with A.
-    pub method: Method,
+    pub method: Variant,
     /// Values of λ.
     pub points: usize,
 }

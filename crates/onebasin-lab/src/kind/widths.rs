@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::figure::{Axis, Figure};
 use crate::plan::{Plan, describe, wrong};
 use crate::setting::Training;
-use crate::stage::Method;
+use crate::stage::Variant;
 
 /// The barrier of the same network at several widths.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -18,7 +18,7 @@ pub struct Widths {
     /// The networks, with `{width}` in their name.
     pub training: Training,
     /// How B is aligned with A.
-    pub methods: Vec<Method>,
+    pub methods: Vec<Variant>,
     /// Values of λ.
     pub points: usize,
     /// How wide: two widths at least, rising.

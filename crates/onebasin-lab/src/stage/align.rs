@@ -1,39 +1,33 @@
 //! An alignment, by one of the paper's methods or ours.
 
-use onebasin_core::Params;
-use onebasin_core::matching::activation::ActivationKind;
-use onebasin_core::matching::{Fixed, MatchOptions, PortfolioOptions, Weights, ascend, best_of, greedy, objective};
-use onebasin_core::symmetry::{Alignment, Symmetry};
+use onebasin::{Aligned, Context, Graph, Method, Pair, Params, StraightThrough};
+use onebasin_core::matching::Weights;
 use onebasin_io::write_alignment;
 use onebasin_nn::exec::Program;
-use onebasin_nn::task::Classes;
-use onebasin_nn::{
-    ActivationOptions, Network, SteOptions, SteState, activation_similarity, gradient, straight_through,
-};
+use onebasin_nn::{Network, SteOptions, gradient};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::net::{ALIGNMENT, symmetries};
-use super::{Net, Room};
-use crate::data::Data;
+use super::net::ALIGNMENT;
+use super::{Net, Room, Told};
 use crate::error::{Error, Result};
 use crate::shelf::Part;
 
 /// How it was found.
 pub const RECORD: &str = "record.json";
 
-/// How B is aligned with A.
+/// How B is aligned with A: names for options of [`onebasin::Align`], as experiments and figures use them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// The paper's Algorithm 1 on weights, from the identity.
+pub enum Variant {
+    /// The paper's Algorithm 1 on weights as published, from the identity.
     Weight,
     /// One sweep of it.
     OnePass,
-    /// Activations by `E[ab]` (section 3.1).
-    Activation,
+    /// Activations by `E[ab]`, as published (section 3.1).
+    Uncentred,
     /// Activations by correlation.
-    Correlation,
+    Activation,
     /// Algorithm 2, from what Algorithm 1 finds.
     StraightThrough,
     /// Weights by our best means: several starts and orders, and a joint climb.
@@ -44,14 +38,14 @@ pub enum Method {
     SteepestDescent,
 }
 
-impl Method {
+impl Variant {
     /// Its name in experiments and figures.
     pub fn name(self) -> &'static str {
         match self {
             Self::Weight => "weight",
             Self::OnePass => "one-pass",
+            Self::Uncentred => "uncentred",
             Self::Activation => "activation",
-            Self::Correlation => "correlation",
             Self::StraightThrough => "straight-through",
             Self::Portfolio => "portfolio",
             Self::Greedy => "greedy",
@@ -61,7 +55,24 @@ impl Method {
 
     /// Whether it looks at data.
     pub fn sees_data(self) -> bool {
-        matches!(self, Self::Activation | Self::Correlation | Self::StraightThrough | Self::SteepestDescent)
+        match self {
+            Self::Uncentred | Self::Activation | Self::StraightThrough | Self::SteepestDescent => true,
+            Self::Weight | Self::OnePass | Self::Portfolio | Self::Greedy => false,
+        }
+    }
+
+    /// What it is in the library's terms. Straight-through matching and steepest descent begin like this.
+    fn options(self, seed: u64) -> onebasin::Align {
+        let own = |method| onebasin::Align { method, seed, match_samples: usize::MAX, ..onebasin::Align::default() };
+        let options = match self {
+            Self::Weight | Self::StraightThrough | Self::SteepestDescent => onebasin::Align::published(seed),
+            Self::OnePass => onebasin::Align { max_sweeps: 1, ..onebasin::Align::published(seed) },
+            Self::Uncentred => onebasin::Align { uncentred: true, ..own(Method::Activation) },
+            Self::Activation => own(Method::Activation),
+            Self::Portfolio => own(Method::Weight),
+            Self::Greedy => own(Method::Greedy),
+        };
+        onebasin::Align { diagnose: false, ..options }
     }
 }
 
@@ -75,7 +86,7 @@ pub struct Align {
     /// The one that moves.
     pub b: Net,
     /// How.
-    pub method: Method,
+    pub method: Variant,
     /// What the method looks at, if it does.
     pub data: Option<Part>,
     /// Decides the order of groups and samples.
@@ -101,127 +112,86 @@ pub struct Record {
 
 impl Align {
     pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
-        let (a, b) = (self.a.load(room.store)?, self.b.load(room.store)?);
-        let [symmetry, weights] = symmetries(&self.network, &a)?;
-        let program = Program::new(self.network.graph()?)?;
-        let order: Vec<String> = program.graph().params().map(|p| p.name.clone()).collect();
-        let pair = Pair { room, program: &program, all: &symmetry, weights: &weights, a: &a, b: &b, order };
-        let (alignment, sweeps) = pair.find(self)?;
+        let pair = Pair::new(self.a.model(&self.network, room.store)?, self.b.model(&self.network, room.store)?)?;
+        let aligned = self.find(&pair, room)?;
+        room.at(0.95, "")?;
+        let found = aligned.record.as_ref().expect("it was found here");
         let record = Record {
-            start_objective: objective(&weights, &Alignment::identity(&symmetry), &a, &b)?,
-            objective: objective(&weights, &alignment, &a, &b)?,
-            sweeps,
+            start_objective: found.start_objective,
+            objective: found.objective,
+            sweeps: if self.method == Variant::Greedy { 1 } else { found.sweeps.len() },
         };
         let how = json!({ "program": "onebasin", "method": self.method, "seed": self.seed });
-        write_alignment(&room.store.path(room.key, ALIGNMENT), &symmetry, &alignment, &how)?;
+        write_alignment(&room.store.path(room.key, ALIGNMENT), &aligned.symmetry, &aligned.alignment, &how)?;
         room.store.write_json(room.key, RECORD, &record)
     }
-}
 
-struct Pair<'a> {
-    room: &'a Room<'a>,
-    program: &'a Program,
-    all: &'a Symmetry,
-    /// Without running statistics.
-    weights: &'a Symmetry,
-    a: &'a Params,
-    b: &'a Params,
-    order: Vec<String>,
-}
-
-impl Pair<'_> {
-    /// The alignment, and how many sweeps it took.
-    fn find(&self, how: &Align) -> Result<(Alignment, usize)> {
-        let options = MatchOptions { seed: how.seed, ..MatchOptions::default() };
-        let plain = self.compare(self.a)?;
-        match how.method {
-            Method::Weight => self.ascend(&plain, &options),
-            Method::OnePass => self.ascend(&plain, &MatchOptions { max_sweeps: 1, ..options }),
-            Method::Greedy => Ok((greedy(&plain)?, 1)),
-            Method::Portfolio => {
-                let options = PortfolioOptions { ascent: options, ..PortfolioOptions::default() };
-                let runs = best_of(&plain, &options, &mut |_| (self.room.tell)(0.5, ""))?;
-                self.room.at(0.9, "")?;
-                let best = &runs[0].found;
-                Ok((best.alignment.clone(), best.sweeps.len()))
+    fn find(&self, pair: &Pair, room: &Room<'_>) -> Result<Aligned> {
+        let data = self.data.as_ref().map(|part| room.shelf.open(part)).transpose()?;
+        let data = match (&data, self.method.sees_data()) {
+            (Some(data), _) => Some(&data.train),
+            (None, false) => None,
+            (None, true) => {
+                let (name, why) = (self.method.name().to_owned(), "this method looks at data".to_owned());
+                return Err(Error::Experiment { name, why });
             }
-            Method::Activation => self.activations(how, ActivationKind::Uncentred, &options),
-            Method::Correlation => self.activations(how, ActivationKind::Pearson, &options),
-            Method::StraightThrough => {
-                let (start, sweeps) = self.ascend(&plain, &options)?;
-                let options = how.target.clone().unwrap_or_default();
-                Ok((self.straight_through(how, &start, &options)?, sweeps))
+        };
+        let told = Told::new(room);
+        let train = data.map(|d| d as _);
+        let context = Context { train, device: room.device, observer: &told, ..Context::default() };
+        let options = self.method.options(self.seed);
+        match (self.method, data) {
+            (Variant::StraightThrough, Some(_)) => {
+                let start = pair.align(&options, &context)?;
+                let straight_through = self.target.as_ref().map_or_else(StraightThrough::default, goes_like);
+                let found = pair.refine(&start, &onebasin::Align { straight_through, ..options }, &context)?;
+                let record = found.record.zip(start.record).map(|(mut found, start)| {
+                    found.sweeps = start.sweeps;
+                    found
+                });
+                Ok(Aligned { record, ..found })
             }
-            Method::SteepestDescent => {
-                let data = self.data(how)?;
-                let downhill = scaled(&gradient(self.program, self.a, &data.train, &Classes)?, -1.0)?;
-                let trained = self.weights.restrict(|name| downhill.get(name).is_some());
-                let b: Params =
-                    trained.tensors().filter_map(|(n, _)| Some((n.to_owned(), self.b.get(n)?.clone()))).collect();
-                let order = self.order.iter().map(String::as_str);
-                self.ascend(&Weights::new(&trained, &downhill, &b)?.in_order(order), &options)
+            (Variant::SteepestDescent, Some(data)) => {
+                let program = Program::new(self.network.graph()?)?;
+                let downhill = gradient(&program, pair.a().params(), data, &onebasin_nn::task::Classes)?;
+                descend(pair, program.graph(), &scaled(&downhill, -1.0)?, &options, &context)
             }
+            _ => Ok(pair.align(&options, &context)?),
         }
     }
+}
 
-    fn compare<'n>(&'n self, a: &'n Params) -> Result<Weights<'n>> {
-        let weights = Weights::new(self.weights, a, self.b)?.in_order(self.order.iter().map(String::as_str));
-        Ok(match self.room.device {
-            Some(device) => weights.on(device.accelerator),
-            None => weights,
-        })
-    }
+/// Aligns B with the direction in which A's loss falls.
+fn descend(
+    pair: &Pair,
+    graph: &Graph,
+    downhill: &Params,
+    options: &onebasin::Align,
+    context: &Context<'_>,
+) -> Result<Aligned> {
+    let symmetry = pair.a().symmetry()?;
+    let trained = symmetry.restrict(|name| downhill.get(name).is_some());
+    let b: Params = pair.b().params().iter().filter(|(n, _)| downhill.get(n).is_some()).map(owned).collect();
+    let source = Weights::new(&trained, downhill, &b)?.in_order(graph.params().map(|p| p.name.as_str()));
+    Ok(pair.align_by(&source, "descent of the loss", options, context)?)
+}
 
-    fn data(&self, how: &Align) -> Result<Data> {
-        let part = how.data.as_ref().ok_or_else(|| Error::Experiment {
-            name: how.method.name().to_owned(),
-            why: "this method looks at data".to_owned(),
-        })?;
-        self.room.shelf.open(part)
-    }
+fn owned((name, tensor): (&str, &onebasin::Tensor)) -> (String, onebasin::Tensor) {
+    (name.to_owned(), tensor.clone())
+}
 
-    fn ascend(
-        &self,
-        source: &dyn onebasin_core::matching::Source,
-        options: &MatchOptions,
-    ) -> Result<(Alignment, usize)> {
-        let identity = Alignment::identity(source.symmetry());
-        let found = ascend(source, &identity, options, &mut |s| (self.room.tell)(0.5, &format!("sweep {}", s.sweep)))?;
-        self.room.at(0.9, "")?;
-        Ok((found.alignment, found.sweeps.len()))
-    }
-
-    fn activations(&self, how: &Align, kind: ActivationKind, options: &MatchOptions) -> Result<(Alignment, usize)> {
-        let data = self.data(how)?.train;
-        let ends = [self.a, self.b];
-        let all = data.len() as f64;
-        let mut go_on = |done: usize| (self.room.tell)(0.9 * done as f64 / all, "activations");
-        let seen =
-            activation_similarity(self.program, ends, self.weights, &data, &ActivationOptions { kind }, &mut go_on);
-        let seen = seen?;
-        let roots = self.weights.roots().into_iter();
-        let grams = roots.map(|r| (r, seen.grams(r).to_vec())).filter(|(_, grams)| !grams.is_empty());
-        self.ascend(&Fixed::new(self.weights, grams), options)
-    }
-
-    fn straight_through(&self, how: &Align, start: &Alignment, options: &SteOptions) -> Result<Alignment> {
-        let data = self.data(how)?.train;
-        let all = ((data.len() - options.held_out).div_ceil(options.batch) * options.epochs) as f64;
-        let ends = [self.a, self.b];
-        let state = SteState::fresh(self.all, ends, start, options.pull)?;
-        let state = straight_through(self.program, self.all, ends, &data, &Classes, state, options, &mut |c| {
-            (self.room.tell)(c.state.step as f64 / all, &format!("best loss {:.4}", c.state.best_loss))
-        })?;
-        self.room.at(1.0, "")?;
-        Ok(state.best)
-    }
+/// The same in the library's terms.
+fn goes_like(target: &SteOptions) -> StraightThrough {
+    let SteOptions { epochs, pull, rate, schedule, patience, optimizer, held_out, .. } = *target;
+    let held_out = Some(held_out);
+    StraightThrough { epochs, pull, rate, schedule, patience, optimizer, held_out, ..StraightThrough::default() }
 }
 
 /// All tensors times a number.
 fn scaled(params: &Params, by: f32) -> Result<Params> {
-    let scale = |(name, t): (&str, &onebasin_core::Tensor)| {
+    let scale = |(name, t): (&str, &onebasin::Tensor)| {
         let values = t.to_f32()?.iter().map(|v| by * v).collect();
-        Ok((name.to_owned(), onebasin_core::Tensor::from_f32(t.shape(), values)?))
+        Ok((name.to_owned(), onebasin::Tensor::from_f32(t.shape(), values)?))
     };
     params.iter().map(scale).collect()
 }

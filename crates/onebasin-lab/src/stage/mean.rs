@@ -1,46 +1,16 @@
 //! The mean of many networks, aligned with each other or as they come.
 
-use onebasin_core::Params;
-use onebasin_core::matching::Start;
-use onebasin_core::matching::{ManyOptions, UniverseOptions, match_cycle_consistent, merge_many, merge_tree};
-use onebasin_core::merge::mean;
-use onebasin_core::symmetry::Alignment;
+use onebasin::{Context, MergeMany, Model, Start, Together};
 use onebasin_io::{Metadata, write};
 use onebasin_nn::Network;
 use serde::{Deserialize, Serialize};
 
-use super::net::{MEAN, symmetries};
-use super::{Net, Room};
+use super::net::MEAN;
+use super::{Net, Room, Told};
 use crate::error::Result;
 
 /// A [`Record`], if they were brought together.
 pub const RECORD: &str = "record.json";
-
-/// How many networks are brought together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Together {
-    /// Not at all.
-    Naive,
-    /// Each in turn with the mean of the others, from the identity: the paper's MergeMany (Algorithm 3).
-    Rounds,
-    /// Pairs, then pairs of pairs.
-    Tree,
-    /// All at once, so that alignments agree around every cycle.
-    Universe,
-}
-
-impl Together {
-    /// Its name in experiments and figures.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Naive => "naive",
-            Self::Rounds => "rounds",
-            Self::Tree => "tree",
-            Self::Universe => "universe",
-        }
-    }
-}
 
 /// The mean of many networks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -68,35 +38,26 @@ pub struct Record {
 
 impl Mean {
     pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
-        let nets = self.nets.iter().map(|net| net.load(room.store)).collect::<Result<Vec<Params>>>()?;
-        let models: Vec<&Params> = nets.iter().collect();
-        let [symmetry, weights] = symmetries(&self.network, models[0])?;
-        let options = ManyOptions { seed: self.seed, start: Start::Identity, ..ManyOptions::default() };
-        let go_on = |round: usize| (room.tell)(round as f64 / 30.0, &format!("round {round}"));
-        let found = match self.together {
-            Together::Naive => None,
-            Together::Rounds => Some(merge_many(&weights, &models, &options, &mut |r| go_on(r.round))?),
-            Together::Tree => Some(merge_tree(&weights, &models, &options, &mut |r| go_on(r.round))?),
-            Together::Universe => {
-                let options = UniverseOptions { polish: options, ..UniverseOptions::default() };
-                let mut told = 0;
-                Some(match_cycle_consistent(&weights, &models, &options, &mut |_| {
-                    told += 1;
-                    go_on(told)
-                })?)
-            }
+        let load = |net: &Net| net.model(&self.network, room.store);
+        let models = self.nets.iter().map(load).collect::<Result<Vec<Model>>>()?;
+        let options = MergeMany {
+            method: self.together,
+            seed: self.seed,
+            start: Start::Identity,
+            check: false,
+            ..MergeMany::default()
         };
+        let told = Told::new(room);
+        let mean = options.run(&models, &Context { observer: &told, ..Context::default() })?;
         room.at(0.95, "")?;
-        let record = found.as_ref().map(|found| Record {
+        let record = mean.found.as_ref().map(|found| Record {
             rounds: found.rounds.len(),
             start_objective: found.start_objective,
             objective: found.objective,
         });
-        let alignments = found.map_or_else(|| vec![Alignment::identity(&symmetry); models.len()], |f| f.alignments);
-        let merged = mean(&symmetry, &models, &alignments, None)?;
         let mut metadata = Metadata::default();
         metadata.set_json(Network::HEADER, &serde_json::json!(self.network));
-        write(&room.store.path(room.key, MEAN), &merged, &metadata)?;
+        write(&room.store.path(room.key, MEAN), &mean.params, &metadata)?;
         room.store.write_json(room.key, RECORD, &record)
     }
 }

@@ -13,19 +13,20 @@ pub mod score;
 pub mod timing;
 pub mod training;
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use onebasin::{Device, Level, Observer, Progress};
 use onebasin_core::Params;
-use onebasin_core::matching::Accelerator;
 use onebasin_nn::exec::Program;
 use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Network, Runner};
 use serde::Serialize;
 
-pub use align::{Align, Method};
+pub use align::{Align, Variant};
 pub use counterexample::Counterexample;
 pub use line::Line;
-pub use mean::{Mean, Together};
+pub use mean::Mean;
 pub use net::Net;
 pub use plane::Plane;
 pub use score::Score;
@@ -58,18 +59,6 @@ pub enum Stage {
     Counterexample(Counterexample),
 }
 
-/// A device that is not the processor: it trains networks, compares weights, and evaluates.
-pub struct Device<'a> {
-    /// Its name, which is part of the names of the stages that use it: they differ from others by rounding.
-    pub name: &'a str,
-    /// The same for stages that train: it names the precision too.
-    pub trains_as: &'a str,
-    /// What computes Grams of weights.
-    pub accelerator: &'a dyn Accelerator,
-    /// What runs networks.
-    pub runner: &'a dyn Runner,
-}
-
 /// What a stage works in.
 pub struct Room<'a> {
     /// Its own name.
@@ -79,29 +68,25 @@ pub struct Room<'a> {
     /// All data.
     pub shelf: &'a Shelf,
     /// Where networks are trained and evaluated, and weights compared, if not on the processor.
-    pub device: Option<&'a Device<'a>>,
+    pub device: Option<&'a Device>,
     /// How long training may go on before its state is saved.
     pub save_every: Duration,
     /// Told the share that is done, and how it goes; false to stop.
-    pub tell: &'a dyn Fn(f64, &str) -> bool,
+    pub tell: &'a (dyn Fn(f64, &str) -> bool + Sync),
 }
 
 impl Room<'_> {
     /// What evaluates a network, if not the processor: a device, where all of the network runs there.
     fn runner(&self, program: &Program, params: &Params) -> Result<Option<&dyn Runner>> {
         let Some(device) = self.device else { return Ok(None) };
-        match device.runner.bring(program.graph(), params) {
-            Ok(_) => Ok(Some(device.runner)),
-            Err(onebasin_nn::Error::Operator { .. }) => Ok(None),
-            Err(why) => Err(why.into()),
-        }
+        Ok(device.runner(program, params)?)
     }
 
     /// What trains a network, if not the processor: a device, where all of the network trains there.
     fn trainer(&self, network: &Network, params: &Params, optimizer: Optimizer) -> Result<Option<&dyn Runner>> {
         let Some(device) = self.device else { return Ok(None) };
-        match device.runner.bring_to_train(&network.graph()?, params, &[], optimizer) {
-            Ok(_) => Ok(Some(device.runner)),
+        match device.trainer().bring_to_train(&network.graph()?, params, &[], optimizer) {
+            Ok(_) => Ok(Some(device.trainer())),
             Err(onebasin_nn::Error::Operator { .. }) => Ok(None),
             Err(why) => Err(why.into()),
         }
@@ -113,6 +98,44 @@ impl Room<'_> {
     /// [`Error::Stopped`] if it is to stop.
     pub fn at(&self, share: f64, how: &str) -> Result<()> {
         if (self.tell)(share, how) { Ok(()) } else { Err(Error::Stopped) }
+    }
+}
+
+/// Passes on what the library tells of its work to whoever watches the stage.
+pub(crate) struct Told<'a> {
+    room: &'a Room<'a>,
+    /// In millionths, the share that was told last.
+    share: AtomicU32,
+    stopped: AtomicBool,
+}
+
+impl<'a> Told<'a> {
+    pub(crate) fn new(room: &'a Room<'a>) -> Self {
+        Self { room, share: AtomicU32::new(0), stopped: AtomicBool::new(false) }
+    }
+
+    fn tell(&self, how: &str) {
+        let share = f64::from(self.share.load(Ordering::Relaxed)) / 1e6;
+        if !(self.room.tell)(share, how) {
+            self.stopped.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Observer for Told<'_> {
+    fn progress(&self, at: &Progress<'_>) {
+        // The rest of a stage is short beside the step that is counted.
+        let share = 0.9 * at.done as f64 / at.total.max(1) as f64;
+        self.share.store((1e6 * share) as u32, Ordering::Relaxed);
+        self.tell(at.how);
+    }
+
+    fn remark(&self, _level: Level, text: &str) {
+        self.tell(text);
+    }
+
+    fn stops(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Networks as stages name them: trained, moved by an alignment, between two others, or the mean of many.
 
+use onebasin::Model;
 use onebasin_core::Params;
 use onebasin_core::merge::{Interpolation, merge};
-use onebasin_core::symmetry::Symmetry;
 use onebasin_io::{read, read_alignment};
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Chosen, Network, recompute_batch_norm};
@@ -65,6 +65,14 @@ impl Net {
         Self::Between { a: Box::new(self.clone()), b: Box::new(b.clone()), lambda }
     }
 
+    /// Itself, as the library takes it.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and if its tensors are not those of the network.
+    pub fn model(&self, network: &Network, store: &Store) -> Result<Model> {
+        Ok(Model::of(network, self.load(store)?)?)
+    }
+
     /// Its tensors.
     ///
     /// # Errors
@@ -83,16 +91,6 @@ impl Net {
             Self::Mean(stage) => store.read_params(stage, MEAN),
         }
     }
-}
-
-/// What may be exchanged in a network: of all its tensors, and of its weights alone, without the running statistics of
-/// BatchNorms.
-pub(super) fn symmetries(network: &Network, params: &Params) -> Result<[Symmetry; 2]> {
-    let graph = network.graph()?;
-    let all = Symmetry::resolve(&network.symmetry()?, params).map_err(onebasin_core::Error::from)?;
-    let statistics: Vec<&str> = graph.statistics().map(|v| graph.value(v).name.as_str()).collect();
-    let weights = all.restrict(|name| !statistics.contains(&name));
-    Ok([all, weights])
 }
 
 /// A network made ready to be measured: the statistics of its BatchNorms recomputed, if it has any.

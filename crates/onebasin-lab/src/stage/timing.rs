@@ -2,13 +2,11 @@
 
 use std::time::Instant;
 
-use onebasin_core::matching::{MatchOptions, Weights, ascend};
-use onebasin_core::symmetry::Alignment;
+use onebasin::{Align, Context, Model, Pair};
 use onebasin_nn::Network;
 use serde::{Deserialize, Serialize};
 
-use super::Room;
-use super::net::symmetries;
+use super::{Room, Told};
 use crate::error::Result;
 
 /// A [`Seconds`].
@@ -38,19 +36,19 @@ pub struct Seconds {
 
 impl Timing {
     pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
-        let [a, b] = [self.network.init(self.seeds[0])?, self.network.init(self.seeds[1])?];
-        let graph = self.network.graph()?;
-        let [_, weights] = symmetries(&self.network, &a)?;
+        let init = |seed: u64| Model::of(&self.network, self.network.init(seed)?);
+        let pair = Pair::new(init(self.seeds[0])?, init(self.seeds[1])?)?;
+        let told = Told::new(room);
+        let context = Context { observer: &told, ..Context::default() };
+        let options = Align { diagnose: false, ..Align::published(0) };
         let (mut runs, mut sweeps) = (Vec::new(), 0);
         for run in 0..self.runs {
             let begun = Instant::now();
-            let source = Weights::new(&weights, &a, &b)?.in_order(graph.params().map(|p| p.name.as_str()));
-            let identity = Alignment::identity(&weights);
-            let found = ascend(&source, &identity, &MatchOptions::default(), &mut |_| (room.tell)(0.0, ""))?;
+            let found = pair.align(&options, &context)?;
             runs.push(begun.elapsed().as_secs_f64());
-            sweeps = found.sweeps.len();
+            sweeps = found.record.map_or(0, |record| record.sweeps.len());
             room.at((run + 1) as f64 / self.runs as f64, "")?;
         }
-        room.store.write_json(room.key, SECONDS, &Seconds { runs, sweeps, parameters: a.element_count() })
+        room.store.write_json(room.key, SECONDS, &Seconds { runs, sweeps, parameters: pair.a().weight_count() })
     }
 }

@@ -56,15 +56,7 @@ impl Found {
     }
 
     pub(super) fn once(compared: &'static str, alignment: Alignment) -> Self {
-        Self {
-            compared,
-            alignment,
-            stop: DONE,
-            sweeps: Vec::new(),
-            runs: Vec::new(),
-            judged: Vec::new(),
-            seen: None,
-        }
+        Self { compared, alignment, stop: DONE, sweeps: Vec::new(), runs: Vec::new(), judged: Vec::new(), seen: None }
     }
 }
 

@@ -54,15 +54,8 @@ pub enum Method {
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Auto,
-        Self::Weight,
-        Self::Spectral,
-        Self::FrankWolfe,
-        Self::Greedy,
-        Self::Activation,
-        Self::Ste,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Auto, Self::Weight, Self::Spectral, Self::FrankWolfe, Self::Greedy, Self::Activation, Self::Ste];
 
     /// Its name in options, reports and on the command line.
     pub fn name(self) -> &'static str {
