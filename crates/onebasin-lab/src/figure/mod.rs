@@ -1,8 +1,8 @@
-//! Figures as plain values, and what they can become: SVG, PNG, CSV, and the drawings of a page.
+//! Figures as plain values, and what they can become: SVG, PNG, CSV, the drawings of a page, and text for a terminal.
 //!
 //! Read in this order: the values here → `numbers` (as they are saved) → `scale` (numbers to positions, ticks) → `palette` (inks, light and dark) →
 //! `drawing` (what can be drawn) → `plot` (axes and lines), `field` (maps) → `panel` (either) → `legend` → `sheet` (all panels on one sheet)
-//! → `svg`, `png`, `csv`.
+//! → `words` → `svg`, `png`, `csv`, `terminal` → `table` (of barriers) → `report` (a report as a figure and as text).
 //!
 //! A figure draws the same bytes wherever it is drawn. What cannot be placed (NaN, infinities, numbers of 10³⁰⁰ and more,
 //! on a logarithmic axis everything that is not positive) leaves a gap; a panel where nothing can be placed says so.
@@ -16,15 +16,22 @@ mod palette;
 mod panel;
 mod plot;
 mod png;
+mod report;
 mod scale;
 mod sheet;
 mod svg;
+mod table;
+mod terminal;
+mod words;
 
 use std::cmp::Ordering;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use palette::style;
+pub(crate) use report::{NAIVE, along};
+pub use report::{check, of_report, render, text};
 pub(crate) use svg::escape;
 
 /// Panels that belong together, under one title.
@@ -200,6 +207,12 @@ pub enum Error {
         /// What the renderer said.
         why: String,
     },
+    /// A file's extension says no format that can be drawn.
+    #[error("{path}: a plot is a .svg or a .png file", path = path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl Figure {
@@ -247,12 +260,13 @@ impl Figure {
         Ok(())
     }
 
-    /// All panels on one sheet, for white paper: a file of its own, which needs neither styles nor scripts.
+    /// All panels on one sheet: a file of its own without scripts, light on paper, light or dark on a screen as its reader
+    /// prefers, described for readers who listen.
     pub fn svg(&self) -> String {
-        svg::file(&sheet::sheet(self), &self.title)
+        svg::file(&sheet::sheet(self), &self.title, &words::described(self))
     }
 
-    /// [`Figure::svg`] as a PNG picture of `scale` pixels for each of its units; its text is set in DejaVu Sans.
+    /// The same on white paper, as a PNG picture of `scale` pixels for each of its units; its text is set in DejaVu Sans.
     ///
     /// Cost: time and memory in the number of pixels.
     ///

@@ -143,8 +143,7 @@ impl Ink {
 /// The style sheet of inline figures: every ink as a custom property, and classes that fill (`f-`) and stroke (`s-`) with
 /// it. A page takes its own colours from the same properties: `--ground`, `--text`, `--faint`, `--grid`, `--axis`.
 pub(crate) fn style() -> String {
-    let plain = [Ink::Ground, Ink::Text, Ink::Faint, Ink::Grid, Ink::Axis, Ink::Line(Colour::Grey)];
-    let inks: Vec<Ink> = plain.into_iter().chain((0..HUES).map(|hue| Ink::Line(Colour::Hue(hue)))).collect();
+    let inks = inks();
     let properties = |scheme: &Scheme| {
         inks.iter().fold(String::new(), |all, ink| all + &format!("--{}:{};", ink.class().0, scheme.colour(*ink)))
     };
@@ -160,6 +159,23 @@ pub(crate) fn style() -> String {
          svg text{font-family:system-ui,-apple-system,\"Segoe UI\",Roboto,\"Helvetica Neue\",Arial,sans-serif}\n",
     );
     css
+}
+
+/// The style sheet of a figure in a file of its own: what its light colours, which are written out, become on a dark
+/// screen.
+pub(super) fn dark() -> String {
+    let mut css = "@media screen and (prefers-color-scheme:dark){\n".to_owned();
+    for ink in inks() {
+        let (name, colour) = (ink.class().0, DARK.colour(ink));
+        let _ = writeln!(css, ".f-{name}{{fill:{colour}}}.s-{name}{{stroke:{colour}}}");
+    }
+    css + ".f-shade{fill:var(--d)}.s-shade{stroke:var(--d)}\n}\n"
+}
+
+/// Every ink with one colour a scheme.
+fn inks() -> Vec<Ink> {
+    let plain = [Ink::Ground, Ink::Text, Ink::Faint, Ink::Grid, Ink::Axis, Ink::Line(Colour::Grey)];
+    plain.into_iter().chain((0..HUES).map(|hue| Ink::Line(Colour::Hue(hue)))).collect()
 }
 
 #[cfg(test)]

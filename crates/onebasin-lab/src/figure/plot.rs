@@ -44,7 +44,7 @@ impl Axes {
 
 /// Lines in their axes, if any point can be placed.
 pub(super) fn lines(panel: &Panel, lines: &[Line]) -> Option<Drawing> {
-    let (x, y) = scales(panel, lines)?;
+    let (x, y) = scales(panel, lines, 0.05)?;
     Some(curves(panel, lines, x, y))
 }
 
@@ -59,16 +59,16 @@ pub(super) fn empty() -> Drawing {
     drawing
 }
 
-/// The scales that hold all lines and bands.
-fn scales(panel: &Panel, lines: &[Line]) -> Option<(Scale, Scale)> {
+/// The scales that hold all lines and bands; along y with a `margin` where the axis leaves its ends open.
+pub(super) fn scales(panel: &Panel, lines: &[Line], margin: f64) -> Option<(Scale, Scale)> {
     let seen =
         |(x, y): &(f64, f64)| super::scale::placeable(*x, panel.x.log) && super::scale::placeable(*y, panel.y.log);
     let points = || lines.iter().flat_map(|line| &line.points).filter(|p| seen(p));
     let bands = lines.iter().flat_map(|line| line.band.iter().flatten()).flat_map(|(low, high)| [*low, *high]);
-    let margin = if lines.iter().any(|line| line.markers) { 0.02 } else { 0.0 };
-    let x = Scale::of(&panel.x, points().map(|p| p.0), margin)?;
+    let aside = if lines.iter().any(|line| line.markers) { 0.02 } else { 0.0 };
+    let x = Scale::of(&panel.x, points().map(|p| p.0), aside)?;
     points().next()?;
-    let y = Scale::of(&panel.y, points().map(|p| p.1).chain(bands), 0.05)?;
+    let y = Scale::of(&panel.y, points().map(|p| p.1).chain(bands), margin)?;
     Some((x, y))
 }
 

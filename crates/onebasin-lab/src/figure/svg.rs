@@ -1,15 +1,16 @@
-//! Drawings as SVG: a file for paper, with its colours in it, or an element of a page, with classes.
+//! Drawings as SVG: a file, with its colours in it, or an element of a page, with classes.
 
 use std::fmt::Write as _;
 
 use super::drawing::{Anchor, Drawing, Hand, Mark, Pen, Point, merged};
-use super::palette::Ink;
+use super::palette::{Ink, dark};
 
 /// Where an ink goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Medium {
-    /// Colours are written out.
-    Paper,
+    /// Colours are written out for light, and are classes too, which a dark screen gives other colours. Readers of SVG
+    /// that know no style sheets show the light ones.
+    File,
     /// Colours are classes.
     Page,
 }
@@ -17,15 +18,18 @@ enum Medium {
 /// Families of letters without serifs, for a file that has no page around it.
 const FONTS: &str = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif";
 
-/// A file of its own.
-pub(super) fn file(drawing: &Drawing, title: &str) -> String {
+/// A file of its own: in its size where there is room, else as wide as its place.
+pub(super) fn file(drawing: &Drawing, title: &str, description: &str) -> String {
     let (width, height) = (short(drawing.width), short(drawing.height));
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} \
-         {height}\" font-family=\"{FONTS}\" role=\"img\">\n<title>{}</title>\n",
-        escape(title)
+         {height}\" style=\"max-width:100%;height:auto\" font-family=\"{FONTS}\" role=\"img\">\n<title>{}</title>\n\
+         <desc>{}</desc>\n<style>\n{}</style>\n",
+        escape(title),
+        escape(description),
+        dark()
     );
-    write(&mut svg, drawing, Medium::Paper);
+    write(&mut svg, drawing, Medium::File);
     svg.push_str("</svg>\n");
     svg
 }
@@ -149,20 +153,16 @@ fn faded(svg: &mut String, what: &str, opacity: f64) {
 /// The attributes that say what something is filled and stroked with.
 fn paint(medium: Medium, fill: Option<Ink>, stroke: Option<Ink>) -> String {
     let named = [("fill", fill), ("stroke", stroke)];
-    if medium == Medium::Paper {
-        let attribute = |(what, ink): (&str, Option<Ink>)| match ink {
-            Some(ink) => format!(" {what}=\"{}\"", ink.paper()),
-            None if what == "fill" => " fill=\"none\"".to_owned(),
-            None => String::new(),
-        };
-        return named.map(attribute).concat();
-    }
+    let written = match medium {
+        Medium::File => named.map(|(what, ink)| ink.map_or_else(String::new, |i| format!(" {what}=\"{}\"", i.paper()))),
+        Medium::Page => [const { String::new() }; 2],
+    };
     let classes: Vec<String> =
         named.iter().filter_map(|(what, ink)| Some(format!("{}-{}", &what[..1], (*ink)?.class().0))).collect();
     let style = [fill, stroke].into_iter().flatten().find_map(|ink| ink.class().1);
     let style = style.map_or_else(String::new, |style| format!(" style=\"{style}\""));
     let hollow = if fill.is_none() { " fill=\"none\"" } else { "" };
-    format!(" class=\"{}\"{style}{hollow}", classes.join(" "))
+    format!(" class=\"{}\"{style}{hollow}{}", classes.join(" "), written.concat())
 }
 
 /// The path through points.
@@ -192,7 +192,7 @@ mod tests {
             drawing.words((0.0, 0.0), "</text><script>", Hand::new(9.0, Anchor::Start, Ink::Text));
             drawing
         };
-        for svg in [file(&drawing, "</title><script>"), element(&drawing, "\"><script>")] {
+        for svg in [file(&drawing, "</title><script>", "</desc><script>"), element(&drawing, "\"><script>")] {
             assert!(!svg.contains("<script"), "{svg}");
         }
     }

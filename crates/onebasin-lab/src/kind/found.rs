@@ -33,6 +33,3 @@ pub(super) fn pairs(training: &Training) -> Result<Vec<[u64; 2]>> {
     }
     Ok(pairs)
 }
-
-/// The name of the curve of B as it comes.
-pub(super) const NAIVE: &str = "naive";

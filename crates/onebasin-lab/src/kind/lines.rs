@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use onebasin_core::report::{Curve, Split};
 
 use crate::error::Result;
-use crate::figure::{Axis, Colour, Line, Panel, Shape, Stroke};
+use crate::figure::{Axis, Colour, Line, NAIVE, Panel, Stroke, along};
 use crate::page::{Align, Table};
 use crate::plan::{Plan, Subject};
 use crate::stage::{Net, Variant, line};
 use crate::store::{Key, Store};
-
-use super::found::NAIVE;
 
 /// Lines of one method, one for every pair.
 #[derive(Debug, Clone)]
@@ -138,8 +136,7 @@ pub(super) fn panels(measured: &[Measured], title: &str) -> Vec<Panel> {
             }
         }
         let title = if title.is_empty() { what.to_owned() } else { format!("{title}: {}", what.to_lowercase()) };
-        let x = Axis { label: "λ (0 is A, 1 is B)".to_owned(), from: Some(0.0), to: Some(1.0), ..Axis::default() };
-        Panel { title, x, y, shape: Shape::Lines(lines) }
+        along(title, y, lines)
     };
     let loss = Axis { label: "cross-entropy, nats".to_owned(), from: Some(0.0), ..Axis::default() };
     let accuracy = Axis { label: "share classified right".to_owned(), to: Some(1.0), ..Axis::default() };

@@ -1,0 +1,115 @@
+//! Reports as figures, and as text for a terminal.
+
+use std::path::Path;
+
+use onebasin_core::report::{Curve, Report, Split};
+
+use super::{Axis, Colour, Error, Figure, Line, Panel, Shape, Stroke, table, terminal};
+
+/// The name of the curve of B as it comes.
+pub(crate) const NAIVE: &str = "naive";
+
+/// Columns below which axes and their numbers leave no room for lines.
+const NARROWEST: usize = 40;
+const WIDEST: usize = 76;
+const ROWS: usize = 14;
+/// Pixels of a picture for each unit of the sheet.
+const PIXELS: f64 = 2.0;
+
+enum Format {
+    Svg,
+    Png,
+}
+
+fn format(path: &Path) -> Result<Format, Error> {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("svg") => Ok(Format::Svg),
+        Some("png") => Ok(Format::Png),
+        _ => Err(Error::Format { path: path.to_owned() }),
+    }
+}
+
+/// Passes only if the extension says a format that can be drawn.
+///
+/// # Errors
+/// If it is neither `svg` nor `png`.
+pub fn check(path: &Path) -> Result<(), Error> {
+    format(path).map(|_| ())
+}
+
+/// [`of_report`] as a file's bytes, in the format of its extension.
+///
+/// # Errors
+/// If the extension is neither `svg` nor `png`, or the picture cannot be made.
+pub fn render(path: &Path, report: &Report) -> Result<Vec<u8>, Error> {
+    let figure = of_report(report);
+    match format(path)? {
+        Format::Svg => Ok(figure.svg().into_bytes()),
+        Format::Png => figure.png(PIXELS),
+    }
+}
+
+/// The loss on the test data as a plot, where `width` columns are wide enough for one; the table of barriers; and in words
+/// what alignment did in the middle. No line is wider than `width`; without `colour` there are no escape codes.
+pub fn text(report: &Report, width: usize, colour: bool) -> String {
+    let plot = (width >= NARROWEST).then(|| terminal::lines(&loss(report), width.min(WIDEST), ROWS, colour)).flatten();
+    let mut text = plot.map_or_else(String::new, |plot| plot + "\n");
+    text += &table::table(report, width);
+    table::middles(report, width).into_iter().fold(text, |text, line| text + "\n" + &line)
+}
+
+/// Loss and accuracy along λ, one line for every curve and split: a colour for each curve, training dashed. Where there
+/// are no right answers the loss stands alone.
+pub fn of_report(report: &Report) -> Figure {
+    let panel = |what: &str, y: &str, of: fn(&Split) -> &[f64]| {
+        let lines = report.curves.iter().enumerate().flat_map(|(at, curve)| {
+            splits(curve).map(|(name, split)| {
+                let style = if name == "train" { Stroke::Dashed } else { Stroke::Solid };
+                line(format!("{}, {name}", curve.name), curve, of(split), style, colour(&report.curves, at))
+            })
+        });
+        along(what.to_owned(), Axis { label: y.to_owned(), ..Axis::default() }, lines.collect())
+    };
+    let mut panels = vec![panel("Loss", "cross-entropy, nats", |s| &s.loss)];
+    if table::has_accuracy(&report.curves) {
+        panels.push(panel("Accuracy", "share classified right", |s| &s.accuracy));
+    }
+    let what = if panels.len() > 1 { "Loss and accuracy" } else { "Loss" };
+    Figure { name: "curves".to_owned(), title: format!("{what} from A to B"), panels }
+}
+
+/// The loss on the test data: the naive curve dotted, the others solid, with markers where they are several.
+fn loss(report: &Report) -> Panel {
+    let aligned = report.curves.iter().filter(|c| c.name != NAIVE).count();
+    let lines = report.curves.iter().enumerate().map(|(at, curve)| {
+        let naive = curve.name == NAIVE;
+        let style = if naive { Stroke::Dotted } else { Stroke::Solid };
+        let line = line(curve.name.clone(), curve, &curve.test.loss, style, colour(&report.curves, at));
+        Line { markers: !naive && aligned > 1, ..line }
+    });
+    along("test loss from A (λ = 0) to B (λ = 1)".to_owned(), Axis::default(), lines.collect())
+}
+
+/// Lines along λ.
+pub(crate) fn along(title: String, y: Axis, lines: Vec<Line>) -> Panel {
+    let x = Axis { label: "λ (0 is A, 1 is B)".to_owned(), from: Some(0.0), to: Some(1.0), ..Axis::default() };
+    Panel { title, x, y, shape: Shape::Lines(lines) }
+}
+
+fn line(label: String, curve: &Curve, values: &[f64], style: Stroke, colour: Colour) -> Line {
+    let points = curve.lambda.iter().copied().zip(values.iter().copied()).collect();
+    Line { label, points, band: None, style, colour, markers: false }
+}
+
+/// The colour of a curve: grey for the naive one, a hue each for the others.
+fn colour(curves: &[Curve], at: usize) -> Colour {
+    if curves[at].name == NAIVE {
+        return Colour::Grey;
+    }
+    Colour::Hue(curves[..at].iter().filter(|c| c.name != NAIVE).count())
+}
+
+/// The splits of a curve, named.
+pub(super) fn splits(curve: &Curve) -> [(&'static str, &Split); 2] {
+    [("train", &curve.train), ("test", &curve.test)]
+}
