@@ -56,7 +56,7 @@ pub fn apply(
     let inverse = options.inverse.then(|| aligned.inverse());
     let Aligned { symmetry, alignment, file, .. } = inverse.as_ref().unwrap_or(aligned);
     let options = json!({ "inverse": options.inverse });
-    let inputs = |digest: &str| -> Vec<Input> { file.iter().cloned().chain([b.input_as("b", digest)]).collect() };
+    let inputs = |digest: &str| -> Vec<Input> { file.iter().cloned().chain(b.input_as("b", digest)).collect() };
     let made = |digest: &str| provenance("apply", &inputs(digest), &options);
     if is_onnx(target.path()) {
         b.check_finite()?;

@@ -200,7 +200,8 @@ impl Merged<'_> {
         let target = a.target(output.as_ref())?;
         let recorded = self.recorded();
         let inputs = |[of_a, of_b]: [&str; 2]| -> Vec<Input> {
-            [a.input_as("a", of_a), b.input_as("b", of_b)].into_iter().chain(aligned.file.clone()).collect()
+            let ends = [a.input_as("a", of_a), b.input_as("b", of_b)];
+            ends.into_iter().flatten().chain(aligned.file.clone()).collect()
         };
         let made = |digests: [&str; 2]| provenance("merge", &inputs(digests), &recorded);
         let digests = || [a.checkpoint().digest(), b.checkpoint().digest()];

@@ -239,12 +239,12 @@ impl Model {
 
     /// The file for records: its role, name and digest; none where it was made in memory.
     pub(crate) fn input(&self, role: &str) -> Option<Input> {
-        self.is_file.then(|| self.input_as(role, self.checkpoint.digest()))
+        self.is_file.then(|| self.checkpoint.digest()).and_then(|digest| self.input_as(role, digest))
     }
 
     /// The same, with a digest that is already known.
-    pub(crate) fn input_as(&self, role: &str, digest: &str) -> Input {
-        input(role, self.path(), digest)
+    pub(crate) fn input_as(&self, role: &str, digest: &str) -> Option<Input> {
+        self.is_file.then(|| input(role, self.path(), digest))
     }
 
     /// Where `output` is written: as what this network is, one file or a folder of shards.

@@ -63,7 +63,7 @@ pub struct Root {
 
 impl Root {
     /// A root whose Grams depend on no other, with nothing known of rounding.
-    pub(super) fn new(id: GroupId) -> Self {
+    pub fn new(id: GroupId) -> Self {
         Self { id, neighbours: Vec::new(), quadratic: false, tolerance: 0.0, rounding: 0.0 }
     }
 }
