@@ -14,6 +14,7 @@ fn points(count: usize, seed: u64) -> onebasin::Result<Arrays> {
     Ok(Arrays::new("points of a plane", inputs, Some(target))?)
 }
 
+#[allow(missing_docs, reason = "a program, which the tests run too")]
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (train, test) = (points(600, 0)?, points(200, 1)?);
     let network = Network::new("mlp:24x2", &[2], 2)?;

@@ -24,6 +24,7 @@ impl Observer for Patience {
     }
 }
 
+#[allow(missing_docs, reason = "a program, which the tests run too")]
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let network = Network::new("mlp:16x2", &[8], 3)?;
     let models: Vec<Model> =

@@ -2,6 +2,7 @@
 
 use onebasin::{Align, Blueprint, Context, Merge, Model, Network, Pair};
 
+#[allow(missing_docs, reason = "a program, which the tests run too")]
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);

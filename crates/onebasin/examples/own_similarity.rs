@@ -48,13 +48,17 @@ impl Source for Lengths<'_> {
     }
 }
 
+#[allow(missing_docs, reason = "a program, which the tests run too")]
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let network = Network::new("mlp:32x2", &[8], 3)?;
     let [a, b] = [0, 1].map(|seed| network.init(seed));
     let pair = Pair::new(Model::of(&network, a?)?, Model::of(&network, b?)?)?;
     let symmetry = pair.a().symmetry()?;
-    let source =
-        Lengths { symmetry: &symmetry, roots: symmetry.roots().into_iter().map(Root::new).collect(), pair: [pair.a().params(), pair.b().params()] };
+    let source = Lengths {
+        symmetry: &symmetry,
+        roots: symmetry.roots().into_iter().map(Root::new).collect(),
+        pair: [pair.a().params(), pair.b().params()],
+    };
     let aligned = pair.align_by(&source, "lengths of incoming weights", &Align::default(), &Context::default())?;
     println!("{aligned}");
     Ok(())

@@ -1,7 +1,9 @@
 //! Options are plain data: they pass through JSON, have defaults for what is not said, and refuse what they do not know.
 
-use onebasin::{Align, Apply, Blueprint, Error, Measure, Merge, MergeMany, Method, Model, Network, Pair, Repair, Together};
 use onebasin::Context;
+use onebasin::{
+    Align, Apply, Blueprint, Error, Measure, Merge, MergeMany, Method, Model, Network, Pair, Repair, Together,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,7 +20,12 @@ fn comes_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug + De
 fn options_come_back_from_json() {
     let align = Align { method: Method::Ste, blend: Some(0.25), ..Align::published(7) };
     comes_back(&align, r#"{"method": "frank-wolfe", "start": "signature", "order": "forward", "seed": 3}"#);
-    let merge = Merge { lambda: 0.25, repair: Repair::Weights, group_lambda: [("h".to_owned(), 0.5)].into(), ..Merge::default() };
+    let merge = Merge {
+        lambda: 0.25,
+        repair: Repair::Weights,
+        group_lambda: [("h".to_owned(), 0.5)].into(),
+        ..Merge::default()
+    };
     comes_back(&merge, r#"{"interpolation": "slerp", "dtype": "bf16", "repair": "data"}"#);
     comes_back(&MergeMany { method: Together::Universe, ..MergeMany::default() }, r#"{"method": "tree"}"#);
     comes_back(&Measure { samples: Some(3), ..Measure::default() }, r#"{"points": 5, "repair": "weights"}"#);
@@ -43,7 +50,8 @@ fn what_makes_no_sense_is_refused_by_name() {
     let far = Merge { group_lambda: [("fc9".to_owned(), 0.5)].into(), ..Merge::default() };
     assert!(matches!(refused(far), Error::NoGroup { group, .. } if group == "fc9"));
     assert!(matches!(pair.barrier(&[], &Measure::default(), &none), Err(Error::NeedsData { .. })));
-    let other = Model::of(&Network::new("mlp:9", &[4], 2).unwrap(), Network::new("mlp:9", &[4], 2).unwrap().init(0).unwrap());
+    let other =
+        Model::of(&Network::new("mlp:9", &[4], 2).unwrap(), Network::new("mlp:9", &[4], 2).unwrap().init(0).unwrap());
     let differ = Pair::new(model(0), other.unwrap()).unwrap_err();
     assert!(differ.to_string().contains("`fc1.weight`"), "{differ}");
 }
