@@ -152,8 +152,8 @@ pub fn recompute_batch_norm(program: &Program, params: &Params, data: &dyn Sampl
     program.unflatten(&flat)
 }
 
-/// Evaluates the straight line between two networks at every λ, on training and test samples; on a
-/// device, if one is given.
+/// Evaluates the straight line between two networks at every λ, on training and on test samples; on
+/// a device, if one is given.
 ///
 /// `finish` makes the network at λ what it is to be measured as: BatchNorm statistics recomputed, as the paper does at the
 /// ends too, activations repaired, or left as it is.
@@ -169,17 +169,17 @@ pub fn curve(
     program: &Program,
     ends: [&Params; 2],
     lambda: &[f64],
-    [train, test]: [&dyn Samples; 2],
+    splits: [&dyn Samples; 2],
     task: &dyn Task,
     device: Option<&dyn Runner>,
     finish: &dyn Fn(f64, Params) -> Result<Params>,
     observe: &mut dyn FnMut() -> bool,
 ) -> Result<Curve> {
-    let [mut on_train, mut on_test] = [(train, [vec![], vec![]]), (test, [vec![], vec![]])];
+    let mut values: [[Vec<f64>; 2]; 2] = Default::default();
     for &l in lambda {
         let between = finish(l, merge(ends[0], ends[1], l, Interpolation::Lerp)?)?;
-        for (data, [loss, accuracy]) in [&mut on_train, &mut on_test] {
-            let found = evaluate_on(device, program, &between, *data, task)?;
+        for (data, [loss, accuracy]) in splits.into_iter().zip(&mut values) {
+            let found = evaluate_on(device, program, &between, data, task)?;
             loss.push(found.loss);
             accuracy.extend(found.accuracy);
         }
@@ -187,6 +187,6 @@ pub fn curve(
             return Err(Error::Stopped);
         }
     }
-    let split = |[loss, accuracy]: [Vec<f64>; 2]| Split::new(lambda, loss, accuracy);
-    Ok(Curve { name: name.to_owned(), lambda: lambda.to_vec(), train: split(on_train.1)?, test: split(on_test.1)? })
+    let [train, test] = values.map(|[loss, accuracy]| Split::new(lambda, loss, accuracy));
+    Ok(Curve { name: name.to_owned(), lambda: lambda.to_vec(), train: train?, test: test? })
 }

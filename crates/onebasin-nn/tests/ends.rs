@@ -25,7 +25,9 @@ fn network() -> Graph {
     let m = graph.linear("c", h, 6).unwrap();
     let m = graph.relu(m).unwrap();
     let [logits, values] = [("d", h, 3), ("e", m, 2)].map(|(name, x, out)| graph.linear(name, x, out).unwrap());
-    [logits, values].into_iter().for_each(|y| graph.output(y));
+    for y in [logits, values] {
+        graph.output(y);
+    }
     graph
 }
 
@@ -130,7 +132,9 @@ fn an_output_inside_the_network_is_seen_and_seeded() {
     let h = graph.linear("h", x, 1).unwrap();
     let y = graph.linear("y", h, 1).unwrap();
     let bias = graph.nodes()[1].inputs[2];
-    [y, h, y, bias].into_iter().for_each(|v| graph.output(v));
+    for v in [y, h, y, bias] {
+        graph.output(v);
+    }
     assert_eq!(outputs(&graph), [y, h]);
     let program = Program::<f64>::new(graph).unwrap();
     // y = 5 (2 a + 3 b + 0.5) + 7

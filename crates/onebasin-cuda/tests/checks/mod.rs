@@ -176,6 +176,21 @@ pub(crate) fn outputs_are_those_of_the_processor(device: &dyn Runner) {
         assert_outputs(device, name, graph);
     }
     assert_outputs(device, "windows", windows());
+    assert_outputs(device, "ends", ends());
+}
+
+/// A graph of two inputs and two outputs, one of which the other is computed from.
+fn ends() -> Graph {
+    let mut graph = Graph::new();
+    let [left, right] = [("left", 5), ("right", 3)].map(|(name, len)| graph.input(name, &[1, len]).unwrap());
+    let [a, b] = [("a", left), ("b", right)].map(|(name, x)| graph.linear(name, x, 7).unwrap());
+    let sum = graph.add_values("sum", a, b).unwrap();
+    let inner = graph.relu(sum).unwrap();
+    let last = graph.linear("last", inner, 4).unwrap();
+    for y in [last, inner] {
+        graph.output(y);
+    }
+    graph
 }
 
 /// A graph of what the built-in networks do not do with windows; no BatchNorm, so that one pass has one gradient.
@@ -230,16 +245,23 @@ fn assert_outputs(device: &dyn Runner, name: &str, graph: Graph) {
     let (batch, flat) = (3, program.flatten(&params).unwrap());
     let mut space = Workspace::inference(&program, batch).unwrap();
     let mut stream = Stream::new(8, "samples");
-    space.input(0).iter_mut().for_each(|x| *x = stream.normal() as f32);
-    let input = space.input(0).to_vec();
+    space.inputs().into_iter().flatten().for_each(|x| *x = stream.normal() as f32);
+    let inputs: Vec<Vec<f32>> = space.inputs().into_iter().map(|input| input.to_vec()).collect();
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     program.forward(&flat, &mut space);
-    let found = device.bring(program.graph(), &params).unwrap().forward(batch, &[&input]).unwrap().remove(0);
-    let (expected, scale) = (space.output(), space.output().iter().fold(0.0_f32, |m, x| m.max(x.abs())));
-    assert_eq!(found.len(), expected.len());
-    assert!(scale > 0.0 && scale.is_finite(), "{name}: outputs up to {scale}");
-    for (x, y) in found.iter().zip(expected) {
-        assert!((x - y).abs() <= 1e-4 * scale, "{name}: {x} for {y}, outputs up to {scale}");
+    let network = device.bring(program.graph(), &params).unwrap();
+    let found = network.forward(batch, &inputs).unwrap();
+    assert_eq!(found.len(), space.outputs().len());
+    for (found, expected) in found.iter().zip(space.outputs()) {
+        let scale = expected.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
+        assert_eq!(found.len(), expected.len());
+        assert!(scale > 0.0 && scale.is_finite(), "{name}: outputs up to {scale}");
+        for (x, y) in found.iter().zip(expected) {
+            assert!((x - y).abs() <= 1e-4 * scale, "{name}: {x} for {y}, outputs up to {scale}");
+        }
     }
+    assert!(network.forward(batch, &inputs[1..]).is_err());
+    assert!(network.forward(batch + 1, &inputs).unwrap_err().to_string().contains("samples of input"));
 }
 
 /// A node that does not run there is named.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use onebasin_core::graph::Graph;
 use onebasin_core::stream::Stream;
 use onebasin_core::{DType, Params, Tensor};
 use onebasin_lab::{Dataset, Event, TrainOptions, TrainState, train, train_on};
@@ -10,7 +11,7 @@ use onebasin_nn::optim::{Optimizer, Schedule};
 use onebasin_nn::task::Classes;
 use onebasin_nn::{Network, Runner};
 
-use super::windows;
+use super::{ends, windows};
 
 const SGD: Optimizer = Optimizer::Sgd { momentum: 0.9, weight_decay: 1e-2 };
 
@@ -148,9 +149,15 @@ pub(crate) fn gradients_are_near_exact_ones(device: &dyn Runner) {
     }
 }
 
-/// Gradients of the weights of a graph of uneven windows.
+/// Gradients of the weights of a graph of uneven windows, and of one of two inputs and outputs.
 pub(crate) fn gradients_are_those_of_the_processor(device: &dyn Runner) {
-    let program = Program::<f32>::new(windows()).unwrap();
+    for (name, graph) in [("windows", windows()), ("ends", ends())] {
+        assert_gradients(device, name, graph);
+    }
+}
+
+fn assert_gradients(device: &dyn Runner, name: &str, graph: Graph) {
+    let program = Program::<f32>::new(graph).unwrap();
     let draw = |value: &onebasin_core::graph::Value| {
         let mut stream = Stream::new(7, &value.name);
         let numbers = (0..value.shape.iter().product()).map(|_| 0.3 * stream.normal() as f32).collect();
@@ -160,22 +167,26 @@ pub(crate) fn gradients_are_those_of_the_processor(device: &dyn Runner) {
     let (batch, flat) = (3, program.flatten(&params).unwrap());
     let mut space = Workspace::training(&program, batch).unwrap();
     let mut stream = Stream::new(8, "samples");
-    space.input(0).iter_mut().for_each(|x| *x = stream.normal() as f32);
-    let input = space.input(0).to_vec();
+    space.inputs().into_iter().flatten().for_each(|x| *x = stream.normal() as f32);
+    let inputs: Vec<Vec<f32>> = space.inputs().into_iter().map(|input| input.to_vec()).collect();
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     program.forward(&flat, &mut space);
-    let seed: Vec<f32> = space.output().iter().map(|_| stream.normal() as f32).collect();
-    program.backward_from(&flat, &[&seed], &mut space);
+    let seed = |output: &[f32]| output.iter().map(|_| stream.normal() as f32).collect();
+    let seeds: Vec<Vec<f32>> = space.outputs().into_iter().map(seed).collect();
+    let seeds: Vec<&[f32]> = seeds.iter().map(Vec::as_slice).collect();
+    program.backward_from(&flat, &seeds, &mut space);
     let expected = program.unflatten_weights(&space.d_weights).unwrap();
     let plain = Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 };
     let mut training = device.bring_to_train(program.graph(), &params, &[], plain).unwrap();
-    let outputs = training.forward(batch, &[&input], 0.1).unwrap();
-    assert_eq!(outputs[0].len(), seed.len());
-    assert!(training.step(&[&seed[1..]], 1.0, 1).unwrap_err().to_string().contains("gradient"));
-    training.forward(batch, &[&input], 0.1).unwrap();
-    training.step(&[&seed], 1.0, 1).unwrap();
+    let outputs = training.forward(batch, &inputs, 0.1).unwrap();
+    assert!(outputs.iter().map(Vec::len).eq(seeds.iter().map(|seed| seed.len())));
+    let short: Vec<&[f32]> = seeds.iter().map(|seed| &seed[1..]).collect();
+    assert!(training.step(&short, 1.0, 1).unwrap_err().to_string().contains("gradient"));
+    training.forward(batch, &inputs, 0.1).unwrap();
+    training.step(&seeds, 1.0, 1).unwrap();
     let (_, moments) = training.save().unwrap();
-    assert_near(&distances("windows", [&zeros(&expected), &expected, &moments[0]]), 1e-4);
-    assert!(training.step(&[&seed], 1.0, 2).is_err(), "nothing was run forward");
+    assert_near(&distances(name, [&zeros(&expected), &expected, &moments[0]]), 1e-4);
+    assert!(training.step(&seeds, 1.0, 2).is_err(), "nothing was run forward");
 }
 
 /// Steps with products of bf16 are near those of f32, and are not those.

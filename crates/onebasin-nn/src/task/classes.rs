@@ -49,8 +49,8 @@ impl<T: Real> Task<T> for Tokens {
         let (output, answers) = first(graph)?;
         match samples.target() {
             Some(target @ Field { kind: FieldKind::Index { below }, shape, .. }) => {
-                let needed =
-                    || format!("its target of shape {shape:?} needs an output `[samples, {shape:?}, {below}]`");
+                let answer = [&shape[..], &[*below]].concat();
+                let needed = || format!("its target of shape {shape:?} needs an output of shape {answer:?} a sample");
                 let fits =
                     graph.shape(output).last() == Some(below) && Some(answers) == target.len().checked_mul(*below);
                 if fits { Ok(()) } else { Err(misfit(graph, output, samples, &needed())) }

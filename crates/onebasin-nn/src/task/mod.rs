@@ -93,5 +93,7 @@ fn no_target(samples: &dyn Samples, task: &str) -> Error {
 
 /// Sets gradients to zero.
 fn clear<T: Real>(gradients: &mut [&mut [T]]) {
-    gradients.iter_mut().for_each(|gradient| gradient.fill(T::default()));
+    for gradient in gradients {
+        gradient.fill(T::default());
+    }
 }
