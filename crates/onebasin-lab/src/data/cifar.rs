@@ -147,7 +147,7 @@ pub(super) fn open(kind: &Kind, path: &Path) -> Result<Data> {
         let [many, few] = official;
         notes.push(format!("{} + {} images, the official {} has {many} + {few}", train.len(), test.len(), kind.title));
     }
-    Ok(Data { name: kind.name.to_owned(), train, test, notes })
+    Ok(Data::new(kind.name, train, test, notes))
 }
 
 /// The files of the first version that the folder, or a subfolder that an archive unpacks to, has one of.

@@ -15,7 +15,7 @@ const TRAIN: usize = 10_000;
 const TEST: usize = 2_000;
 
 pub(super) fn open() -> Data {
-    Data { name: "digits".to_owned(), train: split("train", TRAIN), test: split("test", TEST), notes: Vec::new() }
+    Data::new("digits", split("train", TRAIN), split("test", TEST), Vec::new())
 }
 
 fn split(name: &str, count: usize) -> Dataset {

@@ -45,7 +45,7 @@ pub(super) fn open(folder: &Path) -> Result<Data> {
         let [train, val, classes] = found;
         notes.push(format!("{train} + {val} images of {classes} classes, ImageNet has 1281167 + 50000 of 1000"));
     }
-    Ok(Data { name: "imagenet".to_owned(), train, test, notes })
+    Ok(Data::new("imagenet", train, test, notes))
 }
 
 /// The folders of a split.

@@ -34,7 +34,7 @@ pub(super) fn open(spec: &str, folder: &Path) -> Result<Data> {
             .map_err(|e| Error::Data { spec: spec.to_owned(), why: e.to_string() })
     };
     let (train, test) = (split(0, 1)?, split(2, 3)?);
-    Ok(Data { name: "mnist".to_owned(), train, test, notes })
+    Ok(Data::new("mnist", train, test, notes))
 }
 
 fn find(folder: &Path, name: &str) -> Result<PathBuf> {

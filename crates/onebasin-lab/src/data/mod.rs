@@ -65,6 +65,12 @@ pub struct Data {
 }
 
 impl Data {
+    /// Both splits under one name, which they tell as samples.
+    pub fn new(name: &str, train: Dataset, test: Dataset, notes: Vec<String>) -> Self {
+        let named = |split: Dataset| Dataset { name: name.to_owned(), ..split };
+        Self { name: name.to_owned(), train: named(train), test: named(test), notes }
+    }
+
     /// Opens a data set by name.
     ///
     /// - `digits`: 10,000 + 2,000 drawn digits, 28 × 28, made on the spot, always the same.
@@ -105,7 +111,7 @@ impl Data {
         };
         let Some(side) = side else { return Ok(data) };
         let (train, test) = (data.train.resized(side, side)?, data.test.resized(side, side)?);
-        Ok(Self { name: format!("{}@{side}", data.name), train, test, ..data })
+        Ok(Self::new(&format!("{}@{side}", data.name), train, test, data.notes))
     }
 }
 
@@ -127,7 +133,8 @@ impl Data {
             let mut kept = Stream::new(seed, "data/share").permutation(self.train.len()).as_slice()[..count].to_vec();
             kept.sort_unstable();
             self.train = self.train.pick(&kept);
-            self.name = format!("{} ({count} samples of seed {seed})", self.name);
+            let name = format!("{} ({count} samples of seed {seed})", self.name);
+            return Ok(Self::new(&name, self.train, self.test, self.notes));
         }
         Ok(self)
     }
@@ -158,8 +165,8 @@ impl Data {
         }
         kept.sort_unstable();
         self.train = self.train.pick(&kept);
-        self.name = format!("{} (part {part} of 2, split by class with seed {seed})", self.name);
-        Ok(self)
+        let name = format!("{} (part {part} of 2, split by class with seed {seed})", self.name);
+        Ok(Self::new(&name, self.train, self.test, self.notes))
     }
 }
 
