@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::graph::op::{Binary, PoolKind, Reduce, Unary};
-use crate::graph::{Graph, Node, NodeId, Op, Source, ValueId};
+use crate::graph::{Graph, Node, NodeId, Op, ValueId, ValueSource};
 use crate::merge::MergeRule;
 use crate::params::Params;
 use crate::tensor::Tensor;
@@ -283,7 +283,7 @@ fn candidates(graph: &Graph) -> Vec<Site> {
 /// Whether a value is a parameter that one operator alone uses.
 pub fn is_own(graph: &Graph, value: ValueId) -> bool {
     let used = graph.nodes().iter().flat_map(|n| &n.inputs).chain(graph.outputs());
-    graph.value(value).source == Source::Param && used.filter(|v| **v == value).count() == 1
+    graph.value(value).source == ValueSource::Param && used.filter(|v| **v == value).count() == 1
 }
 
 /// Those that do not give logits.

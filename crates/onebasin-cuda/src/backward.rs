@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use onebasin_core::graph::op::Conv;
-use onebasin_core::graph::{Graph, Op, Source, ValueId};
+use onebasin_core::graph::{Graph, Op, ValueId, ValueSource};
 
-use crate::machine::{Form, Kernel, Machine, Product};
-use crate::nodes::{Call, Nodes, bits};
+use crate::machine::{KernelName, Machine, Product, ProductForm};
+use crate::nodes::{DeviceCall, Nodes, bits};
 
 /// Gradients of values, made when they are first added to.
 pub(crate) struct Gradients<M: Machine> {
@@ -17,7 +17,7 @@ pub(crate) struct Gradients<M: Machine> {
 }
 
 /// Mean and variance of every channel over a batch.
-pub(crate) struct Statistics<M: Machine> {
+pub(crate) struct DeviceStatistics<M: Machine> {
     pub(crate) mean: Arc<M::Memory>,
     pub(crate) variance: Arc<M::Memory>,
     /// Numbers that each is of.
@@ -28,7 +28,7 @@ impl<M: Machine> Gradients<M> {
     pub(crate) fn new(graph: &Graph) -> Self {
         let statistics: Vec<ValueId> = graph.statistics().collect();
         let count = |id: ValueId| {
-            let trained = matches!(graph.value(id).source, Source::Param | Source::Node(..));
+            let trained = matches!(graph.value(id).source, ValueSource::Param | ValueSource::Node(..));
             (trained && !statistics.contains(&id)).then(|| graph.shape(id).iter().product())
         };
         Self { all: HashMap::new(), counts: graph.ids().map(count).collect() }
@@ -70,29 +70,29 @@ impl<M: Machine> Nodes<M> {
         /// Sums of one number at most: enough threads, whatever `len`.
         const PARTS: usize = 256;
         let parts = (outer * inner).clamp(1, PARTS);
-        let some = self.make(Kernel::PartialSums, parts * len, &[x], &[outer, len, inner, parts])?;
-        self.make(Kernel::PartialSums, len, &[&some], &[parts, len, 1, 1])
+        let some = self.make(KernelName::PartialSums, parts * len, &[x], &[outer, len, inner, parts])?;
+        self.make(KernelName::PartialSums, len, &[&some], &[parts, len, 1, 1])
     }
 
     /// Mean and variance of every channel of a BatchNorm's input.
-    pub(crate) fn statistics(&self, call: &Call<'_, M>) -> crate::Result<Statistics<M>> {
+    pub(crate) fn statistics(&self, call: &DeviceCall<'_, M>) -> crate::Result<DeviceStatistics<M>> {
         let (x, axes @ [outer, channels, pixels]) = (call.inputs[0], call.axes());
         let count = outer * pixels;
         let share = bits(1.0 / count as f64);
-        let mean = self.make(Kernel::Scale, channels, &[&self.sums(x, axes)?], &[channels, share])?;
+        let mean = self.make(KernelName::Scale, channels, &[&self.sums(x, axes)?], &[channels, share])?;
         let sizes = [channels, pixels, call.count()];
-        let squares = self.make(Kernel::CentredProduct, call.count(), &[x, x, &mean, &mean], &sizes)?;
-        let variance = self.make(Kernel::Scale, channels, &[&self.sums(&squares, axes)?], &[channels, share])?;
-        Ok(Statistics { mean, variance, count })
+        let squares = self.make(KernelName::CentredProduct, call.count(), &[x, x, &mean, &mean], &sizes)?;
+        let variance = self.make(KernelName::Scale, channels, &[&self.sums(&squares, axes)?], &[channels, share])?;
+        Ok(DeviceStatistics { mean, variance, count })
     }
 
     /// Adds to the gradients of a node's inputs, and takes that of its output, `y`; nothing if it has none. A BatchNorm has
     /// used these statistics.
     pub(crate) fn backward(
         &self,
-        call: &Call<'_, M>,
+        call: &DeviceCall<'_, M>,
         y: &Arc<M::Memory>,
-        norm: Option<&Statistics<M>>,
+        norm: Option<&DeviceStatistics<M>>,
         gradients: &mut Gradients<M>,
     ) -> crate::Result<()> {
         let (node, output) = (call.node, call.node.outputs[0]);
@@ -106,25 +106,25 @@ impl<M: Machine> Nodes<M> {
             (Op::Conv(conv), _) => self.conv_back(call, conv, dy, gradients),
             (Op::BatchNorm { epsilon }, Some(norm)) => self.batch_norm_back(call, norm, *epsilon, dy, gradients),
             (Op::Pool(pool), _) => gradients.add(self, node.inputs[0], |dx, numbers| {
-                self.launch(Kernel::MaxPoolBack, numbers, [dx], &[x, y, dy], &call.pool(pool))
+                self.launch(KernelName::MaxPoolBack, numbers, [dx], &[x, y, dy], &call.pool(pool))
             }),
             (Op::LayerNorm { epsilon, .. }, _) => {
                 let mut slopes = self.zeros(count)?;
                 let mut dx = gradients.take(self, node.inputs[0])?;
                 let numbers = [outer, len, inner, bits(*epsilon)];
                 let inputs = [x, call.inputs[1], dy];
-                self.launch(Kernel::LayerNormBack, outer * inner, [&mut dx, &mut slopes], &inputs, &numbers)?;
+                self.launch(KernelName::LayerNormBack, outer * inner, [&mut dx, &mut slopes], &inputs, &numbers)?;
                 gradients.put(node.inputs[0], dx);
                 self.add(gradients, node.inputs[1], &self.sums(&Arc::new(slopes), axes)?)?;
                 self.add(gradients, node.inputs[2], &self.sums(dy, axes)?)
             }
             (Op::Unary(_), _) => gradients.add(self, node.inputs[0], |dx, numbers| {
-                self.launch(Kernel::RectifyBack, numbers, [dx], &[y, dy], &[numbers])
+                self.launch(KernelName::RectifyBack, numbers, [dx], &[y, dy], &[numbers])
             }),
             (Op::Reduce { axes, .. }, _) => {
                 let len = axes.iter().map(|a| call.shapes[0][*a]).product();
                 gradients.add(self, node.inputs[0], |dx, numbers| {
-                    self.launch(Kernel::MeanBack, numbers, [dx], &[dy], &[count, len, 1])
+                    self.launch(KernelName::MeanBack, numbers, [dx], &[dy], &[count, len, 1])
                 })
             }
             _ => {
@@ -132,7 +132,7 @@ impl<M: Machine> Nodes<M> {
                 for shift in call.shifts().iter().rev() {
                     let [before, after] = shift.counts();
                     let mut dx = self.zeros(before)?;
-                    self.launch(Kernel::ShiftBack, after, [&mut dx], &[&moved], &shift.numbers())?;
+                    self.launch(KernelName::ShiftBack, after, [&mut dx], &[&moved], &shift.numbers())?;
                     moved = Arc::new(dx);
                 }
                 node.inputs.iter().try_for_each(|input| self.add(gradients, *input, &moved))
@@ -142,17 +142,22 @@ impl<M: Machine> Nodes<M> {
 
     /// Adds numbers to a gradient.
     fn add(&self, gradients: &mut Gradients<M>, value: ValueId, numbers: &Arc<M::Memory>) -> crate::Result<()> {
-        gradients.add(self, value, |d, count| self.launch(Kernel::Add, count, [d], &[numbers], &[count]))
+        gradients.add(self, value, |d, count| self.launch(KernelName::Add, count, [d], &[numbers], &[count]))
     }
 
-    fn linear_back(&self, call: &Call<'_, M>, dy: &Arc<M::Memory>, gradients: &mut Gradients<M>) -> crate::Result<()> {
+    fn linear_back(
+        &self,
+        call: &DeviceCall<'_, M>,
+        dy: &Arc<M::Memory>,
+        gradients: &mut Gradients<M>,
+    ) -> crate::Result<()> {
         let (outputs, width) = (call.shapes[1][0], call.shapes[1][1]);
         let (rows, node) = (call.count() / outputs, call.node);
         gradients.add(self, node.inputs[1], |d, _| {
-            self.multiply(d, dy, call.inputs[0], Product::new(outputs, width, rows).adds(Form::Tn))
+            self.multiply(d, dy, call.inputs[0], Product::new(outputs, width, rows).adds(ProductForm::Tn))
         })?;
         gradients.add(self, node.inputs[0], |dx, _| {
-            self.multiply(dx, dy, call.inputs[1], Product::new(rows, width, outputs).adds(Form::Nn))
+            self.multiply(dx, dy, call.inputs[1], Product::new(rows, width, outputs).adds(ProductForm::Nn))
         })?;
         let Some(bias) = node.inputs.get(2) else { return Ok(()) };
         self.add(gradients, *bias, &self.sums(dy, [rows, outputs, 1])?)
@@ -161,7 +166,7 @@ impl<M: Machine> Nodes<M> {
     /// The products of patches, the other way round; patches are made again.
     fn conv_back(
         &self,
-        call: &Call<'_, M>,
+        call: &DeviceCall<'_, M>,
         conv: &Conv,
         dy: &Arc<M::Memory>,
         gradients: &mut Gradients<M>,
@@ -174,16 +179,16 @@ impl<M: Machine> Nodes<M> {
         for slab in slabs {
             let (rows, windows) = (slab.rows(pixels), call.windows(conv, &slab));
             let [first, samples] = slab.numbers();
-            self.launch(Kernel::Take, rows * outputs, [&mut product], &[dy], &[outputs, pixels, first, samples])?;
+            self.launch(KernelName::Take, rows * outputs, [&mut product], &[dy], &[outputs, pixels, first, samples])?;
             let own = Arc::get_mut(&mut patches).expect("nothing else holds it");
-            self.launch(Kernel::Im2Col, rows * width, [&mut *own], &call.inputs[..1], &windows)?;
+            self.launch(KernelName::Im2Col, rows * width, [&mut *own], &call.inputs[..1], &windows)?;
             gradients.add(self, node.inputs[1], |d, _| {
-                self.multiply(d, &product, own, Product::new(outputs, width, rows).adds(Form::Tn))
+                self.multiply(d, &product, own, Product::new(outputs, width, rows).adds(ProductForm::Tn))
             })?;
-            let back = Product { form: Form::Nn, ..Product::new(rows, width, outputs) };
+            let back = Product { form: ProductForm::Nn, ..Product::new(rows, width, outputs) };
             self.multiply(own, &product, call.inputs[1], back)?;
             gradients.add(self, node.inputs[0], |dx, numbers| {
-                self.launch(Kernel::Im2ColBack, numbers, [dx], &[&patches], &windows)
+                self.launch(KernelName::Im2ColBack, numbers, [dx], &[&patches], &windows)
             })?;
         }
         let Some(bias) = node.inputs.get(2) else { return Ok(()) };
@@ -192,27 +197,27 @@ impl<M: Machine> Nodes<M> {
 
     fn batch_norm_back(
         &self,
-        call: &Call<'_, M>,
-        norm: &Statistics<M>,
+        call: &DeviceCall<'_, M>,
+        norm: &DeviceStatistics<M>,
         epsilon: f64,
         dy: &Arc<M::Memory>,
         gradients: &mut Gradients<M>,
     ) -> crate::Result<()> {
         let (x, node, count) = (call.inputs[0], call.node, call.count());
-        let (axes @ [_, channels, pixels], Statistics { mean, variance, .. }) = (call.axes(), norm);
+        let (axes @ [_, channels, pixels], DeviceStatistics { mean, variance, .. }) = (call.axes(), norm);
         let none = Arc::new(self.zeros(channels)?);
-        let slopes = self.make(Kernel::CentredProduct, count, &[dy, x, &none, mean], &[channels, pixels, count])?;
+        let slopes = self.make(KernelName::CentredProduct, count, &[dy, x, &none, mean], &[channels, pixels, count])?;
         let (levels, slopes) = (self.sums(dy, axes)?, self.sums(&slopes, axes)?);
         self.add(gradients, node.inputs[2], &levels)?;
         gradients.add(self, node.inputs[1], |d, _| {
-            self.launch(Kernel::GainBack, channels, [d], &[&slopes, variance], &[channels, bits(epsilon)])
+            self.launch(KernelName::GainBack, channels, [d], &[&slopes, variance], &[channels, bits(epsilon)])
         })?;
         let share = bits(1.0 / norm.count as f64);
-        let levels = self.make(Kernel::Scale, channels, &[&levels], &[channels, share])?;
-        let slopes = self.make(Kernel::Scale, channels, &[&slopes], &[channels, share])?;
+        let levels = self.make(KernelName::Scale, channels, &[&levels], &[channels, share])?;
+        let slopes = self.make(KernelName::Scale, channels, &[&slopes], &[channels, share])?;
         gradients.add(self, node.inputs[0], |dx, _| {
             let inputs = [dy, x, call.inputs[1], mean, variance, &levels, &slopes];
-            self.launch(Kernel::BatchNormBack, count, [dx], &inputs, &[channels, pixels, count, bits(epsilon)])
+            self.launch(KernelName::BatchNormBack, count, [dx], &inputs, &[channels, pixels, count, bits(epsilon)])
         })
     }
 }

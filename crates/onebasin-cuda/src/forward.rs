@@ -9,7 +9,7 @@ use onebasin_nn::exec::outputs;
 use onebasin_nn::{Result, Running};
 
 use crate::machine::{Machine, Precision};
-use crate::nodes::{Call, Nodes, bring, download_outputs, upload_inputs};
+use crate::nodes::{DeviceCall, Nodes, bring, download_outputs, upload_inputs};
 
 /// A graph and its tensors, in f32 on a device.
 pub(crate) struct Network<M: Machine> {
@@ -41,7 +41,7 @@ impl<M: Machine> Network<M> {
             if left[node.outputs[0].0] == 0 {
                 continue;
             }
-            let made = self.nodes.forward(&Call::new(graph, node, node.inputs.len(), &values))?;
+            let made = self.nodes.forward(&DeviceCall::new(graph, node, node.inputs.len(), &values))?;
             values.insert(node.outputs[0], made);
             for input in &node.inputs {
                 left[input.0] -= 1;

@@ -18,7 +18,7 @@ use cudarc::driver::{
 use cudarc::nvrtc::{CompileError, CompileOptions, Ptx, compile_ptx_with_opts};
 
 use crate::error::{Error, Result};
-use crate::machine::{Argument, Form, KERNELS, Kernel, Machine, Precision, Product};
+use crate::machine::{Argument, KERNELS, KernelName, Machine, Precision, Product, ProductForm};
 
 /// Threads of a block.
 const THREADS: u32 = 256;
@@ -32,7 +32,7 @@ pub(crate) struct Gpu {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     blas: CudaBlas,
-    /// In the order of [`Kernel::ALL`].
+    /// In the order of [`KernelName::ALL`].
     kernels: Vec<CudaFunction>,
 }
 
@@ -77,8 +77,8 @@ impl Gpu {
         let name = context.name().map_err(none)?;
         let stream = context.default_stream();
         let module = context.load_module(compile(None)?).map_err(refused)?;
-        let load = |kernel: Kernel| module.load_function(kernel.name()).map_err(refused);
-        let kernels = Kernel::ALL.into_iter().map(load).collect::<Result<_>>()?;
+        let load = |kernel: KernelName| module.load_function(kernel.name()).map_err(refused);
+        let kernels = KernelName::ALL.into_iter().map(load).collect::<Result<_>>()?;
         let blas = CudaBlas::new(Arc::clone(&stream))
             .map_err(|why| Error::Failed { what: "starting cuBLAS", why: why.to_string() })?;
         Ok(Self { name, context, stream, blas, kernels })
@@ -148,13 +148,13 @@ fn said(why: DriverError) -> String {
 }
 
 /// An argument while a launch is prepared.
-enum Slot<'a> {
+enum LaunchSlot<'a> {
     In(CudaView<'a, u8>),
     Out(&'a mut CudaSlice<u8>),
     Number(u64),
 }
 
-impl<'a> Slot<'a> {
+impl<'a> LaunchSlot<'a> {
     fn of(argument: &'a mut Argument<'_, Bytes>) -> Self {
         match argument {
             Argument::In(memory, from) => Self::In(memory.slice.slice(*from..)),
@@ -184,17 +184,17 @@ impl Machine for Gpu {
     }
 
     #[allow(unsafe_code)]
-    fn launch(&self, kernel: Kernel, entries: usize, arguments: &mut [Argument<'_, Self::Memory>]) -> Result<()> {
+    fn launch(&self, kernel: KernelName, entries: usize, arguments: &mut [Argument<'_, Self::Memory>]) -> Result<()> {
         assert!(kernel.takes(arguments), "{}: other arguments", kernel.name());
         let blocks = entries.div_ceil(THREADS as usize).clamp(1, BLOCKS) as u32;
         let grid = LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 };
-        let mut slots: Vec<Slot<'_>> = arguments.iter_mut().map(Slot::of).collect();
+        let mut slots: Vec<LaunchSlot<'_>> = arguments.iter_mut().map(LaunchSlot::of).collect();
         let mut launch = self.stream.launch_builder(&self.kernels[kernel.index()]);
         for slot in &mut slots {
             match slot {
-                Slot::In(view) => launch.arg(view as &CudaView<'_, u8>),
-                Slot::Out(memory) => launch.arg(&mut **memory),
-                Slot::Number(n) => launch.arg(n as &u64),
+                LaunchSlot::In(view) => launch.arg(view as &CudaView<'_, u8>),
+                LaunchSlot::Out(memory) => launch.arg(&mut **memory),
+                LaunchSlot::Number(n) => launch.arg(n as &u64),
             };
         }
         // SAFETY: number and kind of the arguments are the kernel's, memory that it writes is borrowed mutably, and kernels
@@ -207,7 +207,7 @@ impl Machine for Gpu {
     fn multiply(&self, out: &mut Self::Memory, a: &Self::Memory, b: &Self::Memory, product: Product) -> Result<()> {
         let Product { rows, columns, width, .. } = product;
         let what = "a matrix product";
-        let call = Call::of(product)
+        let call = Launch::of(product)
             .ok_or_else(|| Error::Failed { what, why: format!("{rows} × {columns} × {width} is too large") })?;
         // Products, unlike launches, do not choose the context of the calling thread.
         self.context.bind_to_thread().map_err(failed(what))?;
@@ -252,7 +252,7 @@ impl Machine for Gpu {
 /// A product as cuBLAS sees it, which reads memory column by column: the transpose of what is wanted, with B as its first
 /// factor and A as its second.
 #[derive(Debug, Clone, Copy)]
-struct Call {
+struct Launch {
     transa: cublasOperation_t,
     transb: cublasOperation_t,
     m: i32,
@@ -263,14 +263,14 @@ struct Call {
     compute: cublasComputeType_t,
 }
 
-impl Call {
+impl Launch {
     /// None if a size is more than cuBLAS can be told.
     fn of(product: Product) -> Option<Self> {
         let Product { rows, columns, width, form, precision, .. } = product;
         let [n, m, k] = [rows, columns, width].map(|n| i32::try_from(n).ok());
         let (n, m, k) = (n?, m?, k?);
-        let (transa, lda) = if form == Form::Nt { (CUBLAS_OP_T, k) } else { (CUBLAS_OP_N, m) };
-        let (transb, ldb) = if form == Form::Tn { (CUBLAS_OP_T, n) } else { (CUBLAS_OP_N, k) };
+        let (transa, lda) = if form == ProductForm::Nt { (CUBLAS_OP_T, k) } else { (CUBLAS_OP_N, m) };
+        let (transb, ldb) = if form == ProductForm::Tn { (CUBLAS_OP_T, n) } else { (CUBLAS_OP_N, k) };
         let compute = match precision {
             Precision::F32 => CUBLAS_COMPUTE_32F,
             Precision::Bf16 => CUBLAS_COMPUTE_32F_FAST_16BF,
@@ -284,7 +284,7 @@ mod tests {
     use super::*;
 
     /// What cuBLAS documents: `C = op(A) op(B)`, all column by column, `op(A)` being m × k and `op(B)` k × n.
-    fn gemm(call: &Call, a: &[f32], b: &[f32], c: &mut [f32]) {
+    fn gemm(call: &Launch, a: &[f32], b: &[f32], c: &mut [f32]) {
         let at = |op, matrix: &[f32], lead: i32, i: i32, j: i32| {
             let (i, j) = if op == CUBLAS_OP_T { (j, i) } else { (i, j) };
             matrix[(i + j * lead) as usize]
@@ -302,20 +302,20 @@ mod tests {
         let (rows, columns, width) = (3, 4, 2);
         let a: Vec<f32> = (0..rows * width).map(|k| k as f32).collect();
         let b: Vec<f32> = (0..columns * width).map(|k| 10.0 - k as f32).collect();
-        for form in [Form::Nt, Form::Nn, Form::Tn] {
+        for form in [ProductForm::Nt, ProductForm::Nn, ProductForm::Tn] {
             let mut c = vec![7.0; rows * columns];
             let product = Product { form, ..Product::new(rows, columns, width) };
-            gemm(&Call::of(product).unwrap(), &b, &a, &mut c);
+            gemm(&Launch::of(product).unwrap(), &b, &a, &mut c);
             for i in 0..rows {
                 for j in 0..columns {
-                    let of_a = |k: usize| if form == Form::Tn { a[k * rows + i] } else { a[i * width + k] };
-                    let of_b = |k: usize| if form == Form::Nt { b[j * width + k] } else { b[k * columns + j] };
+                    let of_a = |k: usize| if form == ProductForm::Tn { a[k * rows + i] } else { a[i * width + k] };
+                    let of_b = |k: usize| if form == ProductForm::Nt { b[j * width + k] } else { b[k * columns + j] };
                     let expected: f32 = (0..width).map(|k| of_a(k) * of_b(k)).sum();
                     assert_eq!(c[i * columns + j], expected, "{form:?}");
                 }
             }
         }
-        assert!(Call::of(Product::new(1 << 40, columns, width)).is_none());
+        assert!(Launch::of(Product::new(1 << 40, columns, width)).is_none());
     }
 
     #[test]
@@ -328,7 +328,7 @@ mod tests {
         // Names of real GPUs have the code assembled for them too.
         for arch in [None, Some("sm_80"), Some("sm_90")] {
             let ptx = compile(arch).unwrap().to_src();
-            for kernel in Kernel::ALL {
+            for kernel in KernelName::ALL {
                 assert!(ptx.contains(&format!(".entry {}(", kernel.name())), "{ptx}");
             }
         }

@@ -19,7 +19,7 @@ mod checks;
 
 use crate::error::Result;
 use crate::forward::Network;
-use crate::machine::{Argument, Form, Kernel, Machine, Precision, Product};
+use crate::machine::{Argument, KernelName, Machine, Precision, Product, ProductForm};
 use crate::networks::Networks;
 use crate::training::Training;
 
@@ -71,7 +71,7 @@ impl Host {
     }
 
     /// Runs a kernel on a grid of this many blocks and threads.
-    fn run(&self, kernel: Kernel, grid: (u32, u32), arguments: &mut [Argument<'_, Memory>]) {
+    fn run(&self, kernel: KernelName, grid: (u32, u32), arguments: &mut [Argument<'_, Memory>]) {
         assert!(kernel.takes(arguments), "{}: other arguments", kernel.name());
         let mut values: Vec<u64> = Vec::new();
         for argument in arguments {
@@ -108,7 +108,7 @@ impl Machine for Host {
         Ok(())
     }
 
-    fn launch(&self, kernel: Kernel, _: usize, arguments: &mut [Argument<'_, Memory>]) -> Result<()> {
+    fn launch(&self, kernel: KernelName, _: usize, arguments: &mut [Argument<'_, Memory>]) -> Result<()> {
         self.run(kernel, (3, 7), arguments);
         Ok(())
     }
@@ -123,8 +123,8 @@ impl Machine for Host {
             bytemuck::cast_slice::<u8, f32>(memory.bytes())[..len].iter().map(seen).collect()
         };
         let (a, b) = (floats(a, rows * width), floats(b, columns * width));
-        let a = if form == Form::Tn { Mat::new(&a, width, rows).t() } else { Mat::new(&a, rows, width) };
-        let b = if form == Form::Nt { Mat::new(&b, columns, width).t() } else { Mat::new(&b, width, columns) };
+        let a = if form == ProductForm::Tn { Mat::new(&a, width, rows).t() } else { Mat::new(&a, rows, width) };
+        let b = if form == ProductForm::Nt { Mat::new(&b, columns, width).t() } else { Mat::new(&b, width, columns) };
         f32::matmul(&mut bytemuck::cast_slice_mut(out.0.get_mut())[..rows * columns], a, b, added);
         Ok(())
     }
@@ -157,7 +157,7 @@ impl Runner for Host {
 #[test]
 fn kernels_read_halves_as_the_core_does() {
     let Some(host) = Host::or_skip("kernels_read_halves_as_the_core_does") else { return };
-    for (dtype, kernel) in [(DType::F16, Kernel::GatherF16), (DType::BF16, Kernel::GatherBf16)] {
+    for (dtype, kernel) in [(DType::F16, KernelName::GatherF16), (DType::BF16, KernelName::GatherBf16)] {
         let bytes: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
         let count = 1 << 16;
         let tensor = Tensor::new(dtype, &[count], bytes.clone().into()).unwrap();

@@ -12,7 +12,7 @@ pub(crate) const KERNELS: &str = concat!(
 
 /// The kernels of [`KERNELS`]; their formulas stand there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kernel {
+pub(crate) enum KernelName {
     GatherF32,
     GatherF16,
     GatherBf16,
@@ -44,7 +44,7 @@ pub(crate) enum Kernel {
     Adam,
 }
 
-impl Kernel {
+impl KernelName {
     /// All of them.
     pub(crate) const ALL: [Self; 29] = [
         Self::GatherF32,
@@ -147,7 +147,7 @@ pub(crate) enum Argument<'a, M> {
 
 /// How the factors of a product lie, row-major and dense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum ProductForm {
     /// `A Bᵀ`: A has a row for every row of the product, B one for every column.
     Nt,
     /// `A B`: B has a column for every column of the product.
@@ -175,7 +175,7 @@ pub(crate) struct Product {
     /// Terms of each of its sums.
     pub(crate) width: usize,
     /// How the factors lie.
-    pub(crate) form: Form,
+    pub(crate) form: ProductForm,
     /// Whether it is added to what is there.
     pub(crate) added: bool,
     /// How exactly it is computed.
@@ -185,11 +185,11 @@ pub(crate) struct Product {
 impl Product {
     /// `A Bᵀ` in f32.
     pub(crate) const fn new(rows: usize, columns: usize, width: usize) -> Self {
-        Self { rows, columns, width, form: Form::Nt, added: false, precision: Precision::F32 }
+        Self { rows, columns, width, form: ProductForm::Nt, added: false, precision: Precision::F32 }
     }
 
     /// Added to what is there, of factors that lie so.
-    pub(crate) const fn adds(self, form: Form) -> Self {
+    pub(crate) const fn adds(self, form: ProductForm) -> Self {
         Self { form, added: true, ..self }
     }
 }
@@ -215,7 +215,7 @@ pub(crate) trait Machine: Send + Sync {
     ///
     /// # Panics
     /// If these are not the arguments of the kernel, in number and kind.
-    fn launch(&self, kernel: Kernel, entries: usize, arguments: &mut [Argument<'_, Self::Memory>]) -> Result<()>;
+    fn launch(&self, kernel: KernelName, entries: usize, arguments: &mut [Argument<'_, Self::Memory>]) -> Result<()>;
 
     /// Computes a product of `a` and `b` into `out`.
     ///

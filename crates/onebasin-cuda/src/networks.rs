@@ -6,8 +6,8 @@ use onebasin_core::matching::accelerator::{Columns, Products, Table};
 use onebasin_core::{DType, Tensor};
 
 use crate::error::Result;
-use crate::machine::{Argument, Kernel, Machine, Product};
-use crate::tables::{Packed, Place};
+use crate::machine::{Argument, KernelName, Machine, Product};
+use crate::tables::{Packed, TablePlace};
 
 /// Tensors of A and B, in the memory of a device as soon as they have been asked for.
 pub(crate) struct Networks<M: Machine> {
@@ -22,17 +22,17 @@ pub(crate) struct Networks<M: Machine> {
 struct Stored<M: Machine> {
     memory: M::Memory,
     /// What reads its element type.
-    gather: Kernel,
+    gather: KernelName,
 }
 
 impl<M: Machine> Stored<M> {
     fn new(machine: &M, tensor: &Tensor) -> Result<Self> {
         let gather = match tensor.dtype() {
-            DType::F16 => Kernel::GatherF16,
-            DType::BF16 => Kernel::GatherBf16,
+            DType::F16 => KernelName::GatherF16,
+            DType::BF16 => KernelName::GatherBf16,
             dtype => {
                 assert_eq!(dtype, DType::F32, "products are asked for of f32, f16 and bf16 alone");
-                Kernel::GatherF32
+                KernelName::GatherF32
             }
         };
         Ok(Self { memory: machine.upload(tensor.bytes())?, gather })
@@ -89,7 +89,7 @@ impl<M: Machine> Networks<M> {
             self.machine.multiply(&mut product, &a, &b, sizes)?;
             let count = side * side;
             let mut arguments = [Argument::Out(&mut total), Argument::In(&product, 0), Argument::Number(count as u64)];
-            self.machine.launch(Kernel::AddProduct, count, &mut arguments)?;
+            self.machine.launch(KernelName::AddProduct, count, &mut arguments)?;
         }
         self.machine.download(&total, bytemuck::cast_slice_mut(&mut sum))?;
         Ok(sum)
@@ -102,7 +102,7 @@ impl<M: Machine> Networks<M> {
         panel: &mut M::Memory,
         stored: &Stored<M>,
         table: &Table<'_>,
-        (tables, place): (&M::Memory, Place),
+        (tables, place): (&M::Memory, TablePlace),
         sizes: Product,
         first: usize,
         subtract: bool,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use onebasin_core::Params;
 use onebasin_core::graph::op::{Binary, Conv, PadMode, Pool, PoolKind, Reduce, Unary};
-use onebasin_core::graph::{Graph, Node, Op, Source, ValueId};
+use onebasin_core::graph::{Graph, Node, Op, ValueSource, ValueId};
 use onebasin_nn::exec::outputs;
 use onebasin_nn::{Error, Result};
 
-use crate::machine::{Argument, Kernel, Machine, Precision, Product};
+use crate::machine::{Argument, KernelName, Machine, Precision, Product};
 
 /// What runs nodes.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Nodes<M> {
 }
 
 /// A node about to run: what it reads and gives, by shape.
-pub(crate) struct Call<'a, M: Machine> {
+pub(crate) struct DeviceCall<'a, M: Machine> {
     pub(crate) node: &'a Node,
     pub(crate) inputs: Vec<&'a Arc<M::Memory>>,
     pub(crate) shapes: Vec<&'a [usize]>,
@@ -45,7 +45,7 @@ pub(crate) struct Slab {
     samples: usize,
 }
 
-impl<'a, M: Machine> Call<'a, M> {
+impl<'a, M: Machine> DeviceCall<'a, M> {
     /// The node's first `operands` inputs.
     pub(crate) fn new(
         graph: &'a Graph,
@@ -152,28 +152,28 @@ impl Slab {
 
 impl<M: Machine> Nodes<M> {
     /// Runs one node: a list of those that [`bring`] lets pass.
-    pub(crate) fn forward(&self, call: &Call<'_, M>) -> crate::Result<Arc<M::Memory>> {
+    pub(crate) fn forward(&self, call: &DeviceCall<'_, M>) -> crate::Result<Arc<M::Memory>> {
         let (x, count, [outer, len, inner]) = (call.inputs[0], call.count(), call.axes());
         match &call.node.op {
             Op::Linear => self.linear(call),
             Op::Conv(conv) => self.conv(call, conv),
-            Op::Pool(pool) => self.make(Kernel::MaxPool, count, &[x], &call.pool(pool)),
+            Op::Pool(pool) => self.make(KernelName::MaxPool, count, &[x], &call.pool(pool)),
             Op::BatchNorm { epsilon } => {
-                self.make(Kernel::BatchNorm, count, &call.inputs, &[len, inner, count, bits(*epsilon)])
+                self.make(KernelName::BatchNorm, count, &call.inputs, &[len, inner, count, bits(*epsilon)])
             }
             Op::LayerNorm { epsilon, .. } => {
-                self.make(Kernel::LayerNorm, count, &call.inputs, &[outer, len, inner, bits(*epsilon)])
+                self.make(KernelName::LayerNorm, count, &call.inputs, &[outer, len, inner, bits(*epsilon)])
             }
-            Op::Unary(_) => self.make(Kernel::Rectify, count, &[x], &[count]),
-            Op::Binary(_) => self.make(Kernel::Sum, count, &call.inputs, &[count]),
+            Op::Unary(_) => self.make(KernelName::Rectify, count, &[x], &[count]),
+            Op::Binary(_) => self.make(KernelName::Sum, count, &call.inputs, &[count]),
             Op::Reduce { axes, .. } => {
                 let len = axes.iter().map(|a| call.shapes[0][*a]).product();
-                self.make(Kernel::Mean, count, &[x], &[count, len, 1])
+                self.make(KernelName::Mean, count, &[x], &[count, len, 1])
             }
             _ => {
                 let mut made = Arc::clone(x);
                 for shift in call.shifts() {
-                    made = self.make(Kernel::Shift, shift.counts()[1], &[&made], &shift.numbers())?;
+                    made = self.make(KernelName::Shift, shift.counts()[1], &[&made], &shift.numbers())?;
                 }
                 Ok(made)
             }
@@ -183,7 +183,7 @@ impl<M: Machine> Nodes<M> {
     /// Runs a kernel that writes `count` numbers, all of them.
     pub(crate) fn make(
         &self,
-        kernel: Kernel,
+        kernel: KernelName,
         count: usize,
         inputs: &[&Arc<M::Memory>],
         numbers: &[usize],
@@ -199,7 +199,7 @@ impl<M: Machine> Nodes<M> {
 
     pub(crate) fn launch<const N: usize>(
         &self,
-        kernel: Kernel,
+        kernel: KernelName,
         count: usize,
         outputs: [&mut M::Memory; N],
         inputs: &[&Arc<M::Memory>],
@@ -221,25 +221,25 @@ impl<M: Machine> Nodes<M> {
         self.machine.multiply(out, a, b, Product { precision: self.precision, ..product })
     }
 
-    fn linear(&self, call: &Call<'_, M>) -> crate::Result<Arc<M::Memory>> {
+    fn linear(&self, call: &DeviceCall<'_, M>) -> crate::Result<Arc<M::Memory>> {
         let (outputs, width) = (call.shapes[1][0], call.shapes[1][1]);
         let rows = call.count() / outputs;
         let mut product = self.zeros(rows * outputs)?;
         self.multiply(&mut product, call.inputs[0], call.inputs[1], Product::new(rows, outputs, width))?;
         let product = Arc::new(product);
         let Some(bias) = call.inputs.get(2) else { return Ok(product) };
-        self.make(Kernel::Place, rows * outputs, &[&product, bias], &[1, outputs, 1, 0, rows])
+        self.make(KernelName::Place, rows * outputs, &[&product, bias], &[1, outputs, 1, 0, rows])
     }
 
     /// The samples of a convolution, as many at once as there is room for patches; the first slab is the largest.
-    pub(crate) fn slabs(&self, call: &Call<'_, M>) -> Vec<Slab> {
+    pub(crate) fn slabs(&self, call: &DeviceCall<'_, M>) -> Vec<Slab> {
         let all = call.shapes[0][0];
         let most = (self.patches / (call.pixels() * call.patch()).max(1)).clamp(1, all.max(1));
         (0..all).step_by(most).map(|first| Slab { first, samples: most.min(all - first) }).collect()
     }
 
     /// Patches of some samples, a product, and its numbers where they belong.
-    fn conv(&self, call: &Call<'_, M>, conv: &Conv) -> crate::Result<Arc<M::Memory>> {
+    fn conv(&self, call: &DeviceCall<'_, M>, conv: &Conv) -> crate::Result<Arc<M::Memory>> {
         let (outputs, pixels, width) = (call.shapes[1][0], call.pixels(), call.patch());
         let slabs = self.slabs(call);
         let most = slabs.first().map_or(0, |slab| slab.rows(pixels));
@@ -248,7 +248,7 @@ impl<M: Machine> Nodes<M> {
         for slab in slabs {
             let rows = slab.rows(pixels);
             let windows = call.windows(conv, &slab);
-            self.launch(Kernel::Im2Col, rows * width, [&mut patches], &call.inputs[..1], &windows)?;
+            self.launch(KernelName::Im2Col, rows * width, [&mut patches], &call.inputs[..1], &windows)?;
             self.multiply(&mut product, &patches, call.inputs[1], Product::new(rows, outputs, width))?;
             let bias = call.inputs.get(2);
             let mut arguments = vec![Argument::Out(&mut made), Argument::In(&product, 0)];
@@ -256,7 +256,7 @@ impl<M: Machine> Nodes<M> {
             let [first, samples] = slab.numbers();
             let numbers = [usize::from(bias.is_some()), outputs, pixels, first, samples];
             arguments.extend(numbers.map(|n| Argument::Number(n as u64)));
-            self.machine.launch(Kernel::Place, rows * outputs, &mut arguments)?;
+            self.machine.launch(KernelName::Place, rows * outputs, &mut arguments)?;
         }
         Ok(Arc::new(made))
     }
@@ -275,7 +275,7 @@ pub(crate) fn bring<M: Machine>(
         let operator = format!("{} on the GPU", node.op.name());
         return Err(Error::Operator { node: node.name.clone(), operator });
     }
-    let params_of = graph.ids().filter(|id| graph.value(*id).source == Source::Param);
+    let params_of = graph.ids().filter(|id| graph.value(*id).source == ValueSource::Param);
     params_of.map(|id| Ok((id, Arc::new(upload(machine, graph, id, params)?)))).collect()
 }
 
@@ -335,7 +335,7 @@ pub(crate) fn bits(value: f64) -> usize {
 /// Whether a node runs on a device: those of the built-in networks, images having two spatial axes.
 fn runs(graph: &Graph, node: &Node) -> bool {
     let shape = graph.shape(node.inputs[0]);
-    let computed = |v: &ValueId| !matches!(graph.value(*v).source, Source::Constant(_));
+    let computed = |v: &ValueId| !matches!(graph.value(*v).source, ValueSource::Constant(_));
     let image = shape.len() == 4;
     node.inputs.iter().all(computed)
         && match &node.op {

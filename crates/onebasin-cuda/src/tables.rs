@@ -6,7 +6,7 @@ use onebasin_core::matching::accelerator::Table;
 
 /// Where one table lies among the packed ones, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct TablePlace {
     /// Its positions, u32.
     pub(crate) positions: usize,
     /// Its offsets, u64.
@@ -59,9 +59,9 @@ impl Packed {
     }
 
     /// All tables as bytes, and where each lies, in the order in which they were added.
-    pub(crate) fn finish(self) -> (Vec<u8>, Vec<Place>) {
+    pub(crate) fn finish(self) -> (Vec<u8>, Vec<TablePlace>) {
         let rest = 8 * self.offsets.len();
-        let place = |[positions, offsets, contexts]: [usize; 3]| Place {
+        let place = |[positions, offsets, contexts]: [usize; 3]| TablePlace {
             positions: rest + 4 * positions,
             offsets: 8 * offsets,
             contexts: rest + 4 * contexts,

@@ -9,9 +9,9 @@ use onebasin_nn::exec::outputs;
 use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Error, Result};
 
-use crate::backward::{Gradients, Statistics};
-use crate::machine::{Kernel, Machine, Precision};
-use crate::nodes::{Call, Nodes, bits, bring, download_outputs, upload, upload_inputs};
+use crate::backward::{Gradients, DeviceStatistics};
+use crate::machine::{KernelName, Machine, Precision};
+use crate::nodes::{DeviceCall, Nodes, bits, bring, download_outputs, upload, upload_inputs};
 
 /// Inputs of a BatchNorm before its running statistics.
 const NORM_OPERANDS: usize = 3;
@@ -27,15 +27,15 @@ pub(crate) struct Training<M: Machine> {
     statistics: HashMap<ValueId, M::Memory>,
     /// The optimiser's state vectors, by what is trained.
     moments: HashMap<ValueId, Vec<M::Memory>>,
-    pass: Option<Pass<M>>,
+    pass: Option<ForwardPass<M>>,
 }
 
 /// What the way back needs of a forward pass.
-struct Pass<M: Machine> {
+struct ForwardPass<M: Machine> {
     graph: Graph,
     values: HashMap<ValueId, Arc<M::Memory>>,
     /// By the value that a BatchNorm gave.
-    norms: HashMap<ValueId, Statistics<M>>,
+    norms: HashMap<ValueId, DeviceStatistics<M>>,
 }
 
 impl<M: Machine> Training<M> {
@@ -78,7 +78,7 @@ impl<M: Machine> Training<M> {
         values.extend(inputs);
         for node in graph.nodes() {
             let made = if let Op::BatchNorm { .. } = node.op {
-                let mut call = Call::new(&graph, node, NORM_OPERANDS, &values);
+                let mut call = DeviceCall::new(&graph, node, NORM_OPERANDS, &values);
                 let found = self.nodes.statistics(&call)?;
                 self.follow(&node.inputs[NORM_OPERANDS..], &found, call.axes()[1], share)?;
                 call.inputs.extend([&found.mean, &found.variance]);
@@ -86,30 +86,36 @@ impl<M: Machine> Training<M> {
                 norms.insert(node.outputs[0], found);
                 made
             } else {
-                self.nodes.forward(&Call::new(&graph, node, node.inputs.len(), &values))?
+                self.nodes.forward(&DeviceCall::new(&graph, node, node.inputs.len(), &values))?
             };
             values.insert(node.outputs[0], made);
         }
         let out = download_outputs(&*self.nodes.machine, &graph, &values)?;
-        self.pass = Some(Pass { graph, values, norms });
+        self.pass = Some(ForwardPass { graph, values, norms });
         Ok(out)
     }
 
     /// Moves running statistics towards a batch's, its variance taken with divisor `n − 1`.
-    fn follow(&mut self, running: &[ValueId], found: &Statistics<M>, channels: usize, share: f64) -> crate::Result<()> {
+    fn follow(
+        &mut self,
+        running: &[ValueId],
+        found: &DeviceStatistics<M>,
+        channels: usize,
+        share: f64,
+    ) -> crate::Result<()> {
         let count = found.count as f64;
         let unbiased = count / (count - 1.0).max(1.0);
         for ((id, now), factor) in running.iter().zip([&found.mean, &found.variance]).zip([1.0, unbiased]) {
             let numbers = [channels, bits(share), bits(factor)];
             let running = self.statistics.get_mut(id).expect("every BatchNorm has them");
-            self.nodes.launch(Kernel::Follow, channels, [running], &[now], &numbers)?;
+            self.nodes.launch(KernelName::Follow, channels, [running], &[now], &numbers)?;
         }
         Ok(())
     }
 
     /// The gradients of what is trained, given those of the outputs.
-    fn back(&self, pass: Pass<M>, seeds: &[&[f32]]) -> crate::Result<Gradients<M>> {
-        let Pass { graph, mut values, mut norms } = pass;
+    fn back(&self, pass: ForwardPass<M>, seeds: &[&[f32]]) -> crate::Result<Gradients<M>> {
+        let ForwardPass { graph, mut values, mut norms } = pass;
         let mut gradients = Gradients::new(&graph);
         for (output, seed) in outputs(&graph).into_iter().zip(seeds) {
             gradients.put(output, self.nodes.machine.upload(bytemuck::cast_slice(seed))?);
@@ -119,7 +125,12 @@ impl<M: Machine> Training<M> {
             let y = values.remove(&output).expect("every node has run");
             let norm = norms.remove(&output);
             let operands = if norm.is_some() { NORM_OPERANDS } else { node.inputs.len() };
-            self.nodes.backward(&Call::new(&graph, node, operands, &values), &y, norm.as_ref(), &mut gradients)?;
+            self.nodes.backward(
+                &DeviceCall::new(&graph, node, operands, &values),
+                &y,
+                norm.as_ref(),
+                &mut gradients,
+            )?;
         }
         Ok(gradients)
     }
@@ -133,12 +144,12 @@ impl<M: Machine> Training<M> {
             match (self.optimizer, &mut moments[..]) {
                 (Optimizer::Sgd { momentum, weight_decay }, [velocity]) => {
                     let numbers = [count, bits(momentum.into()), bits(weight_decay.into()), bits(rate)];
-                    self.nodes.launch(Kernel::Sgd, count, [weights, velocity], &[gradient], &numbers)?;
+                    self.nodes.launch(KernelName::Sgd, count, [weights, velocity], &[gradient], &numbers)?;
                 }
                 (Optimizer::Adam, [m, v]) => {
                     let (rate, epsilon) = Optimizer::adam_step(rate, step);
                     let numbers = [count, bits(rate), bits(epsilon)];
-                    self.nodes.launch(Kernel::Adam, count, [weights, m, v], &[gradient], &numbers)?;
+                    self.nodes.launch(KernelName::Adam, count, [weights, m, v], &[gradient], &numbers)?;
                 }
                 _ => unreachable!("moments are made for the optimiser"),
             }

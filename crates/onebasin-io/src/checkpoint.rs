@@ -23,7 +23,7 @@ pub struct Checkpoint {
     pub params: Params,
     /// The text entries of its header (of all its shards' headers); formats other than safetensors have none.
     pub metadata: Metadata,
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<FilePart>,
     pub(crate) index: Option<Index>,
     pub(crate) digest: OnceLock<String>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Index {
 
 /// One file of a checkpoint.
 #[derive(Debug, Clone)]
-pub(crate) struct Part {
+pub(crate) struct FilePart {
     pub(crate) path: PathBuf,
     /// All of it, mapped.
     pub(crate) bytes: Bytes,
@@ -47,7 +47,7 @@ pub(crate) struct Part {
     pub(crate) file: Option<Arc<File>>,
 }
 
-impl Part {
+impl FilePart {
     pub(crate) fn new(path: &Path, bytes: Bytes, file: Option<File>) -> Self {
         Self { path: path.to_owned(), bytes, file: file.map(Arc::new) }
     }
@@ -68,7 +68,7 @@ impl Part {
 }
 
 impl Checkpoint {
-    pub(crate) fn new(path: &Path, params: Params, metadata: Metadata, parts: Vec<Part>) -> Self {
+    pub(crate) fn new(path: &Path, params: Params, metadata: Metadata, parts: Vec<FilePart>) -> Self {
         Self { path: path.to_owned(), params, metadata, parts, index: None, digest: OnceLock::new() }
     }
 

@@ -25,23 +25,23 @@ pub(crate) fn params(bytes: &Bytes) -> Result<Params, String> {
     let ValueRef::Map(entries) = &root else {
         return Err(format!("a map of names was expected at its root, found {}", kind(&root)));
     };
-    let mut reader = Reader { bytes, params: Params::new() };
+    let mut reader = FlaxReader { bytes, params: Params::new() };
     reader.map(entries, "")?;
     if reader.params.is_empty() { Err("it holds no arrays".to_owned()) } else { Ok(reader.params) }
 }
 
-struct Reader<'a> {
+struct FlaxReader<'a> {
     bytes: &'a Bytes,
     params: Params,
 }
 
-struct Array {
+struct FlaxArray {
     dtype: DType,
     shape: Vec<usize>,
     data: Bytes,
 }
 
-impl Reader<'_> {
+impl FlaxReader<'_> {
     fn map(&mut self, entries: &[(ValueRef<'_>, ValueRef<'_>)], path: &str) -> Result<(), String> {
         for (key, value) in entries {
             let key = match key {
@@ -71,7 +71,7 @@ impl Reader<'_> {
         insert(&mut self.params, path, array.dtype, &array.shape, array.data)
     }
 
-    fn array(&self, data: &[u8]) -> Result<Array, String> {
+    fn array(&self, data: &[u8]) -> Result<FlaxArray, String> {
         const EXPECTED: &str = "an array is (shape, name of the element type, bytes)";
         let fields = decode(data)?;
         let ValueRef::Array(fields) = &fields else { return Err(format!("{EXPECTED}, found {}", kind(&fields))) };
@@ -85,10 +85,10 @@ impl Reader<'_> {
             let known = "float64, float32, float16, bfloat16, integers up to 64 bits, bool";
             format!("element type `{name}`; known: {known}")
         })?;
-        Ok(Array { dtype, shape, data: self.bytes.slice_ref(data) })
+        Ok(FlaxArray { dtype, shape, data: self.bytes.slice_ref(data) })
     }
 
-    fn join(&self, entries: &[(ValueRef<'_>, ValueRef<'_>)]) -> Result<Array, String> {
+    fn join(&self, entries: &[(ValueRef<'_>, ValueRef<'_>)]) -> Result<FlaxArray, String> {
         let shape = numbered(entries, "shape")?.into_iter().map(length).collect::<Result<_, _>>()?;
         let mut dtype = None;
         let mut data = Vec::new();
@@ -104,7 +104,7 @@ impl Reader<'_> {
             data.extend_from_slice(&chunk.data);
         }
         let dtype = dtype.ok_or("it has no chunks")?;
-        Ok(Array { dtype, shape, data: Bytes::from(data) })
+        Ok(FlaxArray { dtype, shape, data: Bytes::from(data) })
     }
 }
 

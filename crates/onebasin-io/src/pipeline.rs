@@ -24,7 +24,7 @@ const IN_FLIGHT: usize = 256 << 20;
 
 /// One tensor to work on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Step<'a> {
+pub(crate) struct PassStep<'a> {
     pub(crate) name: &'a str,
     pub(crate) entries: usize,
     pub(crate) a: Option<&'a Tensor>,
@@ -46,11 +46,11 @@ pub(crate) struct Piece<'p> {
 }
 
 /// What is done with each piece of one step; pieces come in any order, from any thread.
-pub(crate) type Work<'w> = Box<dyn Fn(Piece<'_>) -> Result<()> + Send + Sync + 'w>;
+pub(crate) type PieceWork<'w> = Box<dyn Fn(Piece<'_>) -> Result<()> + Send + Sync + 'w>;
 
 /// A pass over steps.
 pub(crate) struct Pass<'a> {
-    pub(crate) steps: &'a [Step<'a>],
+    pub(crate) steps: &'a [PassStep<'a>],
     pub(crate) a: Option<&'a Reader<'a>>,
     pub(crate) b: &'a Reader<'a>,
     /// What an interruption is said to have interrupted.
@@ -66,7 +66,7 @@ impl Pass<'_> {
     ///
     /// # Errors
     /// The first failure of a read, of a value that is not finite, or of work.
-    pub(crate) fn run<'w>(&self, work: &(dyn Fn(usize) -> Result<Work<'w>> + Sync)) -> Result<()> {
+    pub(crate) fn run<'w>(&self, work: &(dyn Fn(usize) -> Result<PieceWork<'w>> + Sync)) -> Result<()> {
         let threads = rayon::current_num_threads();
         let piece = IN_FLIGHT / (threads + 1) / (2 * size_of::<f64>()) / GRAIN * GRAIN;
         let largest = self.steps.iter().filter_map(|s| s.b).map(|b| b.bytes().len()).max().unwrap_or(0);
@@ -77,19 +77,19 @@ impl Pass<'_> {
             ready: VecDeque::new(),
             next_a: (0, 0),
             reading_a: false,
-            slots: (0..=threads).map(|_| Slot::default()).collect(),
+            slots: (0..=threads).map(|_| PieceSlot::default()).collect(),
             failed: None,
         };
-        let running = Running { pass: self, work, piece: piece.clamp(GRAIN, PIECE), board: Mutex::new(board) };
+        let running = UnderWay { pass: self, work, piece: piece.clamp(GRAIN, PIECE), board: Mutex::new(board) };
         rayon::scope(|scope| running.advance(scope));
         let failed = running.board().failed.take();
         failed.map_or(Ok(()), Err)
     }
 }
 
-struct Running<'a, 'w> {
+struct UnderWay<'a, 'w> {
     pass: &'a Pass<'a>,
-    work: &'a (dyn Fn(usize) -> Result<Work<'w>> + Sync),
+    work: &'a (dyn Fn(usize) -> Result<PieceWork<'w>> + Sync),
     piece: usize,
     board: Mutex<Board<'w>>,
 }
@@ -106,33 +106,33 @@ struct Board<'w> {
     /// Step and first entry of the next piece.
     next_a: (usize, usize),
     reading_a: bool,
-    slots: Vec<Slot>,
+    slots: Vec<PieceSlot>,
     failed: Option<Error>,
 }
 
 /// A step whose tensor of B is there.
 struct Held<'w> {
-    work: Work<'w>,
+    work: PieceWork<'w>,
     /// None if the step needs nothing of B.
     buffer: Option<Vec<u8>>,
 }
 
 /// Room for one piece.
 #[derive(Default)]
-struct Slot {
+struct PieceSlot {
     a: Vec<u8>,
     scratch: Vec<u8>,
 }
 
-struct Job<'w> {
+struct PieceJob<'w> {
     step: usize,
     start: usize,
     entries: usize,
     held: Arc<Held<'w>>,
-    slot: Slot,
+    slot: PieceSlot,
 }
 
-impl<'w> Running<'_, 'w> {
+impl<'w> UnderWay<'_, 'w> {
     fn board(&self) -> MutexGuard<'_, Board<'w>> {
         // A panic of work is passed on by the scope; what the board holds does not matter any more.
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
@@ -168,14 +168,14 @@ impl<'w> Running<'_, 'w> {
                 board.ready.pop_front();
             }
             board.reading_a = true;
-            let job = Job { step, start, entries, held, slot };
+            let job = PieceJob { step, start, entries, held, slot };
             scope.spawn(move |scope| self.piece(scope, job));
         }
     }
 
     /// Reads a tensor of B and makes its step ready.
     fn hold<'s>(&'s self, scope: &Scope<'s>, step: usize, mut buffer: Option<Vec<u8>>) {
-        let Step { name, b, .. } = self.pass.steps[step];
+        let PassStep { name, b, .. } = self.pass.steps[step];
         let read = match (b, &mut buffer) {
             (Some(tensor), Some(buffer)) => self.pass.b.read(name, tensor, 0, &mut buffer[..tensor.bytes().len()]),
             _ => Ok(()),
@@ -192,9 +192,9 @@ impl<'w> Running<'_, 'w> {
     }
 
     /// Reads a piece of A, lets the next one be read, and works on this one.
-    fn piece<'s>(&'s self, scope: &Scope<'s>, mut job: Job<'w>) {
-        let Step { name, a, b, .. } = self.pass.steps[job.step];
-        let Slot { a: bytes, scratch } = &mut job.slot;
+    fn piece<'s>(&'s self, scope: &Scope<'s>, mut job: PieceJob<'w>) {
+        let PassStep { name, a, b, .. } = self.pass.steps[job.step];
+        let PieceSlot { a: bytes, scratch } = &mut job.slot;
         let read = match (a, self.pass.a) {
             (Some(tensor), Some(reader)) => {
                 let size = tensor.dtype().size();

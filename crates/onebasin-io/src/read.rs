@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::checkpoint::{Checkpoint, Part};
+use crate::checkpoint::{Checkpoint, FilePart};
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::map::map;
@@ -51,7 +51,7 @@ pub fn read(path: &Path) -> Result<Checkpoint> {
     if bytes.is_empty() {
         return Err(invalid(Format::of(&[], path), "the file is empty".to_owned()));
     }
-    let part = Part::new(path, bytes, Some(file));
+    let part = FilePart::new(path, bytes, Some(file));
     let bytes = &part.bytes;
     let format = Format::of(bytes, path);
     let params = match format {

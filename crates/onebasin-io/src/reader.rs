@@ -6,7 +6,7 @@ use onebasin_core::{Tensor, convert};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::{Checkpoint, Part};
+use crate::checkpoint::{Checkpoint, FilePart};
 use crate::error::{Error, Result};
 use crate::passing::Passing;
 
@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
 
 impl Hash {
     /// Reads what lies before `offset` and was not met: the header, and tensors that nobody asked for.
-    fn catch_up(&mut self, part: &Part, offset: u64) -> std::io::Result<()> {
+    fn catch_up(&mut self, part: &FilePart, offset: u64) -> std::io::Result<()> {
         let mut chunk = vec![0; CHUNK.min((offset - self.until) as usize)];
         while self.until < offset {
             let chunk = &mut chunk[..CHUNK.min((offset - self.until) as usize)];
@@ -119,6 +119,6 @@ impl Hash {
     }
 }
 
-fn failed(part: &Part, error: std::io::Error) -> Error {
+fn failed(part: &FilePart, error: std::io::Error) -> Error {
     Error::io(&part.path, "read", error)
 }

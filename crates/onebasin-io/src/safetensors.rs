@@ -6,7 +6,7 @@ use bytes::Bytes;
 use onebasin_core::{DType, Params, Tensor};
 use safetensors::{Dtype, SafeTensors};
 
-use crate::checkpoint::{Checkpoint, Part};
+use crate::checkpoint::{Checkpoint, FilePart};
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::map::map;
@@ -15,7 +15,7 @@ use crate::metadata::Metadata;
 /// Opens a safetensors file.
 pub(crate) fn read_file(path: &Path) -> Result<Checkpoint> {
     let (bytes, file) = map(path)?;
-    read_part(path, Part::new(path, bytes, Some(file)))
+    read_part(path, FilePart::new(path, bytes, Some(file)))
 }
 
 /// Reads a safetensors checkpoint from bytes; `path` only names it in errors.
@@ -26,10 +26,10 @@ pub(crate) fn read_file(path: &Path) -> Result<Checkpoint> {
 /// If the bytes are not valid, or a tensor has an element type other than f64, f32, f16, bf16, the integers up to 64
 /// bits, and bool.
 pub fn read_bytes(bytes: &Bytes, path: &Path) -> Result<Checkpoint> {
-    read_part(path, Part::new(path, bytes.clone(), None))
+    read_part(path, FilePart::new(path, bytes.clone(), None))
 }
 
-pub(crate) fn read_part(path: &Path, part: Part) -> Result<Checkpoint> {
+pub(crate) fn read_part(path: &Path, part: FilePart) -> Result<Checkpoint> {
     const PREFIX: usize = 8;
     let bytes = &part.bytes;
     let length = bytes.get(..PREFIX).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);

@@ -10,10 +10,10 @@ use onebasin_core::{Params, Tensor};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::metadata::Metadata;
-use crate::pipeline::{Pass, Piece, Step, Work};
+use crate::pipeline::{Pass, PassStep, Piece, PieceWork};
 use crate::reader::Reader;
 use crate::target::{Staging, Target};
-use crate::write::Entry;
+use crate::write::TensorEntry;
 
 /// Entries gathered at a time, small enough to stay in cache.
 const BLOCK: usize = 4096;
@@ -55,11 +55,11 @@ pub fn apply_streamed(
 ) -> Result<()> {
     let (b, go_on) = (moving.b, || progress(0));
     let steps = ordered(b, carried.iter().chain(b.params.iter()).map(|(name, t)| step(name, None, Some(t))));
-    let entries = carried.iter().chain(b.params.iter()).map(|(name, t)| Entry::new(name, t.dtype(), t.shape()));
+    let entries = carried.iter().chain(b.params.iter()).map(|(name, t)| TensorEntry::new(name, t.dtype(), t.shape()));
     let staging = Staging::new(target, entries.collect(), &metadata(UNKNOWN), &go_on)?;
     let reader = Reader::new(b, steps.iter().filter_map(|s| s.b));
-    let work = |k: usize| -> Result<Work<'_>> {
-        let Step { name, b: Some(tensor), .. } = steps[k] else { unreachable!("every tensor is B's") };
+    let work = |k: usize| -> Result<PieceWork<'_>> {
+        let PassStep { name, b: Some(tensor), .. } = steps[k] else { unreachable!("every tensor is B's") };
         let gather = if carried.get(name).is_some() { None } else { Some(moving.gather(name, tensor)?) };
         let size = tensor.dtype().size();
         let staging = &staging;
@@ -116,14 +116,14 @@ pub fn merge_streamed(
     progress: &Passed<'_>,
 ) -> Result<()> {
     let (steps, go_on) = (moving.steps(a, carried)?, || progress(0));
-    let entry = |s: &Step<'_>| {
+    let entry = |s: &PassStep<'_>| {
         let a = s.a.expect("every tensor is A's");
         let dtype = s.b.map_or(a.dtype(), |b| rule.tensor(s.name, a.shape(), a.dtype(), b.dtype()).dtype());
-        Entry::new(s.name, dtype, a.shape())
+        TensorEntry::new(s.name, dtype, a.shape())
     };
     let staging = Staging::new(target, steps.iter().map(entry).collect(), &metadata([UNKNOWN; 2]), &go_on)?;
-    let work = |k: usize| -> Result<Work<'_>> {
-        let Step { name, a: Some(ta), b: tb, .. } = steps[k] else { unreachable!("every tensor is A's") };
+    let work = |k: usize| -> Result<PieceWork<'_>> {
+        let PassStep { name, a: Some(ta), b: tb, .. } = steps[k] else { unreachable!("every tensor is A's") };
         let staging = &staging;
         let Some(tb) = tb else {
             let size = ta.dtype().size();
@@ -162,8 +162,10 @@ pub fn products_streamed(
     let nothing = Params::new();
     let steps = moving.steps(a, &nothing)?;
     let found = Mutex::new(BTreeMap::<&str, BTreeMap<usize, _>>::new());
-    let work = |k: usize| -> Result<Work<'_>> {
-        let Step { name, a: Some(ta), b: Some(tb), .. } = steps[k] else { unreachable!("every tensor has two ends") };
+    let work = |k: usize| -> Result<PieceWork<'_>> {
+        let PassStep { name, a: Some(ta), b: Some(tb), .. } = steps[k] else {
+            unreachable!("every tensor has two ends")
+        };
         let (gather, size, found) = (moving.gather(name, tb)?, tb.dtype().size(), &found);
         Ok(Box::new(move |piece: Piece<'_>| {
             if ta.dtype().is_float() && tb.dtype().is_float() {
@@ -190,7 +192,7 @@ impl<'a> Moving<'a> {
     }
 
     /// Every tensor of A with B's of the same name, and those that are carried, in the order of A's files.
-    fn steps(&self, a: &'a Checkpoint, carried: &'a Params) -> Result<Vec<Step<'a>>> {
+    fn steps(&self, a: &'a Checkpoint, carried: &'a Params) -> Result<Vec<PassStep<'a>>> {
         a.params.check_same_structure(&self.b.params).map_err(|e| self.b.core_error(e))?;
         let pairs = a.params.iter().map(|(name, t)| step(name, Some(t), self.b.params.get(name)));
         Ok(ordered(a, pairs.chain(carried.iter().map(|(name, t)| step(name, Some(t), None)))))
@@ -199,9 +201,9 @@ impl<'a> Moving<'a> {
     fn pass<'w>(
         &self,
         a: &Checkpoint,
-        steps: &[Step<'_>],
+        steps: &[PassStep<'_>],
         target: &Target,
-        work: &(dyn Fn(usize) -> Result<Work<'w>> + Sync),
+        work: &(dyn Fn(usize) -> Result<PieceWork<'w>> + Sync),
         progress: &Passed<'_>,
     ) -> Result<()> {
         let (from_a, from_b) =
@@ -212,13 +214,13 @@ impl<'a> Moving<'a> {
     }
 }
 
-fn step<'a>(name: &'a str, a: Option<&'a Tensor>, b: Option<&'a Tensor>) -> Step<'a> {
-    Step { name, entries: a.or(b).map_or(0, Tensor::len), a, b }
+fn step<'a>(name: &'a str, a: Option<&'a Tensor>, b: Option<&'a Tensor>) -> PassStep<'a> {
+    PassStep { name, entries: a.or(b).map_or(0, Tensor::len), a, b }
 }
 
 /// Steps in the order in which their tensors lie in the files of `checkpoint`.
-fn ordered<'a>(checkpoint: &Checkpoint, steps: impl Iterator<Item = Step<'a>>) -> Vec<Step<'a>> {
-    let mut steps: Vec<Step<'a>> = steps.collect();
+fn ordered<'a>(checkpoint: &Checkpoint, steps: impl Iterator<Item = PassStep<'a>>) -> Vec<PassStep<'a>> {
+    let mut steps: Vec<PassStep<'a>> = steps.collect();
     steps.sort_by_cached_key(|s| s.a.or(s.b).and_then(|tensor| checkpoint.locate(tensor)));
     steps
 }

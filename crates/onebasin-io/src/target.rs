@@ -11,17 +11,17 @@ use crate::checkpoint::{Checkpoint, Index};
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::shards::{WHOLE, checkpoints};
-use crate::write::{Entry, Writing};
+use crate::write::{TensorEntry, Writing};
 
 /// Where a checkpoint is written.
 #[derive(Debug, Clone)]
 pub struct Target {
     path: PathBuf,
-    kind: Kind,
+    kind: TargetKind,
 }
 
 #[derive(Debug, Clone)]
-enum Kind {
+enum TargetKind {
     File,
     /// A folder with one file.
     Folder,
@@ -31,7 +31,7 @@ enum Kind {
 impl Target {
     /// One file.
     pub fn file(path: &Path) -> Self {
-        Self { path: path.to_owned(), kind: Kind::File }
+        Self { path: path.to_owned(), kind: TargetKind::File }
     }
 
     /// What `like` is: a file, or a folder with the same shards and index (`model.safetensors` where there are none). A `path`
@@ -51,7 +51,7 @@ impl Target {
             }
             return Ok(Self::file(path));
         }
-        let kind = like.index.clone().map_or(Kind::Folder, Kind::Shards);
+        let kind = like.index.clone().map_or(TargetKind::Folder, TargetKind::Shards);
         let target = Self { path: path.to_owned(), kind };
         if path.is_dir() {
             let mut found = checkpoints(path)?;
@@ -70,7 +70,7 @@ impl Target {
 
     /// Whether it is a folder.
     pub fn is_folder(&self) -> bool {
-        !matches!(self.kind, Kind::File)
+        !matches!(self.kind, TargetKind::File)
     }
 
     /// Writes tensors that are in memory; the files appear when all are on disk.
@@ -86,7 +86,7 @@ impl Target {
     /// # Errors
     /// As [`write_atomic_while`].
     pub fn write_while(&self, params: &Params, metadata: &Metadata, go_on: &GoOn<'_>) -> Result<()> {
-        let entries = params.iter().map(|(name, t)| Entry::new(name, t.dtype(), t.shape())).collect();
+        let entries = params.iter().map(|(name, t)| TensorEntry::new(name, t.dtype(), t.shape())).collect();
         let staging = Staging::new(self, entries, metadata, go_on)?;
         params.iter().try_for_each(|(name, tensor)| staging.write_at(name, 0, tensor.bytes()))?;
         staging.finish(metadata)
@@ -95,18 +95,18 @@ impl Target {
     /// Whether a file of the folder is one of its own.
     fn owns(&self, name: &str) -> bool {
         match &self.kind {
-            Kind::File => false,
-            Kind::Folder => name == WHOLE,
-            Kind::Shards(index) => name == index.name || index.weight_map.values().any(|shard| shard == name),
+            TargetKind::File => false,
+            TargetKind::Folder => name == WHOLE,
+            TargetKind::Shards(index) => name == index.name || index.weight_map.values().any(|shard| shard == name),
         }
     }
 
     /// The file that a tensor is written to.
     fn file_of(&self, tensor: &str) -> PathBuf {
         match &self.kind {
-            Kind::File => self.path.clone(),
-            Kind::Folder => self.path.join(WHOLE),
-            Kind::Shards(index) => self.path.join(index.weight_map.get(tensor).map_or(WHOLE, String::as_str)),
+            TargetKind::File => self.path.clone(),
+            TargetKind::Folder => self.path.join(WHOLE),
+            TargetKind::Shards(index) => self.path.join(index.weight_map.get(tensor).map_or(WHOLE, String::as_str)),
         }
     }
 }
@@ -126,13 +126,13 @@ impl<'a> Staging<'a> {
     /// Begins all files. Their headers will have entries as long as those of `metadata`.
     pub(crate) fn new(
         target: &'a Target,
-        entries: Vec<Entry>,
+        entries: Vec<TensorEntry>,
         metadata: &Metadata,
         go_on: &'a GoOn<'a>,
     ) -> Result<Self> {
-        let total = entries.iter().map(Entry::len).sum();
+        let total = entries.iter().map(TensorEntry::len).sum();
         let made = if target.is_folder() { MadeFolder::make(&target.path)? } else { None };
-        let mut by_file: BTreeMap<PathBuf, Vec<Entry>> = BTreeMap::new();
+        let mut by_file: BTreeMap<PathBuf, Vec<TensorEntry>> = BTreeMap::new();
         for entry in entries {
             by_file.entry(target.file_of(&entry.name)).or_default().push(entry);
         }
@@ -158,11 +158,11 @@ impl<'a> Staging<'a> {
     pub(crate) fn finish(self, metadata: &Metadata) -> Result<()> {
         let files: Vec<Staged<'_>> = self.files.into_iter().map(|file| file.finish(metadata)).collect::<Result<_>>()?;
         let index = match &self.target.kind {
-            Kind::Shards(index) => {
+            TargetKind::Shards(index) => {
                 let text = json!({ "metadata": { "total_size": self.total }, "weight_map": index.weight_map });
                 Some((self.target.path.join(&index.name), format!("{text:#}\n")))
             }
-            Kind::File | Kind::Folder => None,
+            TargetKind::File | TargetKind::Folder => None,
         };
         if let Some((path, _)) = &index
             && path.exists()

@@ -12,13 +12,13 @@ use crate::passing::Passing;
 
 /// What a header says of a tensor.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
+pub(crate) struct TensorEntry {
     pub(crate) name: String,
     dtype: DType,
     shape: Vec<usize>,
 }
 
-impl Entry {
+impl TensorEntry {
     pub(crate) fn new(name: &str, dtype: DType, shape: &[usize]) -> Self {
         Self { name: name.to_owned(), dtype, shape: shape.to_vec() }
     }
@@ -31,7 +31,7 @@ impl Entry {
 /// One safetensors file on its way: tensors are written where they belong, in any order, the header last.
 pub(crate) struct Writing<'g> {
     staged: Staged<'g>,
-    entries: Vec<Entry>,
+    entries: Vec<TensorEntry>,
     /// Bytes of the header and its length.
     head: usize,
     passing: Passing,
@@ -41,7 +41,7 @@ impl<'g> Writing<'g> {
     /// Leaves room for a header with entries as long as these. `total` are the bytes of the whole checkpoint.
     pub(crate) fn new(
         path: &Path,
-        mut entries: Vec<Entry>,
+        mut entries: Vec<TensorEntry>,
         metadata: &Metadata,
         total: u64,
         go_on: &'g GoOn<'g>,
@@ -80,7 +80,7 @@ impl<'g> Writing<'g> {
 }
 
 /// The head of a file: the length of the header, and the header.
-fn header(entries: &[Entry], metadata: &Metadata) -> Vec<u8> {
+fn header(entries: &[TensorEntry], metadata: &Metadata) -> Vec<u8> {
     let mut header = Map::new();
     if !metadata.0.is_empty() {
         header.insert("__metadata__".to_owned(), json!(metadata.0));

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use onebasin_core::graph::op::{Conv, Dim};
-use onebasin_core::graph::{Graph, Op, Source, ValueId};
+use onebasin_core::graph::{Graph, Op, ValueId, ValueSource};
 use onebasin_core::merge::{Interpolation, merge};
 use onebasin_core::repair::{Repaired, Site, sites};
 use onebasin_core::stream::Stream;
@@ -398,7 +398,7 @@ fn shared_weights_and_logits_are_no_sites() {
     g.relu(dead).unwrap();
     let names = |g: &Graph| sites(g).iter().map(|s| g.node(s.node).name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&g), ["first", "unused"]);
-    assert!(g.params().all(|p| p.source == Source::Param));
+    assert!(g.params().all(|p| p.source == ValueSource::Param));
 
     let program = Program::new(g).unwrap();
     let [a, b] = [1, 2].map(|seed| initial(program.graph(), seed));

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use onebasin_core::graph::{Graph, NodeId, Op, Source, Value, ValueId};
+use onebasin_core::graph::{Graph, NodeId, Op, Value, ValueId, ValueSource};
 use onebasin_core::repair::{Repaired, Site, check_lambda, factors, is_own, sites};
 use onebasin_core::{Params, Tensor};
 
@@ -174,7 +174,7 @@ impl Spread {
         if let (Op::BatchNorm { epsilon }, [_, affine @ ..]) = (&node.op, &node.inputs[..]) {
             let values = |value: &ValueId| {
                 let Value { name, source, .. } = graph.value(*value);
-                let tensor = if let Source::Constant(tensor) = source { tensor } else { params.require(name)? };
+                let tensor = if let ValueSource::Constant(tensor) = source { tensor } else { params.require(name)? };
                 Ok(tensor.to_f64()?.into_owned())
             };
             let affine = affine.iter().map(values).collect::<Result<Vec<_>>>()?;

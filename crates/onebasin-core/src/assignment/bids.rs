@@ -12,7 +12,7 @@ const AUCTION_BIDS: usize = 256;
 /// **Constant columns** cost every row the same, so they are one pool with one price, which takes as many rows as it has
 /// columns; lists and searches do not see them. **Constant rows** are content with whatever is left: prices start equal
 /// then, and rise only where a column is taken for good, so what is left is cheapest.
-pub(super) struct Solver<'a> {
+pub(super) struct Auction<'a> {
     pub(super) s: &'a Similarity,
     /// Infinite for the columns of the pool.
     pub(super) price: Vec<f64>,
@@ -21,12 +21,12 @@ pub(super) struct Solver<'a> {
     /// The similarity of a row with its column.
     pub(super) worth: Vec<f64>,
     pub(super) lists: Lists,
-    pub(super) pool: Pool,
+    pub(super) pool: ConstantPool,
     constant: Vec<bool>,
 }
 
 /// The constant columns.
-pub(super) struct Pool {
+pub(super) struct ConstantPool {
     columns: Vec<u32>,
     /// What any of them costs any row: its price less its value.
     pub(super) cost: f64,
@@ -34,7 +34,7 @@ pub(super) struct Pool {
     pub(super) taken: usize,
 }
 
-impl Pool {
+impl ConstantPool {
     pub(super) fn has_room(&self) -> bool {
         self.taken < self.columns.len()
     }
@@ -51,7 +51,7 @@ struct Cheapest {
     bounded: bool,
 }
 
-impl<'a> Solver<'a> {
+impl<'a> Auction<'a> {
     pub(super) fn new(s: &'a Similarity, mut price: Vec<f64>, constant: Vec<bool>) -> Self {
         let n = s.n();
         let mut columns: Vec<u32> = (0..n as u32).collect();
@@ -71,7 +71,7 @@ impl<'a> Solver<'a> {
             of_col: vec![FREE; n],
             worth: vec![0.0; n],
             lists: Lists::new(n),
-            pool: Pool { columns, cost, taken: 0 },
+            pool: ConstantPool { columns, cost, taken: 0 },
             constant,
         }
     }

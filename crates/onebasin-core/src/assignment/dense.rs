@@ -9,7 +9,7 @@ use super::{FREE, Solved};
 pub(super) fn solve(similarity: &Similarity, prices: Vec<f64>) -> Solved {
     let n = similarity.n();
     let mut solver =
-        Solver { s: similarity, row: vec![0.0; n], col: prices, of_row: vec![FREE; n], of_col: vec![FREE; n] };
+        WholeRows { s: similarity, row: vec![0.0; n], col: prices, of_row: vec![FREE; n], of_col: vec![FREE; n] };
     solver.place();
     let mut path = Path::new(n);
     for i in 0..n {
@@ -25,7 +25,7 @@ fn best(row: &[f64], prices: &[f64]) -> f64 {
     row.iter().zip(prices).fold(f64::NEG_INFINITY, |m, (s, p)| m.max(s - p))
 }
 
-struct Solver<'a> {
+struct WholeRows<'a> {
     s: &'a Similarity,
     row: Vec<f64>,
     col: Vec<f64>,
@@ -49,7 +49,7 @@ impl Path {
     }
 }
 
-impl Solver<'_> {
+impl WholeRows<'_> {
     /// Gives every row one of its best columns that is still free.
     fn place(&mut self) {
         for i in 0..self.s.n() {

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::bids::Solver;
+use super::bids::Auction;
 use super::lists::any;
 use super::{FREE, POOL};
 
@@ -19,7 +19,7 @@ pub(super) struct Search {
     reached: Vec<(u32, f64)>,
     /// Distance at which a row is reached, less the cost of the column it holds.
     base: Vec<f64>,
-    heap: BinaryHeap<Event>,
+    heap: BinaryHeap<Reach>,
     /// Columns found by the reading of a row.
     near: Vec<(u32, f64)>,
     /// Distance of the pool and the row it is reached from, and whether it is reached for good.
@@ -31,7 +31,7 @@ pub(super) struct Search {
 
 /// What happens at a distance.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Event {
+struct Reach {
     distance: f64,
     what: What,
 }
@@ -46,15 +46,15 @@ enum What {
     Bound(u32),
 }
 
-impl Eq for Event {}
+impl Eq for Reach {}
 
-impl PartialOrd for Event {
+impl PartialOrd for Reach {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Event {
+impl Ord for Reach {
     /// The nearest is the greatest, as the heap wants it.
     fn cmp(&self, other: &Self) -> Ordering {
         other.distance.total_cmp(&self.distance).then(other.what.cmp(&self.what))
@@ -78,13 +78,13 @@ impl Search {
     }
 
     /// Finds the cheapest chain of reassignments that gives row `start` a column, and makes it.
-    pub(super) fn augment(&mut self, solver: &mut Solver<'_>, start: usize) {
+    pub(super) fn augment(&mut self, solver: &mut Auction<'_>, start: usize) {
         self.heap.clear();
         (self.end, self.limit, self.pool) = (None, f64::INFINITY, (f64::INFINITY, FREE, false));
         let least = solver.lists.of(start).map(|(j, s)| solver.price[j] - s).fold(solver.pool.cost, f64::min);
         self.base[start] = -least;
         self.scan(solver, start);
-        while let Some(Event { distance, what }) = self.heap.pop() {
+        while let Some(Reach { distance, what }) = self.heap.pop() {
             if distance >= self.limit {
                 break;
             }
@@ -146,7 +146,7 @@ impl Search {
     }
 
     /// Looks at the columns that a row leads to, as far as its list goes.
-    fn scan(&mut self, solver: &Solver<'_>, i: usize) {
+    fn scan(&mut self, solver: &Auction<'_>, i: usize) {
         let base = self.base[i];
         for (j, s) in solver.lists.of(i) {
             self.offer(solver, i, j, solver.price[j] - s + base);
@@ -157,18 +157,18 @@ impl Search {
             if solver.pool.has_room() {
                 (self.end, self.limit) = (Some(POOL), distance);
             } else {
-                self.push(Event { distance, what: What::Pool });
+                self.push(Reach { distance, what: What::Pool });
             }
         }
         let distance = solver.lists.bound(i) + base;
         if distance < self.limit {
-            self.push(Event { distance, what: What::Bound(i as u32) });
+            self.push(Reach { distance, what: What::Bound(i as u32) });
         }
     }
 
     /// Remembers an event. Those that a nearer one overtook are forgotten when there is no room: at most two for every column
     /// are left.
-    fn push(&mut self, event: Event) {
+    fn push(&mut self, event: Reach) {
         if self.heap.len() == self.heap.capacity() {
             let (distance, pool) = (&self.distance, &self.pool);
             self.heap.retain(|event| match event.what {
@@ -181,7 +181,7 @@ impl Search {
     }
 
     /// Reads a whole row, since its list is used up.
-    fn read(&mut self, solver: &mut Solver<'_>, i: usize) {
+    fn read(&mut self, solver: &mut Auction<'_>, i: usize) {
         let row = solver.s.row(i);
         let mut near = std::mem::take(&mut self.near);
         let (distance, base, limit) = (&self.distance, self.base[i], self.limit);
@@ -193,7 +193,7 @@ impl Search {
         solver.lists.read(i, row, &solver.price);
     }
 
-    fn offer(&mut self, solver: &Solver<'_>, i: usize, j: usize, distance: f64) {
+    fn offer(&mut self, solver: &Auction<'_>, i: usize, j: usize, distance: f64) {
         if distance >= self.limit || distance >= self.distance[j] {
             return;
         }
@@ -204,7 +204,7 @@ impl Search {
         if solver.of_col[j] == FREE {
             (self.end, self.limit) = (Some(j as u32), distance);
         } else {
-            self.push(Event { distance, what: What::Column(j as u32) });
+            self.push(Reach { distance, what: What::Column(j as u32) });
         }
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::bids::Solver;
+use super::bids::Auction;
 use super::search::Search;
 use super::similarity::Similarity;
 use super::{FREE, Solved};
@@ -27,11 +27,11 @@ pub(super) fn solve(similarity: &Similarity) -> Solved {
     if constant.contains(&true) {
         let most = prices.iter().fold(f64::NEG_INFINITY, |m: f64, p| m.max(*p));
         prices.fill(most);
-        let mut solver = Solver::new(similarity, prices, constant);
+        let mut solver = Auction::new(similarity, prices, constant);
         solver.place_all();
         return finish(solver, false);
     }
-    let mut solver = Solver::new(similarity, prices, constant);
+    let mut solver = Auction::new(similarity, prices, constant);
     for j in (0..n).rev() {
         let i = of_col[j] as usize;
         if solver.price[j].is_finite() && (solver.of_row[i] == FREE || i == j) {
@@ -53,7 +53,7 @@ pub(super) fn solve_from(similarity: &Similarity, prices: Vec<f64>) -> Solved {
     if constant.contains(&true) {
         return solve(similarity);
     }
-    let mut solver = Solver::new(similarity, prices, constant);
+    let mut solver = Auction::new(similarity, prices, constant);
     solver.place_all();
     finish(solver, false)
 }
@@ -105,7 +105,7 @@ impl WithSimd for Maxima<'_> {
 }
 
 /// Places every row that is free: by bids, then by shortest paths.
-fn finish(mut solver: Solver<'_>, crowded: bool) -> Solved {
+fn finish(mut solver: Auction<'_>, crowded: bool) -> Solved {
     let mut free = solver.free();
     if crowded {
         free = solver.auction(free);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::op::{Conv, Dim, Pool};
-use super::{Graph, Op, Source, ValueId};
+use super::{Graph, Op, ValueId, ValueSource};
 
 /// Inputs first, then one line a node, `name: operator (inputs) -> shape`, then the outputs.
 ///
@@ -35,7 +35,7 @@ impl Graph {
     /// A value's name; for a constant of one element its number, for another its shape as well.
     fn operand(&self, id: ValueId) -> String {
         let value = self.value(id);
-        let Source::Constant(tensor) = &value.source else { return value.name.clone() };
+        let ValueSource::Constant(tensor) = &value.source else { return value.name.clone() };
         match tensor.to_f64() {
             Ok(numbers) if numbers.len() == 1 => format!("{}", numbers[0] as f32),
             _ => format!("{} {:?}", value.name, value.shape),

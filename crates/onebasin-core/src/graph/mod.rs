@@ -27,7 +27,7 @@ pub struct NodeId(pub usize);
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Source {
+pub enum ValueSource {
     /// Given from outside.
     Input,
     /// The network's tensor of the value's name.
@@ -44,7 +44,7 @@ pub struct Value {
     /// Name; for a parameter, that of its tensor.
     pub name: String,
     /// Where it comes from.
-    pub source: Source,
+    pub source: ValueSource,
     /// Length of every axis, the batch as it was when the graph was built.
     pub shape: Vec<usize>,
 }
@@ -118,7 +118,7 @@ impl Graph {
 
     /// Values given from outside, in order.
     pub fn inputs(&self) -> impl Iterator<Item = ValueId> {
-        self.ids().filter(|v| self.value(*v).source == Source::Input)
+        self.ids().filter(|v| self.value(*v).source == ValueSource::Input)
     }
 
     /// Values that leave the network, in order.
@@ -128,7 +128,7 @@ impl Graph {
 
     /// Parameters, in the order in which they were added.
     pub fn params(&self) -> impl Iterator<Item = &Value> {
-        self.values.iter().filter(|v| v.source == Source::Param)
+        self.values.iter().filter(|v| v.source == ValueSource::Param)
     }
 
     /// The parameter called `name`.
@@ -164,7 +164,7 @@ impl Graph {
     /// # Errors
     /// [`Error::TooLarge`] if the shape overflows.
     pub fn input(&mut self, name: &str, shape: &[usize]) -> Result<ValueId> {
-        self.add(name, Source::Input, shape)
+        self.add(name, ValueSource::Input, shape)
     }
 
     /// Adds a parameter, or gives back the one of this name, so that tied weights are one value.
@@ -173,7 +173,7 @@ impl Graph {
     /// If there is one of this name with another shape.
     pub fn param(&mut self, name: &str, shape: &[usize]) -> Result<ValueId> {
         let Some(&known) = self.params.get(name) else {
-            let added = self.add(name, Source::Param, shape)?;
+            let added = self.add(name, ValueSource::Param, shape)?;
             self.params.insert(name.to_owned(), added);
             return Ok(added);
         };
@@ -187,7 +187,7 @@ impl Graph {
     /// Adds a constant.
     pub fn constant(&mut self, name: &str, tensor: Tensor) -> Result<ValueId> {
         let shape = tensor.shape().to_vec();
-        self.add(name, Source::Constant(tensor), &shape)
+        self.add(name, ValueSource::Constant(tensor), &shape)
     }
 
     /// Marks a value as leaving the network.
@@ -226,13 +226,13 @@ impl Graph {
         let mut outputs = Vec::new();
         for (k, shape) in shapes.iter().enumerate() {
             let name = if k == 0 { name.to_owned() } else { format!("{name}:{k}") };
-            outputs.push(self.add(&name, Source::Node(id, k), shape)?);
+            outputs.push(self.add(&name, ValueSource::Node(id, k), shape)?);
         }
         self.nodes.push(Node { name: name.to_owned(), op, inputs: inputs.to_vec(), outputs: outputs.clone() });
         Ok(outputs)
     }
 
-    fn add(&mut self, name: &str, source: Source, shape: &[usize]) -> Result<ValueId> {
+    fn add(&mut self, name: &str, source: ValueSource, shape: &[usize]) -> Result<ValueId> {
         crate::tensor::element_count(shape)?;
         self.values.push(Value { name: name.to_owned(), source, shape: shape.to_vec() });
         Ok(ValueId(self.values.len() - 1))
@@ -245,7 +245,7 @@ impl Graph {
     /// shapes they were given.
     pub fn with_batch(&self, batch: usize) -> Result<Self> {
         let mut graph = self.clone();
-        for value in graph.values.iter_mut().filter(|v| v.source == Source::Input) {
+        for value in graph.values.iter_mut().filter(|v| v.source == ValueSource::Input) {
             if let Some(first) = value.shape.first_mut() {
                 *first = batch;
             }

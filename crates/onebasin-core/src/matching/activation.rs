@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::similarity::Gram;
-use super::unfold::{Places, Site, Unfolded, sites};
+use super::unfold::{AxisSite, Places, Unfolded, sites};
 use super::values::Values;
 use crate::error::Result;
 use crate::linalg::{Mat, Scalar};
@@ -146,7 +146,7 @@ impl TapMoments {
             return Err(ActivationError::Numbers { name: self.name.clone(), expected, found }.into());
         }
         let places: Vec<_> = places(symmetry, layout, self.axis).collect();
-        if !places.iter().map(Site::digits).eq(self.sites.iter().map(|s| s.digits.clone())) {
+        if !places.iter().map(AxisSite::digits).eq(self.sites.iter().map(|s| s.digits.clone())) {
             let (name, pattern) = (self.name.clone(), layout.pattern.to_string());
             return Err(ActivationError::Groups { name, axis: self.axis, pattern }.into());
         }
@@ -170,7 +170,7 @@ impl TapMoments {
 }
 
 /// The places of every root in one axis.
-fn places<'a>(symmetry: &Symmetry, layout: &'a TensorLayout, axis: usize) -> impl Iterator<Item = Site<'a>> {
+fn places<'a>(symmetry: &Symmetry, layout: &'a TensorLayout, axis: usize) -> impl Iterator<Item = AxisSite<'a>> {
     symmetry.roots().into_iter().flat_map(|root| sites(symmetry, root, layout)).filter(move |site| site.axis == axis)
 }
 

@@ -15,7 +15,7 @@ use crate::symmetry::{Alignment, GroupId};
 /// What kind of pair two networks are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum Kinship {
     /// They were one network once and have kept its numbering: nothing is gained by moving units.
     SameAncestor,
     /// Their units correspond to each other in another numbering.
@@ -30,7 +30,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Diagnosis {
     /// What kind of pair they are.
-    pub kind: Kind,
+    pub kind: Kinship,
     /// Similarity as they came.
     pub identity: f64,
     /// Similarity aligned.
@@ -75,11 +75,11 @@ pub fn diagnose(weights: &Weights<'_>, found: &Alignment, seed: u64) -> Result<D
     let matched_z = z(cosine(short_match(weights)?), &shuffled);
     let above = identity - mean(&random);
     let kind = if identity_z > CLEAR && matched - identity < 0.01 * above {
-        Kind::SameAncestor
+        Kinship::SameAncestor
     } else if matched_z > CLEAR || identity_z > CLEAR {
-        Kind::Alignable
+        Kinship::Alignable
     } else {
-        Kind::Unrelated
+        Kinship::Unrelated
     };
     let groups = (0..symmetry.groups().len()).map(GroupId);
     let units: usize = groups.clone().map(|id| found.copies(id).len() * symmetry.group(id).size).sum();
@@ -92,18 +92,18 @@ impl std::fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { identity, matched, identity_z, matched_z, moved, .. } = self;
         match self.kind {
-            Kind::SameAncestor => write!(
+            Kinship::SameAncestor => write!(
                 f,
                 "same ancestor: as they came the weights have cosine {identity:.4}, {identity_z:.0} standard deviations above \
                  random numberings, and aligning gains nothing"
             ),
-            Kind::Alignable => write!(
+            Kinship::Alignable => write!(
                 f,
                 "alignable: the weights' cosine rises from {identity:.4} to {matched:.4} ({:.0} % of units move), and a short \
                  match lies {matched_z:.0} standard deviations above matches with shuffled weights",
                 100.0 * moved
             ),
-            Kind::Unrelated => write!(
+            Kinship::Unrelated => write!(
                 f,
                 "unrelated: a short match lies {matched_z:.1} standard deviations above matches with shuffled weights; expect \
                  little of the merge"

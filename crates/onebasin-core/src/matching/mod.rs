@@ -29,7 +29,7 @@ pub mod weight;
 
 pub use accelerator::Accelerator;
 pub use ascent::{Match, MatchOptions, Order, StopReason, Sweep, ascend, ascend_again};
-pub use diagnosis::{Diagnosis, Kind, diagnose};
+pub use diagnosis::{Diagnosis, Kinship, diagnose};
 pub use frank_wolfe::{FrankWolfeOptions, Iteration, Origin, Progress, RelaxedWeights, frank_wolfe};
 pub use greedy::greedy;
 pub use many::sweeps::merge_many;

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::accelerator::Columns;
-use super::unfold::{Panel, Unfolded};
-use super::values::{Number, TAPS};
+use super::unfold::{ColumnPanel, Unfolded};
+use super::values::{Factor, TAPS};
 
 /// Columns of the unfolded tensors multiplied at a time: sums of so many products are single precision.
 pub(super) const PANEL: usize = 128 * TAPS;
@@ -19,7 +19,7 @@ fn rows_of(side: usize) -> usize {
 }
 
 /// One site in A and in B, and the columns that count.
-pub(super) struct Part<'a> {
+pub(super) struct SitePart<'a> {
     /// Place of the tensor in the symmetry.
     pub(super) pair: usize,
     pub(super) a: Unfolded<'a>,
@@ -30,26 +30,26 @@ pub(super) struct Part<'a> {
 }
 
 /// Columns of one part.
-pub(super) struct Segment<'p> {
-    part: &'p Part<'p>,
-    a: Panel,
-    b: Panel,
-    before: Option<Panel>,
+pub(super) struct PartColumns<'p> {
+    part: &'p SitePart<'p>,
+    a: ColumnPanel,
+    b: ColumnPanel,
+    before: Option<ColumnPanel>,
 }
 
-impl Segment<'_> {
+impl PartColumns<'_> {
     /// The same as tables, for devices.
     pub(super) fn columns(&self) -> Columns<'_> {
-        let Part { pair, a, b, before, .. } = self.part;
+        let SitePart { pair, a, b, before, .. } = self.part;
         let before = before.zip(self.before.as_ref()).map(|(unfolded, panel)| unfolded.places.table(panel));
         Columns { pair: *pair, a: a.places.table(&self.a), b: b.places.table(&self.b), before }
     }
 
-    fn fill_a<T: Number>(&self, row: usize, out: &mut [T]) {
+    fn fill_a<T: Factor>(&self, row: usize, out: &mut [T]) {
         self.part.a.fill(row, &self.a, out);
     }
 
-    fn fill_b<T: Number>(&self, row: usize, out: &mut [T], scratch: &mut Vec<T>) {
+    fn fill_b<T: Factor>(&self, row: usize, out: &mut [T], scratch: &mut Vec<T>) {
         self.part.b.fill(row, &self.b, out);
         if let (Some(unfolded), Some(panel)) = (&self.part.before, &self.before) {
             scratch.resize(out.len(), T::default());
@@ -60,7 +60,7 @@ impl Segment<'_> {
 }
 
 /// The columns of all parts, side by side, in panels of at most [`PANEL`].
-pub(super) fn cut<'p>(parts: &'p [Part<'p>]) -> Vec<Vec<Segment<'p>>> {
+pub(super) fn cut<'p>(parts: &'p [SitePart<'p>]) -> Vec<Vec<PartColumns<'p>>> {
     let (mut panels, mut open, mut room) = (Vec::new(), Vec::new(), PANEL);
     for part in parts {
         let mut rest = part.columns.iter().filter(|range| !range.is_empty()).cloned();
@@ -77,7 +77,7 @@ pub(super) fn cut<'p>(parts: &'p [Part<'p>]) -> Vec<Vec<Segment<'p>>> {
                 }
             }
             let before = part.before.map(|before| before.places.panel(&taken));
-            open.push(Segment { part, a: part.a.places.panel(&taken), b: part.b.places.panel(&taken), before });
+            open.push(PartColumns { part, a: part.a.places.panel(&taken), b: part.b.places.panel(&taken), before });
             if room == 0 {
                 panels.push(std::mem::take(&mut open));
                 room = PANEL;
@@ -89,7 +89,7 @@ pub(super) fn cut<'p>(parts: &'p [Part<'p>]) -> Vec<Vec<Segment<'p>>> {
 }
 
 /// Fills one row of a panel, segment by segment.
-fn row_of<T>(segments: &[Segment<'_>], mut row: &mut [T], mut fill: impl FnMut(&Segment<'_>, &mut [T])) {
+fn row_of<T>(segments: &[PartColumns<'_>], mut row: &mut [T], mut fill: impl FnMut(&PartColumns<'_>, &mut [T])) {
     for segment in segments {
         let (head, tail) = row.split_at_mut(segment.a.width());
         fill(segment, head);
@@ -99,8 +99,8 @@ fn row_of<T>(segments: &[Segment<'_>], mut row: &mut [T], mut fill: impl FnMut(&
 
 /// Adds to `sum`, which is `side × side`, the products of all parts; where it is `zero`, it is written without being read,
 /// so that memory fresh from the system is touched once.
-pub(super) fn add_products<T: Number>(sum: &mut [f64], side: usize, parts: &[Part<'_>], mut zero: bool) {
-    let (mut panel, rows, scratch) = (Vec::new(), rows_of(side), Pool::default());
+pub(super) fn add_products<T: Factor>(sum: &mut [f64], side: usize, parts: &[SitePart<'_>], mut zero: bool) {
+    let (mut panel, rows, scratch) = (Vec::new(), rows_of(side), PanelBuffers::default());
     for segments in cut(parts) {
         let width: usize = segments.iter().map(|s| s.a.width()).sum();
         if side == 0 || width == 0 {
@@ -126,9 +126,9 @@ pub(super) fn add_products<T: Number>(sum: &mut [f64], side: usize, parts: &[Par
 /// Memory that tasks borrow and give back; as much as there are threads. Returning it to the system after every task would
 /// have all cores forget its addresses.
 #[derive(Default)]
-struct Pool<T>(Mutex<Vec<[Vec<T>; 2]>>);
+struct PanelBuffers<T>(Mutex<Vec<[Vec<T>; 2]>>);
 
-impl<T> Pool<T> {
+impl<T> PanelBuffers<T> {
     fn lend(&self, task: impl FnOnce(&mut [Vec<T>; 2])) {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut memory = lock().pop().unwrap_or_default();

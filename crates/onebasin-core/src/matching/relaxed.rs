@@ -40,12 +40,12 @@ struct SoftAxis {
     len: usize,
     inner: usize,
     /// The relaxed digits, those of one occurrence together.
-    occurrences: Vec<Vec<Site>>,
+    occurrences: Vec<Vec<RelaxedSite>>,
 }
 
 /// A digit of an axis that runs over a relaxed group.
 #[derive(Debug)]
-struct Site {
+struct RelaxedSite {
     /// Index of the group among the relaxed ones.
     group: usize,
     units: usize,
@@ -170,7 +170,7 @@ pub(super) fn matrix(perm: &Perm) -> Vec<f64> {
 
 fn soft_axes(layout: &TensorLayout, groups: &[GroupId]) -> Vec<SoftAxis> {
     let lens: Vec<usize> = layout.axes.iter().map(|a| a.len).collect();
-    let sites = |occurrence: &Occurrence| -> Vec<Site> {
+    let sites = |occurrence: &Occurrence| -> Vec<RelaxedSite> {
         let digits = occurrence.digits.iter().enumerate();
         let relaxed = digits.filter_map(|(d, x)| Some((d, groups.iter().position(|g| Some(*g) == x.group)?)));
         relaxed.map(|(digit, group)| site(occurrence, digit, group)).collect()
@@ -183,7 +183,7 @@ fn soft_axes(layout: &TensorLayout, groups: &[GroupId]) -> Vec<SoftAxis> {
     axes.filter(|a| !a.occurrences.is_empty()).collect()
 }
 
-fn site(occurrence: &Occurrence, digit: usize, group: usize) -> Site {
+fn site(occurrence: &Occurrence, digit: usize, group: usize) -> RelaxedSite {
     let units = occurrence.digits[digit].len;
     let others: Vec<usize> =
         occurrence.digits.iter().enumerate().map(|(d, x)| if d == digit { 1 } else { x.len }).collect();
@@ -195,7 +195,7 @@ fn site(occurrence: &Occurrence, digit: usize, group: usize) -> Site {
             positions.push(occurrence.position(&values) as u32);
         });
     }
-    Site { group, units, positions }
+    RelaxedSite { group, units, positions }
 }
 
 impl SoftAxis {
@@ -206,7 +206,7 @@ impl SoftAxis {
     }
 }
 
-impl Site {
+impl RelaxedSite {
     fn context(&self) -> usize {
         self.positions.len() / self.units
     }

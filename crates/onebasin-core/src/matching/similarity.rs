@@ -5,8 +5,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::accelerator::Products;
-use super::panels::{PANEL, Part, Segment, add_products, cut};
-use super::unfold::{Places, Site, Unfolded, sites};
+use super::panels::{PANEL, PartColumns, SitePart, add_products, cut};
+use super::unfold::{AxisSite, Places, Unfolded, sites};
 use super::values::Values;
 use crate::error::Result;
 use crate::params::Params;
@@ -57,7 +57,7 @@ pub(super) struct RootSites<'a> {
 #[derive(Debug)]
 struct PairSite<'a> {
     layout: &'a TensorLayout,
-    site: Site<'a>,
+    site: AxisSite<'a>,
     /// Place of the tensor in the symmetry.
     pair: usize,
     values: [Values<'a>; 2],
@@ -152,7 +152,7 @@ impl<'a> RootSites<'a> {
         for (at, gram) in grams.iter_mut().enumerate() {
             let parts = self.sites.iter().enumerate().filter(|(_, site)| site.gram == at).map(|(k, site)| {
                 let [a, b] = site.values;
-                Part {
+                SitePart {
                     pair: site.pair,
                     a: Unfolded { values: a, places: &site.places },
                     b: Unfolded { values: b, places: &places[k] },
@@ -160,13 +160,13 @@ impl<'a> RootSites<'a> {
                     columns: columns(k),
                 }
             });
-            let parts: Vec<Part<'_>> = parts.collect();
+            let parts: Vec<SitePart<'_>> = parts.collect();
             let side = gram.lens.iter().product();
             if parts.iter().any(|p| p.a.values.is_double() || p.b.values.is_double()) {
                 add_products::<f64>(&mut gram.data, side, &parts, before.is_none());
             } else if let Some(device) = device {
                 let panels = cut(&parts);
-                let panels = panels.iter().map(|segments| segments.iter().map(Segment::columns).collect());
+                let panels = panels.iter().map(|segments| segments.iter().map(PartColumns::columns).collect());
                 let products = device.products(side, &panels.collect::<Vec<_>>())?;
                 gram.data.iter_mut().zip(products).for_each(|(sum, product)| *sum += product);
             } else {

@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use super::accelerator::Table;
-use super::values::{At, Number, TAPS, Values};
+use super::values::{At, Factor, TAPS, Values};
 use crate::symmetry::layout::{AxisLayout, Occurrence, for_each_index};
 use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
 
 /// A place where a root and its families stand: an axis, an occurrence, and which of its digits are free.
 #[derive(Debug)]
-pub(super) struct Site<'a> {
+pub(super) struct AxisSite<'a> {
     /// The axis.
     pub(super) axis: usize,
     occurrence: &'a Occurrence,
@@ -18,7 +18,7 @@ pub(super) struct Site<'a> {
 }
 
 /// All places of a root and its families in a tensor, axis by axis.
-pub(super) fn sites<'a>(symmetry: &Symmetry, root: GroupId, layout: &'a TensorLayout) -> Vec<Site<'a>> {
+pub(super) fn sites<'a>(symmetry: &Symmetry, root: GroupId, layout: &'a TensorLayout) -> Vec<AxisSite<'a>> {
     let mut sites = Vec::new();
     for (axis, axis_layout) in layout.axes.iter().enumerate() {
         for occurrence in &axis_layout.occurrences {
@@ -26,7 +26,7 @@ pub(super) fn sites<'a>(symmetry: &Symmetry, root: GroupId, layout: &'a TensorLa
             let families: Vec<usize> =
                 digits().filter(|(_, g)| *g != root && symmetry.root(*g) == root).map(|(d, _)| d).collect();
             for (d, _) in digits().filter(|(_, g)| *g == root) {
-                let mut site = Site { axis, occurrence, moving: vec![d] };
+                let mut site = AxisSite { axis, occurrence, moving: vec![d] };
                 site.moving.extend(&families);
                 site.moving.sort_by_key(|&d| occurrence.digits[d].group);
                 sites.push(site);
@@ -45,7 +45,7 @@ pub(super) fn is_quadratic(symmetry: &Symmetry, root: GroupId, layout: &TensorLa
         .any(|(i, s)| sites[..i].iter().any(|t| t.axis != s.axis || std::ptr::eq(t.occurrence, s.occurrence)))
 }
 
-impl Site<'_> {
+impl AxisSite<'_> {
     /// The free groups, in the order of their ids.
     pub(super) fn digits(&self) -> Vec<GroupId> {
         let group = |d: &usize| self.occurrence.digits[*d].group.expect("free digits belong to groups");
@@ -103,7 +103,7 @@ impl Places {
         symmetry: &Symmetry,
         alignment: Option<&Alignment>,
         layout: &TensorLayout,
-        site: &Site<'_>,
+        site: &AxisSite<'_>,
     ) -> Self {
         let gather = |axis: &AxisLayout| match alignment {
             Some(alignment) => alignment.axis_gather(symmetry, axis),
@@ -163,7 +163,7 @@ impl Places {
     }
 
     /// Where these columns lie.
-    pub(super) fn panel(&self, columns: &[Range<usize>]) -> Panel {
+    pub(super) fn panel(&self, columns: &[Range<usize>]) -> ColumnPanel {
         let (inner, outer) = (self.inner.len(), self.outer.len());
         let (mut offsets, mut contexts) = (Vec::new(), Vec::new());
         for column in columns.iter().cloned().flatten() {
@@ -183,19 +183,19 @@ impl Places {
         } else {
             PanelOrder::Any
         };
-        Panel { offsets, contexts, order }
+        ColumnPanel { offsets, contexts, order }
     }
 
     /// A panel of these places as a table.
-    pub(super) fn table<'p>(&'p self, panel: &'p Panel) -> Table<'p> {
-        let Panel { offsets, contexts, .. } = panel;
+    pub(super) fn table<'p>(&'p self, panel: &'p ColumnPanel) -> Table<'p> {
+        let ColumnPanel { offsets, contexts, .. } = panel;
         Table { positions: &self.positions, context: self.context, stride: self.inner.len(), offsets, contexts }
     }
 }
 
 /// Some columns of an unfolded tensor.
 #[derive(Debug)]
-pub(super) struct Panel {
+pub(super) struct ColumnPanel {
     /// Of every column: its offset in the tensor where the unfolded axis is at 0.
     offsets: Vec<usize>,
     /// Of every column: its context; none where there is only one.
@@ -216,7 +216,7 @@ enum PanelOrder {
     Any,
 }
 
-impl Panel {
+impl ColumnPanel {
     /// Number of columns.
     pub(super) fn width(&self) -> usize {
         self.offsets.len()
@@ -232,7 +232,7 @@ pub(super) struct Unfolded<'a> {
 
 impl Unfolded<'_> {
     /// The entries of one row in these columns.
-    pub(super) fn fill<T: Number>(&self, row: usize, panel: &Panel, out: &mut [T]) {
+    pub(super) fn fill<T: Factor>(&self, row: usize, panel: &ColumnPanel, out: &mut [T]) {
         let places = self.places;
         let inner = places.inner.len();
         let positions = &places.positions[row * places.context..][..places.context];

@@ -42,7 +42,7 @@ impl<'a> Values<'a> {
     }
 
     /// The entries that are found there, as many as `out` has.
-    pub(super) fn read<T: Number>(&self, at: At<'_>, out: &mut [T]) {
+    pub(super) fn read<T: Factor>(&self, at: At<'_>, out: &mut [T]) {
         match *self {
             Self::Plain(v) => at.read(v, out, T::of_f32),
             Self::F32(v) => at.read(v, out, |b| T::of_f32(f32::from_le_bytes(b))),
@@ -95,7 +95,7 @@ fn widen(bf16: [u8; 2]) -> f32 {
 }
 
 /// Half precision is converted many at a time, which processors have instructions for.
-fn halves<T: Number>(bits: &[f16], out: &mut [T]) {
+fn halves<T: Factor>(bits: &[f16], out: &mut [T]) {
     let mut single = [0.0; 128];
     for (bits, out) in bits.chunks(128).zip(out.chunks_mut(128)) {
         bits.convert_to_f32_slice(&mut single[..bits.len()]);
@@ -104,7 +104,7 @@ fn halves<T: Number>(bits: &[f16], out: &mut [T]) {
 }
 
 /// What tensors are unfolded to.
-pub(super) trait Number: Scalar {
+pub(super) trait Factor: Scalar {
     /// From single precision, exactly.
     fn of_f32(value: f32) -> Self;
     /// From double precision, rounded.
@@ -114,7 +114,7 @@ pub(super) trait Number: Scalar {
     fn add_product(sum: &mut [f64], zero: bool, a: &[Self], b: &[Self], width: usize, scratch: &mut Vec<Self>);
 }
 
-impl Number for f32 {
+impl Factor for f32 {
     fn of_f32(value: f32) -> Self {
         value
     }
@@ -143,7 +143,7 @@ impl Number for f32 {
     }
 }
 
-impl Number for f64 {
+impl Factor for f64 {
     fn of_f32(value: f32) -> Self {
         Self::from(value)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::error::AlignmentError;
-use super::group::{GroupId, Groups};
+use super::group::{GroupId, GroupTable};
 use super::layout::AxisLayout;
 use super::resolve::Symmetry;
 use super::saved::SavedAlignment;
@@ -39,7 +39,7 @@ use crate::stream::Stream;
 #[serde(try_from = "SavedAlignment", into = "SavedAlignment")]
 pub struct Alignment {
     /// Those of the symmetry that it is an element of.
-    groups: Arc<Groups>,
+    groups: Arc<GroupTable>,
     /// By [`GroupId`], then by copy.
     perms: Vec<Vec<Perm>>,
 }
@@ -54,7 +54,7 @@ impl Alignment {
     }
 
     /// The same for the groups of a symmetry that is not at hand.
-    pub(super) fn of_groups(groups: Arc<Groups>, perms: Vec<Vec<Perm>>) -> Result<Self> {
+    pub(super) fn of_groups(groups: Arc<GroupTable>, perms: Vec<Vec<Perm>>) -> Result<Self> {
         if perms.len() != groups.list().len() {
             return Err(AlignmentError::Groups { expected: groups.list().len(), found: perms.len() }.into());
         }
@@ -69,7 +69,7 @@ impl Alignment {
         Ok(Self { groups, perms })
     }
 
-    pub(super) fn into_parts(self) -> (Arc<Groups>, Vec<Vec<Perm>>) {
+    pub(super) fn into_parts(self) -> (Arc<GroupTable>, Vec<Vec<Perm>>) {
         (self.groups, self.perms)
     }
 

@@ -22,12 +22,12 @@ pub struct Group {
 
 /// All groups of a symmetry: by depth of nesting, then by name, so that a parent precedes its families.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Groups {
+pub(super) struct GroupTable {
     list: Vec<Group>,
     ids: BTreeMap<String, GroupId>,
 }
 
-impl Groups {
+impl GroupTable {
     /// Puts groups in order, given their sizes and their parents' names.
     ///
     /// # Errors

@@ -78,16 +78,16 @@ pub fn for_each_index(lens: &[usize], mut visit: impl FnMut(&[usize])) {
 
 /// A box while it is being built: one product of a term, slices not yet joined.
 #[derive(Debug, Clone)]
-pub(super) struct Piece {
+pub(super) struct BoxPiece {
     offset: usize,
     digits: Vec<(Digit, usize)>,
     slice: Option<(usize, std::ops::Range<usize>)>,
 }
 
 /// The extent of a term and its boxes; groups are looked up by name. Extents saturate instead of overflowing.
-pub(super) fn expand(term: &Term, axis_len: usize, group: &dyn Fn(&str) -> (GroupId, usize)) -> (usize, Vec<Piece>) {
+pub(super) fn expand(term: &Term, axis_len: usize, group: &dyn Fn(&str) -> (GroupId, usize)) -> (usize, Vec<BoxPiece>) {
     let fixed =
-        |len: usize| (len, vec![Piece { offset: 0, digits: vec![(Digit { group: None, len }, 1)], slice: None }]);
+        |len: usize| (len, vec![BoxPiece { offset: 0, digits: vec![(Digit { group: None, len }, 1)], slice: None }]);
     match &term.kind {
         TermKind::Fixed => fixed(axis_len),
         TermKind::Number(n) => fixed(*n),
@@ -96,20 +96,20 @@ pub(super) fn expand(term: &Term, axis_len: usize, group: &dyn Fn(&str) -> (Grou
             let digits = vec![(Digit { group: Some(id), len }, 1)];
             let slice = slice.map(|(start, end)| (0, start..end));
             let extent = slice.as_ref().map_or(len, |(_, s)| s.len());
-            (extent, vec![Piece { offset: 0, digits, slice }])
+            (extent, vec![BoxPiece { offset: 0, digits, slice }])
         }
         TermKind::Sum(parts) => {
             let mut extent = 0_usize;
             let mut pieces = Vec::new();
             for part in parts {
                 let (len, inner) = expand(part, axis_len, group);
-                pieces.extend(inner.into_iter().map(|p| Piece { offset: p.offset.saturating_add(extent), ..p }));
+                pieces.extend(inner.into_iter().map(|p| BoxPiece { offset: p.offset.saturating_add(extent), ..p }));
                 extent = extent.saturating_add(len);
             }
             (extent, pieces)
         }
         TermKind::Product(factors) => {
-            let mut product = (1_usize, vec![Piece { offset: 0, digits: Vec::new(), slice: None }]);
+            let mut product = (1_usize, vec![BoxPiece { offset: 0, digits: Vec::new(), slice: None }]);
             for factor in factors {
                 let (len, inner) = expand(factor, axis_len, group);
                 let pieces = product.1.iter().flat_map(|outer| inner.iter().map(|p| outer.times(p, len))).collect();
@@ -120,7 +120,7 @@ pub(super) fn expand(term: &Term, axis_len: usize, group: &dyn Fn(&str) -> (Grou
     }
 }
 
-impl Piece {
+impl BoxPiece {
     /// This piece as the outer factor of `inner`, whose whole term has extent `len`.
     fn times(&self, inner: &Self, len: usize) -> Self {
         let outer = self.digits.iter().map(|&(d, s)| (d, s.saturating_mul(len)));
@@ -137,7 +137,7 @@ impl Piece {
 ///
 /// # Errors
 /// The group whose slices do not cover all its units once, and why.
-pub(super) fn join_slices(len: usize, pieces: Vec<Piece>) -> Result<AxisLayout, (GroupId, String)> {
+pub(super) fn join_slices(len: usize, pieces: Vec<BoxPiece>) -> Result<AxisLayout, (GroupId, String)> {
     let mut occurrences: Vec<Occurrence> = Vec::new();
     for piece in pieces {
         let digits: Vec<Digit> = piece.digits.iter().map(|d| d.0).collect();

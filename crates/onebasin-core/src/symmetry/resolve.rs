@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::error::SymmetryError;
-use super::group::{Group, GroupId, Groups};
+use super::group::{Group, GroupId, GroupTable};
 use super::layout::{AxisLayout, expand, join_slices};
 use super::pattern::{Pattern, Term, TermKind};
 use super::saved::SavedSymmetry;
-use super::sizes::{Covered, Sizes, group_error, visit_groups};
+use super::sizes::{Coverage, GroupSizes, group_error, visit_groups};
 use super::spec::SymmetrySpec;
 use crate::params::{Params, nearest};
 
@@ -42,7 +42,7 @@ pub struct TensorLayout {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "SavedSymmetry", into = "SavedSymmetry")]
 pub struct Symmetry {
-    groups: Arc<Groups>,
+    groups: Arc<GroupTable>,
     tensors: BTreeMap<String, TensorLayout>,
     spec: SymmetrySpec,
 }
@@ -59,12 +59,12 @@ impl Symmetry {
         let spec = spec.expand(params.names())?;
         let patterns = cover(&spec, params)?;
         let parents = parents(&patterns)?;
-        let sizes = Sizes::infer(&spec, &parents, &patterns)?;
+        let sizes = GroupSizes::infer(&spec, &parents, &patterns)?;
         let members = parents.into_iter().map(|(name, parent)| {
             let size = sizes.known[&name].0;
             (name, (size, parent))
         });
-        let mut symmetry = Self::of_groups(Groups::new(&members.collect())?);
+        let mut symmetry = Self::of_groups(GroupTable::new(&members.collect())?);
         for (name, pattern, shape) in patterns {
             let layout = lay_out(name, pattern, shape, &symmetry.groups, &|| sizes.clone())?;
             symmetry.spec.tensors.insert(name.to_owned(), pattern.clone());
@@ -74,7 +74,7 @@ impl Symmetry {
     }
 
     /// Groups that stand in no tensor yet.
-    pub(super) fn of_groups(groups: Groups) -> Self {
+    pub(super) fn of_groups(groups: GroupTable) -> Self {
         let sizes = groups.list().iter().map(|g| (g.name.clone(), g.size)).collect();
         let spec = SymmetrySpec { sizes, tensors: BTreeMap::new() };
         Self { groups: Arc::new(groups), tensors: BTreeMap::new(), spec }
@@ -93,7 +93,7 @@ impl Symmetry {
     }
 
     /// The groups, as alignments keep them.
-    pub(super) fn shared(&self) -> Arc<Groups> {
+    pub(super) fn shared(&self) -> Arc<GroupTable> {
         Arc::clone(&self.groups)
     }
 
@@ -177,7 +177,7 @@ impl Symmetry {
             return Err(error);
         }
         let known = |g: &Group| (g.name.clone(), (g.size, "in the symmetry".to_owned()));
-        let sizes = || Sizes { known: self.groups().iter().map(known).collect() };
+        let sizes = || GroupSizes { known: self.groups().iter().map(known).collect() };
         lay_out(name, pattern, shape, &self.groups, &sizes)
     }
 
@@ -222,8 +222,8 @@ fn lay_out(
     name: &str,
     pattern: &Pattern,
     shape: &[usize],
-    groups: &Groups,
-    sizes: &dyn Fn() -> Sizes,
+    groups: &GroupTable,
+    sizes: &dyn Fn() -> GroupSizes,
 ) -> Result<TensorLayout, SymmetryError> {
     let of = |group: &str| {
         let id = groups.id(group).expect("every group of the pattern is known");
@@ -257,7 +257,7 @@ fn check_rank(name: &str, pattern: &Pattern, shape: &[usize]) -> Result<(), Symm
     })
 }
 
-fn cover<'a>(spec: &'a SymmetrySpec, params: &'a Params) -> Result<Covered<'a>, SymmetryError> {
+fn cover<'a>(spec: &'a SymmetrySpec, params: &'a Params) -> Result<Coverage<'a>, SymmetryError> {
     let unknown: Vec<_> = spec
         .tensors
         .keys()
@@ -280,7 +280,7 @@ fn cover<'a>(spec: &'a SymmetrySpec, params: &'a Params) -> Result<Covered<'a>, 
     Ok(covered)
 }
 
-fn parents(patterns: &Covered<'_>) -> Result<BTreeMap<String, Option<String>>, SymmetryError> {
+fn parents(patterns: &Coverage<'_>) -> Result<BTreeMap<String, Option<String>>, SymmetryError> {
     let mut parents: BTreeMap<String, (Option<String>, String)> = BTreeMap::new();
     let mut conflict = None;
     for (tensor, pattern, _) in patterns {
@@ -332,7 +332,7 @@ fn one_slice(term: &Term, tensor: &str, pattern: &Pattern) -> Result<usize, Symm
 }
 
 /// Every family must stand in one product with its parent, once.
-fn check_families(layout: &AxisLayout, groups: &Groups, tensor: &str, axis: usize) -> Result<(), SymmetryError> {
+fn check_families(layout: &AxisLayout, groups: &GroupTable, tensor: &str, axis: usize) -> Result<(), SymmetryError> {
     for occurrence in &layout.occurrences {
         let present: Vec<GroupId> = occurrence.digits.iter().filter_map(|d| d.group).collect();
         for id in &present {

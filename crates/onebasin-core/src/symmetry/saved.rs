@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::alignment::Alignment;
-use super::group::{Group, GroupId, Groups};
+use super::group::{Group, GroupId, GroupTable};
 use super::layout::AxisLayout;
 use super::resolve::Symmetry;
 use super::spec::SymmetrySpec;
@@ -71,7 +71,7 @@ impl TryFrom<SavedSymmetry> for Symmetry {
     fn try_from(saved: SavedSymmetry) -> Result<Self, Error> {
         let members = saved.groups.into_iter().map(|(name, g)| (name, (g.size, g.parent))).collect();
         let spec = SymmetrySpec::from_patterns(saved.tensors.iter().map(|(n, t)| (n.as_str(), t.pattern.as_str())))?;
-        let mut symmetry = Self::of_groups(Groups::new(&members)?);
+        let mut symmetry = Self::of_groups(GroupTable::new(&members)?);
         for (name, pattern) in spec.tensors {
             let shape = &saved.tensors[&name].shape;
             if element_count(shape)? == usize::MAX || shape.contains(&usize::MAX) {
@@ -99,7 +99,7 @@ impl TryFrom<SavedAlignment> for Alignment {
 
     fn try_from(mut saved: SavedAlignment) -> Result<Self, Error> {
         let members = saved.groups.iter().map(|(name, g)| (name.clone(), (g.size, g.parent.clone()))).collect();
-        let groups = Groups::new(&members)?;
+        let groups = GroupTable::new(&members)?;
         let perms = groups.list().iter().filter_map(|g| saved.groups.remove(&g.name)).map(|g| g.perms).collect();
         Self::of_groups(Arc::new(groups), perms)
     }

@@ -9,21 +9,21 @@ use super::pattern::{Pattern, Term, TermKind};
 use super::spec::SymmetrySpec;
 
 /// Name, pattern and shape of every tensor.
-pub(super) type Covered<'a> = Vec<(&'a str, &'a Pattern, &'a [usize])>;
+pub(super) type Coverage<'a> = Vec<(&'a str, &'a Pattern, &'a [usize])>;
 
 /// Sizes of groups, each with the place it came from.
 #[derive(Clone)]
-pub(super) struct Sizes {
+pub(super) struct GroupSizes {
     /// Size, and where it came from, by name.
     pub(super) known: BTreeMap<String, (usize, String)>,
 }
 
-impl Sizes {
+impl GroupSizes {
     /// Solves axis by axis until nothing more follows; a group seen only in slices ends where its last slice ends.
     pub(super) fn infer(
         spec: &SymmetrySpec,
         parents: &BTreeMap<String, Option<String>>,
-        patterns: &Covered<'_>,
+        patterns: &Coverage<'_>,
     ) -> Result<Self, SymmetryError> {
         let mut sizes = Self { known: BTreeMap::new() };
         for (name, &size) in &spec.sizes {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use onebasin_core::matching::spectral::denoise;
 use onebasin_core::matching::{
-    Blend, Fixed, Kind, MatchOptions, Order, PortfolioOptions, Source, Start, Weights, ascend, best_of, diagnose,
+    Blend, Fixed, Kinship, MatchOptions, Order, PortfolioOptions, Source, Start, Weights, ascend, best_of, diagnose,
     greedy,
 };
 use onebasin_core::merge::{Interpolation, merge, merge_by_group};
@@ -120,13 +120,13 @@ fn pairs_are_told_apart() {
         diagnose(&weights, &found.alignment, 0).unwrap()
     };
     let tuned = kind(&noisy(&a, 0.3, 5));
-    assert_eq!(tuned.kind, Kind::SameAncestor, "{tuned}");
+    assert_eq!(tuned.kind, Kinship::SameAncestor, "{tuned}");
     assert_eq!(tuned.moved, 0.0);
     let renumbered = kind(&noisy(&random(&symmetry, 6).apply(&symmetry, &a).unwrap(), 0.5, 7));
-    assert_eq!(renumbered.kind, Kind::Alignable, "{renumbered}");
+    assert_eq!(renumbered.kind, Kinship::Alignable, "{renumbered}");
     assert!(renumbered.matched > 0.8 && renumbered.identity < 0.3, "{renumbered}");
     let strangers = kind(&mlp(&[30, 40, 40, 10], 0.0, 8).0);
-    assert_eq!(strangers.kind, Kind::Unrelated, "{strangers}");
+    assert_eq!(strangers.kind, Kinship::Unrelated, "{strangers}");
 }
 
 #[test]

@@ -44,7 +44,7 @@ use sha2::{Digest, Sha256};
 use self::external::Externals;
 pub use self::model::{Attribute, Dim, Node, Subgraph, Value};
 use self::proto::{GraphProto, ModelProto, NodeProto, TensorHead, TensorProto, tag};
-use self::wire::{Field, Kind, fields};
+use self::wire::{WireField, WireKind, fields};
 use crate::error::{Error, Result};
 use crate::map::map;
 use crate::metadata::Metadata;
@@ -105,7 +105,7 @@ impl OnnxModel {
         if bytes.is_empty() {
             return Err(fail(path, "the file", "is empty"));
         }
-        let tensors = wire::tensors(bytes, Kind::Model, 0..bytes.len()).map_err(damaged)?;
+        let tensors = wire::tensors(bytes, WireKind::Model, 0..bytes.len()).map_err(damaged)?;
         let proto = ModelProto::decode(bytes.clone()).map_err(|e| damaged(e.to_string()))?;
         let opsets = opsets(path, &proto)?;
         let graphs = children(bytes, 0..bytes.len(), tag::MODEL_GRAPH).map_err(damaged)?;
@@ -141,7 +141,7 @@ impl OnnxModel {
         Ok(model)
     }
 
-    fn read_tensors(&mut self, main: &GraphProto, graph: &Field) -> Result<()> {
+    fn read_tensors(&mut self, main: &GraphProto, graph: &WireField) -> Result<()> {
         let mut names = HashSet::new();
         let tensors = self.children(graph, tag::GRAPH_INITIALIZER)?;
         for (tensor, field) in main.initializer.iter().zip(tensors) {
@@ -158,13 +158,13 @@ impl OnnxModel {
         Ok(())
     }
 
-    fn read_nodes(&mut self, main: &GraphProto, graph: &Field) -> Result<()> {
+    fn read_nodes(&mut self, main: &GraphProto, graph: &WireField) -> Result<()> {
         let nodes =
             main.node.iter().map(|n| model::node(&self.path, n, &self.externals)).collect::<Result<Vec<_>>>()?;
         let inputs = self.inputs.iter().map(|v| v.name.as_str());
         let given = self.params.names().chain(self.carried.iter().map(String::as_str)).chain(inputs);
         let order = topology::order(&self.path, &nodes, given, &self.outputs)?;
-        let positions: Vec<Field> = self.children(graph, tag::GRAPH_NODE)?;
+        let positions: Vec<WireField> = self.children(graph, tag::GRAPH_NODE)?;
         for ((proto, node), field) in main.node.iter().zip(&nodes).zip(&positions) {
             if node.is("Constant") && proto.output.len() == 1 {
                 self.read_constant(node, proto, field)?;
@@ -176,7 +176,7 @@ impl OnnxModel {
         Ok(())
     }
 
-    fn read_constant(&mut self, node: &Node, proto: &NodeProto, field: &Field) -> Result<()> {
+    fn read_constant(&mut self, node: &Node, proto: &NodeProto, field: &WireField) -> Result<()> {
         let attributes = self.children(field, tag::NODE_ATTRIBUTE)?;
         for (attribute, field) in proto.attribute.iter().zip(attributes) {
             let Some(tensor) = attribute.t.as_ref().filter(|_| attribute.name == "value") else { continue };
@@ -197,7 +197,7 @@ impl OnnxModel {
         Ok(())
     }
 
-    fn children(&self, field: &Field, tag: u32) -> Result<Vec<Field>> {
+    fn children(&self, field: &WireField, tag: u32) -> Result<Vec<WireField>> {
         children(&self.bytes, field.payload.clone(), tag).map_err(|why| fail(&self.path, "the file", why))
     }
 
@@ -265,7 +265,7 @@ impl OnnxModel {
     }
 }
 
-fn children(bytes: &[u8], range: std::ops::Range<usize>, tag: u32) -> Checked<Vec<Field>> {
+fn children(bytes: &[u8], range: std::ops::Range<usize>, tag: u32) -> Checked<Vec<WireField>> {
     fields(bytes, range).filter(|f| f.as_ref().map_or(true, |f| f.tag == tag)).collect()
 }
 

@@ -13,7 +13,7 @@ pub(super) const MAX_DEPTH: usize = 100;
 
 /// The messages on the way from a model to its tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum WireKind {
     Model,
     Training,
     Function,
@@ -24,10 +24,10 @@ pub(super) enum Kind {
     Tensor,
 }
 
-impl Kind {
+impl WireKind {
     /// The message that a field holds, if it leads to a tensor.
-    pub(super) fn child(self, field: &Field) -> Option<Self> {
-        use Kind::{Attribute, Function, Graph, Model, Node, Sparse, Tensor, Training};
+    pub(super) fn child(self, field: &WireField) -> Option<Self> {
+        use WireKind::{Attribute, Function, Graph, Model, Node, Sparse, Tensor, Training};
         if !field.delimited {
             return None;
         }
@@ -46,7 +46,7 @@ impl Kind {
 
 /// One field of a message, as positions in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Field {
+pub(super) struct WireField {
     /// Its number.
     pub(super) tag: u32,
     /// Whether it says its length: a message, a string, bytes, or packed numbers.
@@ -58,7 +58,7 @@ pub(super) struct Field {
 }
 
 /// The fields of the message at `range` of `bytes`, in order, until the first that is no field.
-pub(super) fn fields(bytes: &[u8], range: Range<usize>) -> impl Iterator<Item = Checked<Field>> + '_ {
+pub(super) fn fields(bytes: &[u8], range: Range<usize>) -> impl Iterator<Item = Checked<WireField>> + '_ {
     let mut at = range.start;
     std::iter::from_fn(move || {
         (at < range.end).then(|| {
@@ -69,7 +69,7 @@ pub(super) fn fields(bytes: &[u8], range: Range<usize>) -> impl Iterator<Item = 
     })
 }
 
-fn field(bytes: &[u8], range: Range<usize>) -> Checked<Field> {
+fn field(bytes: &[u8], range: Range<usize>) -> Checked<WireField> {
     let cut = || format!("the field at byte {} is cut short or damaged", range.start);
     let message = bytes.get(..range.end).ok_or_else(cut)?;
     let (key, mut start) = varint(message, range.start).ok_or_else(cut)?;
@@ -85,7 +85,7 @@ fn field(bytes: &[u8], range: Range<usize>) -> Checked<Field> {
         kind => return Err(format!("the field at byte {} has wire type {kind}, which ONNX never uses", range.start)),
     };
     let end = length.and_then(|l| start.checked_add(l)).filter(|&end| end <= range.end).ok_or_else(cut)?;
-    Ok(Field { tag, delimited: key & 7 == 2, whole: range.start..end, payload: start..end })
+    Ok(WireField { tag, delimited: key & 7 == 2, whole: range.start..end, payload: start..end })
 }
 
 fn varint(bytes: &[u8], start: usize) -> Option<(u64, usize)> {
@@ -100,9 +100,9 @@ fn varint(bytes: &[u8], start: usize) -> Option<(u64, usize)> {
 }
 
 /// Where every tensor within the message at `range` lies, at whatever depth.
-pub(super) fn tensors(bytes: &[u8], kind: Kind, range: Range<usize>) -> Checked<Vec<Range<usize>>> {
-    fn go(bytes: &[u8], kind: Kind, range: Range<usize>, depth: usize, out: &mut Vec<Range<usize>>) -> Checked<()> {
-        if kind == Kind::Tensor {
+pub(super) fn tensors(bytes: &[u8], kind: WireKind, range: Range<usize>) -> Checked<Vec<Range<usize>>> {
+    fn go(bytes: &[u8], kind: WireKind, range: Range<usize>, depth: usize, out: &mut Vec<Range<usize>>) -> Checked<()> {
+        if kind == WireKind::Tensor {
             out.push(range);
             return Ok(());
         }
@@ -199,7 +199,7 @@ mod tests {
             let mut bytes = Vec::new();
             rope.write_to(&mut bytes).unwrap();
             assert_eq!(bytes.len(), rope.len());
-            let found: Vec<Field> = fields(&bytes, 0..bytes.len()).collect::<Result<_, _>>().unwrap();
+            let found: Vec<WireField> = fields(&bytes, 0..bytes.len()).collect::<Result<_, _>>().unwrap();
             assert_eq!((found[0].tag, found[1].tag, found.len()), (14, 9, 2));
             assert_eq!(varint(&bytes, found[0].payload.start), Some((value, found[0].payload.end)));
             assert_eq!(bytes[found[1].payload.clone()], [7; 200]);

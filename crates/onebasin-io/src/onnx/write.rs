@@ -15,7 +15,7 @@ use super::proto::{
     ValueInfoProto, tag,
 };
 use super::tensor::code;
-use super::wire::{Kind, Rope, fields};
+use super::wire::{Rope, WireKind, fields};
 use super::{OnnxModel, fail, unfit};
 use crate::atomic::{GoOn, stage};
 use crate::error::{Error, Result};
@@ -59,7 +59,7 @@ impl OnnxModel {
         let data = if self.externals.is_empty() { None } else { Some(DataFile::beside(path)?) };
         let mut writer = Writer { model: self, params, provenance: provenance.map(Json::to_string), data };
         let whole = 0..self.bytes.len();
-        let out = writer.message(Kind::Model, whole)?.unwrap_or_else(|| self.bytes.clone().into());
+        let out = writer.message(WireKind::Model, whole)?.unwrap_or_else(|| self.bytes.clone().into());
         if out.len() > MAX_MESSAGE {
             return Err(Error::OnnxTooLarge { path: path.to_owned(), bytes: out.len(), limit: MAX_MESSAGE });
         }
@@ -111,9 +111,9 @@ impl Writer<'_> {
     /// The message at `range` as it is to be written; none if it stays as it is.
     ///
     /// How deep messages are nested was checked when the model was read.
-    fn message(&mut self, kind: Kind, range: Range<usize>) -> Result<Option<Rope>> {
+    fn message(&mut self, kind: WireKind, range: Range<usize>) -> Result<Option<Rope>> {
         let model = self.model;
-        if kind == Kind::Tensor {
+        if kind == WireKind::Tensor {
             return self.tensor(range);
         }
         let mut out = Rope::default();
@@ -122,8 +122,10 @@ impl Writer<'_> {
             let field = field.map_err(|why| fail(&model.path, "the file", why))?;
             let child = kind.child(&field);
             let dropped = match child {
-                Some(Kind::Node) => model.filled.contains_key(&field.payload.start),
-                None => kind == Kind::Model && field.tag == tag::MODEL_METADATA && self.supersedes(&field.payload)?,
+                Some(WireKind::Node) => model.filled.contains_key(&field.payload.start),
+                None => {
+                    kind == WireKind::Model && field.tag == tag::MODEL_METADATA && self.supersedes(&field.payload)?
+                }
                 Some(_) => false,
             };
             let new = match child {
@@ -137,11 +139,11 @@ impl Writer<'_> {
                 None => out.push(model.bytes.slice(field.whole)),
             }
         }
-        if kind == Kind::Graph && range.start == model.graph && !model.filled.is_empty() {
+        if kind == WireKind::Graph && range.start == model.graph && !model.filled.is_empty() {
             self.add_filled(&mut out)?;
             changed = true;
         }
-        if kind == Kind::Model
+        if kind == WireKind::Model
             && let Some(value) = self.provenance.take()
         {
             let entry = StringStringEntryProto { key: PROVENANCE.to_owned(), value };

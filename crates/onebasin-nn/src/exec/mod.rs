@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use onebasin_core::graph::{Graph, NodeId, Op, Source, Value, ValueId};
+use onebasin_core::graph::{Graph, NodeId, Op, Value, ValueId, ValueSource};
 use onebasin_core::{DType, Params, Tensor};
 
 pub use batch::{Batch, Feed, Found};
@@ -102,11 +102,14 @@ impl<T: Real> Program<T> {
             runnable::<T>(node, &node.op)?;
         }
         let Some(input) = graph.inputs().next() else { return Err(Error::Options("the network has no input".into())) };
-        if !matches!(graph.outputs().first().map(|v| &graph.value(*v).source), Some(Source::Node(..) | Source::Input)) {
+        if !matches!(
+            graph.outputs().first().map(|v| &graph.value(*v).source),
+            Some(ValueSource::Node(..) | ValueSource::Input)
+        ) {
             return Err(Error::Options("the network has no output that is computed".into()));
         }
         let constants = graph.values().iter().filter_map(|v| match &v.source {
-            Source::Constant(tensor) => Some(numbers(tensor)),
+            ValueSource::Constant(tensor) => Some(numbers(tensor)),
             _ => None,
         });
         let constants = constants.collect::<Result<_>>()?;
@@ -340,13 +343,13 @@ fn places(graph: &Graph) -> Vec<Place> {
         let layout = if kernels.contains(&id) { Layout::ChannelsLast } else { Layout::Plain };
         Place { trained, range: start..*end, layout }
     };
-    graph.ids().filter(|v| graph.value(*v).source == Source::Param).map(place).collect()
+    graph.ids().filter(|v| graph.value(*v).source == ValueSource::Param).map(place).collect()
 }
 
 impl Work {
     fn of(graph: &Graph, batch: usize) -> Self {
         let count = |v: ValueId| graph.shape(v).iter().map(|n| *n as f64).product::<f64>();
-        let computed = |v: &ValueId| matches!(graph.value(*v).source, Source::Input | Source::Node(..));
+        let computed = |v: &ValueId| matches!(graph.value(*v).source, ValueSource::Input | ValueSource::Node(..));
         let numbers = graph.ids().filter(computed).map(count).sum::<f64>() / batch as f64;
         let products = graph.nodes().iter().map(|node| {
             let [x, w, ..] = node.inputs[..] else { return 0.0 };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use onebasin_core::graph::{Graph, Node, NodeId, Op, Source, ValueId};
+use onebasin_core::graph::{Graph, Node, NodeId, Op, ValueId, ValueSource};
 
 use super::layout::{Convert, after, aligned, in_channels_last, memory_shape, same};
 use super::step::{Buffer, Input, Operand, Step, Work};
@@ -159,19 +159,19 @@ impl<T: Real> Builder<'_, T> {
         let (mut params, mut constants, mut inputs) = (0, 0, Vec::new());
         for value in self.graph.ids() {
             let place = match &self.graph.value(value).source {
-                Source::Input => {
+                ValueSource::Input => {
                     inputs.push(self.buffer(self.graph.shape(value)));
                     (Layout::Plain, Operand::Buffer(self.lens.len() - 1))
                 }
-                Source::Param => {
+                ValueSource::Param => {
                     params += 1;
                     (self.program.params[params - 1].layout, Operand::Param(params - 1))
                 }
-                Source::Constant(_) => {
+                ValueSource::Constant(_) => {
                     constants += 1;
                     (Layout::Plain, Operand::Constant(constants - 1))
                 }
-                Source::Node(..) => continue,
+                ValueSource::Node(..) => continue,
             };
             self.places.insert((value, place.0), place.1);
         }

@@ -35,7 +35,7 @@ pub(super) fn draw(graph: &Graph, seed: u64) -> Result<Params> {
 }
 
 fn is_param(value: &(ValueId, &Value)) -> bool {
-    value.1.source == onebasin_core::graph::Source::Param
+    value.1.source == onebasin_core::graph::ValueSource::Param
 }
 
 /// A normal of variance 1/fan-in, truncated at two standard deviations and rescaled to keep the variance.

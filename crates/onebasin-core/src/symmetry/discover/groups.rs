@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Discoverer;
-use super::terms::{AtomId, Form, Terms};
-use crate::graph::{Op, Source, ValueId};
+use super::terms::{AtomId, TermForm, Terms};
+use crate::graph::{Op, ValueId, ValueSource};
 use crate::symmetry::SymmetrySpec;
 use crate::symmetry::pattern::{Pattern, Term, TermKind};
 
 /// The symmetry of what is still free, and the pattern of every value in which a group of it stands.
 pub(super) fn spec(d: &Discoverer<'_>) -> (SymmetrySpec, Vec<Option<Pattern>>) {
-    let forms: Vec<Vec<Form>> = d.axes.iter().map(|axes| axes.iter().map(|a| d.terms.form(*a)).collect()).collect();
-    let params: Vec<ValueId> = d.graph.ids().filter(|v| d.graph.value(*v).source == Source::Param).collect();
+    let forms: Vec<Vec<TermForm>> = d.axes.iter().map(|axes| axes.iter().map(|a| d.terms.form(*a)).collect()).collect();
+    let params: Vec<ValueId> = d.graph.ids().filter(|v| d.graph.value(*v).source == ValueSource::Param).collect();
     let mut names = Names { of: BTreeMap::new(), taken: BTreeSet::new() };
     for value in &params {
         let stem = stem(&d.graph.value(*value).name);
@@ -20,7 +20,7 @@ pub(super) fn spec(d: &Discoverer<'_>) -> (SymmetrySpec, Vec<Option<Pattern>>) {
     let pads = pads(d, &forms, &names);
     let parents = families(d, &forms, &params, &names);
     let write = Write { terms: &d.terms, names: &names.of, parents: &parents, pads: &pads };
-    let pattern = |axes: &[Form]| Pattern { axes: axes.iter().map(|form| write.axis(form)).collect() };
+    let pattern = |axes: &[TermForm]| Pattern { axes: axes.iter().map(|form| write.axis(form)).collect() };
     let mut spec = SymmetrySpec::default();
     for value in params {
         spec.tensors.insert(d.graph.value(value).name.clone(), pattern(&forms[value.0]));
@@ -67,7 +67,7 @@ impl Names {
 }
 
 /// Where the entries of a pad stand in the group that both its ends make together.
-struct Slice {
+struct PadSlice {
     start: usize,
     units: usize,
     /// The end that gives the group its name.
@@ -75,7 +75,7 @@ struct Slice {
 }
 
 /// Both ends of a padded axis hold the same constant: where they always stand together they are one group in slices.
-fn pads(d: &Discoverer<'_>, forms: &[Vec<Form>], names: &Names) -> BTreeMap<AtomId, Slice> {
+fn pads(d: &Discoverer<'_>, forms: &[Vec<TermForm>], names: &Names) -> BTreeMap<AtomId, PadSlice> {
     let mut pairs: Vec<(AtomId, AtomId)> =
         d.pads.iter().map(|(front, back)| (d.terms.find(*front), d.terms.find(*back))).collect();
     pairs.retain(|(f, b)| f != b && names.of.contains_key(f) && names.of.contains_key(b));
@@ -83,29 +83,34 @@ fn pads(d: &Discoverer<'_>, forms: &[Vec<Form>], names: &Names) -> BTreeMap<Atom
     let mut slices = BTreeMap::new();
     for (front, back) in pairs {
         let (p, q) = (d.terms.len(front), d.terms.len(back));
-        slices.insert(front, Slice { start: 0, units: p + q, first: front });
-        slices.insert(back, Slice { start: p, units: p + q, first: front });
+        slices.insert(front, PadSlice { start: 0, units: p + q, first: front });
+        slices.insert(back, PadSlice { start: p, units: p + q, first: front });
     }
     slices
 }
 
 /// Whether every concatenation that holds one of two parts holds the other, each once, and they stand nowhere else.
-fn together(form: &Form, a: AtomId, b: AtomId, inside: bool) -> bool {
+fn together(form: &TermForm, a: AtomId, b: AtomId, inside: bool) -> bool {
     match form {
-        Form::Free(atom) => inside || (*atom != a && *atom != b),
-        Form::Fixed(_) => true,
-        Form::Product(factors) => factors.iter().all(|f| together(f, a, b, false)),
-        Form::Sum(parts) => {
-            let count = |atom: AtomId| parts.iter().filter(|p| **p == Form::Free(atom)).count();
+        TermForm::Free(atom) => inside || (*atom != a && *atom != b),
+        TermForm::Fixed(_) => true,
+        TermForm::Product(factors) => factors.iter().all(|f| together(f, a, b, false)),
+        TermForm::Sum(parts) => {
+            let count = |atom: AtomId| parts.iter().filter(|p| **p == TermForm::Free(atom)).count();
             let both = count(a) == count(b) && count(a) <= 1;
-            both && parts.iter().all(|p| together(p, a, b, matches!(p, Form::Free(_))))
+            both && parts.iter().all(|p| together(p, a, b, matches!(p, TermForm::Free(_))))
         }
     }
 }
 
 /// The families: a group that everywhere stands beside exactly one unit of another may be permuted for each of those
 /// units on its own.
-fn families(d: &Discoverer<'_>, forms: &[Vec<Form>], params: &[ValueId], names: &Names) -> BTreeMap<AtomId, AtomId> {
+fn families(
+    d: &Discoverer<'_>,
+    forms: &[Vec<TermForm>],
+    params: &[ValueId],
+    names: &Names,
+) -> BTreeMap<AtomId, AtomId> {
     // In parameters, parent and family must stand in one product, the parent outside.
     let mut candidates: BTreeMap<AtomId, Vec<AtomId>> = BTreeMap::new();
     for form in params.iter().flat_map(|v| &forms[v.0]) {
@@ -128,16 +133,16 @@ fn families(d: &Discoverer<'_>, forms: &[Vec<Form>], params: &[ValueId], names: 
 }
 
 /// Every free atom of a form with the free factors that stand outside it in its product.
-fn outer_factors(form: &Form, outer: &[AtomId], found: &mut Vec<(AtomId, Vec<AtomId>)>) {
+fn outer_factors(form: &TermForm, outer: &[AtomId], found: &mut Vec<(AtomId, Vec<AtomId>)>) {
     match form {
-        Form::Free(atom) => found.push((*atom, outer.to_vec())),
-        Form::Fixed(_) => {}
-        Form::Sum(parts) => parts.iter().for_each(|p| outer_factors(p, outer, found)),
-        Form::Product(factors) => {
+        TermForm::Free(atom) => found.push((*atom, outer.to_vec())),
+        TermForm::Fixed(_) => {}
+        TermForm::Sum(parts) => parts.iter().for_each(|p| outer_factors(p, outer, found)),
+        TermForm::Product(factors) => {
             let mut outer = outer.to_vec();
             for factor in factors {
                 outer_factors(factor, &outer, found);
-                if let Form::Free(atom) = factor {
+                if let TermForm::Free(atom) = factor {
                     outer.push(*atom);
                 }
             }
@@ -146,23 +151,23 @@ fn outer_factors(form: &Form, outer: &[AtomId], found: &mut Vec<(AtomId, Vec<Ato
 }
 
 /// How often an atom stands in a form, at most once per alternative of a concatenation.
-fn count(form: &Form, atom: AtomId) -> usize {
+fn count(form: &TermForm, atom: AtomId) -> usize {
     match form {
-        Form::Free(a) => usize::from(*a == atom),
-        Form::Fixed(_) => 0,
-        Form::Product(factors) => factors.iter().map(|f| count(f, atom)).sum(),
-        Form::Sum(parts) => parts.iter().map(|p| count(p, atom)).max().unwrap_or(0),
+        TermForm::Free(a) => usize::from(*a == atom),
+        TermForm::Fixed(_) => 0,
+        TermForm::Product(factors) => factors.iter().map(|f| count(f, atom)).sum(),
+        TermForm::Sum(parts) => parts.iter().map(|p| count(p, atom)).max().unwrap_or(0),
     }
 }
 
 /// Whether every `inner` of a value stands beside exactly one `outer`: in its own product, or on another axis.
-fn indexed(axes: &[Form], inner: AtomId, outer: AtomId) -> bool {
-    fn beside(form: &Form, inner: AtomId, outer: AtomId, elsewhere: usize) -> bool {
+fn indexed(axes: &[TermForm], inner: AtomId, outer: AtomId) -> bool {
+    fn beside(form: &TermForm, inner: AtomId, outer: AtomId, elsewhere: usize) -> bool {
         match form {
-            Form::Free(a) => *a != inner || elsewhere == 1,
-            Form::Fixed(_) => true,
-            Form::Sum(parts) => parts.iter().all(|p| beside(p, inner, outer, elsewhere)),
-            Form::Product(factors) => {
+            TermForm::Free(a) => *a != inner || elsewhere == 1,
+            TermForm::Fixed(_) => true,
+            TermForm::Sum(parts) => parts.iter().all(|p| beside(p, inner, outer, elsewhere)),
+            TermForm::Product(factors) => {
                 let total = elsewhere + factors.iter().map(|f| count(f, outer)).sum::<usize>();
                 factors.iter().all(|f| beside(f, inner, outer, total - count(f, outer)))
             }
@@ -173,7 +178,7 @@ fn indexed(axes: &[Form], inner: AtomId, outer: AtomId) -> bool {
 }
 
 /// Whether a product of matrices pairs `inner` of one `outer` with `inner` of another.
-fn crossed(d: &Discoverer<'_>, forms: &[Vec<Form>], inner: AtomId, outer: AtomId) -> bool {
+fn crossed(d: &Discoverer<'_>, forms: &[Vec<TermForm>], inner: AtomId, outer: AtomId) -> bool {
     let holds = |v: &ValueId, atom: AtomId| forms[v.0].iter().map(|f| count(f, atom)).sum::<usize>();
     d.graph
         .nodes()
@@ -186,41 +191,41 @@ struct Write<'a> {
     terms: &'a Terms,
     names: &'a BTreeMap<AtomId, String>,
     parents: &'a BTreeMap<AtomId, AtomId>,
-    pads: &'a BTreeMap<AtomId, Slice>,
+    pads: &'a BTreeMap<AtomId, PadSlice>,
 }
 
 impl Write<'_> {
     /// Whether units of a group stand in a form; what is free but in no parameter belongs to none.
-    fn moves(&self, form: &Form) -> bool {
+    fn moves(&self, form: &TermForm) -> bool {
         let mut named = false;
         form.each_free(&mut |atom| named |= self.names.contains_key(&atom));
         named
     }
 
-    fn axis(&self, form: &Form) -> Term {
+    fn axis(&self, form: &TermForm) -> Term {
         if self.moves(form) { self.term(form) } else { Term { kind: TermKind::Fixed, column: 1 } }
     }
 
-    fn term(&self, form: &Form) -> Term {
-        let all = |children: &[Form]| children.iter().map(|c| self.term(c)).collect();
+    fn term(&self, form: &TermForm) -> Term {
+        let all = |children: &[TermForm]| children.iter().map(|c| self.term(c)).collect();
         let kind = match form {
-            Form::Fixed(n) => TermKind::Number(*n),
-            Form::Free(atom) if !self.names.contains_key(atom) => TermKind::Number(self.terms.len(*atom)),
-            Form::Free(atom) => {
+            TermForm::Fixed(n) => TermKind::Number(*n),
+            TermForm::Free(atom) if !self.names.contains_key(atom) => TermKind::Number(self.terms.len(*atom)),
+            TermForm::Free(atom) => {
                 let slice = self.pads.get(atom);
                 let name = slice.map_or(atom, |s| &s.first);
                 let (name, parent) = (self.names[name].clone(), self.parents.get(atom).map(|p| self.names[p].clone()));
-                let entries = |s: &Slice| if s.start > 0 { (s.start, s.units) } else { (0, self.front(s)) };
+                let entries = |s: &PadSlice| if s.start > 0 { (s.start, s.units) } else { (0, self.front(s)) };
                 TermKind::Group { name, parent, slice: slice.map(entries) }
             }
-            Form::Product(factors) => TermKind::Product(all(factors)),
-            Form::Sum(parts) => TermKind::Sum(all(parts)),
+            TermForm::Product(factors) => TermKind::Product(all(factors)),
+            TermForm::Sum(parts) => TermKind::Sum(all(parts)),
         };
         Term { kind, column: 1 }
     }
 
     /// Where the front end of a pad stops: where the back end starts.
-    fn front(&self, slice: &Slice) -> usize {
+    fn front(&self, slice: &PadSlice) -> usize {
         let back = self.pads.values().find(|s| s.first == slice.first && s.start > 0);
         back.map_or(slice.units, |s| s.start)
     }

@@ -12,7 +12,7 @@ mod why;
 
 use std::collections::BTreeMap;
 
-use crate::graph::{Graph, NodeId, Source, ValueId};
+use crate::graph::{Graph, NodeId, ValueId, ValueSource};
 use crate::symmetry::{Pattern, SymmetrySpec};
 use crate::tensor::Tensor;
 pub use rules::AxisRef;
@@ -72,7 +72,7 @@ pub fn discover(graph: &Graph) -> Discovery<'_> {
         d.fix_all(input, "an input of the network");
     }
     for value in graph.ids() {
-        if let Source::Constant(tensor) = &graph.value(value).source {
+        if let ValueSource::Constant(tensor) = &graph.value(value).source {
             d.constant(value, tensor);
         }
     }
@@ -86,7 +86,7 @@ pub fn discover(graph: &Graph) -> Discovery<'_> {
     for output in graph.outputs() {
         d.fix_all(*output, "an output of the network");
     }
-    for value in graph.ids().filter(|v| graph.value(*v).source == Source::Param && !used[v.0]) {
+    for value in graph.ids().filter(|v| graph.value(*v).source == ValueSource::Param && !used[v.0]) {
         d.fix_all(value, "no node uses this parameter");
     }
     let (spec, values) = groups::spec(&d);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{AxisRef, Discovery};
-use crate::graph::{Node, Op, Source, ValueId};
+use crate::graph::{Node, Op, ValueId, ValueSource};
 use crate::symmetry::{GroupId, Symmetry};
 
 impl Discovery<'_> {
@@ -39,7 +39,7 @@ impl Discovery<'_> {
         let varies = self.varying();
         let mut taps: BTreeSet<AxisRef> =
             self.graph.nodes().iter().flat_map(|node| self.reads(node, &varies)).collect();
-        let computed = |v: ValueId| varies[v.0] && matches!(self.graph.value(v).source, Source::Node(..));
+        let computed = |v: ValueId| varies[v.0] && matches!(self.graph.value(v).source, ValueSource::Node(..));
         taps.retain(|t| computed(t.value) && !self.groups_at(symmetry, *t).is_empty());
         let shown: BTreeSet<GroupId> = taps.iter().flat_map(|t| self.groups_at(symmetry, *t)).collect();
         let mut hidden: BTreeSet<GroupId> = (0..symmetry.groups().len()).map(GroupId).collect();
@@ -73,7 +73,7 @@ impl Discovery<'_> {
 
     /// Whether a value depends on the network's inputs.
     fn varying(&self) -> Vec<bool> {
-        let mut varies: Vec<bool> = self.graph.values().iter().map(|v| v.source == Source::Input).collect();
+        let mut varies: Vec<bool> = self.graph.values().iter().map(|v| v.source == ValueSource::Input).collect();
         for node in self.graph.nodes() {
             let any = node.inputs.iter().any(|v| varies[v.0]);
             node.outputs.iter().for_each(|v| varies[v.0] = any);

@@ -19,11 +19,11 @@ enum State {
 
 /// What an unknown turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum TermForm {
     Free(AtomId),
     Fixed(usize),
-    Product(Vec<Form>),
-    Sum(Vec<Form>),
+    Product(Vec<TermForm>),
+    Sum(Vec<TermForm>),
 }
 
 /// All unknowns.
@@ -310,38 +310,38 @@ impl Terms {
     }
 
     /// What an atom is made of, neighbours that stay written as one.
-    pub(super) fn form(&self, atom: AtomId) -> Form {
+    pub(super) fn form(&self, atom: AtomId) -> TermForm {
         let atom = self.find(atom);
         let len = self.len(atom);
         match &self.states[atom.0] {
-            _ if len <= 1 => Form::Fixed(len),
-            State::Free | State::Same(_) => Form::Free(atom),
-            State::Fixed => Form::Fixed(len),
+            _ if len <= 1 => TermForm::Fixed(len),
+            State::Free | State::Same(_) => TermForm::Free(atom),
+            State::Fixed => TermForm::Fixed(len),
             State::Product(_) => {
-                let mut factors: Vec<Form> = Vec::new();
+                let mut factors: Vec<TermForm> = Vec::new();
                 for form in self.factors(atom).into_iter().map(|f| self.form(f)) {
                     match (factors.last_mut(), form) {
-                        (Some(Form::Fixed(n)), Form::Fixed(m)) => *n *= m,
+                        (Some(TermForm::Fixed(n)), TermForm::Fixed(m)) => *n *= m,
                         (_, form) => factors.push(form),
                     }
                 }
-                if factors.len() == 1 { factors.remove(0) } else { Form::Product(factors) }
+                if factors.len() == 1 { factors.remove(0) } else { TermForm::Product(factors) }
             }
             State::Sum(_) => {
-                let mut parts: Vec<Form> = Vec::new();
+                let mut parts: Vec<TermForm> = Vec::new();
                 for form in self.parts(atom).into_iter().map(|p| self.form(p)) {
                     match (parts.last_mut(), form) {
-                        (Some(Form::Fixed(n)), Form::Fixed(m)) => *n += m,
+                        (Some(TermForm::Fixed(n)), TermForm::Fixed(m)) => *n += m,
                         (_, form) => parts.push(form),
                     }
                 }
-                if parts.len() == 1 { parts.remove(0) } else { Form::Sum(parts) }
+                if parts.len() == 1 { parts.remove(0) } else { TermForm::Sum(parts) }
             }
         }
     }
 }
 
-impl Form {
+impl TermForm {
     /// Calls `visit` with every free atom, in order.
     pub(super) fn each_free(&self, visit: &mut dyn FnMut(AtomId)) {
         match self {

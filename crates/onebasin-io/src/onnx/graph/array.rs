@@ -9,13 +9,13 @@ pub(super) const CAP: usize = 1 << 16;
 
 /// What kind of number a value holds; arithmetic on whole numbers rounds towards zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ElementKind {
     Float,
     Int,
     Bool,
 }
 
-impl Kind {
+impl ElementKind {
     pub(super) fn of(dtype: DType) -> Self {
         match dtype {
             dtype if dtype.is_float() => Self::Float,
@@ -32,13 +32,13 @@ impl Kind {
 
 /// Elements, row-major.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Data {
+pub(super) enum Elements {
     Float(Vec<f64>),
     Int(Vec<i64>),
     Bool(Vec<bool>),
 }
 
-impl Data {
+impl Elements {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Float(v) => v.len(),
@@ -66,10 +66,10 @@ impl Data {
 }
 
 /// All elements of a tensor; none if one is too large for `i64`.
-pub(super) fn elements(tensor: &Tensor) -> Option<Data> {
+pub(super) fn elements(tensor: &Tensor) -> Option<Elements> {
     let bytes = tensor.bytes();
     Some(match tensor.dtype() {
-        DType::Bool => Data::Bool(bytes.iter().map(|b| *b != 0).collect()),
+        DType::Bool => Elements::Bool(bytes.iter().map(|b| *b != 0).collect()),
         DType::I64 => ints(bytes, i64::from_le_bytes),
         DType::I32 => ints(bytes, |b| i64::from(i32::from_le_bytes(b))),
         DType::I16 => ints(bytes, |b| i64::from(i16::from_le_bytes(b))),
@@ -79,20 +79,20 @@ pub(super) fn elements(tensor: &Tensor) -> Option<Data> {
         DType::U8 => ints(bytes, |b: [u8; 1]| i64::from(b[0])),
         DType::U64 => {
             let values = bytes.as_chunks().0.iter().map(|b| i64::try_from(u64::from_le_bytes(*b)).ok());
-            Data::Int(values.collect::<Option<_>>()?)
+            Elements::Int(values.collect::<Option<_>>()?)
         }
-        _ => Data::Float(tensor.to_f64().ok()?.into_owned()),
+        _ => Elements::Float(tensor.to_f64().ok()?.into_owned()),
     })
 }
 
-fn ints<const N: usize>(bytes: &[u8], from: impl Fn([u8; N]) -> i64) -> Data {
-    Data::Int(bytes.as_chunks().0.iter().map(|b| from(*b)).collect())
+fn ints<const N: usize>(bytes: &[u8], from: impl Fn([u8; N]) -> i64) -> Elements {
+    Elements::Int(bytes.as_chunks().0.iter().map(|b| from(*b)).collect())
 }
 
 /// Numbers as a constant of a graph: `f32`, or `f64` if a whole number needs it.
-pub(super) fn constant(shape: &[usize], data: &Data) -> onebasin_core::error::Result<Tensor> {
+pub(super) fn constant(shape: &[usize], data: &Elements) -> onebasin_core::error::Result<Tensor> {
     let values = data.floats();
-    let exact = matches!(data, Data::Float(_)) || values.iter().all(|v| f64::from(*v as f32) == *v);
+    let exact = matches!(data, Elements::Float(_)) || values.iter().all(|v| f64::from(*v as f32) == *v);
     Tensor::from_f64_as(if exact { DType::F32 } else { DType::F64 }, shape, &values)
 }
 
@@ -100,7 +100,7 @@ pub(super) fn constant(shape: &[usize], data: &Data) -> onebasin_core::error::Re
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Array {
     pub(super) shape: Vec<usize>,
-    pub(super) data: Data,
+    pub(super) data: Elements,
 }
 
 /// The number of elements of a shape that is small enough to be followed.
@@ -116,12 +116,12 @@ pub(super) fn bounded(shape: &[usize]) -> bool {
 
 impl Array {
     /// None if the elements do not fill the shape, or are too many.
-    pub(super) fn new(shape: &[usize], data: Data) -> Option<Self> {
+    pub(super) fn new(shape: &[usize], data: Elements) -> Option<Self> {
         (small(shape)? == data.len()).then(|| Self { shape: shape.to_vec(), data })
     }
 
     pub(super) fn ints(values: Vec<i64>) -> Option<Self> {
-        Self::new(&[values.len()], Data::Int(values))
+        Self::new(&[values.len()], Elements::Int(values))
     }
 
     /// The elements of a tensor, if they are few.
@@ -130,11 +130,11 @@ impl Array {
         Self::new(tensor.shape(), elements(tensor)?)
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> ElementKind {
         match self.data {
-            Data::Float(_) => Kind::Float,
-            Data::Int(_) => Kind::Int,
-            Data::Bool(_) => Kind::Bool,
+            Elements::Float(_) => ElementKind::Float,
+            Elements::Int(_) => ElementKind::Int,
+            Elements::Bool(_) => ElementKind::Bool,
         }
     }
 
@@ -150,9 +150,9 @@ impl Array {
     /// Whole numbers; none for floats.
     pub(super) fn whole(&self) -> Option<Vec<i64>> {
         match &self.data {
-            Data::Float(_) => None,
-            Data::Int(v) => Some(v.clone()),
-            Data::Bool(v) => Some(v.iter().map(|&b| i64::from(b)).collect()),
+            Elements::Float(_) => None,
+            Elements::Int(v) => Some(v.clone()),
+            Elements::Bool(v) => Some(v.iter().map(|&b| i64::from(b)).collect()),
         }
     }
 
@@ -161,12 +161,12 @@ impl Array {
         self.whole()?.into_iter().map(|v| usize::try_from(v).ok()).collect()
     }
 
-    pub(super) fn cast(&self, kind: Kind) -> Self {
+    pub(super) fn cast(&self, kind: ElementKind) -> Self {
         let data = match (kind, &self.data) {
-            (Kind::Float, _) => Data::Float(self.floats()),
-            (Kind::Int, Data::Float(v)) => Data::Int(v.iter().map(|&x| x as i64).collect()),
-            (Kind::Int, _) => Data::Int(self.whole().unwrap_or_default()),
-            (Kind::Bool, _) => Data::Bool(self.floats().iter().map(|&x| x != 0.0).collect()),
+            (ElementKind::Float, _) => Elements::Float(self.floats()),
+            (ElementKind::Int, Elements::Float(v)) => Elements::Int(v.iter().map(|&x| x as i64).collect()),
+            (ElementKind::Int, _) => Elements::Int(self.whole().unwrap_or_default()),
+            (ElementKind::Bool, _) => Elements::Bool(self.floats().iter().map(|&x| x != 0.0).collect()),
         };
         Self { shape: self.shape.clone(), data }
     }
@@ -216,19 +216,19 @@ impl Array {
     ) -> Option<Self> {
         let shape = broadcast(&self.shape, &other.shape).ok()?;
         let (a, b) = (self.expanded(&shape)?, other.expanded(&shape)?);
-        let data = if self.kind() == Kind::Float || other.kind() == Kind::Float {
-            Data::Float(a.floats().into_iter().zip(b.floats()).map(|(x, y)| floats(x, y)).collect())
+        let data = if self.kind() == ElementKind::Float || other.kind() == ElementKind::Float {
+            Elements::Float(a.floats().into_iter().zip(b.floats()).map(|(x, y)| floats(x, y)).collect())
         } else {
             let values = a.whole()?.into_iter().zip(b.whole()?).map(|(x, y)| ints(x, y));
-            Data::Int(values.collect::<Option<_>>()?)
+            Elements::Int(values.collect::<Option<_>>()?)
         };
         Some(Self { shape, data })
     }
 
     pub(super) fn map(&self, ints: impl Fn(i64) -> Option<i64>, floats: impl Fn(f64) -> f64) -> Option<Self> {
         let data = match &self.data {
-            Data::Float(v) => Data::Float(v.iter().map(|&x| floats(x)).collect()),
-            _ => Data::Int(self.whole()?.into_iter().map(ints).collect::<Option<_>>()?),
+            Elements::Float(v) => Elements::Float(v.iter().map(|&x| floats(x)).collect()),
+            _ => Elements::Int(self.whole()?.into_iter().map(ints).collect::<Option<_>>()?),
         };
         Some(Self { shape: self.shape.clone(), data })
     }
@@ -252,18 +252,18 @@ impl Array {
         }
         let (outer, inner) = (element_count(&shape[..axis]).ok()?, element_count(&shape[axis + 1..]).ok()?);
         let mut all = match first.kind() {
-            Kind::Float => Data::Float(Vec::with_capacity(count)),
-            Kind::Int => Data::Int(Vec::with_capacity(count)),
-            Kind::Bool => Data::Bool(Vec::with_capacity(count)),
+            ElementKind::Float => Elements::Float(Vec::with_capacity(count)),
+            ElementKind::Int => Elements::Int(Vec::with_capacity(count)),
+            ElementKind::Bool => Elements::Bool(Vec::with_capacity(count)),
         };
         for block in 0..outer {
             for array in arrays {
                 let len = array.shape[axis] * inner;
                 let range = block * len..(block + 1) * len;
                 match (&mut all, &array.data) {
-                    (Data::Float(to), Data::Float(from)) => to.extend_from_slice(&from[range]),
-                    (Data::Int(to), Data::Int(from)) => to.extend_from_slice(&from[range]),
-                    (Data::Bool(to), Data::Bool(from)) => to.extend_from_slice(&from[range]),
+                    (Elements::Float(to), Elements::Float(from)) => to.extend_from_slice(&from[range]),
+                    (Elements::Int(to), Elements::Int(from)) => to.extend_from_slice(&from[range]),
+                    (Elements::Bool(to), Elements::Bool(from)) => to.extend_from_slice(&from[range]),
                     _ => return None,
                 }
             }

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use onebasin_core::params::nearest;
 
-use super::array::{Array, Kind, bounded, constant, elements};
-use super::plan::Slot;
-use super::{Binding, DEPTH, Importer, Pair};
+use super::array::{Array, ElementKind, bounded, constant, elements};
+use super::plan::PlanSlot;
+use super::{Binding, DEPTH, Importer, PerBatch};
 use crate::error::{Error, Result};
 use crate::onnx::model::{Dim, Node, Value};
 use crate::onnx::{fail, unfit};
@@ -46,7 +46,7 @@ impl<'a> Importer<'a> {
             for shape in &shape {
                 self.check(&input.name, shape)?;
             }
-            let kind = input.dtype.map_or(Kind::Float, Kind::of);
+            let kind = input.dtype.map_or(ElementKind::Float, ElementKind::of);
             let slot = Some(self.plan.input(&input.name, kind, shape));
             self.bindings.insert(&input.name, Binding { slot, ..Binding::default() });
         }
@@ -78,7 +78,7 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    fn input_shape(&self, input: &'a Value) -> Result<Pair<Vec<usize>>> {
+    fn input_shape(&self, input: &'a Value) -> Result<PerBatch<Vec<usize>>> {
         let (name, model) = (&input.name, self.model);
         let ask = |axis: String| {
             let flag = format!("--input-shape {name}=1x3x224x224");
@@ -123,7 +123,7 @@ impl<'a> Importer<'a> {
     }
 
     /// Lengths of a value's axes, if it has been reached.
-    pub(super) fn shape(&mut self, name: &'a str) -> Option<Pair<Vec<usize>>> {
+    pub(super) fn shape(&mut self, name: &'a str) -> Option<PerBatch<Vec<usize>>> {
         let binding = self.binding(name);
         match (binding.slot, binding.known, self.model.params.get(name)) {
             (Some(slot), ..) => Some(self.plan.shape(slot).clone()),
@@ -133,7 +133,7 @@ impl<'a> Importer<'a> {
     }
 
     /// The value in the graph that a name stands for.
-    pub(super) fn slot(&mut self, name: &'a str) -> Result<Slot> {
+    pub(super) fn slot(&mut self, name: &'a str) -> Result<PlanSlot> {
         let binding = self.binding(name);
         if let Some(slot) = binding.slot {
             return Ok(slot);
@@ -158,7 +158,7 @@ impl<'a> Importer<'a> {
             } else {
                 let data = elements(tensor).ok_or_else(|| self.absent(name))?;
                 let made = constant(tensor.shape(), &data).map_err(refused)?;
-                self.plan.constant(name, made, Kind::of(tensor.dtype()))
+                self.plan.constant(name, made, ElementKind::of(tensor.dtype()))
             }
         } else {
             return Err(self.absent(name));
@@ -173,7 +173,7 @@ impl<'a> Importer<'a> {
     }
 
     /// The shape that the caller, the model or its own elements give to a value.
-    pub(super) fn shape_given(&mut self, name: &'a str) -> Result<Option<Pair<Vec<usize>>>> {
+    pub(super) fn shape_given(&mut self, name: &'a str) -> Result<Option<PerBatch<Vec<usize>>>> {
         if let Some(given) = self.shapes.get(name) {
             self.check(name, given)?;
             return Ok(Some([given.clone(), given.clone()]));
@@ -188,7 +188,7 @@ impl<'a> Importer<'a> {
             Dim::Unknown => None,
         });
         let Some(lengths) = lengths.collect::<Option<Vec<_>>>() else { return Ok(None) };
-        let shapes = [0, 1].map(|k| lengths.iter().map(|pair: &Pair<usize>| pair[k]).collect::<Vec<_>>());
+        let shapes = [0, 1].map(|k| lengths.iter().map(|pair: &PerBatch<usize>| pair[k]).collect::<Vec<_>>());
         for shape in &shapes {
             self.check(name, shape)?;
         }

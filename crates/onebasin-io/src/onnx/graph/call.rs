@@ -7,9 +7,9 @@ use onebasin_core::Tensor;
 use onebasin_core::graph::Op;
 use onebasin_core::graph::op::{Binary, Dim, Unary};
 
-use super::array::{Array, Kind};
-use super::plan::Slot;
-use super::{Importer, Pair, fold};
+use super::array::{Array, ElementKind};
+use super::plan::PlanSlot;
+use super::{Importer, PerBatch, fold};
 use crate::error::Error;
 use crate::onnx::model::{Attribute, Node};
 
@@ -54,20 +54,20 @@ pub(super) fn axes_of(numbers: &[i64], rank: usize) -> Made<Vec<usize>> {
 /// Largest window, stride, padding and number of groups.
 pub(super) const LONGEST: usize = 1 << 20;
 
-pub(super) struct Call<'i, 'a> {
+pub(super) struct NodeCall<'i, 'a> {
     importer: &'i mut Importer<'a>,
     pub(super) node: &'a Node,
     seen: RefCell<BTreeSet<String>>,
     read: BTreeSet<usize>,
 }
 
-impl<'i, 'a> Call<'i, 'a> {
+impl<'i, 'a> NodeCall<'i, 'a> {
     pub(super) fn new(importer: &'i mut Importer<'a>, node: &'a Node) -> Self {
         Self { importer, node, seen: RefCell::default(), read: BTreeSet::new() }
     }
 
     /// Passes if nothing that the node says was passed over, and all outputs that are needed were made.
-    pub(super) fn finish(self, made: Vec<Slot>) -> Made<Vec<Slot>> {
+    pub(super) fn finish(self, made: Vec<PlanSlot>) -> Made<Vec<PlanSlot>> {
         let node = self.node;
         let op = &node.op_type;
         if let Some(name) = node.attributes.keys().find(|name| !self.seen.borrow().contains(*name)) {
@@ -171,7 +171,7 @@ impl<'i, 'a> Call<'i, 'a> {
     }
 
     /// Input `k` as a value of the graph.
-    pub(super) fn input(&mut self, k: usize) -> Made<Slot> {
+    pub(super) fn input(&mut self, k: usize) -> Made<PlanSlot> {
         let name = self.name(k)?;
         if self.importer.model.carried.iter().any(|c| c == name) {
             return unknown(format!("`{name}`, a tensor of an element type without numbers here, is an input"));
@@ -180,12 +180,12 @@ impl<'i, 'a> Call<'i, 'a> {
     }
 
     /// All inputs as values of the graph.
-    pub(super) fn inputs(&mut self) -> Made<Vec<Slot>> {
+    pub(super) fn inputs(&mut self) -> Made<Vec<PlanSlot>> {
         (0..self.node.inputs.len()).map(|k| self.input(k)).collect()
     }
 
     /// The elements of input `k` for both batches; none if it is not there.
-    pub(super) fn known(&mut self, k: usize) -> Made<Option<std::rc::Rc<Pair<Array>>>> {
+    pub(super) fn known(&mut self, k: usize) -> Made<Option<std::rc::Rc<PerBatch<Array>>>> {
         if !self.has(k) {
             return Ok(None);
         }
@@ -209,7 +209,7 @@ impl<'i, 'a> Call<'i, 'a> {
     pub(super) fn is_zero(&mut self, k: usize) -> Made<bool> {
         let name = self.name(k)?;
         let binding = self.importer.binding(name);
-        let zero = |pair: &Pair<Array>| pair.iter().all(|a| a.floats().iter().all(|v| *v == 0.0));
+        let zero = |pair: &PerBatch<Array>| pair.iter().all(|a| a.floats().iter().all(|v| *v == 0.0));
         Ok(!binding.weight && binding.known.is_some_and(|pair| zero(&pair)))
     }
 
@@ -232,62 +232,62 @@ impl<'i, 'a> Call<'i, 'a> {
     }
 
     /// Shape for the first batch.
-    pub(super) fn shape(&self, slot: Slot) -> Vec<usize> {
+    pub(super) fn shape(&self, slot: PlanSlot) -> Vec<usize> {
         self.pair(slot)[0].clone()
     }
 
     /// Shapes for both batches.
-    pub(super) fn pair(&self, slot: Slot) -> &Pair<Vec<usize>> {
+    pub(super) fn pair(&self, slot: PlanSlot) -> &PerBatch<Vec<usize>> {
         self.importer.plan.shape(slot)
     }
 
-    pub(super) fn rank(&self, slot: Slot) -> usize {
+    pub(super) fn rank(&self, slot: PlanSlot) -> usize {
         self.pair(slot)[0].len()
     }
 
-    pub(super) fn kind(&self, slot: Slot) -> Kind {
+    pub(super) fn kind(&self, slot: PlanSlot) -> ElementKind {
         self.importer.plan.kind(slot)
     }
 
     /// An input of the graph whose batch has these lengths.
-    pub(super) fn batch(&self, lengths: Pair<usize>) -> Option<Slot> {
+    pub(super) fn batch(&self, lengths: PerBatch<usize>) -> Option<PlanSlot> {
         self.importer.plan.batch(lengths)
     }
 
     /// The matrix that a value is the transpose of.
-    pub(super) fn transposed(&self, slot: Slot) -> Option<Slot> {
+    pub(super) fn transposed(&self, slot: PlanSlot) -> Option<PlanSlot> {
         self.importer.plan.transposed(slot)
     }
 
     /// Adds an operator of one output, of the kind of its first input.
-    pub(super) fn push(&mut self, op: Op, inputs: &[Slot]) -> Made<Slot> {
-        let kind = inputs.first().map_or(Kind::Float, |s| self.kind(*s));
+    pub(super) fn push(&mut self, op: Op, inputs: &[PlanSlot]) -> Made<PlanSlot> {
+        let kind = inputs.first().map_or(ElementKind::Float, |s| self.kind(*s));
         self.push_as(kind, op, inputs)
     }
 
-    pub(super) fn push_as(&mut self, kind: Kind, op: Op, inputs: &[Slot]) -> Made<Slot> {
+    pub(super) fn push_as(&mut self, kind: ElementKind, op: Op, inputs: &[PlanSlot]) -> Made<PlanSlot> {
         Ok(self.push_many(kind, op, inputs)?[0])
     }
 
-    pub(super) fn push_many(&mut self, kind: Kind, op: Op, inputs: &[Slot]) -> Made<Vec<Slot>> {
+    pub(super) fn push_many(&mut self, kind: ElementKind, op: Op, inputs: &[PlanSlot]) -> Made<Vec<PlanSlot>> {
         self.importer.plan.push(op, inputs, kind).map_err(Refusal::Broken)
     }
 
-    pub(super) fn unary(&mut self, unary: Unary, x: Slot) -> Made<Slot> {
+    pub(super) fn unary(&mut self, unary: Unary, x: PlanSlot) -> Made<PlanSlot> {
         self.push(Op::Unary(unary), &[x])
     }
 
-    pub(super) fn binary(&mut self, binary: Binary, a: Slot, b: Slot) -> Made<Slot> {
+    pub(super) fn binary(&mut self, binary: Binary, a: PlanSlot, b: PlanSlot) -> Made<PlanSlot> {
         self.push(Op::Binary(binary), &[a, b])
     }
 
-    pub(super) fn reshape(&mut self, x: Slot, dims: Vec<Dim>) -> Made<Slot> {
+    pub(super) fn reshape(&mut self, x: PlanSlot, dims: Vec<Dim>) -> Made<PlanSlot> {
         let same = dims.iter().enumerate().all(|(a, d)| *d == Dim::Same(a)) && dims.len() == self.rank(x);
         if same { Ok(x) } else { self.push(Op::Reshape(dims), &[x]) }
     }
 
     /// Reorders axes, if the order is another.
-    pub(super) fn transpose(&mut self, x: Slot, order: Vec<usize>) -> Made<Slot> {
+    pub(super) fn transpose(&mut self, x: PlanSlot, order: Vec<usize>) -> Made<PlanSlot> {
         if order.iter().enumerate().all(|(a, &o)| a == o) && order.len() == self.rank(x) {
             return Ok(x);
         }
@@ -295,22 +295,22 @@ impl<'i, 'a> Call<'i, 'a> {
     }
 
     /// A number as a constant.
-    pub(super) fn scalar(&mut self, value: f64) -> Made<Slot> {
+    pub(super) fn scalar(&mut self, value: f64) -> Made<PlanSlot> {
         self.filled(&[], value)
     }
 
     /// A constant of one value.
-    pub(super) fn filled(&mut self, shape: &[usize], value: f64) -> Made<Slot> {
+    pub(super) fn filled(&mut self, shape: &[usize], value: f64) -> Made<PlanSlot> {
         let count = onebasin_core::tensor::element_count(shape).ok().filter(|n| *n <= super::BUDGET);
         let Some(count) = count else { return broken(format!("a constant of shape {shape:?} is too large")) };
         let tensor = Tensor::from_f64_as(onebasin_core::DType::F32, shape, &vec![value; count]);
         let tensor = tensor.map_err(|e| Refusal::Broken(e.to_string()))?;
         let name = format!("{}/constant", self.node.makes().next().unwrap_or_default());
-        Ok(self.importer.plan.constant(&name, tensor, Kind::Float))
+        Ok(self.importer.plan.constant(&name, tensor, ElementKind::Float))
     }
 
     /// Small whole numbers or floats as a constant.
-    pub(super) fn constant(&mut self, array: &Array) -> Made<Slot> {
+    pub(super) fn constant(&mut self, array: &Array) -> Made<PlanSlot> {
         let tensor = array.tensor().map_err(|e| Refusal::Broken(e.to_string()))?;
         let name = format!("{}/constant", self.node.makes().next().unwrap_or_default());
         Ok(self.importer.plan.constant(&name, tensor, array.kind()))

@@ -3,17 +3,17 @@
 use onebasin_core::graph::Op;
 use onebasin_core::graph::op::{Binary, Unary};
 
-use super::array::Kind;
-use super::call::{Call, Made, broken, unknown};
-use super::plan::Slot;
+use super::array::ElementKind;
+use super::call::{Made, NodeCall, broken, unknown};
+use super::plan::PlanSlot;
 use super::{images, layout, linear, norm, recurrent, slices};
 
 /// The values that a node makes, as operators.
-pub(super) fn convert(call: &mut Call<'_, '_>) -> Made<Vec<Slot>> {
+pub(super) fn convert(call: &mut NodeCall<'_, '_>) -> Made<Vec<PlanSlot>> {
     if !call.node.domain.is_empty() {
         return unknown(format!("operators of `{}` are not known", call.node.domain));
     }
-    let one = |made: Made<Slot>| made.map(|slot| vec![slot]);
+    let one = |made: Made<PlanSlot>| made.map(|slot| vec![slot]);
     match call.node.op_type.as_str() {
         "Gemm" => one(linear::gemm(call)),
         "MatMul" => one(linear::matmul(call)),
@@ -70,7 +70,7 @@ pub(super) fn convert(call: &mut Call<'_, '_>) -> Made<Vec<Slot>> {
     }
 }
 
-fn unary(call: &mut Call<'_, '_>) -> Made<Option<Unary>> {
+fn unary(call: &mut NodeCall<'_, '_>) -> Made<Option<Unary>> {
     Ok(Some(match call.node.op_type.as_str() {
         "Identity" => Unary::Identity,
         "Relu" => Unary::Relu,
@@ -116,7 +116,7 @@ fn unary(call: &mut Call<'_, '_>) -> Made<Option<Unary>> {
     }))
 }
 
-fn map(call: &mut Call<'_, '_>, function: Unary) -> Made<Slot> {
+fn map(call: &mut NodeCall<'_, '_>, function: Unary) -> Made<PlanSlot> {
     let x = call.input(0)?;
     call.unary(function, x)
 }
@@ -140,7 +140,7 @@ fn binary(op_type: &str) -> Option<Binary> {
     })
 }
 
-fn zip(call: &mut Call<'_, '_>, function: Binary) -> Made<Slot> {
+fn zip(call: &mut NodeCall<'_, '_>, function: Binary) -> Made<PlanSlot> {
     let (a, b) = (call.input(0)?, call.input(1)?);
     let kind = match function {
         Binary::Equal
@@ -149,9 +149,9 @@ fn zip(call: &mut Call<'_, '_>, function: Binary) -> Made<Slot> {
         | Binary::Greater
         | Binary::GreaterOrEqual
         | Binary::And
-        | Binary::Or => Kind::Bool,
+        | Binary::Or => ElementKind::Bool,
         // The quotient of whole numbers is rounded, which no operator of the graph does.
-        Binary::Div | Binary::Pow if call.kind(a) != Kind::Float => {
+        Binary::Div | Binary::Pow if call.kind(a) != ElementKind::Float => {
             return unknown(format!("{} of whole numbers is not known", call.node.op_type));
         }
         _ => call.kind(a),
@@ -159,34 +159,38 @@ fn zip(call: &mut Call<'_, '_>, function: Binary) -> Made<Slot> {
     call.push_as(kind, Op::Binary(function), &[a, b])
 }
 
-fn chain(call: &mut Call<'_, '_>, function: Binary) -> Made<Slot> {
+fn chain(call: &mut NodeCall<'_, '_>, function: Binary) -> Made<PlanSlot> {
     let inputs = call.inputs()?;
     let Some((first, rest)) = inputs.split_first() else { return broken("it has no input") };
     rest.iter().try_fold(*first, |all, next| call.binary(function, all, *next))
 }
 
-fn choose(call: &mut Call<'_, '_>) -> Made<Slot> {
+fn choose(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let (condition, a, b) = (call.input(0)?, call.input(1)?, call.input(2)?);
     call.push_as(call.kind(a), Op::Where, &[condition, a, b])
 }
 
-fn cast(call: &mut Call<'_, '_>) -> Made<Slot> {
+fn cast(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     call.ignore(&["saturate"]);
     let code = call.int("to", 0)?;
-    let Some(to) = Kind::of_code(code) else { return unknown(format!("a Cast to element type {code} is not known")) };
+    let Some(to) = ElementKind::of_code(code) else {
+        return unknown(format!("a Cast to element type {code} is not known"));
+    };
     let x = call.input(0)?;
     match (call.kind(x), to) {
         (from, to) if from == to => Ok(x),
-        (Kind::Bool, _) | (Kind::Int, Kind::Float) => call.push_as(to, Op::Unary(Unary::Identity), &[x]),
-        (_, Kind::Bool) => {
+        (ElementKind::Bool, _) | (ElementKind::Int, ElementKind::Float) => {
+            call.push_as(to, Op::Unary(Unary::Identity), &[x])
+        }
+        (_, ElementKind::Bool) => {
             let zero = call.unary(Unary::Not, x)?;
-            call.push_as(Kind::Bool, Op::Unary(Unary::Not), &[zero])
+            call.push_as(ElementKind::Bool, Op::Unary(Unary::Not), &[zero])
         }
         _ => unknown("a Cast of floats to whole numbers is not known"),
     }
 }
 
-fn dropout(call: &mut Call<'_, '_>) -> Made<Slot> {
+fn dropout(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     call.ignore(&["ratio", "seed", "is_test"]);
     let training = call.number(2)?.unwrap_or(0.0);
     call.number(1)?;

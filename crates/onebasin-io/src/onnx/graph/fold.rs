@@ -1,6 +1,6 @@
 //! What follows from tensors that are known: the arithmetic of shapes that exporters leave in a model.
 
-use super::array::{Array, CAP, Data, Kind};
+use super::array::{Array, CAP, ElementKind, Elements};
 use crate::onnx::model::{Attribute, Node};
 
 /// A function of two whole numbers that fit.
@@ -75,17 +75,17 @@ impl Known<'_> {
         match node.op_type.as_str() {
             "Constant" => match node.attributes.iter().next()? {
                 (_, Attribute::Tensor(tensor)) => Array::of(tensor),
-                (_, Attribute::Int(value)) => Array::new(&[], Data::Int(vec![*value])),
+                (_, Attribute::Int(value)) => Array::new(&[], Elements::Int(vec![*value])),
                 (_, Attribute::Ints(values)) => Array::ints(values.clone()),
-                (_, Attribute::Float(value)) => Array::new(&[], Data::Float(vec![f64::from(*value)])),
+                (_, Attribute::Float(value)) => Array::new(&[], Elements::Float(vec![f64::from(*value)])),
                 (_, Attribute::Floats(v)) => {
-                    Array::new(&[v.len()], Data::Float(v.iter().map(|x| f64::from(*x)).collect()))
+                    Array::new(&[v.len()], Elements::Float(v.iter().map(|x| f64::from(*x)).collect()))
                 }
                 _ => None,
             },
             "ConstantOfShape" => {
                 let value = match node.attribute("value") {
-                    None => Array::new(&[1], Data::Float(vec![0.0])),
+                    None => Array::new(&[1], Elements::Float(vec![0.0])),
                     Some(Attribute::Tensor(tensor)) => Array::of(tensor),
                     Some(_) => None,
                 };
@@ -93,7 +93,7 @@ impl Known<'_> {
             }
             "Range" => {
                 let [start, limit, delta] = [self.input(0)?, self.input(1)?, self.input(2)?];
-                if start.kind() == Kind::Int {
+                if start.kind() == ElementKind::Int {
                     let ends = [start, limit, delta].map(|a| a.whole().and_then(|v| v.first().copied()));
                     let [Some(start), Some(limit), Some(delta)] = ends else { return None };
                     let span = if delta > 0 { limit.checked_sub(start)? } else { start.checked_sub(limit)? }.max(0);
@@ -105,7 +105,7 @@ impl Known<'_> {
                 let [Some(start), Some(limit), Some(delta)] = ends else { return None };
                 let count = ((limit - start) / delta).ceil().max(0.0);
                 let count = Some(count).filter(|c| *c <= CAP as f64)? as usize;
-                Array::new(&[count], Data::Float((0..count).map(|i| start + i as f64 * delta).collect()))
+                Array::new(&[count], Elements::Float((0..count).map(|i| start + i as f64 * delta).collect()))
             }
             _ => None,
         }
@@ -115,7 +115,7 @@ impl Known<'_> {
         let (op, a) = (self.node.op_type.as_str(), self.input(0)?);
         let unary = match op {
             "Identity" => Some(a.clone()),
-            "Cast" => Some(a.cast(Kind::of_code(self.int("to", 0)?)?)),
+            "Cast" => Some(a.cast(ElementKind::of_code(self.int("to", 0)?)?)),
             "Neg" => a.map(i64::checked_neg, |x| -x),
             "Abs" => a.map(i64::checked_abs, f64::abs),
             "Floor" => a.map(Some, f64::floor),
@@ -125,7 +125,7 @@ impl Known<'_> {
             "Exp" => a.map(|_| None, f64::exp),
             "Log" => a.map(|_| None, f64::ln),
             "Reciprocal" => a.map(|_| None, f64::recip),
-            "Not" => a.map(|x| Some(i64::from(x == 0)), f64::from).map(|a| a.cast(Kind::Bool)),
+            "Not" => a.map(|x| Some(i64::from(x == 0)), f64::from).map(|a| a.cast(ElementKind::Bool)),
             _ => None,
         };
         if unary.is_some() {
@@ -138,7 +138,7 @@ impl Known<'_> {
         };
         let test = |ints: fn(&i64, &i64) -> bool, floats: fn(&f64, &f64) -> bool| {
             let found = a.zip(b, |x, y| Some(i64::from(ints(&x, &y))), |x, y| f64::from(u8::from(floats(&x, &y))));
-            Some(found?.cast(Kind::Bool))
+            Some(found?.cast(ElementKind::Bool))
         };
         match op {
             "Add" => a.zip(b, i64::checked_add, |x, y| x + y),
@@ -146,7 +146,7 @@ impl Known<'_> {
             "Mul" => a.zip(b, i64::checked_mul, |x, y| x * y),
             "Div" => a.zip(b, i64::checked_div, |x, y| x / y),
             "Pow" => a.zip(b, |x, y| x.checked_pow(u32::try_from(y).ok()?), f64::powf),
-            "Mod" if self.int("fmod", 0)? == 0 && a.kind() == Kind::Int => a.zip(b, floor_mod, |x, _| x),
+            "Mod" if self.int("fmod", 0)? == 0 && a.kind() == ElementKind::Int => a.zip(b, floor_mod, |x, _| x),
             "Min" => many(i64::min, f64::min),
             "Max" => many(i64::max, f64::max),
             "Equal" => test(i64::eq, f64::eq),
@@ -154,8 +154,8 @@ impl Known<'_> {
             "LessOrEqual" => test(i64::le, f64::le),
             "Greater" => test(i64::gt, f64::gt),
             "GreaterOrEqual" => test(i64::ge, f64::ge),
-            "And" => Some(a.zip(b, |x, y| Some(x & y), f64::min)?.cast(Kind::Bool)),
-            "Or" => Some(a.zip(b, |x, y| Some(x | y), f64::max)?.cast(Kind::Bool)),
+            "And" => Some(a.zip(b, |x, y| Some(x & y), f64::min)?.cast(ElementKind::Bool)),
+            "Or" => Some(a.zip(b, |x, y| Some(x | y), f64::max)?.cast(ElementKind::Bool)),
             "Where" => {
                 let (x, y) = (b, self.input(2)?);
                 let shape = onebasin_core::graph::shape::broadcast(&x.shape, &y.shape).ok()?;
@@ -269,13 +269,13 @@ impl Known<'_> {
                     if upper { c - r >= k } else { c - r <= k }
                 };
                 let data = match &a.data {
-                    Data::Float(v) => {
-                        Data::Float(v.iter().enumerate().map(|(i, &x)| if kept(i) { x } else { 0.0 }).collect())
+                    Elements::Float(v) => {
+                        Elements::Float(v.iter().enumerate().map(|(i, &x)| if kept(i) { x } else { 0.0 }).collect())
                     }
-                    Data::Int(v) => {
-                        Data::Int(v.iter().enumerate().map(|(i, &x)| if kept(i) { x } else { 0 }).collect())
+                    Elements::Int(v) => {
+                        Elements::Int(v.iter().enumerate().map(|(i, &x)| if kept(i) { x } else { 0 }).collect())
                     }
-                    Data::Bool(v) => Data::Bool(v.iter().enumerate().map(|(i, &x)| x && kept(i)).collect()),
+                    Elements::Bool(v) => Elements::Bool(v.iter().enumerate().map(|(i, &x)| x && kept(i)).collect()),
                 };
                 return Array::new(&a.shape, data);
             }
@@ -292,8 +292,8 @@ impl Known<'_> {
         }
         let shape = if self.int("keepdims", 1)? != 0 { vec![1; rank] } else { vec![] };
         let data = match &a.data {
-            Data::Float(v) => Data::Float(vec![v.iter().copied().reduce(floats)?]),
-            _ => Data::Int(vec![a.whole()?.into_iter().try_fold(None, |all: Option<i64>, x| {
+            Elements::Float(v) => Elements::Float(vec![v.iter().copied().reduce(floats)?]),
+            _ => Elements::Int(vec![a.whole()?.into_iter().try_fold(None, |all: Option<i64>, x| {
                 Some(Some(match all {
                     None => x,
                     Some(all) => ints(all, x)?,

@@ -3,8 +3,8 @@
 use onebasin_core::graph::Op;
 use onebasin_core::graph::op::{Conv, Pool, PoolKind, Reduce, ResizeMode};
 
-use super::call::{Call, LONGEST, Made, axis_of, broken, unknown};
-use super::plan::Slot;
+use super::call::{LONGEST, Made, NodeCall, axis_of, broken, unknown};
+use super::plan::PlanSlot;
 
 /// How padding is asked for.
 #[derive(Clone, Copy, PartialEq)]
@@ -15,7 +15,7 @@ enum AutoPad {
     Valid,
 }
 
-fn auto_pad(call: &Call<'_, '_>) -> Made<AutoPad> {
+fn auto_pad(call: &NodeCall<'_, '_>) -> Made<AutoPad> {
     match call.text("auto_pad", "NOTSET")? {
         "NOTSET" | "" => Ok(AutoPad::Given),
         "SAME_UPPER" => Ok(AutoPad::Upper),
@@ -31,14 +31,14 @@ fn halves(total: &[usize], more_after: bool) -> [Vec<usize>; 2] {
     if more_after { [small, large] } else { [large, small] }
 }
 
-fn given_pads(call: &Call<'_, '_>, spatial: usize) -> Made<[Vec<usize>; 2]> {
+fn given_pads(call: &NodeCall<'_, '_>, spatial: usize) -> Made<[Vec<usize>; 2]> {
     let mut before = call.lengths("pads", 2 * spatial, 0)?;
     let after = before.split_off(spatial);
     Ok([before, after])
 }
 
 /// Padding of a window that takes `spans` positions, over axes of these lengths.
-fn pads(call: &Call<'_, '_>, lengths: &[usize], spans: &[usize], strides: &[usize]) -> Made<[Vec<usize>; 2]> {
+fn pads(call: &NodeCall<'_, '_>, lengths: &[usize], spans: &[usize], strides: &[usize]) -> Made<[Vec<usize>; 2]> {
     let given = given_pads(call, spans.len())?;
     let auto = auto_pad(call)?;
     if strides.contains(&0) {
@@ -65,7 +65,7 @@ fn spans(kernel: &[usize], dilations: &[usize]) -> Made<Vec<usize>> {
 }
 
 /// Lengths of the spatial axes of an image, and of the kernel of a weight.
-fn image_and_kernel(call: &Call<'_, '_>, x: Slot, w: Slot) -> Made<(Vec<usize>, Vec<usize>)> {
+fn image_and_kernel(call: &NodeCall<'_, '_>, x: PlanSlot, w: PlanSlot) -> Made<(Vec<usize>, Vec<usize>)> {
     let (image, weight) = (call.shape(x), call.shape(w));
     if weight.len() < 3 || image.len() != weight.len() {
         return broken(format!("a weight of shape {weight:?} does not fit an input of shape {image:?}"));
@@ -79,13 +79,13 @@ fn image_and_kernel(call: &Call<'_, '_>, x: Slot, w: Slot) -> Made<(Vec<usize>, 
     }
 }
 
-fn groups(call: &Call<'_, '_>) -> Made<usize> {
+fn groups(call: &NodeCall<'_, '_>) -> Made<usize> {
     let groups = call.int("group", 1)?;
     let count = usize::try_from(groups).ok().filter(|g| *g <= LONGEST);
     count.map_or_else(|| broken(format!("{groups} groups")), Ok)
 }
 
-pub(super) fn conv(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn conv(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let inputs = call.inputs()?;
     let [x, w, ..] = inputs[..] else { return broken("its weight is missing") };
     let (lengths, kernel) = image_and_kernel(call, x, w)?;
@@ -95,7 +95,7 @@ pub(super) fn conv(call: &mut Call<'_, '_>) -> Made<Slot> {
     call.push(Op::Conv(Conv { strides, dilations, before, after, groups: groups(call)? }), &inputs)
 }
 
-pub(super) fn conv_transpose(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn conv_transpose(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let inputs = call.inputs()?;
     let [x, w, ..] = inputs[..] else { return broken("its weight is missing") };
     let (lengths, kernel) = image_and_kernel(call, x, w)?;
@@ -134,7 +134,7 @@ pub(super) fn conv_transpose(call: &mut Call<'_, '_>) -> Made<Slot> {
     call.push(Op::ConvTranspose { conv, output_padding }, &inputs)
 }
 
-pub(super) fn pool(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn pool(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     call.ignore(&["storage_order"]);
     let x = call.input(0)?;
     let lengths = call.shape(x).get(2..).unwrap_or_default().to_vec();
@@ -159,7 +159,7 @@ pub(super) fn pool(call: &mut Call<'_, '_>) -> Made<Slot> {
     call.push(Op::Pool(Pool { kind, kernel, strides, before, after, ceil }), &[x])
 }
 
-pub(super) fn global_pool(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn global_pool(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let kind = if call.node.is("GlobalMaxPool") { Reduce::Max } else { Reduce::Mean };
     let x = call.input(0)?;
     call.push(Op::Reduce { kind, axes: (2..call.rank(x)).collect(), keep: true }, &[x])
@@ -179,7 +179,7 @@ struct Scaling<'a> {
     axes: Option<Vec<i64>>,
 }
 
-fn scaling<'a>(call: &mut Call<'_, 'a>) -> Made<Scaling<'a>> {
+fn scaling<'a>(call: &mut NodeCall<'_, 'a>) -> Made<Scaling<'a>> {
     let mode = call.text("mode", "nearest")?;
     let mut scaling =
         Scaling { mode, coordinates: "asymmetric", rounding: "floor", factors: None, lengths: None, axes: None };
@@ -206,7 +206,7 @@ fn scaling<'a>(call: &mut Call<'_, 'a>) -> Made<Scaling<'a>> {
     Ok(scaling)
 }
 
-pub(super) fn resize(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn resize(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let scaling = scaling(call)?;
     let x = call.input(0)?;
     let from = call.pair(x).clone();

@@ -4,27 +4,27 @@ use onebasin_core::graph::Op;
 use onebasin_core::graph::op::Dim;
 use onebasin_core::graph::shape::broadcast;
 
-use super::Pair;
-use super::array::{Array, Kind};
-use super::call::{Call, Made, axes_of, axis_of, broken, unknown};
+use super::PerBatch;
+use super::array::{Array, ElementKind};
+use super::call::{Made, NodeCall, axes_of, axis_of, broken, unknown};
 use super::fold;
-use super::plan::Slot;
+use super::plan::PlanSlot;
 use crate::onnx::model::Attribute;
 
 /// Most copies that a repetition is written out as.
 const COPIES: usize = 256;
 
 /// What a reshape's target is made of: lengths for both batches, axes that are kept, and the axis that is the rest.
-struct Target {
-    lengths: Pair<Vec<usize>>,
+struct WantedShape {
+    lengths: PerBatch<Vec<usize>>,
     kept: Vec<bool>,
     rest: Option<usize>,
 }
 
 /// The axes of a target, by what they follow from; those of the first batch if the second has no such shape.
-fn dims(from: &Pair<Vec<usize>>, target: &Target) -> Vec<Dim> {
-    let Target { lengths, kept, rest } = target;
-    let same = |axis: usize, pair: Pair<usize>| {
+fn dims(from: &PerBatch<Vec<usize>>, target: &WantedShape) -> Vec<Dim> {
+    let WantedShape { lengths, kept, rest } = target;
+    let same = |axis: usize, pair: PerBatch<usize>| {
         let is = |&k: &usize| from[0].get(k) == Some(&pair[0]) && from[1].get(k) == Some(&pair[1]);
         Some(axis).filter(is).or_else(|| (0..from[0].len()).find(is))
     };
@@ -49,21 +49,21 @@ fn dims(from: &Pair<Vec<usize>>, target: &Target) -> Vec<Dim> {
 }
 
 /// The same numbers in a shape that is given for both batches.
-pub(super) fn to_shape(call: &mut Call<'_, '_>, x: Slot, lengths: &Pair<Vec<usize>>) -> Made<Slot> {
+pub(super) fn to_shape(call: &mut NodeCall<'_, '_>, x: PlanSlot, lengths: &PerBatch<Vec<usize>>) -> Made<PlanSlot> {
     if call.pair(x) == lengths {
         return Ok(x);
     }
-    let target = Target { lengths: lengths.clone(), kept: vec![false; lengths[0].len()], rest: None };
+    let target = WantedShape { lengths: lengths.clone(), kept: vec![false; lengths[0].len()], rest: None };
     let dims = dims(call.pair(x), &target);
     call.reshape(x, dims)
 }
 
-pub(super) fn reshape(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn reshape(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let literal = call.flag("allowzero", false)?;
     let x = call.input(0)?;
     let from = call.pair(x).clone();
     let attribute = call.ints("shape")?;
-    let wanted: Pair<Vec<i64>> = match (attribute, call.known(1)?) {
+    let wanted: PerBatch<Vec<i64>> = match (attribute, call.known(1)?) {
         (Some(shape), _) => [shape.clone(), shape],
         (None, Some(pair)) => match [pair[0].whole(), pair[1].whole()] {
             [Some(a), Some(b)] if a.len() == b.len() => [a, b],
@@ -87,27 +87,27 @@ pub(super) fn reshape(call: &mut Call<'_, '_>) -> Made<Slot> {
         let follows = [&[*more as i64], &wanted[0][1..]].concat();
         if let Some(second) = fold::reshape_target(&from[1], &follows, literal) {
             kept[0] = true;
-            let dims = dims(&from, &Target { lengths: lengths(second), kept, rest });
+            let dims = dims(&from, &WantedShape { lengths: lengths(second), kept, rest });
             return call.reshape(x, dims);
         }
     }
     let second = fold::reshape_target(&from[1], &wanted[1], literal).unwrap_or_else(|| first.clone());
-    let dims = dims(&from, &Target { lengths: lengths(second), kept, rest });
+    let dims = dims(&from, &WantedShape { lengths: lengths(second), kept, rest });
     call.reshape(x, dims)
 }
 
-pub(super) fn flatten(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn flatten(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let axis = call.int("axis", 1)?;
     let x = call.input(0)?;
     let rank = call.rank(x);
     let axis = if axis == rank as i64 { rank } else { axis_of(axis, rank)? };
     let lengths = call.pair(x).clone().map(|s| vec![s[..axis].iter().product(), s[axis..].iter().product()]);
     let rest = if axis <= 1 { Some(1) } else { None };
-    let dims = dims(call.pair(x), &Target { lengths, kept: vec![axis == 1, false], rest });
+    let dims = dims(call.pair(x), &WantedShape { lengths, kept: vec![axis == 1, false], rest });
     call.reshape(x, dims)
 }
 
-pub(super) fn squeeze(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn squeeze(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let numbers = call.whole("axes", 1)?;
     let x = call.input(0)?;
     let shape = call.shape(x);
@@ -120,7 +120,7 @@ pub(super) fn squeeze(call: &mut Call<'_, '_>) -> Made<Slot> {
     call.reshape(x, kept.into_iter().map(Dim::Same).collect())
 }
 
-pub(super) fn unsqueeze(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn unsqueeze(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let Some(numbers) = call.whole("axes", 1)? else { return broken("its axes are missing") };
     let x = call.input(0)?;
     let added = axes_of(&numbers, call.rank(x) + numbers.len())?;
@@ -130,7 +130,7 @@ pub(super) fn unsqueeze(call: &mut Call<'_, '_>) -> Made<Slot> {
     call.reshape(x, dims.collect())
 }
 
-pub(super) fn transpose(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn transpose(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let order = call.ints("perm")?;
     let x = call.input(0)?;
     let rank = call.rank(x);
@@ -142,11 +142,11 @@ pub(super) fn transpose(call: &mut Call<'_, '_>) -> Made<Slot> {
 }
 
 /// Repeats axes of length 1, and adds axes in front, to a shape that is given for both batches.
-pub(super) fn expand_to(call: &mut Call<'_, '_>, x: Slot, lengths: &Pair<Vec<usize>>) -> Made<Slot> {
+pub(super) fn expand_to(call: &mut NodeCall<'_, '_>, x: PlanSlot, lengths: &PerBatch<Vec<usize>>) -> Made<PlanSlot> {
     if call.pair(x) == lengths {
         return Ok(x);
     }
-    let pairs: Vec<Pair<usize>> = lengths[0].iter().zip(&lengths[1]).map(|(&a, &b)| [a, b]).collect();
+    let pairs: Vec<PerBatch<usize>> = lengths[0].iter().zip(&lengths[1]).map(|(&a, &b)| [a, b]).collect();
     let own = |axis: usize| {
         let axis = (axis + call.rank(x)).checked_sub(pairs.len())?;
         Some((axis, [call.pair(x)[0][axis], call.pair(x)[1][axis]]))
@@ -169,11 +169,11 @@ pub(super) fn expand_to(call: &mut Call<'_, '_>, x: Slot, lengths: &Pair<Vec<usi
         like = Some(batch);
         dims.push(Dim::Same(0));
     }
-    let inputs: Vec<Slot> = [Some(x), like].into_iter().flatten().collect();
+    let inputs: Vec<PlanSlot> = [Some(x), like].into_iter().flatten().collect();
     call.push(Op::Expand(dims), &inputs)
 }
 
-pub(super) fn expand(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn expand(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let x = call.input(0)?;
     let Some(wanted) = call.known(1)? else { return broken("its shape is missing") };
     let from = call.pair(x).clone();
@@ -183,9 +183,9 @@ pub(super) fn expand(call: &mut Call<'_, '_>) -> Made<Slot> {
     expand_to(call, x, &[first, second])
 }
 
-pub(super) fn constant_of_shape(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn constant_of_shape(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let value = match call.attribute("value") {
-        None => Array::new(&[1], super::array::Data::Float(vec![0.0])),
+        None => Array::new(&[1], super::array::Elements::Float(vec![0.0])),
         Some(Attribute::Tensor(tensor)) => Array::of(tensor),
         Some(_) => None,
     };
@@ -199,7 +199,7 @@ pub(super) fn constant_of_shape(call: &mut Call<'_, '_>) -> Made<Slot> {
     expand_to(call, value, &[first, second])
 }
 
-pub(super) fn tile(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn tile(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let mut x = call.input(0)?;
     let Some(repeats) = call.known(1)? else { return broken("its repeats are missing") };
     let from = call.pair(x).clone();
@@ -224,7 +224,7 @@ pub(super) fn tile(call: &mut Call<'_, '_>) -> Made<Slot> {
 }
 
 /// Batch, channels, height and width of an image, and the size of a block.
-fn blocks(call: &mut Call<'_, '_>) -> Made<(Slot, [usize; 3], usize)> {
+fn blocks(call: &mut NodeCall<'_, '_>) -> Made<(PlanSlot, [usize; 3], usize)> {
     let block = call.int("blocksize", 0)?;
     let x = call.input(0)?;
     match (call.shape(x).as_slice(), usize::try_from(block)) {
@@ -237,7 +237,7 @@ fn sizes(lengths: &[usize]) -> Vec<Dim> {
     std::iter::once(Dim::Same(0)).chain(lengths.iter().map(|&n| Dim::Size(n))).collect()
 }
 
-pub(super) fn depth_to_space(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn depth_to_space(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let mode = call.text("mode", "DCR")?;
     let (x, [c, h, w], b) = blocks(call)?;
     let depth = c / (b * b);
@@ -251,9 +251,9 @@ pub(super) fn depth_to_space(call: &mut Call<'_, '_>) -> Made<Slot> {
     call.reshape(x, sizes(&[depth, h * b, w * b]))
 }
 
-pub(super) fn space_to_depth(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn space_to_depth(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let (x, [c, h, w], b) = blocks(call)?;
     let x = call.reshape(x, sizes(&[c, h / b, b, w / b, b]))?;
     let x = call.transpose(x, vec![0, 3, 5, 1, 2, 4])?;
-    call.push_as(Kind::Float, Op::Reshape(sizes(&[c * b * b, h / b, w / b])), &[x])
+    call.push_as(ElementKind::Float, Op::Reshape(sizes(&[c * b * b, h / b, w / b])), &[x])
 }

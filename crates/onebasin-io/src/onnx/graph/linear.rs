@@ -3,13 +3,13 @@
 use onebasin_core::graph::Op;
 use onebasin_core::graph::op::Binary;
 
-use super::array::Kind;
-use super::call::{Call, Made, broken, unknown};
+use super::array::ElementKind;
+use super::call::{Made, NodeCall, broken, unknown};
 use super::layout::to_shape;
-use super::plan::Slot;
+use super::plan::PlanSlot;
 
 /// `alpha · A B + beta · C`: the layer `x Wᵀ + b` where it is one.
-pub(super) fn gemm(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn gemm(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let (alpha, beta) = (call.float("alpha", 1.0)?, call.float("beta", 1.0)?);
     let (flip_a, flip_b) = (call.flag("transA", false)?, call.flag("transB", false)?);
     call.ignore(&["broadcast"]);
@@ -37,7 +37,7 @@ pub(super) fn gemm(call: &mut Call<'_, '_>) -> Made<Slot> {
     call.binary(Binary::Add, y, b)
 }
 
-fn scaled(call: &mut Call<'_, '_>, x: Slot, factor: f64) -> Made<Slot> {
+fn scaled(call: &mut NodeCall<'_, '_>, x: PlanSlot, factor: f64) -> Made<PlanSlot> {
     if factor == 1.0 {
         return Ok(x);
     }
@@ -46,7 +46,7 @@ fn scaled(call: &mut Call<'_, '_>, x: Slot, factor: f64) -> Made<Slot> {
 }
 
 /// A product with a transposed matrix, as exporters write layers over more than one axis, is a layer.
-pub(super) fn matmul(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn matmul(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let (a, b) = (call.input(0)?, call.input(1)?);
     match call.transposed(b) {
         Some(weight) if call.rank(a) >= 2 => call.push(Op::Linear, &[a, weight]),
@@ -55,7 +55,7 @@ pub(super) fn matmul(call: &mut Call<'_, '_>) -> Made<Slot> {
 }
 
 /// A sum over indices of two tensors, as one matrix product between two reorderings of axes.
-pub(super) fn einsum(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn einsum(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let equation: String = call.text("equation", "")?.chars().filter(|c| !c.is_whitespace()).collect();
     let outside = |why: &str| unknown(format!("Einsum `{equation}` {why}"));
     let Some((left, out)) = equation.split_once("->") else { return outside("does not say its result") };
@@ -83,8 +83,9 @@ pub(super) fn einsum(call: &mut Call<'_, '_>) -> Made<Slot> {
     let order = |from: &[char], to: &[char]| to.iter().filter_map(|c| from.iter().position(|f| f == c)).collect();
     let x = call.transpose(x, order(&a, &in_a))?;
     let y = call.transpose(y, order(&b, &in_b))?;
-    let lengths =
-        |call: &Call<'_, '_>, slot: Slot, from: usize, to: usize| [0, 1].map(|k| call.pair(slot)[k][from..to].to_vec());
+    let lengths = |call: &NodeCall<'_, '_>, slot: PlanSlot, from: usize, to: usize| {
+        [0, 1].map(|k| call.pair(slot)[k][from..to].to_vec())
+    };
     let (s, r, c) = (shared.len(), rows.len(), summed.len());
     let (head, row) = (lengths(call, x, 0, s), lengths(call, x, s, s + r));
     let (inner, column) = (lengths(call, x, s + r, a.len()), lengths(call, y, s + c, b.len()));
@@ -94,7 +95,7 @@ pub(super) fn einsum(call: &mut Call<'_, '_>) -> Made<Slot> {
     };
     let x = to_shape(call, x, &flat(&row, &inner))?;
     let y = to_shape(call, y, &flat(&inner, &column))?;
-    let z = call.push_as(Kind::Float, Op::MatMul, &[x, y])?;
+    let z = call.push_as(ElementKind::Float, Op::MatMul, &[x, y])?;
     let z = to_shape(call, z, &[0, 1].map(|k| [&head[k][..], &row[k], &column[k]].concat()))?;
     call.transpose(z, order(&[&shared[..], &rows, &columns].concat(), &out))
 }

@@ -22,10 +22,10 @@ use std::rc::Rc;
 
 use onebasin_core::graph::Graph;
 
-use self::array::{Array, Kind};
-use self::call::{Call, Refusal};
+use self::array::{Array, ElementKind};
+use self::call::{NodeCall, Refusal};
 use self::fold::Known;
-use self::plan::{Plan, Slot};
+use self::plan::{GraphPlan, PlanSlot};
 use super::model::{Node, Value};
 use super::{OnnxModel, fail};
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ const DEPTH: usize = 64;
 const BUDGET: usize = 1 << 24;
 
 /// One thing for each of the two batches.
-type Pair<T> = [T; 2];
+type PerBatch<T> = [T; 2];
 
 impl OnnxModel {
     /// The model as a graph: what its outputs are made of, with every shape.
@@ -88,9 +88,9 @@ impl OnnxModel {
 #[derive(Debug, Clone, Default)]
 struct Binding {
     /// The value in the graph, once it is needed there.
-    slot: Option<Slot>,
+    slot: Option<PlanSlot>,
     /// Its elements for both batches, if they are known.
-    known: Option<Rc<Pair<Array>>>,
+    known: Option<Rc<PerBatch<Array>>>,
     /// The node that computes it, where that has not become an operator.
     node: Option<usize>,
     /// Whether weights went into it, which must stay what they are in the graph.
@@ -101,13 +101,13 @@ struct Importer<'a> {
     model: &'a OnnxModel,
     shapes: &'a BTreeMap<String, Vec<usize>>,
     /// Lengths of the axes that the model names.
-    symbols: HashMap<&'a str, Pair<usize>>,
+    symbols: HashMap<&'a str, PerBatch<usize>>,
     /// Types that the model gives to values within it.
     declared: HashMap<&'a str, &'a Value>,
     /// Values that the outputs depend on.
     used: HashSet<&'a str>,
     bindings: HashMap<&'a str, Binding>,
-    plan: Plan,
+    plan: GraphPlan,
     budget: usize,
     depth: usize,
 }
@@ -128,7 +128,7 @@ impl<'a> Importer<'a> {
             declared,
             used,
             bindings: HashMap::new(),
-            plan: Plan::default(),
+            plan: GraphPlan::default(),
             budget: BUDGET,
             depth: 0,
         }
@@ -146,7 +146,7 @@ impl<'a> Importer<'a> {
         let count = arrays.iter().map(|a| a.data.len().max(1)).sum();
         let Some(rest) = self.budget.checked_sub(count) else { return false };
         self.budget = rest;
-        let is_weight = node.is("Constant") && arrays[0].kind() == Kind::Float && !arrays[0].shape.is_empty();
+        let is_weight = node.is("Constant") && arrays[0].kind() == ElementKind::Float && !arrays[0].shape.is_empty();
         let is_weight = is_weight && self.model.params.get(output).is_some();
         let node = (!node.is("Constant")).then_some(index);
         let slot = None;
@@ -154,7 +154,7 @@ impl<'a> Importer<'a> {
         true
     }
 
-    fn fold_arrays(&mut self, node: &'a Node) -> (Option<Pair<Array>>, bool) {
+    fn fold_arrays(&mut self, node: &'a Node) -> (Option<PerBatch<Array>>, bool) {
         let mut known = Vec::with_capacity(node.inputs.len());
         let mut weight = false;
         for name in &node.inputs {
@@ -175,7 +175,7 @@ impl<'a> Importer<'a> {
         (arrays, weight)
     }
 
-    fn shape_of(&mut self, node: &'a Node) -> Option<Pair<Array>> {
+    fn shape_of(&mut self, node: &'a Node) -> Option<PerBatch<Array>> {
         let shapes = self.shape(node.inputs.first()?)?;
         let end = |name: &str, usual: i64| match node.attribute(name) {
             None => Some(usual),
@@ -186,7 +186,7 @@ impl<'a> Importer<'a> {
         let [first, second] = shapes.map(|shape| {
             let lengths: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
             if node.is("Size") {
-                return Array::new(&[], array::Data::Int(vec![lengths.iter().product()]));
+                return Array::new(&[], array::Elements::Int(vec![lengths.iter().product()]));
             }
             let (start, len, _) = fold::slice(lengths.len(), start, stop, 1)?;
             Array::ints(lengths[start..start + len].to_vec())
@@ -200,7 +200,7 @@ impl<'a> Importer<'a> {
         let node = &model.nodes[index];
         let name = if node.name.is_empty() { node.makes().next().unwrap_or_default() } else { &node.name };
         let mark = self.plan.mark();
-        let mut call = Call::new(self, node);
+        let mut call = NodeCall::new(self, node);
         let made = convert::convert(&mut call).and_then(|made| call.finish(made));
         let made = match made {
             Ok(made) => made,
@@ -211,7 +211,7 @@ impl<'a> Importer<'a> {
                 return self.unknown(node, name, &why);
             }
         };
-        let outputs: Vec<(&str, Slot)> = node.outputs.iter().map(String::as_str).zip(made).collect();
+        let outputs: Vec<(&str, PlanSlot)> = node.outputs.iter().map(String::as_str).zip(made).collect();
         self.plan.rename(mark, name, &outputs);
         for (output, slot) in outputs {
             self.bindings.entry(output).or_default().slot = Some(slot);
@@ -237,7 +237,7 @@ impl<'a> Importer<'a> {
                 );
                 fail(&self.model.path, node.label(), why)
             })?;
-            let kind = self.declared.get(output).and_then(|v| v.dtype).map_or(Kind::Float, Kind::of);
+            let kind = self.declared.get(output).and_then(|v| v.dtype).map_or(ElementKind::Float, ElementKind::of);
             shapes.push((kind, shape));
         }
         let operator =

@@ -3,12 +3,12 @@
 use onebasin_core::graph::Op;
 use onebasin_core::graph::op::{Binary, Dim, Reduce, Unary};
 
-use super::array::Kind;
-use super::call::{Call, Made, axes_of, axis_of, broken, unknown};
+use super::array::ElementKind;
+use super::call::{Made, NodeCall, axes_of, axis_of, broken, unknown};
 use super::layout::to_shape;
-use super::plan::Slot;
+use super::plan::PlanSlot;
 
-pub(super) fn batch(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn batch(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     call.ignore(&["momentum", "is_test"]);
     let epsilon = call.float("epsilon", 1e-5)?;
     if call.flag("training_mode", false)? || !call.flag("spatial", true)? {
@@ -18,7 +18,7 @@ pub(super) fn batch(call: &mut Call<'_, '_>) -> Made<Slot> {
     call.push(Op::BatchNorm { epsilon }, &inputs)
 }
 
-pub(super) fn layer(call: &mut Call<'_, '_>, centred: bool) -> Made<Slot> {
+pub(super) fn layer(call: &mut NodeCall<'_, '_>, centred: bool) -> Made<PlanSlot> {
     call.ignore(&["stash_type"]);
     let (axis, epsilon) = (call.int("axis", -1)?, call.float("epsilon", 1e-5)?);
     let inputs = call.inputs()?;
@@ -31,7 +31,7 @@ pub(super) fn layer(call: &mut Call<'_, '_>, centred: bool) -> Made<Slot> {
     call.push(Op::LayerNorm { axes: (first..shape.len()).collect(), epsilon, centred }, &inputs)
 }
 
-pub(super) fn group(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn group(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     call.ignore(&["stash_type"]);
     let (groups, epsilon) = (call.int("num_groups", 0)?, call.float("epsilon", 1e-5)?);
     let mut inputs = [call.input(0)?, call.input(1)?, call.input(2)?];
@@ -50,14 +50,14 @@ pub(super) fn group(call: &mut Call<'_, '_>) -> Made<Slot> {
     call.push(Op::GroupNorm { groups, epsilon }, &inputs)
 }
 
-pub(super) fn instance(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn instance(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let epsilon = call.float("epsilon", 1e-5)?;
     let inputs = call.inputs()?;
     let groups = inputs.first().and_then(|x| call.shape(*x).get(1).copied()).unwrap_or(0);
     call.push(Op::GroupNorm { groups, epsilon }, &inputs)
 }
 
-pub(super) fn lp(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn lp(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let (axis, p) = (call.int("axis", -1)?, call.int("p", 2)?);
     let x = call.input(0)?;
     let axes = vec![axis_of(axis, call.rank(x))?];
@@ -70,7 +70,7 @@ pub(super) fn lp(call: &mut Call<'_, '_>) -> Made<Slot> {
     call.binary(Binary::Div, x, norm)
 }
 
-pub(super) fn response(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn response(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let size = call.int("size", 0)?;
     let Some(size) = usize::try_from(size).ok().filter(|s| *s > 0) else {
         return broken(format!("LRN over {size} channels"));
@@ -80,7 +80,7 @@ pub(super) fn response(call: &mut Call<'_, '_>) -> Made<Slot> {
     call.push(Op::LocalResponseNorm { size, alpha, beta, bias }, &[x])
 }
 
-pub(super) fn softmax(call: &mut Call<'_, '_>, log: bool) -> Made<Slot> {
+pub(super) fn softmax(call: &mut NodeCall<'_, '_>, log: bool) -> Made<PlanSlot> {
     let old = call.opset() < 13;
     let axis = call.int("axis", if old { 1 } else { -1 })?;
     let x = call.input(0)?;
@@ -96,14 +96,14 @@ pub(super) fn softmax(call: &mut Call<'_, '_>, log: bool) -> Made<Slot> {
     to_shape(call, y, &whole)
 }
 
-pub(super) fn reduce(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn reduce(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let keep = call.flag("keepdims", true)?;
     let idle = call.flag("noop_with_empty_axes", false)?;
     let numbers = call.whole("axes", 1)?.unwrap_or_default();
     let mut x = call.input(0)?;
     let kind = match call.node.op_type.as_str() {
         "ReduceSum" | "ReduceL1" | "ReduceLogSum" => Reduce::Sum,
-        "ReduceMean" if call.kind(x) == Kind::Float => Reduce::Mean,
+        "ReduceMean" if call.kind(x) == ElementKind::Float => Reduce::Mean,
         "ReduceMax" => Reduce::Max,
         "ReduceMin" => Reduce::Min,
         "ReduceProd" => Reduce::Prod,

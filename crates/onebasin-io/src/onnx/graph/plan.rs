@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use onebasin_core::Tensor;
 use onebasin_core::graph::{Graph, Op, ValueId, shape};
 
-use super::Pair;
-use super::array::{Kind, bounded};
+use super::PerBatch;
+use super::array::{ElementKind, bounded};
 
 /// A value of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Slot(usize);
+pub(super) struct PlanSlot(usize);
 
 #[derive(Debug, Clone)]
-enum Origin {
+enum SlotOrigin {
     Input,
     Param,
     Constant(Tensor),
@@ -22,76 +22,76 @@ enum Origin {
 }
 
 #[derive(Debug)]
-struct Value {
+struct PlanValue {
     name: String,
-    origin: Origin,
-    kind: Kind,
-    shape: Pair<Vec<usize>>,
+    origin: SlotOrigin,
+    kind: ElementKind,
+    shape: PerBatch<Vec<usize>>,
 }
 
 #[derive(Debug)]
-struct Step {
+struct PlanStep {
     name: String,
     op: Op,
-    inputs: Vec<Slot>,
-    outputs: Vec<Slot>,
+    inputs: Vec<PlanSlot>,
+    outputs: Vec<PlanSlot>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Plan {
-    values: Vec<Value>,
-    steps: Vec<Step>,
-    params: HashMap<String, Slot>,
+pub(super) struct GraphPlan {
+    values: Vec<PlanValue>,
+    steps: Vec<PlanStep>,
+    params: HashMap<String, PlanSlot>,
 }
 
-impl Plan {
-    fn add(&mut self, name: &str, origin: Origin, kind: Kind, shape: Pair<Vec<usize>>) -> Slot {
-        self.values.push(Value { name: name.to_owned(), origin, kind, shape });
-        Slot(self.values.len() - 1)
+impl GraphPlan {
+    fn add(&mut self, name: &str, origin: SlotOrigin, kind: ElementKind, shape: PerBatch<Vec<usize>>) -> PlanSlot {
+        self.values.push(PlanValue { name: name.to_owned(), origin, kind, shape });
+        PlanSlot(self.values.len() - 1)
     }
 
-    pub(super) fn input(&mut self, name: &str, kind: Kind, shape: Pair<Vec<usize>>) -> Slot {
-        self.add(name, Origin::Input, kind, shape)
+    pub(super) fn input(&mut self, name: &str, kind: ElementKind, shape: PerBatch<Vec<usize>>) -> PlanSlot {
+        self.add(name, SlotOrigin::Input, kind, shape)
     }
 
-    pub(super) fn param(&mut self, name: &str, shape: &[usize]) -> Slot {
+    pub(super) fn param(&mut self, name: &str, shape: &[usize]) -> PlanSlot {
         if let Some(known) = self.params.get(name) {
             return *known;
         }
-        let slot = self.add(name, Origin::Param, Kind::Float, [shape.to_vec(), shape.to_vec()]);
+        let slot = self.add(name, SlotOrigin::Param, ElementKind::Float, [shape.to_vec(), shape.to_vec()]);
         self.params.insert(name.to_owned(), slot);
         slot
     }
 
-    pub(super) fn constant(&mut self, name: &str, tensor: Tensor, kind: Kind) -> Slot {
+    pub(super) fn constant(&mut self, name: &str, tensor: Tensor, kind: ElementKind) -> PlanSlot {
         let shape = tensor.shape().to_vec();
-        self.add(name, Origin::Constant(tensor), kind, [shape.clone(), shape])
+        self.add(name, SlotOrigin::Constant(tensor), kind, [shape.clone(), shape])
     }
 
-    pub(super) fn shape(&self, slot: Slot) -> &Pair<Vec<usize>> {
+    pub(super) fn shape(&self, slot: PlanSlot) -> &PerBatch<Vec<usize>> {
         &self.values[slot.0].shape
     }
 
-    pub(super) fn kind(&self, slot: Slot) -> Kind {
+    pub(super) fn kind(&self, slot: PlanSlot) -> ElementKind {
         self.values[slot.0].kind
     }
 
     /// An input whose first axis has these lengths for the two batches.
-    pub(super) fn batch(&self, lengths: Pair<usize>) -> Option<Slot> {
-        let first = |v: &Value| Some([*v.shape[0].first()?, *v.shape[1].first()?]);
-        let found = self.values.iter().position(|v| matches!(v.origin, Origin::Input) && first(v) == Some(lengths));
-        found.map(Slot)
+    pub(super) fn batch(&self, lengths: PerBatch<usize>) -> Option<PlanSlot> {
+        let first = |v: &PlanValue| Some([*v.shape[0].first()?, *v.shape[1].first()?]);
+        let found = self.values.iter().position(|v| matches!(v.origin, SlotOrigin::Input) && first(v) == Some(lengths));
+        found.map(PlanSlot)
     }
 
     /// The matrix that a value is the transpose of.
-    pub(super) fn transposed(&self, slot: Slot) -> Option<Slot> {
-        let Origin::Step(step) = self.values[slot.0].origin else { return None };
-        let Step { op, inputs, .. } = &self.steps[step];
+    pub(super) fn transposed(&self, slot: PlanSlot) -> Option<PlanSlot> {
+        let SlotOrigin::Step(step) = self.values[slot.0].origin else { return None };
+        let PlanStep { op, inputs, .. } = &self.steps[step];
         matches!(op, Op::Transpose(order) if order[..] == [1, 0]).then(|| inputs[0])
     }
 
     /// Adds an operator, all of whose outputs are of this kind.
-    pub(super) fn push(&mut self, op: Op, inputs: &[Slot], kind: Kind) -> Result<Vec<Slot>, String> {
+    pub(super) fn push(&mut self, op: Op, inputs: &[PlanSlot], kind: ElementKind) -> Result<Vec<PlanSlot>, String> {
         let shapes = |k: usize| inputs.iter().map(|s| self.shape(*s)[k].as_slice()).collect::<Vec<_>>();
         let first = shape::infer(&op, &shapes(0))?;
         // Where the model holds its batch fast, the second batch ends.
@@ -107,17 +107,23 @@ impl Plan {
         &mut self,
         name: &str,
         operator: &str,
-        inputs: Vec<Slot>,
-        outputs: &[(Kind, Pair<Vec<usize>>)],
-    ) -> Vec<Slot> {
+        inputs: Vec<PlanSlot>,
+        outputs: &[(ElementKind, PerBatch<Vec<usize>>)],
+    ) -> Vec<PlanSlot> {
         self.step(name, Op::Unknown(operator.to_owned()), inputs, outputs)
     }
 
-    fn step(&mut self, name: &str, op: Op, inputs: Vec<Slot>, outputs: &[(Kind, Pair<Vec<usize>>)]) -> Vec<Slot> {
+    fn step(
+        &mut self,
+        name: &str,
+        op: Op,
+        inputs: Vec<PlanSlot>,
+        outputs: &[(ElementKind, PerBatch<Vec<usize>>)],
+    ) -> Vec<PlanSlot> {
         let index = self.steps.len();
-        let outputs: Vec<Slot> =
-            outputs.iter().map(|(kind, shape)| self.add(name, Origin::Step(index), *kind, shape.clone())).collect();
-        self.steps.push(Step { name: name.to_owned(), op, inputs, outputs: outputs.clone() });
+        let outputs: Vec<PlanSlot> =
+            outputs.iter().map(|(kind, shape)| self.add(name, SlotOrigin::Step(index), *kind, shape.clone())).collect();
+        self.steps.push(PlanStep { name: name.to_owned(), op, inputs, outputs: outputs.clone() });
         outputs
     }
 
@@ -135,13 +141,13 @@ impl Plan {
 
     /// Names the steps of a node: the one that makes its only output as the node, those of several outputs as these,
     /// what comes before with a number.
-    pub(super) fn rename(&mut self, mark: usize, name: &str, outputs: &[(&str, Slot)]) {
+    pub(super) fn rename(&mut self, mark: usize, name: &str, outputs: &[(&str, PlanSlot)]) {
         let mut number = 0;
         for index in mark..self.steps.len() {
             if !self.steps[index].name.is_empty() {
                 continue;
             }
-            let made = |slot: Slot| matches!(self.values[slot.0].origin, Origin::Step(s) if s == index);
+            let made = |slot: PlanSlot| matches!(self.values[slot.0].origin, SlotOrigin::Step(s) if s == index);
             let mine: Vec<&str> = outputs.iter().filter(|(_, slot)| made(*slot)).map(|(n, _)| *n).collect();
             self.steps[index].name = match (mine.len(), outputs.len()) {
                 (0, _) => {
@@ -155,7 +161,7 @@ impl Plan {
     }
 
     /// The graph of what these outputs, by their names, depend on.
-    pub(super) fn build(&self, outputs: &[(&str, Slot)]) -> onebasin_core::error::Result<Graph> {
+    pub(super) fn build(&self, outputs: &[(&str, PlanSlot)]) -> onebasin_core::error::Result<Graph> {
         let mut live = vec![false; self.values.len()];
         for (_, slot) in outputs {
             live[slot.0] = true;
@@ -167,7 +173,7 @@ impl Plan {
         }
         let mut graph = Graph::new();
         let mut ids: Vec<Option<ValueId>> = vec![None; self.values.len()];
-        for (k, value) in self.values.iter().enumerate().filter(|(_, v)| matches!(v.origin, Origin::Input)) {
+        for (k, value) in self.values.iter().enumerate().filter(|(_, v)| matches!(v.origin, SlotOrigin::Input)) {
             ids[k] = Some(graph.input(&value.name, &value.shape[0])?);
         }
         for step in self.steps.iter().filter(|s| s.outputs.iter().any(|o| live[o.0])) {
@@ -193,14 +199,14 @@ impl Plan {
         &self,
         graph: &mut Graph,
         ids: &mut [Option<ValueId>],
-        slot: Slot,
+        slot: PlanSlot,
     ) -> onebasin_core::error::Result<ValueId> {
         let value = &self.values[slot.0];
         let id = match (ids[slot.0], &value.origin) {
             (Some(id), _) => id,
-            (None, Origin::Param) => graph.param(&value.name, &value.shape[0])?,
-            (None, Origin::Constant(tensor)) => graph.constant(&value.name, tensor.clone())?,
-            (None, Origin::Input | Origin::Step(_)) => {
+            (None, SlotOrigin::Param) => graph.param(&value.name, &value.shape[0])?,
+            (None, SlotOrigin::Constant(tensor)) => graph.constant(&value.name, tensor.clone())?,
+            (None, SlotOrigin::Input | SlotOrigin::Step(_)) => {
                 let why = "is read before it is made".to_owned();
                 return Err(onebasin_core::Error::Graph { node: value.name.clone(), why });
             }

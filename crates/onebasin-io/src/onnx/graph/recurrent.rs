@@ -3,10 +3,10 @@
 use onebasin_core::graph::Op;
 use onebasin_core::graph::op::{Cell, Direction};
 
-use super::array::Kind;
-use super::call::{Call, Made, broken, unknown};
+use super::array::ElementKind;
+use super::call::{Made, NodeCall, broken, unknown};
 use super::layout::expand_to;
-use super::plan::Slot;
+use super::plan::PlanSlot;
 use crate::onnx::model::Attribute;
 
 /// Positions of the inputs.
@@ -19,7 +19,7 @@ const H: usize = 5;
 const C: usize = 6;
 const PEEPHOLES: usize = 7;
 
-pub(super) fn recurrent(call: &mut Call<'_, '_>) -> Made<Vec<Slot>> {
+pub(super) fn recurrent(call: &mut NodeCall<'_, '_>) -> Made<Vec<PlanSlot>> {
     let op_type = call.node.op_type.as_str();
     call.ignore(&["hidden_size", "output_sequence"]);
     let (cell, functions): (_, &[&str]) = match op_type {
@@ -62,7 +62,7 @@ pub(super) fn recurrent(call: &mut Call<'_, '_>) -> Made<Vec<Slot>> {
     let hidden = call.shape(r).last().copied().unwrap_or(0);
     let directions = direction.count();
     let states = [0, 1].map(|k| vec![directions, call.pair(x)[k][1], hidden]);
-    let mut state = |k: usize| -> Made<Option<Slot>> {
+    let mut state = |k: usize| -> Made<Option<PlanSlot>> {
         if !call.has(k) || call.is_zero(k)? {
             return Ok(None);
         }
@@ -84,7 +84,7 @@ pub(super) fn recurrent(call: &mut Call<'_, '_>) -> Made<Vec<Slot>> {
         }
         (None, None) => {}
     }
-    let mut outputs = call.push_many(Kind::Float, Op::Recurrent { cell, direction }, &inputs)?;
+    let mut outputs = call.push_many(ElementKind::Float, Op::Recurrent { cell, direction }, &inputs)?;
     if batch_first {
         for (k, output) in outputs.iter_mut().enumerate() {
             *output = call.transpose(*output, if k == 0 { vec![2, 0, 1, 3] } else { vec![1, 0, 2] })?;

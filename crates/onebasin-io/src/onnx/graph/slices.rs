@@ -3,12 +3,12 @@
 use onebasin_core::graph::Op;
 use onebasin_core::graph::op::{Dim, PadMode};
 
-use super::array::{Array, Data, Kind};
-use super::call::{Call, LONGEST, Made, axis_of, broken, unknown};
+use super::array::{Array, ElementKind, Elements};
+use super::call::{LONGEST, Made, NodeCall, axis_of, broken, unknown};
 use super::fold;
-use super::plan::Slot;
+use super::plan::PlanSlot;
 
-pub(super) fn concat(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn concat(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let axis = call.int("axis", 1)?;
     let mut inputs = call.inputs()?;
     let Some(first) = inputs.first() else { return broken("it has no input") };
@@ -21,7 +21,12 @@ pub(super) fn concat(call: &mut Call<'_, '_>) -> Made<Slot> {
 }
 
 /// A run of positions of one axis, unless that is all of it.
-fn run(call: &mut Call<'_, '_>, x: Slot, axis: usize, (start, len, step): (usize, usize, isize)) -> Made<Slot> {
+fn run(
+    call: &mut NodeCall<'_, '_>,
+    x: PlanSlot,
+    axis: usize,
+    (start, len, step): (usize, usize, isize),
+) -> Made<PlanSlot> {
     if start == 0 && step == 1 && call.pair(x).iter().all(|s| s.get(axis) == Some(&len)) {
         return Ok(x);
     }
@@ -30,7 +35,7 @@ fn run(call: &mut Call<'_, '_>, x: Slot, axis: usize, (start, len, step): (usize
     call.push(Op::Slice { axis, start, len, step }, &[x])
 }
 
-pub(super) fn split(call: &mut Call<'_, '_>) -> Made<Vec<Slot>> {
+pub(super) fn split(call: &mut NodeCall<'_, '_>) -> Made<Vec<PlanSlot>> {
     let axis = call.int("axis", 0)?;
     let parts = call.int("num_outputs", call.node.outputs.len() as i64)?;
     let sizes = call.whole("split", 1)?;
@@ -60,7 +65,7 @@ pub(super) fn split(call: &mut Call<'_, '_>) -> Made<Vec<Slot>> {
     parts.collect()
 }
 
-pub(super) fn slice(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn slice(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let mut x = call.input(0)?;
     let rank = call.rank(x);
     let mut pair = |name: &str, k: usize| -> Made<Option<[Vec<i64>; 2]>> {
@@ -100,7 +105,7 @@ pub(super) fn slice(call: &mut Call<'_, '_>) -> Made<Slot> {
     Ok(x)
 }
 
-pub(super) fn gather(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn gather(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let axis = call.int("axis", 0)?;
     let data = call.input(0)?;
     let axis = axis_of(axis, call.rank(data))?;
@@ -126,7 +131,7 @@ pub(super) fn gather(call: &mut Call<'_, '_>) -> Made<Slot> {
     let even = step != 0 && chosen.windows(2).all(|w| w[1] as isize - w[0] as isize == step);
     if !even || chosen.is_empty() || indices.shape.len() > 1 {
         let positions = chosen.iter().map(|&c| c as i64).collect();
-        let Some(positions) = Array::new(&indices.shape, Data::Int(positions)) else {
+        let Some(positions) = Array::new(&indices.shape, Elements::Int(positions)) else {
             return broken("its indices do not fill their shape");
         };
         let positions = call.constant(&positions)?;
@@ -140,7 +145,7 @@ pub(super) fn gather(call: &mut Call<'_, '_>) -> Made<Slot> {
     Ok(part)
 }
 
-pub(super) fn pad(call: &mut Call<'_, '_>) -> Made<Slot> {
+pub(super) fn pad(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let mode = call.text("mode", "constant")?;
     let value = call.float("value", 0.0)?;
     let Some(pads) = call.whole("pads", 1)? else { return broken("its pads are missing") };
@@ -180,5 +185,5 @@ pub(super) fn pad(call: &mut Call<'_, '_>) -> Made<Slot> {
     if before.iter().chain(&after).all(|p| *p == 0) {
         return Ok(x);
     }
-    call.push_as(Kind::Float, Op::Pad { before, after, mode }, &[x])
+    call.push_as(ElementKind::Float, Op::Pad { before, after, mode }, &[x])
 }
