@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use onebasin_core::linalg::{Mat, Scalar};
-use onebasin_core::matching::similarity::weight_grams;
+use onebasin_core::matching::weight_grams;
 use onebasin_core::stream::Stream;
 use onebasin_core::symmetry::{Alignment, Symmetry, SymmetrySpec};
 use onebasin_core::{DType, Params, Tensor};

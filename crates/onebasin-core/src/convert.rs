@@ -11,7 +11,7 @@ use crate::dtype::DType;
 ///
 /// # Panics
 /// If the type is no float, or there are not as many values as places for them.
-pub fn decode(dtype: DType, bytes: &[u8], values: &mut [f64]) {
+pub(crate) fn decode(dtype: DType, bytes: &[u8], values: &mut [f64]) {
     check(dtype, bytes.len(), values.len());
     Arch::new().dispatch(Decode(dtype, bytes, values));
 }
@@ -49,7 +49,7 @@ impl WithSimd for Decode<'_> {
 ///
 /// Source: Boldo and Melquiond 2008, "Emulation of a FMA and correctly rounded sums: proved algorithms using rounding
 /// to odd".
-pub fn encode(dtype: DType, values: &[f64], bytes: &mut [u8]) {
+pub(crate) fn encode(dtype: DType, values: &[f64], bytes: &mut [u8]) {
     check(dtype, bytes.len(), values.len());
     Arch::new().dispatch(Encode(dtype, values, bytes));
 }

@@ -70,7 +70,7 @@ pub enum Error {
     Assignment(#[from] crate::assignment::AssignmentError),
     /// Activations that no similarity can be made of.
     #[error(transparent)]
-    Activation(#[from] crate::matching::activation::ActivationError),
+    Activation(#[from] crate::matching::ActivationError),
     /// An alignment that is none of this symmetry.
     #[error(transparent)]
     Alignment(#[from] crate::symmetry::AlignmentError),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use onebasin_core::graph::Graph;
-use onebasin_core::matching::accelerator::{Accelerator, Products};
+use onebasin_core::matching::{Accelerator, RootProducts};
 use onebasin_core::{Params, Tensor};
 use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Runner, Running};
@@ -51,7 +51,7 @@ impl Device {
 }
 
 impl Accelerator for Device {
-    fn hold(&self, pairs: &[[&Tensor; 2]]) -> Box<dyn Products> {
+    fn hold(&self, pairs: &[[&Tensor; 2]]) -> Box<dyn RootProducts> {
         Box::new(Networks::new(Arc::clone(&self.gpu), pairs))
     }
 }

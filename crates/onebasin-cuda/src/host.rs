@@ -9,7 +9,7 @@ use std::sync::Arc;
 use libloading::{Library, Symbol};
 use onebasin_core::graph::Graph;
 use onebasin_core::linalg::{Mat, Scalar};
-use onebasin_core::matching::accelerator::{Accelerator, Products};
+use onebasin_core::matching::{Accelerator, RootProducts};
 use onebasin_core::{DType, Params, Tensor};
 use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Runner, Running};
@@ -131,7 +131,7 @@ impl Machine for Host {
 }
 
 impl Accelerator for Host {
-    fn hold(&self, pairs: &[[&Tensor; 2]]) -> Box<dyn Products> {
+    fn hold(&self, pairs: &[[&Tensor; 2]]) -> Box<dyn RootProducts> {
         Box::new(Networks::new(Arc::new(self.clone()), pairs))
     }
 }

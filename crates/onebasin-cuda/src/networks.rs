@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use onebasin_core::matching::accelerator::{Columns, Products, Table};
+use onebasin_core::matching::{Columns, RootProducts, Table};
 use onebasin_core::{DType, Tensor};
 
 use crate::error::Result;
@@ -127,7 +127,7 @@ impl<M: Machine> Networks<M> {
     }
 }
 
-impl<M: Machine> Products for Networks<M> {
+impl<M: Machine> RootProducts for Networks<M> {
     fn products(&self, side: usize, panels: &[Vec<Columns<'_>>]) -> onebasin_core::error::Result<Vec<f64>> {
         Ok(self.sum(side, panels)?)
     }

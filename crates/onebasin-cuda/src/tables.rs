@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use onebasin_core::matching::accelerator::Table;
+use onebasin_core::matching::Table;
 
 /// Where one table lies among the packed ones, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

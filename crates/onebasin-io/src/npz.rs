@@ -6,8 +6,7 @@
 use std::io::{Cursor, Read};
 
 use bytes::Bytes;
-use onebasin_core::tensor::element_count;
-use onebasin_core::{DType, Params};
+use onebasin_core::{DType, Params, element_count};
 use zip::read::ZipFile;
 use zip::{CompressionMethod, ZipArchive};
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use onebasin_core::{Tensor, convert};
+use onebasin_core::{Tensor, all_finite};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
                 Some((part, begin)) => self.read_part(part, begin + at as u64, chunk)?,
                 None => chunk.copy_from_slice(&tensor.bytes()[at..][..chunk.len()]),
             }
-            if tensor.dtype().is_float() && !convert::all_finite(tensor.dtype(), chunk) {
+            if tensor.dtype().is_float() && !all_finite(tensor.dtype(), chunk) {
                 tensor.check_finite(name).map_err(|e| self.checkpoint.core_error(e))?;
             }
         }

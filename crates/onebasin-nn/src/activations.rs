@@ -2,9 +2,8 @@
 
 use onebasin_core::Params;
 use onebasin_core::graph::ValueId;
-use onebasin_core::matching::activation::{ActivationKind, ActivationSimilarity, TapMoments};
-use onebasin_core::symmetry::pattern::{Pattern, Term, TermKind};
-use onebasin_core::symmetry::{AxisRef, Discovery, Symmetry, TensorLayout, discover};
+use onebasin_core::matching::{ActivationKind, ActivationSimilarity, TapMoments};
+use onebasin_core::symmetry::{AxisRef, Discovery, Pattern, Symmetry, TensorLayout, Term, TermKind, discover};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use onebasin_core::graph::Graph;
 use onebasin_core::graph::op::{Dim, Op, Reduce};
-use onebasin_core::matching::activation::{ActivationKind, ActivationSimilarity};
-use onebasin_core::matching::nested::{Element, best_element};
+use onebasin_core::matching::{ActivationKind, ActivationSimilarity, Element, best_element};
 use onebasin_core::stream::Stream;
 use onebasin_core::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec, discover};
 use onebasin_core::{Params, Tensor};

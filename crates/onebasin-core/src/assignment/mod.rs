@@ -2,12 +2,12 @@
 #![allow(clippy::inline_always, reason = "vector instructions reach only what is inlined")]
 
 mod bids;
-pub mod certificate;
+mod certificate;
 mod dense;
 mod error;
 mod lists;
 mod search;
-pub mod similarity;
+mod similarity;
 mod solve;
 mod sparse;
 

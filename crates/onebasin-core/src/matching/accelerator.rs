@@ -10,11 +10,11 @@ use crate::tensor::Tensor;
 pub trait Accelerator: Send + Sync {
     /// The tensors of A and B for products there, pair by pair; [`Columns::pair`] counts them. A pair is copied to the device
     /// when a product first asks for it, which happens to f32, f16 and bf16 alone.
-    fn hold(&self, pairs: &[[&Tensor; 2]]) -> Box<dyn Products>;
+    fn hold(&self, pairs: &[[&Tensor; 2]]) -> Box<dyn RootProducts>;
 }
 
 /// Two networks on a device.
-pub trait Products: Send + Sync {
+pub trait RootProducts: Send + Sync {
     /// The sum of the products of all panels, `side × side`, row-major.
     ///
     /// Formula: `Σ A_P · (B_P − B'_P)ᵀ` over panels `P` of columns, B' where [`Columns::before`] says so; the product of a

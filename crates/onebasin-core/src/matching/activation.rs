@@ -14,8 +14,7 @@ use super::unfold::{AxisSite, Places, Unfolded, sites};
 use super::values::Values;
 use crate::error::Result;
 use crate::linalg::{Mat, Scalar};
-use crate::symmetry::layout::for_each_index;
-use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
+use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout, for_each_index};
 
 /// Samples taken at a time.
 const PANEL: usize = 512;
@@ -265,7 +264,7 @@ impl ActivationSimilarity {
     /// without samples.
     ///
     /// ```
-    /// use onebasin_core::matching::activation::{ActivationKind, ActivationSimilarity, TapMoments};
+    /// use onebasin_core::matching::{ActivationKind, ActivationSimilarity, TapMoments};
     /// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
     /// use onebasin_core::{Params, Tensor};
     /// let net = Params::from_iter([("fc1.weight".to_owned(), Tensor::from_f32(&[2, 3], vec![0.0; 6])?)]);

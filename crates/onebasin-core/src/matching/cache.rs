@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::accelerator::Products;
+use super::accelerator::RootProducts;
 use super::similarity::{Gram, RootSites};
 use super::source::GramCache;
 use super::unfold::Places;
@@ -16,7 +16,7 @@ const MOST: usize = 1 << 30;
 pub(super) struct WeightCache<'w> {
     symmetry: &'w Symmetry,
     sites: &'w [RootSites<'w>],
-    device: Option<&'w dyn Products>,
+    device: Option<&'w dyn RootProducts>,
     /// By root.
     kept: Vec<Option<Kept>>,
 }
@@ -31,7 +31,11 @@ struct Kept {
 
 impl<'w> WeightCache<'w> {
     /// Nothing is kept yet; `sites` are by root.
-    pub(super) fn new(symmetry: &'w Symmetry, sites: &'w [RootSites<'w>], device: Option<&'w dyn Products>) -> Self {
+    pub(super) fn new(
+        symmetry: &'w Symmetry,
+        sites: &'w [RootSites<'w>],
+        device: Option<&'w dyn RootProducts>,
+    ) -> Self {
         Self { symmetry, sites, device, kept: sites.iter().map(|_| None).collect() }
     }
 

@@ -1,33 +1,34 @@
 //! Finding the alignment of two networks.
 //!
 //! Every matcher is: where the similarity comes from × how a group is updated × in which order. A [`Source`] gives the
-//! Grams of a group ([`weight`]: from the weights; [`Fixed`]: from anything that does not depend on other groups),
-//! [`nested`] turns them into the best element (a linear assignment; families first, their parent on the values), and a
-//! schedule visits the groups ([`ascent`]: coordinate ascent, the paper's Algorithm 1).
+//! Grams of a group ([`Weights`]: from the weights; [`Fixed`]: from anything that does not depend on other groups),
+//! [`best_element`] turns them into the best element (a linear assignment; families first, their parent on the values), and
+//! a schedule visits the groups ([`ascend`]: coordinate ascent, the paper's Algorithm 1).
 
-pub mod accelerator;
-pub mod activation;
-pub mod ascent;
+mod accelerator;
+mod activation;
+mod ascent;
 mod cache;
-pub mod diagnosis;
-pub mod frank_wolfe;
-pub mod greedy;
+mod diagnosis;
+mod frank_wolfe;
+mod greedy;
 mod line;
-pub mod many;
-pub mod nested;
+mod many;
+mod nested;
 mod objective;
 mod panels;
-pub mod portfolio;
-pub mod relaxed;
-pub mod similarity;
-pub mod source;
-pub mod spectral;
-pub mod start;
+mod portfolio;
+mod relaxed;
+mod similarity;
+mod source;
+mod spectral;
+mod start;
 mod unfold;
 mod values;
-pub mod weight;
+mod weight;
 
-pub use accelerator::Accelerator;
+pub use accelerator::{Accelerator, Columns, RootProducts, Table};
+pub use activation::{ActivationError, ActivationKind, ActivationSimilarity, TapMoments};
 pub use ascent::{Match, MatchOptions, Order, StopReason, Sweep, ascend, ascend_again};
 pub use diagnosis::{Diagnosis, Kinship, diagnose};
 pub use frank_wolfe::{FrankWolfeOptions, Iteration, Origin, Progress, RelaxedWeights, frank_wolfe};
@@ -35,9 +36,13 @@ pub use greedy::greedy;
 pub use many::sweeps::merge_many;
 pub use many::tree::merge_tree;
 pub use many::universe::{ManyProgress, UniverseOptions, match_cycle_consistent};
-pub use many::{ManyMatch, ManyOptions, Round};
+pub use many::{ManyMatch, ManyOptions, Round, pairs_objective};
+pub use nested::{Best, Element, best_element};
 pub use objective::objective;
 pub use portfolio::{PortfolioOptions, Run, RunRecord, Schedule, Told, best_of, trusts_spectral};
+pub use relaxed::Matrices;
+pub use similarity::{Gram, weight_grams};
 pub use source::{Blend, Fixed, GramCache, Root, Source};
+pub use spectral::{Rank, denoise};
 pub use start::{Signatures, Start};
 pub use weight::{Weights, match_weights};

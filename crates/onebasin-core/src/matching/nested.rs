@@ -121,7 +121,7 @@ fn families_value(symmetry: &Symmetry, grams: &[Gram], elements: &[(GroupId, Ele
 }
 
 /// The value of an element of a root, given its Grams.
-pub fn value_of(symmetry: &Symmetry, grams: &[Gram], root: GroupId, element: &Element) -> f64 {
+pub(super) fn value_of(symmetry: &Symmetry, grams: &[Gram], root: GroupId, element: &Element) -> f64 {
     families_value(symmetry, grams, &[(root, element.clone())])
 }
 
@@ -148,7 +148,7 @@ fn contract(symmetry: &Symmetry, gram: &Gram, held: &[(GroupId, Element)], hold:
     let full: usize = gram.lens.iter().product();
     let mut offsets = Vec::new();
     let mut kept_offsets = Vec::new();
-    crate::symmetry::layout::for_each_index(&gram.lens, |values| {
+    crate::symmetry::for_each_index(&gram.lens, |values| {
         let at = |values: &[usize], which: &dyn Fn(usize) -> bool| -> usize {
             (0..values.len()).filter(|d| which(*d)).map(|d| values[d] * strides[d]).sum()
         };

@@ -6,8 +6,7 @@ use crate::error::Result;
 use crate::linalg::{Mat, Scalar};
 use crate::params::Params;
 use crate::perm::Perm;
-use crate::symmetry::layout::{Occurrence, for_each_index};
-use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
+use crate::symmetry::{Alignment, GroupId, Occurrence, Symmetry, TensorLayout, for_each_index};
 
 /// One square matrix for every relaxed group, row-major: entry `(i, j)` is how much of unit j of the source goes into unit
 /// i of the result. A permutation σ has ones at `(i, σ(i))`.

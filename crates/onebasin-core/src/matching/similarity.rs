@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::accelerator::Products;
+use super::accelerator::RootProducts;
 use super::panels::{PANEL, PartColumns, SitePart, add_products, cut};
 use super::unfold::{AxisSite, Places, Unfolded, sites};
 use super::values::Values;
@@ -113,7 +113,7 @@ impl<'a> RootSites<'a> {
     ///
     /// # Errors
     /// Of the device.
-    pub(super) fn grams(&self, places: &[Places], device: Option<&dyn Products>) -> Result<Vec<Gram>> {
+    pub(super) fn grams(&self, places: &[Places], device: Option<&dyn RootProducts>) -> Result<Vec<Gram>> {
         let empty = |(digits, lens): &(Vec<GroupId>, Vec<usize>)| {
             let side: usize = lens.iter().product();
             Gram { digits: digits.clone(), lens: lens.clone(), data: vec![0.0; side * side] }
@@ -136,7 +136,7 @@ impl<'a> RootSites<'a> {
         before: &[Places],
         places: &[Places],
         columns: &[Vec<Range<usize>>],
-        device: Option<&dyn Products>,
+        device: Option<&dyn RootProducts>,
     ) -> Result<()> {
         self.add(grams, places, Some(before), |k| columns[k].clone(), device)
     }
@@ -147,7 +147,7 @@ impl<'a> RootSites<'a> {
         places: &[Places],
         before: Option<&[Places]>,
         columns: impl Fn(usize) -> Vec<Range<usize>>,
-        device: Option<&dyn Products>,
+        device: Option<&dyn RootProducts>,
     ) -> Result<()> {
         for (at, gram) in grams.iter_mut().enumerate() {
             let parts = self.sites.iter().enumerate().filter(|(_, site)| site.gram == at).map(|(k, site)| {

@@ -11,8 +11,7 @@ use crate::error::Result;
 use crate::linalg::{Mat, Scalar};
 use crate::params::Params;
 use crate::stream::Stream;
-use crate::symmetry::layout::{AxisLayout, Occurrence, for_each_index};
-use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
+use crate::symmetry::{Alignment, AxisLayout, GroupId, Occurrence, Symmetry, TensorLayout, for_each_index};
 
 /// What a match starts from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -47,7 +46,7 @@ impl Start {
 /// A planted permutation of distinct units is found exactly, at any depth; families start at the identity.
 ///
 /// Cost: one product per site, as a sweep, and a sort of every slice.
-pub fn signature(weights: &Weights<'_>) -> Result<Alignment> {
+pub(super) fn signature(weights: &Weights<'_>) -> Result<Alignment> {
     let source = Signatures::new(weights, &[]);
     let identity = Alignment::identity(weights.symmetry());
     Ok(ascend(&source, &identity, &MatchOptions::default(), &mut |_| true)?.alignment)
@@ -59,7 +58,7 @@ pub fn signature(weights: &Weights<'_>) -> Result<Alignment> {
 /// the share of its squared weights that stand beside known groups only.
 ///
 /// Cost: as [`signature`].
-pub fn anchored(weights: &Weights<'_>) -> Result<Alignment> {
+pub(super) fn anchored(weights: &Weights<'_>) -> Result<Alignment> {
     let symmetry = weights.symmetry();
     let mut alignment = Alignment::identity(symmetry);
     let mut known: Vec<GroupId> = Vec::new();

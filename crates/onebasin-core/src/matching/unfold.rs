@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use super::accelerator::Table;
 use super::values::{At, Factor, TAPS, Values};
-use crate::symmetry::layout::{AxisLayout, Occurrence, for_each_index};
-use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
+use crate::symmetry::{Alignment, AxisLayout, GroupId, Occurrence, Symmetry, TensorLayout, for_each_index};
 
 /// A place where a root and its families stand: an axis, an occurrence, and which of its digits are free.
 #[derive(Debug)]

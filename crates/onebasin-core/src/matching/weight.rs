@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::accelerator::{Accelerator, Products};
+use super::accelerator::{Accelerator, RootProducts};
 use super::ascent::{Match, MatchOptions, Sweep, ascend};
 use super::cache::WeightCache;
 use super::objective::{objective, squares, tensor_objective};
@@ -28,7 +28,7 @@ pub struct Weights<'a> {
     /// By root: where it stands in them.
     sites: Vec<RootSites<'a>>,
     /// Both networks on the device that computes the Grams, if not this processor.
-    device: Option<Box<dyn Products>>,
+    device: Option<Box<dyn RootProducts>>,
 }
 
 impl<'a> Weights<'a> {

@@ -9,8 +9,7 @@ use super::Products;
 use crate::convert::{decode, encode};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::symmetry::layout::AxisLayout;
-use crate::symmetry::{GroupId, Symmetry};
+use crate::symmetry::{AxisLayout, GroupId, Symmetry};
 use crate::tensor::Tensor;
 
 /// Entries computed at a time, small enough that their f64 values stay in cache.

@@ -1,6 +1,6 @@
 //! Moments and Grams of activations against slow twins.
 
-use onebasin_core::matching::activation::{ActivationKind, ActivationSimilarity, TapMoments};
+use onebasin_core::matching::{ActivationKind, ActivationSimilarity, TapMoments};
 use onebasin_core::stream::Stream;
 use onebasin_core::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
 use onebasin_core::{Params, Tensor};

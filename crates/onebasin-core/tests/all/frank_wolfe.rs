@@ -1,11 +1,9 @@
 //! Frank–Wolfe: what it climbs is the objective, its slope is right, and it never falls.
 
-use onebasin_core::matching::frank_wolfe::{Iteration, Progress, RelaxedWeights};
-use onebasin_core::matching::relaxed::Matrices;
-use onebasin_core::matching::similarity::weight_grams;
 use onebasin_core::matching::{
     FrankWolfeOptions, Match, MatchOptions, Origin, Weights, ascend, frank_wolfe, objective,
 };
+use onebasin_core::matching::{Iteration, Matrices, Progress, RelaxedWeights, weight_grams};
 use onebasin_core::merge::{Interpolation, merge};
 use onebasin_core::stream::Stream;
 use onebasin_core::symmetry::{Alignment, Symmetry, SymmetrySpec};

@@ -1,6 +1,6 @@
 //! More than two networks: planted numberings, cycles, order, and what must not change.
 
-use onebasin_core::matching::many::pairs_objective;
+use onebasin_core::matching::pairs_objective;
 use onebasin_core::matching::{
     ManyMatch, ManyOptions, MatchOptions, Origin, Start, StopReason, UniverseOptions, match_cycle_consistent,
     match_weights, merge_many, merge_tree,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use onebasin_core::matching::spectral::denoise;
+use onebasin_core::matching::denoise;
 use onebasin_core::matching::{
     Blend, Fixed, Kinship, MatchOptions, Order, PortfolioOptions, Source, Start, Weights, ascend, best_of, diagnose,
     greedy,

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use onebasin_core::matching::nested::{Element, best_element};
-use onebasin_core::matching::similarity::{Gram, weight_grams};
-use onebasin_core::matching::{MatchOptions, Root, Source, StopReason, Weights, ascend, objective};
+use onebasin_core::matching::{
+    Element, Gram, MatchOptions, Root, Source, StopReason, Weights, ascend, best_element, objective, weight_grams,
+};
 use onebasin_core::stream::Stream;
-use onebasin_core::symmetry::pattern::{Term, TermKind};
-use onebasin_core::symmetry::{Alignment, Group, GroupId, Symmetry, SymmetrySpec};
+use onebasin_core::symmetry::{Alignment, Group, GroupId, Symmetry, SymmetrySpec, Term, TermKind};
 use onebasin_core::{DType, Params, Tensor};
 use onebasin_testkit::assert_close;
 use proptest::prelude::*;

@@ -4,8 +4,7 @@ pub(crate) mod training;
 
 use onebasin_core::graph::op::{Conv, Pool, PoolKind, Unary};
 use onebasin_core::graph::{Graph, Op};
-use onebasin_core::matching::similarity::{Gram, weight_grams};
-use onebasin_core::matching::{Accelerator, MatchOptions, Source, Weights, ascend};
+use onebasin_core::matching::{Accelerator, Gram, MatchOptions, Source, Weights, ascend, weight_grams};
 use onebasin_core::stream::Stream;
 use onebasin_core::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
 use onebasin_core::{DType, Params, Perm, Tensor};

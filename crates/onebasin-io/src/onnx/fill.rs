@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use onebasin_core::tensor::element_count;
-use onebasin_core::{DType, Tensor};
+use onebasin_core::{DType, Tensor, element_count};
 
 use super::model::{Attribute, Node};
 use super::write::MAX_MESSAGE;

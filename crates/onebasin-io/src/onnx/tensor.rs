@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use onebasin_core::tensor::element_count;
-use onebasin_core::{DType, Tensor};
+use onebasin_core::{DType, Tensor, element_count};
 
 use super::external::Externals;
 use super::proto::TensorProto;

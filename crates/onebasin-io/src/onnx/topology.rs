@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::path::Path;
 
-use onebasin_core::params::nearest;
+use onebasin_core::nearest;
 
 use super::fail;
 use super::model::{Node, Value};

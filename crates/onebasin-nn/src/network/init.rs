@@ -23,7 +23,7 @@ pub(super) fn draw(graph: &Graph, seed: u64) -> Result<Params> {
     }
     let params: Vec<(ValueId, &Value)> = graph.ids().map(|v| (v, graph.value(v))).filter(is_param).collect();
     let values = |&(id, value): &(ValueId, &Value)| {
-        let count = onebasin_core::tensor::element_count(&value.shape)?;
+        let count = onebasin_core::element_count(&value.shape)?;
         let values = match (kernels.contains(&id), ones.contains(&id)) {
             (true, _) => kernel(&value.shape, count, &mut Stream::new(seed, &format!("init/{}", value.name))),
             (_, true) => vec![1.0; count],

@@ -188,7 +188,7 @@ impl Lines {
 mod tests {
     use super::*;
     use onebasin_core::stream::Stream;
-    use onebasin_core::symmetry::layout::for_each_index;
+    use onebasin_core::symmetry::for_each_index;
 
     #[test]
     fn lines_are_the_sum_over_taps() {

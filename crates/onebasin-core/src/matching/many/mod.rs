@@ -6,9 +6,9 @@
 //! [`tree`] pairs, then pairs of pairs. None needs memory that grows with the number of networks, beyond their own, by more
 //! than is said there.
 
-pub mod sweeps;
-pub mod tree;
-pub mod universe;
+pub(super) mod sweeps;
+pub(super) mod tree;
+pub(super) mod universe;
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,7 @@
 //! Small tensors that are known before the network runs: shapes, axes, paddings, indices.
 
 use onebasin_core::graph::shape::broadcast;
-use onebasin_core::tensor::element_count;
-use onebasin_core::{DType, Tensor};
+use onebasin_core::{DType, Tensor, element_count};
 
 /// Largest number of elements that is followed.
 pub(super) const CAP: usize = 1 << 16;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use onebasin_core::params::nearest;
+use onebasin_core::nearest;
 
 use super::array::{Array, ElementKind, bounded, constant, elements};
 use super::plan::PlanSlot;

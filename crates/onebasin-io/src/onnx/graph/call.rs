@@ -301,7 +301,7 @@ impl<'i, 'a> NodeCall<'i, 'a> {
 
     /// A constant of one value.
     pub(super) fn filled(&mut self, shape: &[usize], value: f64) -> Made<PlanSlot> {
-        let count = onebasin_core::tensor::element_count(shape).ok().filter(|n| *n <= super::BUDGET);
+        let count = onebasin_core::element_count(shape).ok().filter(|n| *n <= super::BUDGET);
         let Some(count) = count else { return broken(format!("a constant of shape {shape:?} is too large")) };
         let tensor = Tensor::from_f64_as(onebasin_core::DType::F32, shape, &vec![value; count]);
         let tensor = tensor.map_err(|e| Refusal::Broken(e.to_string()))?;
