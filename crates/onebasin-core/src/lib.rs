@@ -1,7 +1,7 @@
 //! Git Re-Basin: bring independently trained neural networks into one basin of the loss landscape, and merge them.
 //!
-//! Two networks that compute the same, their hidden units in another order, are far apart as they stand and the same once
-//! aligned:
+//! Two networks that compute the same, their hidden units in another order, are far apart as they stand and the same
+//! once aligned:
 //!
 //! ```
 //! use onebasin_core::matching::{MatchOptions, match_weights};

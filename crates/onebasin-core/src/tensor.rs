@@ -176,7 +176,8 @@ impl Tensor {
     /// Gathers along one axis: entry `i` of the result is entry `table[i]` of this tensor. Bits are kept.
     ///
     /// # Errors
-    /// [`Error::NoAxis`] if the axis does not exist, [`Error::Gather`] if the table has another length or points outside it.
+    /// [`Error::NoAxis`] if the axis does not exist, [`Error::Gather`] if the table has another length or points outside
+    /// of it.
     pub fn gather(&self, axis: usize, table: &[u32]) -> Result<Self> {
         let Some(&len) = self.shape.get(axis) else {
             return Err(Error::NoAxis { tensor: None, axis, shape: self.shape.clone() });

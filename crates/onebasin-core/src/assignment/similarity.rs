@@ -14,8 +14,8 @@ impl Similarity {
     /// Takes `n × n` entries, row-major.
     ///
     /// # Errors
-    /// [`AssignmentError::Entries`] if there are not `n × n` entries, [`AssignmentError::NotFinite`] names the first that is
-    /// NaN or infinite.
+    /// [`AssignmentError::Entries`] if there are not `n × n` entries; [`AssignmentError::NotFinite`] names the first that
+    /// is NaN or infinite.
     pub fn new(n: usize, data: Vec<f64>) -> Result<Self> {
         if n.checked_mul(n) != Some(data.len()) {
             return Err(AssignmentError::Entries { n, found: data.len() }.into());

@@ -136,8 +136,8 @@ impl TapMoments {
     /// Takes a batch: the value as A and as B computes it on the same samples, laid out as `layout` says.
     ///
     /// # Errors
-    /// [`ActivationError::Numbers`] if the numbers do not fill the layout, [`ActivationError::Groups`] if its groups are not
-    /// those of the first layout.
+    /// [`ActivationError::Numbers`] if the numbers do not fill the layout, [`ActivationError::Groups`] if its groups are
+    /// not those of the first layout.
     pub fn add(&mut self, symmetry: &Symmetry, layout: &TensorLayout, a: &[f32], b: &[f32]) -> Result<()> {
         let expected: usize = layout.axes.iter().map(|axis| axis.len).product();
         if a.len() != expected || b.len() != expected {

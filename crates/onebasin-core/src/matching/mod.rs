@@ -2,8 +2,8 @@
 //!
 //! Every matcher is: where the similarity comes from × how a group is updated × in which order. A [`Source`] gives the
 //! Grams of a group ([`Weights`]: from the weights; [`Fixed`]: from anything that does not depend on other groups),
-//! [`best_element`] turns them into the best element (a linear assignment; families first, their parent on the values), and
-//! a schedule visits the groups ([`ascend`]: coordinate ascent, the paper's Algorithm 1).
+//! [`best_element`] turns them into the best element (a linear assignment; families first, their parent on the values),
+//! and a schedule visits the groups ([`ascend`]: coordinate ascent, the paper's Algorithm 1).
 
 mod accelerator;
 mod activation;

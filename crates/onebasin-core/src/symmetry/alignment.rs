@@ -19,8 +19,8 @@ use crate::stream::Stream;
 /// the parent is source unit `σ(i)`, and its inner units are rearranged by copy `i` of the family.
 ///
 /// With serde it is a map `groups` from names to `size`, `parent` (of a family) and `perms`, one index vector per copy.
-/// What is read is checked like what is made: a vector that is no permutation, a size that is not the group's, or a parent
-/// that is missing is an error.
+/// What is read is checked like what is made: a vector that is no permutation, a size that is not the group's, or a
+/// parent that is missing is an error.
 ///
 /// ```
 /// use onebasin_core::symmetry::{Alignment, Symmetry, SymmetrySpec};

@@ -1,8 +1,8 @@
 //! Which units of a network may be exchanged, as a value with a notation a person can read.
 //!
-//! In reading order: [`Pattern`] (the notation of one tensor, parsed and printed) → [`SymmetrySpec`] (a whole file of patterns,
-//! templates expanded) → [`AxisLayout`] (what an axis is made of, as boxes of digits) → [`Symmetry`] (sizes inferred and
-//! checked against a network's tensors) → [`Alignment`] (one element: a permutation for every group) →
+//! In reading order: [`Pattern`] (the notation of one tensor, parsed and printed) → [`SymmetrySpec`] (a whole file of
+//! patterns, templates expanded) → [`AxisLayout`] (what an axis is made of, as boxes of digits) → [`Symmetry`] (sizes
+//! inferred and checked against a network's tensors) → [`Alignment`] (one element: a permutation for every group) →
 //! [`Gather`] (how it moves one tensor).
 
 mod alignment;
