@@ -89,7 +89,7 @@ pub enum Error {
         why: String,
     },
     /// A tensor that a network lacks.
-    #[error("there is no tensor `{tensor}`{}", hint(.near))]
+    #[error("there is no tensor `{tensor}`{}", hint(.near.as_deref()))]
     NoTensor {
         /// The name asked for.
         tensor: String,
@@ -97,7 +97,7 @@ pub enum Error {
         near: Option<String>,
     },
     /// A parameter that a graph lacks.
-    #[error("the network has no parameter `{parameter}`{}", hint(.near))]
+    #[error("the network has no parameter `{parameter}`{}", hint(.near.as_deref()))]
     NoParameter {
         /// The name asked for.
         parameter: String,
@@ -203,8 +203,8 @@ impl Error {
     }
 }
 
-fn hint(near: &Option<String>) -> String {
-    near.as_ref().map_or(String::new(), |near| format!("; did you mean `{near}`?"))
+fn hint(near: Option<&str>) -> String {
+    near.map_or(String::new(), |near| format!("; did you mean `{near}`?"))
 }
 
 fn no_axis(tensor: Option<&str>, axis: usize, shape: &[usize]) -> String {

@@ -22,7 +22,7 @@ use crate::symmetry::{Alignment, Symmetry};
 /// best alignment as their mean, and in the start: theirs is the identity.
 ///
 /// ```
-/// use onebasin_core::matching::{ManyOptions, sweeps::merge_many};
+/// use onebasin_core::matching::{ManyOptions, merge_many};
 /// use onebasin_core::merge::mean;
 /// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
 /// use onebasin_core::{Params, Tensor};
