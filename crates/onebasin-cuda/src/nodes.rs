@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use onebasin_core::Params;
 use onebasin_core::graph::op::{Binary, Conv, PadMode, Pool, PoolKind, Reduce, Unary};
-use onebasin_core::graph::{Graph, Node, Op, ValueSource, ValueId};
+use onebasin_core::graph::{Graph, Node, Op, ValueId, ValueSource};
 use onebasin_nn::exec::outputs;
 use onebasin_nn::{Error, Result};
 

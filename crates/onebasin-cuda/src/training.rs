@@ -9,7 +9,7 @@ use onebasin_nn::exec::outputs;
 use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Error, Result};
 
-use crate::backward::{Gradients, DeviceStatistics};
+use crate::backward::{DeviceStatistics, Gradients};
 use crate::machine::{KernelName, Machine, Precision};
 use crate::nodes::{DeviceCall, Nodes, bits, bring, download_outputs, upload, upload_inputs};
 

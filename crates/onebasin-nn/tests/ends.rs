@@ -1,8 +1,7 @@
 //! Networks with two inputs and two outputs: everything is fed, everything is looked at.
 
 use onebasin_core::graph::Graph;
-use onebasin_core::matching::activation::ActivationKind;
-use onebasin_core::matching::nested::{Element, best_element};
+use onebasin_core::matching::{ActivationKind, Element, best_element};
 use onebasin_core::merge::{Interpolation, merge};
 use onebasin_core::stream::Stream;
 use onebasin_core::symmetry::{Alignment, Symmetry, SymmetrySpec, discover};

@@ -1,4 +1,4 @@
-//! Five networks become one, watched as it goes and stopped if it takes too long.
+// Five networks become one, watched as it goes and stopped if it takes too long.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -24,8 +24,7 @@ impl Observer for Patience {
     }
 }
 
-#[allow(missing_docs, reason = "a program, which the tests run too")]
-pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let network = Network::new("mlp:16x2", &[8], 3)?;
     let models: Vec<Model> =
         (0..5).map(|seed| Model::of(&network, network.init(seed)?)).collect::<onebasin::Result<_>>()?;

@@ -1,8 +1,8 @@
-//! A similarity of your own: units are compared by what you say, and matched by onebasin.
+// A similarity of your own: units are compared by what you say, and matched by onebasin.
 
 use onebasin::core::Error;
+use onebasin::core::matching::Gram;
 use onebasin::core::matching::Root;
-use onebasin::core::matching::similarity::Gram;
 use onebasin::core::symmetry::GroupId;
 use onebasin::{Align, Alignment, Context, Model, Network, Pair, Params, Source, Symmetry};
 
@@ -48,8 +48,7 @@ impl Source for Lengths<'_> {
     }
 }
 
-#[allow(missing_docs, reason = "a program, which the tests run too")]
-pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let network = Network::new("mlp:32x2", &[8], 3)?;
     let [a, b] = [0, 1].map(|seed| network.init(seed));
     let pair = Pair::new(Model::of(&network, a?)?, Model::of(&network, b?)?)?;

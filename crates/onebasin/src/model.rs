@@ -5,7 +5,7 @@ use std::path::Path;
 
 use onebasin_core::Params;
 use onebasin_core::graph::{Graph, Op};
-use onebasin_core::params::nearest;
+use onebasin_core::nearest;
 use onebasin_core::report::Input;
 use onebasin_core::symmetry::{Symmetry, SymmetrySpec, discover};
 use onebasin_io::{Checkpoint, Metadata, OnnxModel, PROVENANCE, Target, read};

@@ -271,7 +271,7 @@ impl<T> Flat<T> {
 pub fn outputs(graph: &Graph) -> Vec<ValueId> {
     let mut outputs: Vec<ValueId> = Vec::new();
     for value in graph.outputs() {
-        let computed = matches!(graph.value(*value).source, Source::Node(..) | Source::Input);
+        let computed = matches!(graph.value(*value).source, ValueSource::Node(..) | ValueSource::Input);
         if computed && !outputs.contains(value) {
             outputs.push(*value);
         }

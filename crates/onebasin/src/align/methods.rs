@@ -1,10 +1,9 @@
 //! The methods, each a source of similarities and a schedule.
 
-use onebasin_core::matching::activation::{ActivationKind, ActivationSimilarity};
-use onebasin_core::matching::spectral::denoise;
 use onebasin_core::matching::{
-    Blend, Fixed, FrankWolfeOptions, Match, Origin, PortfolioOptions, Progress as Told, Run, RunRecord, Source,
-    StopReason, Sweep, Weights, ascend, best_of, frank_wolfe, greedy, trusts_spectral,
+    ActivationKind, ActivationSimilarity, Blend, Fixed, FrankWolfeOptions, Match, Origin, PortfolioOptions,
+    Progress as Told, Run, RunRecord, Source, StopReason, Sweep, Weights, ascend, best_of, denoise, frank_wolfe,
+    greedy, trusts_spectral,
 };
 use onebasin_core::merge::{Interpolation, merge};
 use onebasin_core::report::Judged;
