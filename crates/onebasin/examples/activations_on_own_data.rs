@@ -1,4 +1,4 @@
-// Networks compared by what they do on your own data, and the way between them measured on it.
+//! Networks compared by what they do on your own data, and the way between them measured on it.
 
 use onebasin::core::stream::Stream;
 use onebasin::{Align, Arrays, Context, Field, FieldKind, Measure, Method, Model, Network, Pair};
@@ -14,7 +14,8 @@ fn points(count: usize, seed: u64) -> onebasin::Result<Arrays> {
     Ok(Arrays::new("points of a plane", inputs, Some(target))?)
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// Matches by activations, and measures the way from one network to the other.
+pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (train, test) = (points(600, 0)?, points(200, 1)?);
     let network = Network::new("mlp:24x2", &[2], 2)?;
     let [a, b] = [0, 1].map(|seed| network.init(seed));

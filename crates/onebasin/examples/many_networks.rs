@@ -1,4 +1,4 @@
-// Five networks become one, watched as it goes and stopped if it takes too long.
+//! Five networks become one, watched as it goes and stopped if it takes too long.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -24,7 +24,8 @@ impl Observer for Patience {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// Merges five networks on two threads.
+pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let network = Network::new("mlp:16x2", &[8], 3)?;
     let models: Vec<Model> =
         (0..5).map(|seed| Model::of(&network, network.init(seed)?)).collect::<onebasin::Result<_>>()?;

@@ -1,8 +1,9 @@
-// Two files of one architecture become one file: open, match, merge, save.
+//! Two files of one architecture become one file: open, match, merge, save.
 
 use onebasin::{Align, Blueprint, Context, Merge, Model, Network, Pair};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// Opens, matches, merges, saves.
+pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);
     // In place of two networks that you trained.

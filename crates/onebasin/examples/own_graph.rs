@@ -1,4 +1,4 @@
-// A network that onebasin has never heard of: its graph is built by hand, its symmetry discovered and tested.
+//! A network that onebasin has never heard of: its graph is built by hand, its symmetry discovered and tested.
 
 use onebasin::core::graph::{Op, Value, op::Binary};
 use onebasin::core::stream::Stream;
@@ -27,7 +27,8 @@ fn weights(graph: &Graph, seed: u64) -> Result<Params, onebasin::core::Error> {
     graph.params().map(draw).collect()
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// Builds two such networks, tests their symmetry, merges them.
+pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let graph = gated()?;
     let [a, b] = [0, 1].map(|seed| weights(&graph, seed));
     let model = |params| Model::with_graph("gated", params, graph.clone());

@@ -1,4 +1,4 @@
-// A similarity of your own: units are compared by what you say, and matched by onebasin.
+//! A similarity of your own: units are compared by what you say, and matched by onebasin.
 
 use onebasin::core::Error;
 use onebasin::core::matching::Gram;
@@ -48,7 +48,8 @@ impl Source for Lengths<'_> {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// Matches two networks by it.
+pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let network = Network::new("mlp:32x2", &[8], 3)?;
     let [a, b] = [0, 1].map(|seed| network.init(seed));
     let pair = Pair::new(Model::of(&network, a?)?, Model::of(&network, b?)?)?;

@@ -1,7 +1,7 @@
 //! A page as a browser shows it.
 
 #[allow(dead_code, reason = "each test takes what it needs")]
-mod common;
+use super::common;
 
 use onebasin_testkit::{Look, browser_or_skip};
 

@@ -224,7 +224,7 @@ fn graphs_of_the_onnx_zoo_keep_their_function() {
 }
 
 #[test]
-#[ignore = "gigabytes of weights: cargo test -p onebasin-nn --test discovery -- --ignored"]
+#[ignore = "gigabytes of weights: cargo test -p onebasin-nn --test all discovery -- --ignored"]
 fn large_graphs_of_the_onnx_zoo_keep_their_function() {
     let Some(folder) = data_or_skip("large_graphs_of_the_onnx_zoo_keep_their_function") else { return };
     for name in ["light_vgg19.onnx", "light_bvlc_alexnet.onnx"] {

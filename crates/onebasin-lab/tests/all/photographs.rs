@@ -10,7 +10,7 @@ use onebasin_nn::{Network, Samples, evaluate};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 
-const GOLDEN: &[u8] = include_bytes!("goldens/photographs.safetensors");
+const GOLDEN: &[u8] = include_bytes!("../goldens/photographs.safetensors");
 const PIXELS: usize = 3 * 224 * 224;
 
 fn photographs() -> PathBuf {

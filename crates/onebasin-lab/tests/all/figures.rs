@@ -1,7 +1,7 @@
 //! What figures and pages become, as bytes.
 
 #[allow(dead_code, reason = "each test takes what it needs")]
-mod common;
+use super::common;
 
 use common::{HOSTILE, axis, barriers, figures, line, odd, page, plane};
 use onebasin_lab::figure::{Colour, Field, Figure, Map, Panel, Shape, Stroke};

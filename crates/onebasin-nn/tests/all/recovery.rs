@@ -40,7 +40,7 @@ fn small_networks_are_recovered() {
 /// The numbers of docs/results/matching.md.
 #[test]
 #[allow(clippy::print_stdout, reason = "it prints a table")]
-#[ignore = "minutes: cargo test -p onebasin-nn --test recovery -- --ignored --nocapture"]
+#[ignore = "minutes: cargo test -p onebasin-nn --test all recovery -- --ignored --nocapture"]
 fn large_networks_are_recovered() {
     for (name, size) in [("resnet20-ln:1", 32), ("vgg16-ln", 32), ("resnet50-bn", 64)] {
         let (network, params) = fresh(name, &[3, size, size]);

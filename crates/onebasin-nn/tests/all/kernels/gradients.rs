@@ -6,7 +6,7 @@ use onebasin_core::graph::op::{
 };
 use onebasin_core::stream::Stream;
 
-use crate::support::{Array, Runner, away_from_kinks, expand};
+use super::support::{Array, Runner, away_from_kinks, expand};
 
 /// Half the distance of the two points: its square and ε over it are both far below the tolerance.
 const STEP: f64 = 1e-5;

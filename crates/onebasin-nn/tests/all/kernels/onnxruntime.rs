@@ -7,10 +7,10 @@ use onebasin_core::graph::op::{
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use crate::support::{Array, Runner, expand};
+use super::support::{Array, Runner, expand};
 
-const CASES: &str = include_str!("../goldens/operators.json");
-const TENSORS: &[u8] = include_bytes!("../goldens/operators.safetensors");
+const CASES: &str = include_str!("../../goldens/operators.json");
+const TENSORS: &[u8] = include_bytes!("../../goldens/operators.safetensors");
 
 /// `max |x − y| / max |y|` of numbers that went through different orders of summation and other exponentials.
 const TOLERANCE: f32 = 1e-4;

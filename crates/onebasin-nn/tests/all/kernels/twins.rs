@@ -5,7 +5,7 @@ use onebasin_core::graph::{Op, shape};
 use onebasin_core::stream::Stream;
 use proptest::prelude::*;
 
-use crate::support::{Array, Runner, indices};
+use super::support::{Array, Runner, indices};
 
 fn random(seed: u64, shape: &[usize]) -> Array<f64> {
     let mut stream = Stream::new(seed, "twins");
@@ -92,7 +92,7 @@ proptest! {
     fn expand([shape, x] in broadcasting::<2>(), seed: u64) {
         let x = random(seed, &x);
         let expected = Array::from_fn(&shape, |i| x.broadcast_at(&i));
-        prop_assert_eq!(run(&crate::support::expand(&shape), &[x]), expected);
+        prop_assert_eq!(run(&super::support::expand(&shape), &[x]), expected);
     }
 
     #[test]
