@@ -46,7 +46,15 @@ impl Format {
     /// | `\x93NUMPY` | npz, refused with a hint: a lone array has no name |
     pub fn of(bytes: &[u8], path: &Path) -> Self {
         let otherwise = if bytes.starts_with(b"PK") { Self::Torch } else { Self::Safetensors };
-        Self::by_content(bytes).or_else(|| Self::by_extension(path)).unwrap_or(otherwise)
+        Self::by_content(bytes).or_else(|| Self::named(path)).unwrap_or(otherwise)
+    }
+
+    /// Whether checkpoints are written in it, too.
+    pub fn is_written(self) -> bool {
+        match self {
+            Self::Safetensors => true,
+            Self::Torch | Self::Npz | Self::Flax => false,
+        }
     }
 
     fn by_content(bytes: &[u8]) -> Option<Self> {
@@ -69,7 +77,14 @@ impl Format {
         }
     }
 
-    fn by_extension(path: &Path) -> Option<Self> {
+    /// The format that a file's extension names, if it names one.
+    ///
+    /// ```
+    /// use onebasin_io::Format;
+    /// assert_eq!(Format::named("resnet.pth".as_ref()), Some(Format::Torch));
+    /// assert_eq!(Format::named("notes.txt".as_ref()), None);
+    /// ```
+    pub fn named(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "safetensors" => Some(Self::Safetensors),
             "pt" | "pth" | "th" | "bin" => Some(Self::Torch),

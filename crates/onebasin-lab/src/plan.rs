@@ -157,15 +157,7 @@ impl<'a> Plan<'a> {
         let (network, seed, device) = (subject.network.clone(), 0, self.device_name());
         let target = (method == Variant::StraightThrough).then(|| paper_target(seed, subject.trained));
         let stage = Stage::Align(Align { network, a: a.clone(), b: b.clone(), method, data, seed, target, device });
-        let seen = subject.trained as f64 * subject.work;
-        let cost = match method {
-            Variant::StraightThrough => 60.0 * seen,
-            Variant::SteepestDescent => 3.0 * seen,
-            Variant::Uncentred | Variant::Activation => 4.0 * seen,
-            Variant::Portfolio => 4e11,
-            Variant::Weight | Variant::OnePass | Variant::Greedy => 4e10,
-        };
-        let key = self.add(stage, cost);
+        let key = self.add(stage, method.cost(subject.trained as f64 * subject.work));
         b.clone().moved(&key)
     }
 

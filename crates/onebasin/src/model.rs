@@ -8,7 +8,7 @@ use onebasin_core::graph::{Graph, Op};
 use onebasin_core::nearest;
 use onebasin_core::report::Input;
 use onebasin_core::symmetry::{Symmetry, SymmetrySpec, discover};
-use onebasin_io::{Checkpoint, Metadata, OnnxModel, PROVENANCE, Target, read};
+use onebasin_io::{Checkpoint, Format, Metadata, OnnxModel, PROVENANCE, Target, read};
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Network, Samples};
 use serde_json::{Value, json};
@@ -253,14 +253,13 @@ impl Model {
     /// If the format of that name is only read, or the place cannot be written to.
     pub fn target(&self, output: &Path) -> Result<Target> {
         let fail = |why| Err(Error::Unwritable { path: output.to_owned(), why });
-        let ends_in = |ends: &[&str]| output.extension().is_some_and(|x| ends.iter().any(|e| x == *e));
         if is_onnx(output) && self.onnx.is_none() {
             return fail("ONNX files are written from ONNX files; use .safetensors");
         }
-        if ends_in(&["pt", "pth", "th", "bin", "npz", "msgpack", "flax"]) {
+        if Format::named(output).is_some_and(|format| !format.is_written()) {
             return fail("this format is only read; write .safetensors");
         }
-        if ends_in(&["json"]) {
+        if output.extension().is_some_and(|e| e == "json") {
             return fail("an index is written with its shards; name the folder");
         }
         Ok(Target::like(output, &self.checkpoint)?)

@@ -20,18 +20,7 @@ fn choice<T: Clone + Send + Sync + 'static>(
 }
 
 pub(super) fn method() -> impl TypedValueParser<Value = Method> {
-    let means = |method: Method| match method {
-        Method::Auto => {
-            "The best of several: spectral where it can be trusted, else weight; with data also activation, judged by its loss"
-        }
-        Method::Weight => "Weights (the paper's Algorithm 1; exactly as published with --start identity --restarts 1)",
-        Method::Spectral => "Weights without the noise that initialisation left in wide layers",
-        Method::FrankWolfe => "All groups at once, over matrices between permutations",
-        Method::Greedy => "Group after group by incoming weights, once: a baseline",
-        Method::Activation => "Activations on data",
-        Method::Ste => "The loss of the midpoint, by straight-through gradients from what auto finds (or from --start)",
-    };
-    choice(Method::ALL.map(|m| (m.name(), m, means(m))).to_vec())
+    choice(Method::ALL.map(|m| (m.name(), m, m.means())).to_vec())
 }
 
 pub(super) fn start() -> impl TypedValueParser<Value = Start> {

@@ -16,7 +16,7 @@ use crate::shelf::Part;
 /// How it was found.
 pub const RECORD: &str = "record.json";
 
-/// How B is aligned with A: names for options of [`onebasin::Align`], as experiments and figures use them.
+/// How B is aligned with A, as experiments and figures name it: the paper's ways, ours, or any [`Method`] by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
@@ -26,16 +26,15 @@ pub enum Variant {
     OnePass,
     /// Activations by `E[ab]`, as published (section 3.1).
     Uncentred,
-    /// Activations by correlation.
-    Activation,
     /// Algorithm 2, from what Algorithm 1 finds.
     StraightThrough,
     /// Weights by our best means: several starts and orders, and a joint climb.
     Portfolio,
-    /// Layer after layer by incoming weights, once.
-    Greedy,
     /// Steepest descent of the loss from A (A.11).
     SteepestDescent,
+    /// A method as the library has it.
+    #[serde(untagged)]
+    Plain(Method),
 }
 
 impl Variant {
@@ -45,19 +44,37 @@ impl Variant {
             Self::Weight => "weight",
             Self::OnePass => "one-pass",
             Self::Uncentred => "uncentred",
-            Self::Activation => "activation",
             Self::StraightThrough => "straight-through",
             Self::Portfolio => "portfolio",
-            Self::Greedy => "greedy",
             Self::SteepestDescent => "steepest-descent",
+            Self::Plain(method) => method.name(),
         }
     }
 
     /// Whether it looks at data.
     pub fn sees_data(self) -> bool {
         match self {
-            Self::Uncentred | Self::Activation | Self::StraightThrough | Self::SteepestDescent => true,
-            Self::Weight | Self::OnePass | Self::Portfolio | Self::Greedy => false,
+            Self::Uncentred | Self::StraightThrough | Self::SteepestDescent => true,
+            Self::Weight | Self::OnePass | Self::Portfolio => false,
+            Self::Plain(method) => method.sees_data(),
+        }
+    }
+
+    /// Multiply-adds, about, given those of a pass over the data.
+    pub(crate) fn cost(self, pass: f64) -> f64 {
+        match self {
+            Self::StraightThrough | Self::Plain(Method::Ste) => 60.0 * pass,
+            Self::SteepestDescent => 3.0 * pass,
+            Self::Portfolio => 4e11,
+            Self::Weight | Self::OnePass => 4e10,
+            Self::Uncentred => 4.0 * pass,
+            Self::Plain(method) => {
+                if method.sees_data() {
+                    4.0 * pass
+                } else {
+                    4e10
+                }
+            }
         }
     }
 
@@ -68,9 +85,8 @@ impl Variant {
             Self::Weight | Self::StraightThrough | Self::SteepestDescent => onebasin::Align::published(seed),
             Self::OnePass => onebasin::Align { max_sweeps: 1, ..onebasin::Align::published(seed) },
             Self::Uncentred => onebasin::Align { uncentred: true, ..own(Method::Activation) },
-            Self::Activation => own(Method::Activation),
             Self::Portfolio => own(Method::Weight),
-            Self::Greedy => own(Method::Greedy),
+            Self::Plain(method) => own(method),
         };
         onebasin::Align { diagnose: false, ..options }
     }
@@ -119,7 +135,7 @@ impl Align {
         let record = Record {
             start_objective: found.start_objective,
             objective: found.objective,
-            sweeps: if self.method == Variant::Greedy { 1 } else { found.sweeps.len() },
+            sweeps: if self.method == Variant::Plain(Method::Greedy) { 1 } else { found.sweeps.len() },
         };
         let how = json!({ "program": "onebasin", "method": self.method, "seed": self.seed });
         write_alignment(&room.store.path(room.key, ALIGNMENT), &aligned.symmetry, &aligned.alignment, &how)?;

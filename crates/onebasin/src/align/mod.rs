@@ -30,7 +30,7 @@ pub use straight_through::StraightThrough;
 /// assert_eq!(Method::FrankWolfe.name(), "frank-wolfe");
 /// assert_eq!(Method::ALL.len(), 7);
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// The best of several: spectral where it can be trusted, else weight; with samples also activation, judged by the loss of
@@ -67,6 +67,31 @@ impl Method {
             Self::Greedy => "greedy",
             Self::Activation => "activation",
             Self::Ste => "ste",
+        }
+    }
+
+    /// Whether it looks at samples: has to, or is the better for it.
+    pub fn sees_data(self) -> bool {
+        match self {
+            Self::Auto | Self::Activation | Self::Ste => true,
+            Self::Weight | Self::Spectral | Self::FrankWolfe | Self::Greedy => false,
+        }
+    }
+
+    /// What it compares, in a few words for people who choose one.
+    pub fn means(self) -> &'static str {
+        match self {
+            Self::Auto => {
+                "The best of several: spectral where it can be trusted, else weight; with data also activation, judged by its loss"
+            }
+            Self::Weight => {
+                "Weights: several starts and a joint climb, the best kept; from the identity in one order, the paper's Algorithm 1"
+            }
+            Self::Spectral => "Weights without the noise that initialisation left in wide layers",
+            Self::FrankWolfe => "All groups at once, over matrices between permutations",
+            Self::Greedy => "Group after group by incoming weights, once: a baseline",
+            Self::Activation => "Activations on data",
+            Self::Ste => "The loss of the midpoint, by straight-through gradients from what auto finds",
         }
     }
 }
