@@ -1,4 +1,5 @@
 //! Networks compared by what they do on your own data, and the way between them measured on it.
+#![allow(clippy::print_stdout, reason = "it shows what it finds")]
 
 use onebasin::core::stream::Stream;
 use onebasin::{Align, Arrays, Context, Field, FieldKind, Measure, Method, Model, Network, Pair};

@@ -1,4 +1,5 @@
 //! Five networks become one, watched as it goes and stopped if it takes too long.
+#![allow(clippy::print_stdout, reason = "it shows what it finds")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let network = Network::new("mlp:16x2", &[8], 3)?;
     let models: Vec<Model> =
         (0..5).map(|seed| Model::of(&network, network.init(seed)?)).collect::<onebasin::Result<_>>()?;
-    let observer = Patience { until: Instant::now() + Duration::from_secs(60), said: AtomicUsize::new(0) };
+    let observer = Patience { until: Instant::now() + Duration::from_mins(1), said: AtomicUsize::new(0) };
     let context = Context { observer: &observer, ..Context::default() };
 
     let options = MergeMany { method: Together::Rounds, ..MergeMany::default() };

@@ -1,4 +1,5 @@
 //! Two files of one architecture become one file: open, match, merge, save.
+#![allow(clippy::print_stdout, reason = "it shows what it finds")]
 
 use onebasin::{Align, Blueprint, Context, Merge, Model, Network, Pair};
 

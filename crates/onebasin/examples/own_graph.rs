@@ -1,4 +1,5 @@
 //! A network that onebasin has never heard of: its graph is built by hand, its symmetry discovered and tested.
+#![allow(clippy::print_stdout, reason = "it shows what it finds")]
 
 use onebasin::core::graph::{Op, Value, op::Binary};
 use onebasin::core::stream::Stream;

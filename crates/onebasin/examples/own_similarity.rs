@@ -1,4 +1,5 @@
 //! A similarity of your own: units are compared by what you say, and matched by onebasin.
+#![allow(clippy::print_stdout, reason = "it shows what it finds")]
 
 use onebasin::core::Error;
 use onebasin::core::matching::Gram;

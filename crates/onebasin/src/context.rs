@@ -41,6 +41,18 @@ impl Default for Context<'_> {
     }
 }
 
+impl std::fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { train, test, task, device, observer: _ } = self;
+        f.debug_struct("Context")
+            .field("train", &train.map(Samples::name))
+            .field("test", &test.map(Samples::name))
+            .field("task", &task.map(|_| "given"))
+            .field("device", device)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a> Context<'a> {
     /// The samples to learn from, which `what` cannot do without.
     pub(crate) fn samples(&self, what: &'static str) -> Result<&'a dyn Samples> {

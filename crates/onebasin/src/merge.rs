@@ -8,6 +8,7 @@ use onebasin_core::report::Input;
 use onebasin_core::symmetry::GroupId;
 use onebasin_core::{DType, Params};
 use onebasin_io::{Moving, merge_streamed, products_streamed};
+use onebasin_nn::Samples;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -94,17 +95,7 @@ pub struct Merged<'a> {
     by_group: BTreeMap<GroupId, f64>,
     /// Whether the network has to run: to repair it, or to recompute its BatchNorm statistics.
     finishes: bool,
-    context: MergeContext<'a>,
-}
-
-/// A context that can be shown.
-#[derive(Clone, Copy)]
-struct MergeContext<'a>(Context<'a>);
-
-impl std::fmt::Debug for MergeContext<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Context")
-    }
+    context: Context<'a>,
 }
 
 impl Pair {
@@ -155,9 +146,8 @@ impl Pair {
         }
         let by_group = by_group(options, aligned)?;
         context.go_on()?;
-        let (pair, aligned, options, context) =
-            (self.clone(), aligned.clone(), options.clone(), MergeContext(*context));
-        Ok(Merged { pair, aligned, options, by_group, finishes, context })
+        let (pair, aligned, options) = (self.clone(), aligned.clone(), options.clone());
+        Ok(Merged { pair, aligned, options, by_group, finishes, context: *context })
     }
 }
 
@@ -169,7 +159,7 @@ impl Merged<'_> {
     /// # Errors
     /// If a weight is not finite, or the network cannot run where it has to.
     pub fn params(&self) -> Result<Params> {
-        let Self { pair, aligned, options, by_group, context: MergeContext(context), .. } = self;
+        let Self { pair, aligned, options, by_group, context, .. } = self;
         pair.check_finite()?;
         let (a, moved) = (pair.a.params(), aligned.apply(pair.b.params())?);
         let mut merged = if by_group.is_empty() {
@@ -195,7 +185,7 @@ impl Merged<'_> {
     /// # Errors
     /// If a file cannot be read or written, a value is not finite, or the observer stops it; nothing is written then.
     pub fn write(&self, output: impl AsRef<Path>) -> Result<Written> {
-        let Self { pair, aligned, options, by_group, context: MergeContext(context), .. } = self;
+        let Self { pair, aligned, options, by_group, context, .. } = self;
         let (a, b) = (&pair.a, &pair.b);
         let target = a.target(output.as_ref())?;
         let recorded = self.recorded();
@@ -230,12 +220,12 @@ impl Merged<'_> {
 
     /// What decided the result besides the files.
     fn recorded(&self) -> Value {
-        let Self { aligned, options, by_group, context: MergeContext(context), .. } = self;
+        let Self { aligned, options, by_group, context, .. } = self;
         let by_group: BTreeMap<&str, f64> =
             by_group.iter().map(|(id, l)| (aligned.symmetry.group(*id).name.as_str(), *l)).collect();
         json!({
             "lambda": options.lambda, "interpolation": options.interpolation.to_string(),
-            "dtype": options.dtype.map(DType::name), "data": context.train.map(|s| s.name()),
+            "dtype": options.dtype.map(DType::name), "data": context.train.map(Samples::name),
             "repair": options.repair.name(), "group_lambda": by_group, "matching": aligned.record,
         })
     }

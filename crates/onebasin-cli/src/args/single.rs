@@ -22,6 +22,10 @@ pub struct Demo {
     pub seed: u64,
 }
 
+/// How images are changed, none included.
+#[derive(Debug, Clone, Copy)]
+pub struct Augmentation(pub Option<Augment>);
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   onebasin train mlp:512x3 --data digits --epochs 10 -o a.safetensors
@@ -67,7 +71,7 @@ pub struct Train {
     pub weight_decay: Option<f32>,
     /// Change images at random, anew in every epoch.
     #[arg(long, value_parser = augment(), value_name = "HOW")]
-    pub augment: Option<Option<Augment>>,
+    pub augment: Option<Augmentation>,
     /// Train on a random share of the samples, drawn by the seed.
     #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
     pub share: f64,

@@ -7,6 +7,7 @@ use onebasin_lab::data::Augment;
 use onebasin_nn::optim::{Optimizer, Schedule};
 
 use super::DeviceName;
+use super::single::Augmentation;
 
 /// A choice by name, and what each name means.
 fn choice<T: Clone + Send + Sync + 'static>(
@@ -86,11 +87,19 @@ pub(super) fn schedule(warmup_epochs: f64) -> impl TypedValueParser<Value = Sche
     ])
 }
 
-pub(super) fn augment() -> impl TypedValueParser<Value = Option<Augment>> {
+pub(super) fn augment() -> impl TypedValueParser<Value = Augmentation> {
     choice(vec![
-        ("none", None, "Leave them as they are"),
-        ("crop-flip", Some(Augment::CropFlip), "Moved by up to four pixels, mirrored (as for the original ResNets)"),
-        ("zoom-rotate", Some(Augment::ZoomRotate), "Nearer or further, mirrored, turned (as in the paper)"),
+        ("none", Augmentation(None), "Leave them as they are"),
+        (
+            "crop-flip",
+            Augmentation(Some(Augment::CropFlip)),
+            "Moved by up to four pixels, mirrored (as for the original ResNets)",
+        ),
+        (
+            "zoom-rotate",
+            Augmentation(Some(Augment::ZoomRotate)),
+            "Nearer or further, mirrored, turned (as in the paper)",
+        ),
     ])
 }
 

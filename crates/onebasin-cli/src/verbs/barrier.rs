@@ -22,13 +22,12 @@ pub fn run(args: &Barrier, talk: Talk) -> Result<()> {
     let data = open_data(&args.data, talk)?;
     let watch = Watch::new(talk);
     let context = context(Some(&data), device.as_ref(), &watch);
-    let aligned: Vec<(&str, Aligned)> = match &args.align {
-        Some(path) => vec![("aligned", Aligned::read(path, pair.b())?)],
-        None => {
-            let found =
-                |method: &onebasin::Method| Ok((method.name(), pair.align(&args.matching.options(*method), &context)?));
-            args.method.iter().map(found).collect::<onebasin::Result<_>>()?
-        }
+    let aligned: Vec<(&str, Aligned)> = if let Some(path) = &args.align {
+        vec![("aligned", Aligned::read(path, pair.b())?)]
+    } else {
+        let found =
+            |method: &onebasin::Method| Ok((method.name(), pair.align(&args.matching.options(*method), &context)?));
+        args.method.iter().map(found).collect::<onebasin::Result<_>>()?
     };
     let named: Vec<(&str, &Aligned)> = aligned.iter().map(|(name, found)| (*name, found)).collect();
     let report = pair.barrier(&named, &args.options(), &context)?;

@@ -71,7 +71,7 @@ fn options(args: &Train) -> Result<TrainOptions> {
     options.epochs = args.epochs.unwrap_or(options.epochs);
     options.batch = args.batch.unwrap_or(options.batch);
     options.rate = args.rate.unwrap_or(options.rate);
-    options.augment = args.augment.unwrap_or(options.augment);
+    options.augment = args.augment.map_or(options.augment, |changed| changed.0);
     Ok(options)
 }
 

@@ -22,7 +22,7 @@ pub enum Start {
     /// Units are paired by what no permutation of their neighbours can change: [`Signatures`].
     #[default]
     Signature,
-    /// Groups are aligned one after the other, those first whose neighbours are fixed: [`anchored`].
+    /// Groups are aligned one after the other, those first whose neighbours are fixed.
     Anchored,
     /// A uniformly random element.
     Random,

@@ -52,7 +52,7 @@ impl OnnxModel {
     /// The same, given up as soon as `go_on` says no.
     ///
     /// # Errors
-    /// As [`Self::write`], and [`Error::Interrupted`](crate::Error::Interrupted).
+    /// As [`Self::write`], and [`Error::Interrupted`].
     pub fn write_while(&self, path: &Path, params: &Params, provenance: Option<&Json>, go_on: &GoOn<'_>) -> Result<()> {
         let core = |source| Error::Core { path: self.path.clone(), source };
         self.params.check_same_structure(params).map_err(core)?;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use onebasin_core::matching::{MatchOptions, Order, Source, Start, StopReason, ascend, diagnose, objective};
 use onebasin_core::report::{GroupCorrelation, Input, MatchRecord};
-use onebasin_core::symmetry::{Alignment, GroupId, Symmetry};
+use onebasin_core::symmetry::{Alignment, Group, GroupId, Symmetry};
 use onebasin_core::{Params, Perm};
 use onebasin_io::{read, read_alignment, write_alignment};
 use serde::{Deserialize, Serialize};
@@ -243,14 +243,14 @@ impl Aligned {
     }
 
     /// Units that move, by group: name, moved, all.
-    pub fn moved(&self) -> Vec<(&str, usize, usize)> {
+    pub fn moved<'a>(&'a self) -> Vec<(&'a str, usize, usize)> {
         let groups = self.symmetry.groups().iter().enumerate();
-        let of = |(id, group): (usize, &'_ onebasin_core::symmetry::Group)| {
+        let group = |(id, group): (usize, &'a Group)| {
             let copies = self.alignment.copies(GroupId(id));
-            let moved = copies.iter().map(|p| p.len() - p.fixed_points()).sum::<usize>();
-            (moved, group.size * copies.len())
+            let moved = copies.iter().map(|p| p.len() - p.fixed_points()).sum();
+            (group.name.as_str(), moved, group.size * copies.len())
         };
-        groups.map(|(id, group)| (group.name.as_str(), of((id, group)).0, of((id, group)).1)).collect()
+        groups.map(group).collect()
     }
 }
 

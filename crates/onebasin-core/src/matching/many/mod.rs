@@ -53,12 +53,12 @@ impl ManyOptions {
     }
 }
 
-/// What one round did: a pass over all networks, or in [`tree`] one match.
+/// What one round did: a pass over all networks, or in [`merge_tree`](super::merge_tree) one match.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Round {
     /// Number of the round, from 1.
     pub round: usize,
-    /// The sum over pairs after it; in [`tree`], over the pairs of networks merged in this round.
+    /// The sum over pairs after it; in [`merge_tree`](super::merge_tree), over the pairs of networks merged in this round.
     pub objective: f64,
     /// How much it rose.
     pub gain: f64,
