@@ -5,7 +5,8 @@ use onebasin_core::matching::Weights;
 use onebasin_io::write_alignment;
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Network, SteOptions, gradient};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::json;
 
 use super::net::ALIGNMENT;
@@ -17,8 +18,7 @@ use crate::shelf::Part;
 pub const RECORD: &str = "record.json";
 
 /// How B is aligned with A, as experiments and figures name it: the paper's ways, ours, or any [`Method`] by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Variant {
     /// The paper's Algorithm 1 on weights as published, from the identity.
     Weight,
@@ -32,12 +32,31 @@ pub enum Variant {
     Portfolio,
     /// Steepest descent of the loss from A (A.11).
     SteepestDescent,
-    /// A method as the library has it.
-    #[serde(untagged)]
+    /// A method as the library has it, where none of the names above is meant.
     Plain(Method),
 }
 
+impl Serialize for Variant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Variant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let all: Vec<Self> = Self::OWN.into_iter().chain(Method::ALL.map(Self::Plain)).collect();
+        all.iter().copied().find(|variant| variant.name() == name).ok_or_else(|| {
+            let known = all.iter().map(|variant| variant.name()).collect::<Vec<_>>().join(", ");
+            D::Error::custom(format!("unknown method `{name}`; known: {known}"))
+        })
+    }
+}
+
 impl Variant {
+    const OWN: [Self; 6] =
+        [Self::Weight, Self::OnePass, Self::Uncentred, Self::StraightThrough, Self::Portfolio, Self::SteepestDescent];
+
     /// Its name in experiments and figures.
     pub fn name(self) -> &'static str {
         match self {

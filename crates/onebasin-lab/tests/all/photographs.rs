@@ -161,9 +161,9 @@ fn mnist_in_another_size_fits_vgg() {
     let open = |side: &str| Data::open(&format!("mnist:{}{side}", folder.path().display())).unwrap();
     let (plain, data) = (open(""), open("@32"));
     assert_eq!((&*data.name, data.train.shape(), data.train.len()), ("mnist@32", &[32, 32][..], 3));
-    assert_eq!(data.train, plain.train.resized(32, 32).unwrap());
+    assert_eq!(data.train.images(), plain.train.resized(32, 32).unwrap().images());
     assert_eq!((data.test.labels(), &data.notes), (plain.test.labels(), &plain.notes));
-    assert_eq!(open("@28").train, plain.train);
+    assert_eq!(open("@28").train.images(), plain.train.images());
     let network = Network::new("vgg16-ln:0.25", data.train.shape(), data.train.classes()).unwrap();
     data.train.check_fits(&network).unwrap();
 }
