@@ -1,10 +1,20 @@
 //! The loss barrier between two networks: defined here and nowhere else.
+//!
+//! A curve is two lists of one length: λ, strictly upwards from 0 (A) to 1 (B), and the loss of the network at each,
+//! such as [`merge`](fn@crate::merge::merge) makes it. Two networks lie in one basin where the barrier between them is
+//! about zero.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
 /// What keeps a curve of losses from having a barrier.
+/// ```
+/// use onebasin_core::barrier::{CurveError, barrier};
+/// let error = barrier(&[0.0, 0.5], &[1.0, 2.0]).unwrap_err();
+/// assert_eq!(error, CurveError::Ends { lambda: vec![0.0, 0.5] }.into());
+/// assert_eq!(error.to_string(), "λ must run from 0 to 1, found [0.0, 0.5]");
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CurveError {
@@ -44,7 +54,17 @@ pub enum CurveError {
     },
 }
 
-/// How much the loss rises on the way from A (λ = 0) to B (λ = 1), in both forms in use.
+/// How much the loss rises on the way from A (λ = 0) to B (λ = 1), in both forms in use; in the unit of the loss.
+///
+/// Between ends of equal loss both are the same. Otherwise `mean_ends` counts half the difference of the ends even
+/// where the loss falls all the way; the two differ by no more than that half.
+///
+/// ```
+/// use onebasin_core::barrier::barrier;
+/// let falls = barrier(&[0.0, 0.5, 1.0], &[1.0, 0.5, 0.0])?;
+/// assert_eq!((falls.mean_ends, falls.chord), (0.5, 0.0));
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Barrier {
     /// `max_λ L(λ) − ½ (L(0) + L(1))`: the paper's. Never below `½ |L(0) − L(1)|`.
@@ -55,15 +75,20 @@ pub struct Barrier {
 
 /// The barrier of a curve of losses.
 ///
-/// Source: Ainsworth et al. 2023, Definition 2.1 (`mean_ends`); Entezari et al. 2022 (`chord`).
+/// Formula: that of [`Barrier`], the maximum over the λ given. The true barrier may lie between them.
+///
+/// Shapes: one loss for every λ, two at least.
 ///
 /// # Errors
 /// [`CurveError`]: λ does not run strictly upwards from 0 to 1, the lengths differ, or a loss is not finite.
+///
+/// Source: Ainsworth et al. 2023, Definition 2.1 (`mean_ends`); Entezari et al. 2022 (`chord`).
 ///
 /// ```
 /// use onebasin_core::barrier::barrier;
 /// let b = barrier(&[0.0, 0.5, 1.0], &[0.1, 0.7, 0.3])?;
 /// assert!((b.mean_ends - 0.5).abs() < 1e-15 && (b.chord - 0.5).abs() < 1e-15);
+/// assert!(barrier(&[0.0, 0.5, 1.0], &[0.1, f64::NAN, 0.3]).is_err());
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
 pub fn barrier(lambda: &[f64], loss: &[f64]) -> Result<Barrier> {
@@ -89,6 +114,12 @@ pub fn barrier(lambda: &[f64], loss: &[f64]) -> Result<Barrier> {
 ///
 /// # Errors
 /// [`CurveError::Points`] if `n` is below 2.
+/// ```
+/// use onebasin_core::barrier::lambda_grid;
+/// assert_eq!(lambda_grid(5)?, [0.0, 0.25, 0.5, 0.75, 1.0]);
+/// assert!(lambda_grid(1).is_err());
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn lambda_grid(n: usize) -> Result<Vec<f64>> {
     if n < 2 {
         return Err(CurveError::Points { points: n }.into());

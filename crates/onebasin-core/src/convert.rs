@@ -81,8 +81,20 @@ impl WithSimd for Encode<'_> {
 
 /// Whether no value is a NaN or an infinity.
 ///
+/// `bytes` are little-endian values of `dtype`, one after the other. Only their bits are looked at; nothing is
+/// converted.
+///
+/// Cost: one pass over the bytes.
+///
 /// # Panics
 /// If the type is no float.
+///
+/// ```
+/// use onebasin_core::{DType, all_finite};
+/// let values = [1.0_f32, f32::INFINITY].map(f32::to_le_bytes);
+/// assert!(all_finite(DType::F32, &values[0]));
+/// assert!(!all_finite(DType::F32, values.as_flattened()));
+/// ```
 pub fn all_finite(dtype: DType, bytes: &[u8]) -> bool {
     match dtype {
         DType::F64 => none(bytes, |b| u64::from_le_bytes(b) << 1 >= 0x7ff << 53),

@@ -3,6 +3,22 @@
 use crate::dtype::DType;
 
 /// An error of the core crate: names the tensor, the axis, what was expected and what came.
+///
+/// The message is a sentence for a person; the same facts are fields, for a program. Areas with many ways to fail have
+/// an enum of their own, which `?` wraps: [`SymmetryError`](crate::symmetry::SymmetryError),
+/// [`AlignmentError`](crate::symmetry::AlignmentError), [`AssignmentError`](crate::assignment::AssignmentError),
+/// [`ActivationError`](crate::matching::ActivationError), [`CurveError`](crate::barrier::CurveError).
+///
+/// ```
+/// use onebasin_core::{Error, Params, Tensor};
+/// let mut net = Params::new();
+/// net.insert("fc1.weight", Tensor::from_f32(&[1], vec![0.5])?);
+/// let error = net.require("fc1.wieght").unwrap_err();
+/// assert_eq!(error.to_string(), "there is no tensor `fc1.wieght`; did you mean `fc1.weight`?");
+/// let Error::NoTensor { near, .. } = error else { panic!("another error") };
+/// assert_eq!(near.as_deref(), Some("fc1.weight"));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -215,5 +231,16 @@ fn no_axis(tensor: Option<&str>, axis: usize, shape: &[usize]) -> String {
     }
 }
 
-/// Result of the core crate.
+/// Result of the core crate: its error is [`enum@Error`] unless another is named.
+///
+/// ```
+/// use onebasin_core::error::Result;
+/// fn positive(x: i32) -> Result<i32, &'static str> {
+///     if x > 0 { Ok(x) } else { Err("too small") }
+/// }
+/// fn rank(shape: &[usize]) -> Result<usize> {
+///     onebasin_core::element_count(shape).map(|_| shape.len())
+/// }
+/// assert_eq!((positive(1), rank(&[2, 3])), (Ok(1), Ok(2)));
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -33,6 +33,48 @@
 //! # Ok::<(), onebasin_core::Error>(())
 //! ```
 //!
+//! # The words
+//! - A **unit** is a neuron, a channel, a head: what may change its number without changing what a network computes.
+//! - A **group** is a set of units that move together in every tensor they stand in. A **family** is a group with a parent:
+//!   one independent copy for every unit of that, such as the entries of each head.
+//! - A **symmetry** says where the units of every group stand; an **alignment** is one element of it, a permutation for
+//!   every group. `perm[i] = j` is a gather: unit i of the result is unit j of the source.
+//! - To **match** is to find an alignment, to **apply** it is to act with it, to **merge** is to combine aligned networks.
+//!   A is the reference that stays, and B moves; **λ** runs from A (0) to B (1).
+//! - The **barrier** is how much the loss rises on the way.
+//!
+//! # From a graph
+//! Where a network's graph is known, the symmetry need not be written:
+//!
+//! ```
+//! use onebasin_core::graph::Graph;
+//! use onebasin_core::matching::{MatchOptions, match_weights};
+//! use onebasin_core::stream::Stream;
+//! use onebasin_core::symmetry::{Alignment, Symmetry, discover};
+//! use onebasin_core::{Params, Tensor};
+//!
+//! let mut graph = Graph::new();
+//! let x = graph.input("x", &[1, 4])?;
+//! let h = graph.linear("fc1", x, 8)?;
+//! let h = graph.relu(h)?;
+//! let y = graph.linear("fc2", h, 2)?;
+//! graph.output(y);
+//!
+//! // Any network of this graph, and the same one with its hidden units in another order.
+//! let mut stream = Stream::new(0, "network");
+//! let mut a = Params::new();
+//! for param in graph.params() {
+//!     let values = (0..param.shape.iter().product::<usize>()).map(|_| stream.normal()).collect();
+//!     a.insert(&param.name[..], Tensor::from_f64(&param.shape, values)?);
+//! }
+//! let symmetry = Symmetry::resolve(discover(&graph).spec(), &a)?;
+//! let b = Alignment::random(&symmetry, &mut stream).apply(&symmetry, &a)?;
+//!
+//! let found = match_weights(&symmetry, &a, &b, None, &MatchOptions::default(), &mut |_| true)?;
+//! assert_eq!(found.alignment.apply(&symmetry, &b)?, a);
+//! # Ok::<(), onebasin_core::Error>(())
+//! ```
+//!
 //! # What is where
 //! - Values: [`Tensor`] of a [`DType`], [`Params`] by name, [`Perm`], and [`stream`] for random numbers with names.
 //! - [`graph`]: a network as operators, from which a symmetry is discovered.

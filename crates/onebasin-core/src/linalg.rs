@@ -1,4 +1,8 @@
 //! Matrix products over slices: the one place that calls the GEMM kernels.
+//!
+//! A matrix is a [`Mat`], a view of a slice; [`Scalar::matmul`] multiplies two of them into a third slice. Products run
+//! on the calling thread: whoever has much to multiply cuts it into pieces of fixed size, so that results do not depend
+//! on the number of threads.
 
 use std::fmt::Debug;
 use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
@@ -8,6 +12,14 @@ use faer::traits::ComplexField;
 use faer::{Accum, MatMut, MatRef, Par};
 
 /// A view of a matrix inside a slice, or of its transpose: rows lie side by side, `stride` from one start to the next.
+///
+/// ```
+/// use onebasin_core::linalg::{Mat, Scalar};
+/// let (column, mut outer) = ([1.0_f32, 2.], [0.0; 4]);
+/// let column = Mat::new(&column, 2, 1);
+/// f32::matmul(&mut outer, column, column.t(), false);
+/// assert_eq!(outer, [1., 2., 2., 4.]);
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Mat<'a, T> {
     data: &'a [T],
@@ -18,10 +30,17 @@ pub struct Mat<'a, T> {
 }
 
 impl<'a, T> Mat<'a, T> {
-    /// A dense row-major matrix.
+    /// A dense row-major matrix: entry `(i, j)` is `data[i · cols + j]`.
     ///
     /// # Panics
     /// If the slice is not `rows × cols` long.
+    ///
+    /// ```
+    /// use onebasin_core::linalg::{Mat, Scalar};
+    /// let (a, mut sums) = ([1.0_f64, 2., 3., 4., 5., 6.], [0.0; 2]);
+    /// f64::matmul(&mut sums, Mat::new(&a, 2, 3), Mat::new(&[1.; 3], 3, 1), false);
+    /// assert_eq!(sums, [6., 15.]); // of its rows
+    /// ```
     pub fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
         assert_eq!(rows.checked_mul(cols), Some(data.len()), "a {rows} × {cols} matrix does not fit the slice");
         Self { data, rows, cols, stride: cols, transposed: false }
@@ -29,8 +48,19 @@ impl<'a, T> Mat<'a, T> {
 
     /// A row-major matrix whose rows start `stride` apart: with gaps between them, or overlapping.
     ///
+    /// Entry `(i, j)` is `data[i · stride + j]`, so a stride of 1 makes the sliding windows of a sequence a matrix
+    /// without copying.
+    ///
     /// # Panics
     /// If its last entry lies outside the slice.
+    ///
+    /// ```
+    /// use onebasin_core::linalg::{Mat, Scalar};
+    /// let (sequence, mut sums) = ([1.0_f32, 2., 3., 4.], [0.0; 3]);
+    /// let windows = Mat::strided(&sequence, 3, 2, 1);
+    /// f32::matmul(&mut sums, windows, Mat::new(&[1., 1.], 2, 1), false);
+    /// assert_eq!(sums, [3., 5., 7.]);
+    /// ```
     pub fn strided(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
         let end = rows.checked_sub(1).map_or(Some(0), |last| last.checked_mul(stride)?.checked_add(cols));
         assert!(
@@ -40,7 +70,15 @@ impl<'a, T> Mat<'a, T> {
         Self { data, rows, cols, stride, transposed: false }
     }
 
-    /// The transpose, a view of the same data.
+    /// The transpose, a view of the same data: `rows` and `cols` change places.
+    ///
+    /// ```
+    /// use onebasin_core::linalg::{Mat, Scalar};
+    /// let (a, mut gram) = ([1.0_f64, 2., 3., 4.], [0.0; 4]);
+    /// let a = Mat::new(&a, 2, 2);
+    /// f64::matmul(&mut gram, a.t(), a, false);
+    /// assert_eq!(gram, [10., 14., 14., 20.]);
+    /// ```
     #[must_use]
     pub fn t(self) -> Self {
         Self { rows: self.cols, cols: self.rows, transposed: !self.transposed, ..self }
@@ -60,12 +98,24 @@ impl<'a, T> Mat<'a, T> {
 }
 
 /// Numbers that networks and similarities are computed in: `f32` and `f64`.
+///
+/// ```
+/// use onebasin_core::linalg::{Mat, Scalar};
+/// fn dot<T: Scalar>(a: &[T], b: &[T]) -> T {
+///     let mut sum = [T::default()];
+///     T::matmul(&mut sum, Mat::new(a, 1, a.len()), Mat::new(b, b.len(), 1), false);
+///     sum[0]
+/// }
+/// assert_eq!((dot(&[1.0_f32, 2.], &[3., 4.]), dot(&[1.0_f64], &[0.5])), (11., 0.5));
+/// ```
 pub trait Scalar:
     Debug + Copy + Default + PartialEq + AddAssign + SubAssign + MulAssign + DivAssign + Send + Sync + 'static
 {
     /// `c = a · b`, or `c += a · b` where `accumulate`; `c` is dense row-major. Runs on the calling thread.
     ///
-    /// Cost: one multiply-add for every entry of `c` and every column of `a`.
+    /// Shapes: `a` is `m × k`, `b` is `k × n`, `c` holds `m × n` numbers.
+    ///
+    /// Cost: `m · n · k` multiply-adds.
     ///
     /// # Panics
     /// If the sizes do not fit.
@@ -75,6 +125,8 @@ pub trait Scalar:
     /// let (a, mut c) = ([1.0_f64, 2., 3., 4.], [0.0; 4]);
     /// f64::matmul(&mut c, Mat::new(&a, 2, 2), Mat::new(&a, 2, 2).t(), false);
     /// assert_eq!(c, [5., 11., 11., 25.]);
+    /// f64::matmul(&mut c, Mat::new(&a, 2, 2), Mat::new(&a, 2, 2).t(), true);
+    /// assert_eq!(c, [10., 22., 22., 50.]);
     /// ```
     fn matmul(c: &mut [Self], a: Mat<'_, Self>, b: Mat<'_, Self>, accumulate: bool);
 }
@@ -104,6 +156,15 @@ fn multiply<T: ComplexField>(c: &mut [T], a: Mat<'_, T>, b: Mat<'_, T>, one: T, 
 /// the loop is the same, and nothing is reordered or fused.
 ///
 /// Only what is inlined is compiled again: `run` itself (`#[inline(always)] || …`) and the functions that it calls.
+/// ```
+/// use onebasin_core::linalg::vectorized;
+/// let (x, mut y) = ([1.0_f32, 2., 3.], [10.0_f32; 3]);
+/// vectorized(
+///     #[inline(always)]
+///     || y.iter_mut().zip(&x).for_each(|(y, x)| *y += 2.0 * x),
+/// );
+/// assert_eq!(y, [12., 14., 16.]);
+/// ```
 #[inline]
 pub fn vectorized<R>(run: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(run)

@@ -18,6 +18,24 @@ use crate::tensor::Tensor;
 const STILL: f64 = 16.0 * f32::EPSILON as f64;
 
 /// An affine operator whose parameters scale and shift every unit of its output.
+///
+/// [`sites`] finds those of a graph; what is measured there is corrected by [`Site::correct`].
+///
+/// ```
+/// use onebasin_core::graph::Graph;
+/// use onebasin_core::repair::sites;
+/// let mut g = Graph::new();
+/// let mut x = g.input("x", &[1, 784])?;
+/// x = g.linear("fc1", x, 512)?;
+/// x = g.relu(x)?;
+/// x = g.linear("fc2", x, 10)?;
+/// g.output(x);
+/// let site = &sites(&g)[0];
+/// assert_eq!(g.value(site.scale).name, "fc1.weight");
+/// assert_eq!(site.shift.map(|v| g.value(v).name.as_str()), Some("fc1.bias"));
+/// assert_eq!((site.axes.clone(), site.units(&g)), (1..2, 512));
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
     /// The operator.
@@ -39,7 +57,27 @@ struct Rows {
     inner: usize,
 }
 
-/// A repaired network, and what was done to it.
+/// A repaired network, and what was done to it: what [`repair_weights`] gives, and repair with data.
+///
+/// ```
+/// use onebasin_core::graph::Graph;
+/// use onebasin_core::repair::repair_weights;
+/// use onebasin_core::{Params, Tensor};
+/// let mut g = Graph::new();
+/// let mut x = g.input("x", &[1, 1])?;
+/// x = g.linear("fc1", x, 2)?;
+/// x = g.relu(x)?;
+/// x = g.linear("fc2", x, 1)?;
+/// g.output(x);
+/// let net = |w: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+///     Ok(Params::from_iter([("fc1.weight".to_owned(), Tensor::from_f32(&[2, 1], w.to_vec())?)]))
+/// };
+/// let (a, b, merged) = (net([2., 2.])?, net([4., 0.])?, net([1., 1.])?);
+/// let repaired = repair_weights(&g, [&a, &b], &merged, 0.5)?;
+/// assert_eq!(repaired.params, net([3., 1.])?); // the second unit is still in B
+/// assert_eq!((repaired.corrections[0].still, repaired.corrections[0].factor), (1, 3.0));
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Repaired {
     /// The network.
@@ -48,7 +86,16 @@ pub struct Repaired {
     pub corrections: Vec<Correction>,
 }
 
-/// What was corrected at a site.
+/// What was corrected at a site: which tensors, of how many units, and by how much on average.
+///
+/// ```
+/// use onebasin_core::repair::Correction;
+/// let (node, tensors) = ("fc1".to_owned(), vec!["fc1.weight".to_owned()]);
+/// let correction = Correction { node, tensors, units: 512, still: 2, factor: 1.5 };
+/// let text = r#"{"node":"fc1","tensors":["fc1.weight"],"units":512,"still":2,"factor":1.5}"#;
+/// assert_eq!(serde_json::to_string(&correction)?, text);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Correction {
     /// Name of the operator.
@@ -163,8 +210,23 @@ pub fn repair_weights(graph: &Graph, ends: [&Params; 2], merged: &Params, lambda
 /// Factors that give every unit's spread in a merged network the interpolated spread `(1 − λ) σ_A + λ σ_B`; none where one
 /// of the three is zero but for rounding.
 ///
+/// Formula: `((1 − λ) σ_A + λ σ_B) / σ`, unit by unit.
+///
 /// Rounding is measured against the largest spread of the same network, and for the merged one against the unit's `level`
-/// too: the size of the numbers that its spread is left of.
+/// too: the size of the numbers that its spread is left of. Below `16 ε` of those, ε that of f32, a spread is zero.
+///
+/// Shapes: one spread per unit in A, in B and in the merged network.
+///
+/// # Panics
+/// If A or B has fewer units than the merged network.
+///
+/// Source: Jordan et al. 2023 (REPAIR), equation of the rescaled spread.
+///
+/// ```
+/// use onebasin_core::repair::factors;
+/// let (a, b, merged) = ([1.0, 2.0], [3.0, 2.0], [1.0, 0.0]);
+/// assert_eq!(factors([&a, &b], &merged, 0.5, |_| 0.0), [Some(2.0), None]);
+/// ```
 pub fn factors(ends: [&[f64]; 2], merged: &[f64], lambda: f64, level: impl Fn(usize) -> f64) -> Vec<Option<f64>> {
     let floor = |spread: &[f64]| STILL * spread.iter().fold(0.0, |m: f64, s| m.max(*s));
     let [a, b, m] = [ends[0], ends[1], merged].map(floor);
@@ -177,20 +239,69 @@ pub fn factors(ends: [&[f64]; 2], merged: &[f64], lambda: f64, level: impl Fn(us
 }
 
 /// Passes only if λ lies between 0 and 1.
+///
+/// # Errors
+/// [`Error::Option`] with the λ found.
+///
+/// ```
+/// use onebasin_core::repair::check_lambda;
+/// assert!(check_lambda(0.5).is_ok() && check_lambda(1.5).is_err() && check_lambda(f64::NAN).is_err());
+/// ```
 pub fn check_lambda(lambda: f64) -> Result<()> {
     MergeRule::lerp(lambda).map(drop)
 }
 
 impl Site {
-    /// Number of units.
+    /// Number of units: the product of the lengths of [`axes`](Self::axes).
+    ///
+    /// # Panics
+    /// If the site is not of this graph.
+    /// ```
+    /// use onebasin_core::graph::{Graph, op::Conv};
+    /// let mut g = Graph::new();
+    /// let mut x = g.input("x", &[1, 3, 8, 8])?;
+    /// x = g.conv("conv1", x, 16, 3, Conv::square(1, 1), true)?;
+    /// x = g.relu(x)?;
+    /// x = g.conv("conv2", x, 4, 1, Conv::square(1, 0), true)?;
+    /// g.output(x);
+    /// assert_eq!(onebasin_core::repair::sites(&g)[0].units(&g), 16);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn units(&self, graph: &Graph) -> usize {
         graph.shape(graph.node(self.node).outputs[0])[self.axes.clone()].iter().product()
     }
 
     /// Makes every unit's output `y` to `scale · y + shift`; without a bias it is only scaled.
     ///
+    /// Formula: the unit's row of the gain or weight becomes `scale · w`, its bias `scale · b + shift`; with `shift`
+    /// none, the bias stays as it is. In f64, rounded to the tensor's element type.
+    ///
+    /// Shapes: one number of `scale`, and of `shift`, per unit.
+    ///
     /// # Errors
     /// If a tensor is missing, is no float, or does not fit the graph.
+    ///
+    /// # Panics
+    /// If `scale` has fewer numbers than the site has units.
+    ///
+    /// ```
+    /// use onebasin_core::graph::Graph;
+    /// use onebasin_core::{Params, Tensor};
+    /// let mut g = Graph::new();
+    /// let mut x = g.input("x", &[1, 1])?;
+    /// x = g.linear("fc1", x, 2)?;
+    /// x = g.relu(x)?;
+    /// x = g.linear("fc2", x, 1)?;
+    /// g.output(x);
+    /// let site = &onebasin_core::repair::sites(&g)[0];
+    /// let mut net = Params::new();
+    /// net.insert("fc1.weight", Tensor::from_f32(&[2, 1], vec![1., 2.])?);
+    /// net.insert("fc1.bias", Tensor::from_f32(&[2], vec![3., 4.])?);
+    /// site.correct(&g, &mut net, &[1., 10.], Some(&[0.5, 0.]))?;
+    /// assert_eq!(net.require("fc1.weight")?.to_f32()?[..], [1., 20.]);
+    /// assert_eq!(net.require("fc1.bias")?.to_f32()?[..], [3.5, 40.]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn correct(&self, graph: &Graph, params: &mut Params, scale: &[f64], shift: Option<&[f64]>) -> Result<()> {
         let tensor = fitting(graph, params, self.scale)?;
         let values = tensor.to_f64().map_err(|e| e.named(&graph.value(self.scale).name))?;
@@ -207,7 +318,22 @@ impl Site {
         Ok(())
     }
 
-    /// The record of a correction by these factors.
+    /// The record of a correction by these factors; `shifted` says whether the bias was changed too.
+    ///
+    /// ```
+    /// use onebasin_core::graph::Graph;
+    /// let mut g = Graph::new();
+    /// let mut x = g.input("x", &[1, 4])?;
+    /// x = g.linear("fc1", x, 3)?;
+    /// x = g.relu(x)?;
+    /// x = g.linear("fc2", x, 1)?;
+    /// g.output(x);
+    /// let site = &onebasin_core::repair::sites(&g)[0];
+    /// let record = site.correction(&g, &[Some(2.0), None, Some(4.0)], true);
+    /// assert_eq!(record.tensors, ["fc1.weight", "fc1.bias"]);
+    /// assert_eq!((record.units, record.still, record.factor), (3, 1, 3.0));
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn correction(&self, graph: &Graph, factors: &[Option<f64>], shifted: bool) -> Correction {
         let tensors = [Some(self.scale), self.shift.filter(|_| shifted)];
         let moved = factors.iter().flatten();
@@ -280,7 +406,22 @@ fn candidates(graph: &Graph) -> Vec<Site> {
     (0..graph.nodes().len()).filter_map(|node| Site::new(graph, NodeId(node), free)).collect()
 }
 
-/// Whether a value is a parameter that one operator alone uses.
+/// Whether a value is a parameter that one operator alone uses, once: changing it changes nothing else.
+///
+/// Cost: one pass over the inputs of all nodes.
+///
+/// ```
+/// use onebasin_core::graph::Graph;
+/// use onebasin_core::repair::is_own;
+/// let mut g = Graph::new();
+/// let x = g.input("x", &[1, 4])?;
+/// let h = g.linear("tied", x, 4)?;
+/// assert!(is_own(&g, g.param_named("tied.weight")?));
+/// let y = g.linear("tied", h, 4)?; // the same weights again
+/// g.output(y);
+/// assert!(!is_own(&g, g.param_named("tied.weight")?));
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn is_own(graph: &Graph, value: ValueId) -> bool {
     let used = graph.nodes().iter().flat_map(|n| &n.inputs).chain(graph.outputs());
     graph.value(value).source == ValueSource::Param && used.filter(|v| **v == value).count() == 1

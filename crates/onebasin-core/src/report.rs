@@ -8,10 +8,37 @@ use crate::barrier::{Barrier, barrier};
 use crate::error::Result;
 use crate::matching::{Diagnosis, MatchOptions, RunRecord, StopReason, Sweep};
 
-/// Name and version of the JSON form.
+/// Name and version of the JSON form. New fields keep the version; a field that goes, or changes its meaning, raises
+/// it.
+/// ```
+/// assert!(onebasin_core::report::SCHEMA.starts_with("onebasin.report/"));
+/// ```
 pub const SCHEMA: &str = "onebasin.report/2";
 
-/// The loss between two networks, before and after alignment.
+/// The loss between two networks, before and after alignment: what went in, how B was aligned, and the curves.
+///
+/// With serde it is the JSON of `docs/report-schema.md`; numbers are read back to the bits that were written.
+///
+/// ```
+/// use onebasin_core::report::{Curve, Report, SCHEMA, Split};
+/// let lambda = vec![0.0, 0.5, 1.0];
+/// let split = |middle: f64| Split::new(&[0.0, 0.5, 1.0], vec![0.1, middle, 0.1], vec![]);
+/// let curve = |name: &str, middle: f64| -> Result<Curve, onebasin_core::Error> {
+///     Ok(Curve { name: name.to_owned(), lambda: lambda.clone(), train: split(middle)?, test: split(middle)? })
+/// };
+/// let report = Report {
+///     schema: SCHEMA.to_owned(),
+///     version: "0.1.0".to_owned(),
+///     inputs: vec![],
+///     data: "mnist".to_owned(),
+///     device: None,
+///     matching: vec![],
+///     curves: vec![curve("naive", 1.7)?, curve("weight", 0.1)?],
+/// };
+/// let text = serde_json::to_string(&report)?;
+/// assert_eq!(serde_json::from_str::<Report>(&text)?, report);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
@@ -31,7 +58,14 @@ pub struct Report {
     pub curves: Vec<Curve>,
 }
 
-/// A file that went in.
+/// A file that went in, by name and digest: a report says what it is of, not where that lay.
+///
+/// ```
+/// use onebasin_core::report::Input;
+/// let input = Input { role: "a".to_owned(), name: "a.safetensors".to_owned(), sha256: "e3b0c442…".to_owned() };
+/// assert!(serde_json::to_string(&input)?.starts_with(r#"{"role":"a","name":"a.safetensors""#));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
     /// `a`, `b`, `alignment` or `symmetry`.
@@ -43,6 +77,31 @@ pub struct Input {
 }
 
 /// How an alignment was found.
+///
+/// Two scales stand side by side: `start_objective` and `objective` are inner products of the plain weights, `sweeps`
+/// and `runs` are values of what was compared, which is something else for every method but weight matching.
+///
+/// ```
+/// use onebasin_core::matching::{MatchOptions, StopReason};
+/// use onebasin_core::report::MatchRecord;
+/// let record = MatchRecord {
+///     method: "weight".to_owned(),
+///     compared: "weights".to_owned(),
+///     options: MatchOptions::default(),
+///     device: None,
+///     start_objective: 82.0,
+///     objective: 91.0,
+///     stop: StopReason::Converged,
+///     sweeps: vec![],
+///     runs: vec![],
+///     judged: vec![],
+///     diagnosis: None,
+///     correlation: vec![],
+/// };
+/// let text = serde_json::to_string(&record)?; // what is empty is left out
+/// assert!(text.ends_with(r#""objective":91.0,"stop":"converged","sweeps":[]}"#));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MatchRecord {
     /// The method, as it was asked for.
@@ -76,7 +135,14 @@ pub struct MatchRecord {
     pub correlation: Vec<GroupCorrelation>,
 }
 
-/// A method's midpoint on held-out samples.
+/// A method's midpoint on held-out samples: by this the methods of a portfolio are compared where there are data.
+///
+/// ```
+/// use onebasin_core::report::Judged;
+/// let judged = Judged { compared: "weights".to_owned(), loss: 0.25, accuracy: None };
+/// assert_eq!(serde_json::to_string(&judged)?, r#"{"compared":"weights","loss":0.25}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
     /// What was compared.
@@ -88,7 +154,15 @@ pub struct Judged {
     pub accuracy: Option<f64>,
 }
 
-/// How well the units of a group correspond.
+/// How well the units of a group correspond: 1 where every matched pair does the same up to scale and shift, 0 where
+/// pairs have nothing in common.
+///
+/// ```
+/// use onebasin_core::report::GroupCorrelation;
+/// let found = GroupCorrelation { group: "fc1".to_owned(), correlation: 0.75 };
+/// assert_eq!(serde_json::to_string(&found)?, r#"{"group":"fc1","correlation":0.75}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupCorrelation {
     /// Name of the group.
@@ -97,7 +171,19 @@ pub struct GroupCorrelation {
     pub correlation: f64,
 }
 
-/// Loss and accuracy along λ.
+/// Loss and accuracy along λ, on both splits of the data.
+///
+/// Shapes: every list has one number per λ.
+///
+/// ```
+/// use onebasin_core::report::{Curve, Split};
+/// let lambda = vec![0.0, 0.5, 1.0];
+/// let train = Split::new(&lambda, vec![0.1, 0.9, 0.1], vec![1.0, 0.6, 1.0])?;
+/// let test = Split::new(&lambda, vec![0.2, 1.0, 0.2], vec![0.9, 0.5, 0.9])?;
+/// let curve = Curve { name: "naive".to_owned(), lambda, train, test };
+/// assert_eq!(curve.test.barrier.mean_ends, 0.8);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
     /// `naive`, or the method that aligned B.
@@ -110,7 +196,14 @@ pub struct Curve {
     pub test: Split,
 }
 
-/// One split of the data along λ.
+/// One split of the data along λ: losses, accuracies, and the barrier of the losses.
+///
+/// ```
+/// use onebasin_core::report::Split;
+/// let split = Split::new(&[0.0, 1.0], vec![0.5, 0.25], vec![0.8, 0.9])?;
+/// assert_eq!((split.barrier.mean_ends, split.barrier.chord), (0.125, 0.0));
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Split {
     /// Mean loss, one per λ: cross-entropy in nats, where samples are classified.
@@ -123,12 +216,29 @@ pub struct Split {
 }
 
 impl Split {
-    /// A split with its barrier.
+    /// A split with its barrier. `accuracy` is empty, or as long as `loss`; it is not checked.
+    ///
+    /// # Errors
+    /// Those of [`barrier`](fn@crate::barrier::barrier).
+    ///
+    /// ```
+    /// use onebasin_core::report::Split;
+    /// assert!(Split::new(&[0.0, 0.5, 1.0], vec![0.1, 0.2], vec![]).is_err());
+    /// ```
     pub fn new(lambda: &[f64], loss: Vec<f64>, accuracy: Vec<f64>) -> Result<Self> {
         Ok(Self { barrier: barrier(lambda, &loss)?, loss, accuracy })
     }
 
-    /// The value nearest λ = ½.
+    /// The value nearest λ = ½ of a list along an even grid; of two that are as near, the one nearer to B.
+    ///
+    /// # Panics
+    /// If the list is empty.
+    ///
+    /// ```
+    /// use onebasin_core::report::Split;
+    /// assert_eq!(Split::midpoint(&[0.1, 0.7, 0.3]), 0.7);
+    /// assert_eq!(Split::midpoint(&[0.1, 0.5, 0.6, 0.3]), 0.6);
+    /// ```
     pub fn midpoint(values: &[f64]) -> f64 {
         values[values.len() / 2]
     }

@@ -1,6 +1,19 @@
 //! How two networks differ.
 
-/// How two networks differ in names and shapes.
+/// How two networks differ in names and shapes: what [`Params::diff`](crate::Params::diff) finds.
+///
+/// Printed it has one line per difference, shapes first, at most 20 of them.
+///
+/// ```
+/// use onebasin_core::{Params, Tensor};
+/// let net = |shape: &[usize]| -> Result<Params, onebasin_core::Error> {
+///     Ok(Params::from_iter([("fc1.weight".to_owned(), Tensor::from_f32(shape, vec![0.; 6])?)]))
+/// };
+/// let diff = net(&[2, 3])?.diff(&net(&[3, 2])?);
+/// assert_eq!(diff.to_string(), "  `fc1.weight`: shape [2, 3] in A, [3, 2] in B");
+/// assert!(!diff.is_empty());
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StructureDiff {
     /// Names only A has, each with the nearest name only B has.
@@ -13,6 +26,10 @@ pub struct StructureDiff {
 
 impl StructureDiff {
     /// Whether the networks have the same structure.
+    ///
+    /// ```
+    /// assert!(onebasin_core::StructureDiff::default().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.only_a.is_empty() && self.only_b.is_empty() && self.shapes.is_empty()
     }

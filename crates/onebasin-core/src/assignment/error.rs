@@ -1,6 +1,12 @@
 //! What keeps an assignment from being made.
 
 /// A similarity, or prices to start from, that no assignment can be made of.
+/// ```
+/// use onebasin_core::assignment::{AssignmentError, Similarity};
+/// let error = Similarity::new(2, vec![1., f64::NAN, 0., 1.]).unwrap_err();
+/// assert_eq!(error.to_string(), "similarity: row 0, column 1 is NaN; every entry must be finite");
+/// assert_eq!(Similarity::new(2, vec![1.; 3]), Err(AssignmentError::Entries { n: 2, found: 3 }.into()));
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AssignmentError {

@@ -1,4 +1,17 @@
 //! Exact linear assignment: which unit of B each unit of A corresponds to.
+//!
+//! Given a square [`Similarity`], [`assign`] finds the permutation of the largest sum, with prices ([`Duals`]) that
+//! prove it; [`certificate`] checks that proof without solving anything.
+//!
+//! ```
+//! use onebasin_core::assignment::{Similarity, assign, certificate};
+//! // Unit 0 of A is most like unit 1 of B, and so is unit 1; together they do best crosswise.
+//! let similarity = Similarity::new(2, vec![1., 5., 4., 6.])?;
+//! let best = assign(&similarity, None)?;
+//! assert_eq!(best.perm.as_slice(), [1, 0]);
+//! assert!(certificate(&similarity, &best).proves_optimal());
+//! # Ok::<(), onebasin_core::Error>(())
+//! ```
 #![allow(clippy::inline_always, reason = "vector instructions reach only what is inlined")]
 
 mod bids;

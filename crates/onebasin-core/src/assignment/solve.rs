@@ -32,6 +32,7 @@ const SMALL: usize = 192;
 /// let s = Similarity::new(2, vec![1., 5., 4., 6.])?;
 /// let best = assign(&s, None)?;
 /// assert_eq!((best.perm.as_slice(), best.value), ([1, 0].as_slice(), 9.0));
+/// assert!(assign(&Similarity::new(3, vec![0.; 9])?, None)?.perm.is_identity());
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
 pub fn assign(similarity: &Similarity, warm: Option<&Duals>) -> Result<Assignment> {
@@ -43,10 +44,23 @@ pub fn assign(similarity: &Similarity, warm: Option<&Duals>) -> Result<Assignmen
     proved(similarity, solved)
 }
 
-/// The same by the textbook's algorithm over whole rows: the twin of [`assign`], `O(n³)`.
+/// The same by the textbook's algorithm over whole rows: the twin of [`assign`], for tests and comparisons.
+///
+/// The value is the same; where several assignments are worth it, another may be found.
+///
+/// Cost: `O(n²)` for every row that the first prices do not place, `O(n³)` at worst; memory `O(n)` beyond the matrix.
 ///
 /// # Errors
 /// Those of [`assign`].
+///
+/// Source: Jonker and Volgenant 1987, without augmenting row reduction.
+///
+/// ```
+/// use onebasin_core::assignment::{Similarity, assign, assign_dense};
+/// let s = Similarity::new(3, vec![7., 5., 3., 2., 8., 6., 4., 1., 9.])?;
+/// assert_eq!(assign_dense(&s, None)?.value, assign(&s, None)?.value);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn assign_dense(similarity: &Similarity, warm: Option<&Duals>) -> Result<Assignment> {
     proved(similarity, dense::solve(similarity, prices(similarity, warm)?))
 }

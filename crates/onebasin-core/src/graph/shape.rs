@@ -1,8 +1,25 @@
 //! How shapes follow from operators.
+//!
+//! Shapes are lists of lengths, outermost axis first. Every rule is one arm of [`infer`]; what does not fit is told in
+//! words that name the shapes, and [`Graph::push`](super::Graph::push) adds the node.
 
 use super::op::{Cell, Conv, Dim, Op, PadMode, Pool};
 
-/// Shapes of an operator's outputs; the error says what does not fit, with the shapes in question.
+/// Shapes of an operator's outputs, from those of its inputs.
+///
+/// Nothing overflows: lengths too large for the machine do not fit.
+///
+/// # Errors
+/// What does not fit, with the shapes in question: too many inputs or too few, axes that do not exist, lengths that
+/// differ. An [`Op::Unknown`] has no shape.
+///
+/// ```
+/// use onebasin_core::graph::{Op, op::Conv, shape::infer};
+/// assert_eq!(infer(&Op::Conv(Conv::square(1, 1)), &[&[8, 3, 32, 32], &[16, 3, 3, 3]])?, [[8, 16, 32, 32]]);
+/// let error = infer(&Op::Linear, &[&[8, 3], &[5, 4]]).unwrap_err();
+/// assert_eq!(error, "a weight of shape [5, 4] does not fit an input of shape [8, 3]");
+/// # Ok::<(), String>(())
+/// ```
 pub fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, String> {
     let one = |shape: Vec<usize>| Ok(vec![shape]);
     match (op, inputs) {
@@ -140,7 +157,18 @@ fn fits(bias: &[&[usize]], len: usize) -> bool {
     }
 }
 
-/// The shape two shapes broadcast to.
+/// The shape two shapes broadcast to: axes are aligned from the right, and a length of 1, or an axis that is missing,
+/// takes the other's length.
+///
+/// # Errors
+/// Where two lengths differ and neither is 1.
+///
+/// ```
+/// use onebasin_core::graph::shape::broadcast;
+/// assert_eq!(broadcast(&[8, 1, 3], &[5, 1])?, [8, 5, 3]);
+/// assert_eq!(broadcast(&[2], &[3]).unwrap_err(), "shapes [2] and [3] do not broadcast");
+/// # Ok::<(), String>(())
+/// ```
 pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
     let rank = a.len().max(b.len());
     let at = |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |k| shape[k]);

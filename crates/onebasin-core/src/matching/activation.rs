@@ -22,6 +22,19 @@ const PANEL: usize = 512;
 const ROWS: usize = 64;
 
 /// What keeps activations from giving a similarity.
+/// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+/// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+/// # };
+/// use onebasin_core::matching::TapMoments;
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &net(&[1., 2.])?)?;
+/// let layout = symmetry.layout("relu1", &". h".parse()?, &[3, 2])?;
+/// let error = TapMoments::new(&symmetry, "relu1", &layout, 2).unwrap_err();
+/// assert_eq!(error.to_string(), "`relu1` is `. h`; it has no axis 2");
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ActivationError {
@@ -74,6 +87,13 @@ pub enum ActivationError {
 }
 
 /// How the activations of two units become one number.
+///
+/// ```
+/// use onebasin_core::matching::ActivationKind;
+/// assert_eq!(ActivationKind::default(), ActivationKind::Pearson);
+/// assert_eq!(serde_json::to_string(&ActivationKind::Uncentred)?, r#""uncentred""#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ActivationKind {
@@ -96,6 +116,23 @@ pub enum ActivationKind {
 /// Cost: `2 n S` multiply-adds per unit of the `n` units; memory is `n²` and two panels.
 ///
 /// Source: Chan, Golub, LeVeque 1983; Ainsworth et al. 2023, §3.1.
+///
+/// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+/// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+/// # };
+/// use onebasin_core::matching::{ActivationKind, ActivationSimilarity, TapMoments};
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &net(&[1., 2.])?)?;
+/// let layout = symmetry.layout("relu1", &". h".parse()?, &[2, 2])?; // two samples, two units
+/// let mut tap = TapMoments::new(&symmetry, "relu1", &layout, 1)?;
+/// tap.add(&symmetry, &layout, &[1., 0., 2., 0.], &[0., 1., 0., 2.])?;
+/// tap.add(&symmetry, &layout, &[3., 1., 4., 5.], &[1., 3., 5., 4.])?;
+/// let found = ActivationSimilarity::new(&symmetry, vec![tap], ActivationKind::Uncentred)?;
+/// assert_eq!(found.grams(symmetry.roots()[0])[0].data[1], (1. + 4. + 9. + 16.) / 4.); // E[a₀ b₁]
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct TapMoments {
     name: String,
@@ -122,6 +159,19 @@ impl TapMoments {
     ///
     /// # Errors
     /// [`ActivationError::NoAxis`] if the layout has no such axis.
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+    /// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+    /// # };
+    /// use onebasin_core::matching::TapMoments;
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &net(&[1., 2.])?)?;
+    /// let images = symmetry.layout("relu1", &". h . .".parse()?, &[8, 2, 4, 4])?; // every pixel is a sample
+    /// assert!(TapMoments::new(&symmetry, "relu1", &images, 1).is_ok());
+    /// assert!(TapMoments::new(&symmetry, "relu1", &images, 4).is_err());
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn new(symmetry: &Symmetry, name: &str, layout: &TensorLayout, axis: usize) -> Result<Self> {
         if axis >= layout.axes.len() {
             return Err(
@@ -138,6 +188,22 @@ impl TapMoments {
     /// # Errors
     /// [`ActivationError::Numbers`] if the numbers do not fill the layout, [`ActivationError::Groups`] if its groups are
     /// not those of the first layout.
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+    /// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+    /// # };
+    /// use onebasin_core::matching::TapMoments;
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &net(&[1., 2.])?)?;
+    /// let layout = |batch| symmetry.layout("relu1", &". h".parse()?, &[batch, 2]);
+    /// let mut tap = TapMoments::new(&symmetry, "relu1", &layout(2)?, 1)?;
+    /// tap.add(&symmetry, &layout(2)?, &[1., 0., 2., 0.], &[0., 1., 0., 2.])?;
+    /// tap.add(&symmetry, &layout(1)?, &[3., 1.], &[1., 3.])?; // the last batch is shorter
+    /// let error = tap.add(&symmetry, &layout(1)?, &[3.], &[1., 3.]).unwrap_err();
+    /// assert_eq!(error.to_string(), "`relu1` should have 2 numbers, found [1, 2]");
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn add(&mut self, symmetry: &Symmetry, layout: &TensorLayout, a: &[f32], b: &[f32]) -> Result<()> {
         let expected: usize = layout.axes.iter().map(|axis| axis.len).product();
         if a.len() != expected || b.len() != expected {
@@ -248,6 +314,30 @@ fn sum(values: &[f64], of: impl Fn(f64) -> f64) -> f64 {
 }
 
 /// Grams of every root group, summed over its taps; each tap counts by its own number of samples.
+///
+/// They do not depend on the alignment, so [`Fixed`](super::Fixed) makes a source of them and one sweep finds the best
+/// alignment:
+///
+/// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+/// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+/// # };
+/// use onebasin_core::matching::{ActivationKind, ActivationSimilarity, Fixed, MatchOptions, TapMoments, ascend};
+/// use onebasin_core::symmetry::Alignment;
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &net(&[1., 2.])?)?;
+/// let layout = symmetry.layout("relu1", &". h".parse()?, &[3, 2])?;
+/// let mut tap = TapMoments::new(&symmetry, "relu1", &layout, 1)?;
+/// tap.add(&symmetry, &layout, &[1., 0., 2., 0., 3., 1.], &[0., 1., 0., 2., 1., 3.])?; // B: units exchanged
+/// let similarity = ActivationSimilarity::new(&symmetry, vec![tap], ActivationKind::Pearson)?;
+/// let source = Fixed::new(&symmetry, symmetry.roots().into_iter().map(|r| (r, similarity.grams(r).to_vec())));
+/// let found = ascend(&source, &Alignment::identity(&symmetry), &MatchOptions::default(), &mut |_| true)?;
+/// assert_eq!(found.alignment.copies(symmetry.roots()[0])[0].as_slice(), [1, 0]);
+/// let (_, correlation) = similarity.matched(&symmetry, &found.alignment)[0];
+/// assert!((correlation - 1.0).abs() < 1e-12);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ActivationSimilarity {
     grams: BTreeMap<GroupId, Vec<Gram>>,
@@ -300,7 +390,8 @@ impl ActivationSimilarity {
         Ok(Self { grams, taps })
     }
 
-    /// The Grams of a root group and its families, one for every set of digits that its taps show; none if it has no tap.
+    /// The Grams of a root group and its families, one for every set of digits that its taps show; none if it has no
+    /// tap. The type has an example.
     pub fn grams(&self, root: GroupId) -> &[Gram] {
         self.grams.get(&root).map_or(&[], Vec::as_slice)
     }
@@ -310,6 +401,23 @@ impl ActivationSimilarity {
     /// the alignment puts at `i`.
     ///
     /// Cost: one number per unit and tap.
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+    /// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+    /// # };
+    /// use onebasin_core::matching::{ActivationKind, ActivationSimilarity, TapMoments};
+    /// use onebasin_core::symmetry::Alignment;
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &net(&[1., 2.])?)?;
+    /// let layout = symmetry.layout("relu1", &". h".parse()?, &[3, 2])?;
+    /// let mut tap = TapMoments::new(&symmetry, "relu1", &layout, 1)?;
+    /// tap.add(&symmetry, &layout, &[1., 1., 2., 0., 3., 1.], &[2., 5., 4., 3., 6., 5.])?; // scaled and shifted
+    /// let similarity = ActivationSimilarity::new(&symmetry, vec![tap], ActivationKind::Pearson)?;
+    /// let (_, correlation) = similarity.matched(&symmetry, &Alignment::identity(&symmetry))[0];
+    /// assert!((correlation - 1.0).abs() < 1e-12);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn matched(&self, symmetry: &Symmetry, alignment: &Alignment) -> Vec<(GroupId, f64)> {
         let mut means: BTreeMap<GroupId, (f64, f64)> = BTreeMap::new();
         for site in self.taps.iter().flat_map(|tap| &tap.sites) {

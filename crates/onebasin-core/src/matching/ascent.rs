@@ -12,7 +12,13 @@ use crate::error::Result;
 use crate::stream::Stream;
 use crate::symmetry::Alignment;
 
-/// In which order a sweep visits the groups.
+/// In which order a sweep visits the groups. With serde, a word: `random`, `forward`, `alternating`.
+///
+/// ```
+/// use onebasin_core::matching::Order;
+/// assert_eq!(serde_json::from_str::<Order>(r#""alternating""#)?, Order::Alternating);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
@@ -41,7 +47,13 @@ impl Order {
     }
 }
 
-/// How to match.
+/// How to match by coordinate ascent.
+///
+/// ```
+/// use onebasin_core::matching::{MatchOptions, Order};
+/// let options = MatchOptions { seed: 7, ..MatchOptions::default() };
+/// assert_eq!((options.max_sweeps, options.order), (100, Order::Random));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MatchOptions {
     /// Decides the order of groups in every sweep.
@@ -59,6 +71,11 @@ impl Default for MatchOptions {
 }
 
 /// Why matching stopped.
+///
+/// ```
+/// use onebasin_core::matching::StopReason;
+/// assert_eq!(StopReason::SweepLimit.to_string(), "stopped at the limit of sweeps");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopReason {
@@ -80,7 +97,29 @@ impl std::fmt::Display for StopReason {
     }
 }
 
-/// What one sweep did.
+/// What one sweep did: what an observer of a match is told, and what a report keeps.
+///
+/// ```
+/// use onebasin_core::matching::{MatchOptions, match_weights};
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let mut gains = Vec::new();
+/// match_weights(&symmetry, &a, &b, None, &MatchOptions::default(), &mut |sweep| {
+///     gains.push(sweep.gain);
+///     true // go on
+/// })?;
+/// assert_eq!(gains, [9.0]); // one hidden layer takes one sweep
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sweep {
     /// Number of the sweep, from 1.
@@ -96,6 +135,24 @@ pub struct Sweep {
 }
 
 /// An alignment, how it was found, and how good it is.
+///
+/// ```
+/// use onebasin_core::matching::{MatchOptions, StopReason, match_weights};
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let found = match_weights(&symmetry, &a, &b, None, &MatchOptions::default(), &mut |_| true)?;
+/// assert_eq!((found.start_objective, found.objective, found.stop), (82.0, 91.0, StopReason::Converged));
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Match {
     /// The alignment that carries B into A's basin.
@@ -123,7 +180,34 @@ pub struct Match {
 /// tell from rounding is measured in double. Groups that stand on two axes of one tensor
 /// are linearised around the current permutation, and a change is kept only if the true value rises.
 ///
+/// `observe` is told every sweep; where it returns false, that sweep is the last.
+///
+/// Cost: per sweep the Grams of every group that is solved, and one `O(n³)` assignment at worst for each.
+///
+/// # Errors
+/// Those of the source and of its assignments.
+///
 /// Source: Ainsworth et al. 2023, Algorithm 1, over any source.
+///
+/// ```
+/// use onebasin_core::matching::{MatchOptions, Weights, ascend};
+/// use onebasin_core::symmetry::Alignment;
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let weights = Weights::new(&symmetry, &a, &b)?;
+/// let found = ascend(&weights, &Alignment::identity(&symmetry), &MatchOptions::default(), &mut |_| true)?;
+/// assert_eq!(found.alignment.apply(&symmetry, &b)?, a);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn ascend(
     source: &dyn Source,
     start: &Alignment,
@@ -140,6 +224,28 @@ pub fn ascend(
 ///
 /// # Errors
 /// Those of the source and of its assignments; among them, that duals are of another source.
+/// ```
+/// use onebasin_core::matching::{MatchOptions, Weights, ascend_again};
+/// use onebasin_core::symmetry::Alignment;
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let (start, options, mut duals) = (Alignment::identity(&symmetry), MatchOptions::default(), Vec::new());
+/// let first = ascend_again(&Weights::new(&symmetry, &a, &b)?, &start, &options, &mut duals, &mut |_| true)?;
+/// let moved = net([1.1, 2., 3., 4.], [5., 6.])?;
+/// let source = Weights::new(&symmetry, &moved, &b)?;
+/// let second = ascend_again(&source, &first.alignment, &options, &mut duals, &mut |_| true)?;
+/// assert_eq!((second.alignment, duals.len()), (first.alignment, 1));
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn ascend_again(
     source: &dyn Source,
     start: &Alignment,

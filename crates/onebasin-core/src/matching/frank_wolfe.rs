@@ -18,6 +18,12 @@ use crate::symmetry::{Alignment, GroupId};
 use crate::tensor::Tensor;
 
 /// Where the matrices start.
+///
+/// ```
+/// use onebasin_core::matching::Origin;
+/// assert_eq!(serde_json::to_string(&Origin::default())?, r#""barycentre""#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
@@ -29,6 +35,12 @@ pub enum Origin {
 }
 
 /// How to climb over doubly stochastic matrices.
+///
+/// ```
+/// use onebasin_core::matching::{FrankWolfeOptions, Origin};
+/// let options = FrankWolfeOptions { origin: Origin::Start, ..FrankWolfeOptions::default() };
+/// assert_eq!((options.max_iterations, options.tolerance), (100, 1e-4));
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FrankWolfeOptions {
     /// Where the matrices start.
@@ -47,7 +59,34 @@ impl Default for FrankWolfeOptions {
     }
 }
 
-/// What one iteration did.
+/// What one iteration did. Values are those of the matrices, which may lie above those of the permutations found at the
+/// end.
+///
+/// ```
+/// use onebasin_core::matching::{FrankWolfeOptions, Progress, Weights, frank_wolfe};
+/// use onebasin_core::symmetry::Alignment;
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let (weights, start) = (Weights::new(&symmetry, &a, &b)?, Alignment::identity(&symmetry));
+/// let mut steps = Vec::new();
+/// frank_wolfe(&weights, &start, &FrankWolfeOptions::default(), &mut |told| {
+///     if let Progress::Iteration(i) = told {
+///         steps.push((i.iteration, i.gap, i.step));
+///     }
+///     true
+/// })?;
+/// assert_eq!(steps, [(1, 4.5, 1.0)]); // from 86.5 at the barycentre all the way to 91
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Iteration {
     /// Number of the iteration, from 1.
@@ -60,7 +99,34 @@ pub struct Iteration {
     pub step: f64,
 }
 
-/// What is told while matching.
+/// What is told while matching: first iterations over matrices, then sweeps over permutations.
+///
+/// ```
+/// use onebasin_core::matching::{FrankWolfeOptions, Progress, Weights, frank_wolfe};
+/// use onebasin_core::symmetry::Alignment;
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let (weights, start) = (Weights::new(&symmetry, &a, &b)?, Alignment::identity(&symmetry));
+/// let mut reached = Vec::new();
+/// frank_wolfe(&weights, &start, &FrankWolfeOptions::default(), &mut |told| {
+///     reached.push(match told {
+///         Progress::Iteration(iteration) => iteration.value,
+///         Progress::Sweep(sweep) => sweep.objective,
+///     });
+///     true
+/// })?;
+/// assert_eq!(reached, [91.0, 91.0]); // one step from the barycentre, and a sweep that confirms it
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub enum Progress<'a> {
     /// An iteration over matrices.
@@ -89,6 +155,28 @@ pub(super) trait Relaxed {
 ///
 /// At permutations it is the weight objective. It is linear in each matrix (where a group stands once in a tensor's
 /// entry), so among the maxima over all matrices there is one of permutations: nothing is lost at the top.
+///
+/// ```
+/// use onebasin_core::matching::{RelaxedWeights, Weights};
+/// use onebasin_core::symmetry::Alignment;
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let (weights, identity) = (Weights::new(&symmetry, &a, &b)?, Alignment::identity(&symmetry));
+/// let relaxed = RelaxedWeights::new(&weights, &identity)?;
+/// assert_eq!(relaxed.value(&vec![vec![1., 0., 0., 1.]])?, 82.0); // the identity
+/// assert_eq!(relaxed.value(&vec![vec![0.5; 4]])?, 86.5); // half of either: between 82 and 91
+/// assert_eq!(relaxed.gradient(&vec![vec![0.5; 4]])?, [[41., 30., 61., 41.]]);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub struct RelaxedWeights<'a> {
     relaxation: Relaxation<'a>,
     weights: &'a Weights<'a>,
@@ -96,19 +184,50 @@ pub struct RelaxedWeights<'a> {
 }
 
 impl<'a> RelaxedWeights<'a> {
-    /// Roots with families are held where `start` has them.
+    /// The relaxation of two networks. Roots with families are held where `start` has them.
+    ///
+    /// # Errors
+    /// If a tensor of the symmetry is missing.
     pub fn new(weights: &'a Weights<'a>, start: &Alignment) -> Result<Self> {
         let relaxation = Relaxation::new(weights.symmetry(), weights.networks()[0])?;
         let held = relaxation.hold(start);
         Ok(Self { relaxation, weights, held })
     }
 
-    /// The relaxed groups.
+    /// The relaxed groups, and the matrices of alignments.
+    ///
+    /// ```
+    /// use onebasin_core::matching::{RelaxedWeights, Weights};
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let (weights, identity) = (Weights::new(&symmetry, &a, &b)?, Alignment::identity(&symmetry));
+    /// let relaxed = RelaxedWeights::new(&weights, &identity)?;
+    /// assert_eq!(relaxed.relaxation().groups(), symmetry.roots());
+    /// assert_eq!(relaxed.relaxation().barycentre(), [[0.5; 4]]);
+    /// assert_eq!(relaxed.relaxation().matrices(&identity), [[1., 0., 0., 1.]]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn relaxation(&self) -> &Relaxation<'a> {
         &self.relaxation
     }
 
     /// The value. Cost: `2 n · numel` flops for every tensor and axis where a group of `n` units stands.
+    ///
+    /// # Errors
+    /// If a tensor is missing, or does not fit the symmetry.
+    ///
+    /// # Panics
+    /// If there is not one matrix of `n × n` for every relaxed group.
     pub fn value(&self, point: &Matrices) -> Result<f64> {
         let mut sum = 0.0;
         for tensor in self.relaxation.tensors() {
@@ -120,7 +239,11 @@ impl<'a> RelaxedWeights<'a> {
 
     /// The derivative by every entry of every matrix: a weight Gram whose other groups are softly aligned.
     ///
-    /// Cost: twice that of [`Self::value`] where two groups meet in a tensor.
+    /// Shapes: one matrix per relaxed group, as the point. Cost: twice that of [`Self::value`] where two groups meet in
+    /// a tensor.
+    ///
+    /// # Errors
+    /// As [`Self::value`].
     pub fn gradient(&self, point: &Matrices) -> Result<Matrices> {
         let mut gradient: Matrices = self.relaxation.sizes().map(|n| vec![0.0; n * n]).collect();
         for tensor in self.relaxation.tensors() {

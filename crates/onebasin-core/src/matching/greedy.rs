@@ -9,12 +9,35 @@ use crate::symmetry::{Alignment, GroupId, Symmetry};
 
 /// Aligns the groups once, in the source's order, by the cosine similarity of what comes in.
 ///
-/// What comes in are the tensors of a group whose other groups were aligned before. A group without any stays as it is, and
-/// so do residual streams beyond their first tensors: nothing that comes later is looked at.
+/// Formula: units i of A and j of B have similarity `⟨a_i, b_j⟩ / (‖a_i‖ ‖b_j‖)`, 0 where one is zero, over all entries
+/// that come in; then one assignment per group. What comes in are the tensors of a group whose other groups were
+/// aligned before. A group without any stays as it is, and so do residual streams beyond their first tensors: nothing
+/// that comes later is looked at.
 ///
-/// Cost: three products per site.
+/// Cost: three products per site, and one assignment per group.
+///
+/// # Errors
+/// If a tensor is missing, or a float in A and none in B.
 ///
 /// Source: the greedy baseline in the code of Ainsworth et al. 2023, which looks at kernels alone; here biases count too.
+///
+/// ```
+/// use onebasin_core::matching::{Weights, greedy};
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let found = greedy(&Weights::new(&symmetry, &a, &b)?)?;
+/// assert_eq!(found.apply(&symmetry, &b)?, a);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn greedy(weights: &Weights<'_>) -> Result<Alignment> {
     let symmetry = weights.symmetry();
     let [a, b] = weights.networks();

@@ -1,9 +1,39 @@
-//! Finding the alignment of two networks.
+//! Finding the alignment of two networks, or of many.
 //!
 //! Every matcher is: where the similarity comes from × how a group is updated × in which order. A [`Source`] gives the
 //! Grams of a group ([`Weights`]: from the weights; [`Fixed`]: from anything that does not depend on other groups),
 //! [`best_element`] turns them into the best element (a linear assignment; families first, their parent on the values),
 //! and a schedule visits the groups ([`ascend`]: coordinate ascent, the paper's Algorithm 1).
+//!
+//! | to align | use |
+//! |---|---|
+//! | two networks by their weights | [`match_weights`], or [`best_of`] for several matches and the best of them |
+//! | all groups jointly | [`frank_wolfe`] |
+//! | by what they do | [`TapMoments`] → [`ActivationSimilarity`] → [`Fixed`] → [`ascend`] |
+//! | by a similarity of your own | a [`Source`], and [`ascend`] |
+//! | many networks | [`merge_many`], [`match_cycle_consistent`], [`merge_tree`] |
+//!
+//! What is raised is `⟨A, π(B)⟩`, which is to lower the distance `‖A − π(B)‖`. No matcher gives back an alignment worth
+//! less than the one it started from.
+//!
+//! ```
+//! use onebasin_core::matching::{MatchOptions, match_weights};
+//! # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+//! # use onebasin_core::{Params, Tensor};
+//! # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+//! #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+//! #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+//! #     Ok(Params::from_iter([first, last]))
+//! # };
+//! let a = net([1., 2., 3., 4.], [5., 6.])?;
+//! let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+//! let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+//! let symmetry = Symmetry::resolve(&spec, &a)?;
+//! let found = match_weights(&symmetry, &a, &b, None, &MatchOptions::default(), &mut |_| true)?;
+//! assert_eq!((found.start_objective, found.objective), (82.0, 91.0));
+//! assert_eq!(found.alignment.apply(&symmetry, &b)?, a);
+//! # Ok::<(), onebasin_core::Error>(())
+//! ```
 
 mod accelerator;
 mod activation;

@@ -10,14 +10,38 @@ use crate::error::Result;
 use crate::perm::Perm;
 use crate::symmetry::{Alignment, GroupId, Symmetry};
 
-/// A permutation and, for every family below, one element for each unit of the result.
+/// A permutation and, for every family below, one element for each unit of the result: what one update chooses.
+///
+/// ```
+/// use onebasin_core::matching::Element;
+/// use onebasin_core::symmetry::Alignment;
+/// use onebasin_core::Perm;
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let h = symmetry.roots()[0];
+/// let swap = Alignment::new(&symmetry, vec![vec![Perm::new(vec![1, 0])?]])?;
+/// let mut alignment = Alignment::identity(&symmetry);
+/// Element::of(&symmetry, &swap, h).store(&mut alignment, h);
+/// assert_eq!(alignment, swap);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Element {
     perm: Perm,
     families: Vec<(GroupId, Vec<Element>)>,
 }
 
-/// The outcome of an update: the best element found, its value, and the value of the current one.
+/// The outcome of an update: the best element found, its value, and the value of the current one; values are sums of
+/// entries of the Grams.
 #[derive(Debug)]
 pub struct Best {
     /// The best element found; never worth less than the current one, up to rounding.
@@ -35,8 +59,37 @@ const ROUNDS: usize = 20;
 
 /// The best element of `id` on `grams`; `warm` as in [`assign`].
 ///
+/// Formula: without families `max_σ Σ_i s[i, σ(i)]`, `s` being the sum of the Grams. With families `s[i, j]` is the
+/// best value of the families of that pair, by the same rule; families that meet in one product are improved in turn,
+/// at most 20 times.
+///
+/// Cost: one assignment, and with families `n²` of theirs.
+///
 /// # Errors
 /// Those of [`assign`].
+///
+/// ```
+/// use onebasin_core::matching::{Element, best_element, weight_grams};
+/// use onebasin_core::symmetry::Alignment;
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let (h, mut alignment) = (symmetry.roots()[0], Alignment::identity(&symmetry));
+/// let grams = weight_grams(&symmetry, h, &alignment, &a, &b)?;
+/// let best = best_element(&symmetry, h, &grams, &Element::of(&symmetry, &alignment, h), None)?;
+/// assert_eq!((best.current, best.value), (82.0, 91.0));
+/// best.element.store(&mut alignment, h);
+/// assert_eq!(alignment.apply(&symmetry, &b)?, a);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn best_element(
     symmetry: &Symmetry,
     id: GroupId,
@@ -186,7 +239,26 @@ fn sources(symmetry: &Symmetry, gram: &Gram, held: &[(GroupId, Element)], values
 }
 
 impl Element {
-    /// The element that moves nothing.
+    /// The element of a group and its families that moves nothing.
+    ///
+    /// ```
+    /// use onebasin_core::matching::Element;
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let h = symmetry.roots()[0];
+    /// assert_eq!(Element::identity(&symmetry, h), Element::of(&symmetry, &Alignment::identity(&symmetry), h));
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn identity(symmetry: &Symmetry, id: GroupId) -> Self {
         let n = symmetry.group(id).size;
         let families = symmetry.children(id).into_iter();
@@ -195,6 +267,9 @@ impl Element {
     }
 
     /// The part of an alignment that concerns a root and its families.
+    ///
+    /// # Panics
+    /// If the alignment is of another symmetry.
     pub fn of(symmetry: &Symmetry, alignment: &Alignment, root: GroupId) -> Self {
         Self::copy_of(symmetry, alignment, root, 0)
     }
@@ -206,7 +281,7 @@ impl Element {
         Self { perm: alignment.copies(id)[copy].clone(), families }
     }
 
-    /// Writes this element into an alignment.
+    /// Writes this element into an alignment, the permutations of the root's families included. Other groups stay.
     pub fn store(&self, alignment: &mut Alignment, root: GroupId) {
         let mut level = vec![(root, vec![self])];
         while let Some((id, copies)) = level.pop() {

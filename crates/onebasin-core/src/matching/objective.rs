@@ -10,8 +10,33 @@ use crate::tensor::Tensor;
 
 /// `⟨A, π(B)⟩`: the sum over all floating-point tensors of the products of corresponding weights.
 ///
-/// Maximising it is minimising the L2 distance between A and π(B). Cost: one pass over both networks.
-/// Sums are f64, over fixed blocks, so the value does not depend on the number of threads.
+/// Since `‖A − π(B)‖² = ‖A‖² + ‖B‖² − 2 ⟨A, π(B)⟩`, maximising it is minimising the L2 distance between A and π(B).
+/// Sums are f64, over fixed blocks of 2048, so the value does not depend on the number of threads.
+///
+/// Cost: one pass over both networks.
+///
+/// # Errors
+/// If a tensor of the symmetry is missing, or the alignment is none of the symmetry.
+///
+/// ```
+/// use onebasin_core::matching::objective;
+/// use onebasin_core::symmetry::Alignment;
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let identity = Alignment::identity(&symmetry);
+/// assert_eq!(objective(&symmetry, &identity, &a, &b)?, 82.0);
+/// assert_eq!(objective(&symmetry, &identity, &a, &a)?, 91.0);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn objective(symmetry: &Symmetry, alignment: &Alignment, a: &Params, b: &Params) -> Result<f64> {
     let names: Vec<&str> = symmetry.tensors().map(|(name, _)| name).collect();
     tensor_objective(symmetry, alignment, a, b, &names)

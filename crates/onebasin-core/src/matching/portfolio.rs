@@ -10,7 +10,13 @@ use super::start::Start;
 use super::weight::Weights;
 use crate::error::Result;
 
-/// Which matches to try.
+/// Which matches to try: every start with every seed, and a joint climb.
+///
+/// ```
+/// use onebasin_core::matching::{PortfolioOptions, Start};
+/// let one = PortfolioOptions { starts: vec![Start::Signature], restarts: 1, ..PortfolioOptions::default() };
+/// assert!(one.frank_wolfe); // two runs in all
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortfolioOptions {
     /// Where coordinate ascent starts.
@@ -31,6 +37,12 @@ impl Default for PortfolioOptions {
 }
 
 /// How a run went about it.
+///
+/// ```
+/// use onebasin_core::matching::Schedule;
+/// assert_eq!(serde_json::to_string(&Schedule::FrankWolfe)?, r#""frank-wolfe""#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
@@ -40,7 +52,7 @@ pub enum Schedule {
     FrankWolfe,
 }
 
-/// One match of several.
+/// One match of several, with what it found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
     /// How it went about it.
@@ -53,7 +65,25 @@ pub struct Run {
     pub found: Match,
 }
 
-/// A run, without its alignment.
+/// A run, without its alignment: what a report keeps.
+///
+/// ```
+/// use onebasin_core::matching::{PortfolioOptions, RunRecord, Weights, best_of};
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let runs = best_of(&Weights::new(&symmetry, &a, &b)?, &PortfolioOptions::default(), &mut |_| true)?;
+/// assert_eq!(RunRecord::from(&runs[0]).objective, 91.0);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// How it went about it.
@@ -76,7 +106,29 @@ impl From<&Run> for RunRecord {
     }
 }
 
-/// What is told while matching.
+/// What is told while matching: which run it is, and what happened in it.
+///
+/// ```
+/// use onebasin_core::matching::{PortfolioOptions, Start, Weights, best_of};
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let mut starts = Vec::new();
+/// best_of(&Weights::new(&symmetry, &a, &b)?, &PortfolioOptions::default(), &mut |told| {
+///     starts.push(told.start);
+///     false // one look is enough
+/// })?;
+/// assert_eq!(starts, [Start::Identity]);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Told<'a> {
     /// How the run goes about it.
@@ -93,6 +145,27 @@ pub struct Told<'a> {
 /// cannot. When the observer returns false, the run in progress is the last.
 ///
 /// Cost: `starts.len() · restarts` coordinate ascents and, if asked for, one joint climb.
+///
+/// # Errors
+/// As [`ascend`] and [`frank_wolfe`].
+///
+/// ```
+/// use onebasin_core::matching::{PortfolioOptions, Weights, best_of};
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let runs = best_of(&Weights::new(&symmetry, &a, &b)?, &PortfolioOptions::default(), &mut |_| true)?;
+/// assert_eq!((runs.len(), runs[0].found.objective), (7, 91.0)); // three starts, two orders, one joint climb
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn best_of(
     weights: &Weights<'_>,
     options: &PortfolioOptions,
@@ -127,10 +200,31 @@ pub fn best_of(
 }
 
 /// Whether denoised weights can be trusted to compare units: every denoised matrix keeps enough directions to tell its
-/// units apart, and few enough that the rest is noise; and what was denoised is most of the network's weights.
+/// units apart (6), and few enough that the rest is noise (half); and what was denoised is most of the network's
+/// weights.
+///
+/// `ranks` are those of A and of B, as [`denoise`](super::denoise) gives them.
 ///
 /// # Errors
 /// If a tensor is missing.
+///
+/// ```
+/// use onebasin_core::matching::{Weights, denoise, trusts_spectral};
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let (_, ranks) = denoise(&symmetry, &a)?; // two units are too few to tell noise from signal
+/// assert!(!trusts_spectral(&Weights::new(&symmetry, &a, &b)?, [&ranks, &ranks])?);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn trusts_spectral(weights: &Weights<'_>, ranks: [&[Rank]; 2]) -> Result<bool> {
     const FEWEST: usize = 6;
     let apart = |r: &Rank| r.kept >= FEWEST && 2 * r.kept <= r.of;

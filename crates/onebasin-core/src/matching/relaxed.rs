@@ -9,7 +9,7 @@ use crate::perm::Perm;
 use crate::symmetry::{Alignment, GroupId, Occurrence, Symmetry, TensorLayout, for_each_index};
 
 /// One square matrix for every relaxed group, row-major: entry `(i, j)` is how much of unit j of the source goes into unit
-/// i of the result. A permutation σ has ones at `(i, σ(i))`.
+/// i of the result. Rows and columns sum to 1. A permutation σ has ones at `(i, σ(i))`.
 pub type Matrices = Vec<Vec<f64>>;
 
 /// Rows of a product computed by one task; fixed, so that results do not depend on the number of threads.
@@ -72,7 +72,7 @@ impl<'a> Relaxation<'a> {
         Ok(Self { symmetry, groups, tensors, degree })
     }
 
-    /// The relaxed groups, in the order of their matrices.
+    /// The relaxed groups, in the order of their matrices: the roots without families, in the order of their ids.
     pub fn groups(&self) -> &[GroupId] {
         &self.groups
     }
@@ -97,12 +97,12 @@ impl<'a> Relaxation<'a> {
         self.groups.iter().map(|id| self.symmetry.group(*id).size)
     }
 
-    /// The barycentre of all permutations: `1/n` everywhere.
+    /// The barycentre of all permutations: `1/n` everywhere, for every group of `n` units.
     pub fn barycentre(&self) -> Matrices {
         self.sizes().map(|n| vec![1.0 / n as f64; n * n]).collect()
     }
 
-    /// The matrices of an alignment.
+    /// The matrices of an alignment: a one in every row and column.
     pub fn matrices(&self, alignment: &Alignment) -> Matrices {
         self.groups.iter().map(|id| matrix(&alignment.copies(*id)[0])).collect()
     }

@@ -16,6 +16,23 @@ use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
 ///
 /// For digits `d_1 … d_k` of lengths `n_1 … n_k`, `data` is square of side `∏ n`, row-major: entry `(x, y)` is the inner
 /// product of the slice of A at units `x` with the slice of B at units `y`, everything else aligned.
+///
+/// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+/// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+/// # };
+/// use onebasin_core::matching::{Fixed, Gram, MatchOptions, ascend};
+/// use onebasin_core::symmetry::Alignment;
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &net(&[1., 2.])?)?;
+/// let h = symmetry.roots()[0];
+/// let gram = Gram { digits: vec![h], lens: vec![2], data: vec![0., 1., 1., 0.] }; // crosswise, by hand
+/// let source = Fixed::new(&symmetry, [(h, vec![gram])]);
+/// let found = ascend(&source, &Alignment::identity(&symmetry), &MatchOptions::default(), &mut |_| true)?;
+/// assert_eq!(found.alignment.copies(h)[0].as_slice(), [1, 0]);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gram {
     /// The free groups: a root, then the families below it, in the order of their ids.
@@ -31,9 +48,33 @@ pub struct Gram {
 /// Formula: for every site, `unfold(A) · unfold(π'(B))ᵀ`, where `π'` is the current alignment of everything but the
 /// group at that site; sites with the same free digits are added. Products of 1152 columns are f32 and are added in f64;
 /// where a tensor is f64, so are they.
+///
 /// Cost: `2 n · numel` flops for every tensor and axis where a group of `n` units stands; memory is the result and a panel
 /// of 1152 columns.
+///
+/// # Errors
+/// If a tensor of the symmetry is missing.
+///
 /// Source: Ainsworth et al. 2023, Algorithm 1 and §3.2, generalised to any axis, product and family.
+///
+/// ```
+/// use onebasin_core::matching::weight_grams;
+/// use onebasin_core::symmetry::Alignment;
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let grams = weight_grams(&symmetry, symmetry.roots()[0], &Alignment::identity(&symmetry), &a, &b)?;
+/// assert_eq!(grams[0].data, [41., 30., 61., 41.]); // 41 + 41 = 82 as they stand, 30 + 61 = 91 exchanged
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn weight_grams(
     symmetry: &Symmetry,
     root: GroupId,

@@ -11,6 +11,45 @@ use crate::symmetry::{Alignment, GroupId, Symmetry};
 ///
 /// With all other groups held, the value is linear in the element of one root: its Grams say what each choice is worth.
 /// (Where a root stands twice in one entry it is not; see [`Root::quadratic`].)
+///
+/// A similarity of your own is a source; here units are paired by a number that each of them has:
+///
+/// ```
+/// use onebasin_core::error::Result;
+/// use onebasin_core::matching::{Gram, MatchOptions, Root, Source, ascend};
+/// use onebasin_core::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
+/// use onebasin_core::{Params, Tensor};
+/// struct ByNumber<'a> {
+///     symmetry: &'a Symmetry,
+///     roots: Vec<Root>,
+///     numbers: [[f64; 3]; 2],
+/// }
+/// impl Source for ByNumber<'_> {
+///     fn symmetry(&self) -> &Symmetry {
+///         self.symmetry
+///     }
+///     fn roots(&self) -> &[Root] {
+///         &self.roots
+///     }
+///     fn grams(&self, root: GroupId, _: &Alignment) -> Result<Vec<Gram>> {
+///         let [a, b] = &self.numbers;
+///         let data = a.iter().flat_map(|x| b.iter().map(move |y| x * y)).collect();
+///         Ok(vec![Gram { digits: vec![root], lens: vec![3], data }])
+///     }
+///     fn objective(&self, alignment: &Alignment) -> Result<f64> {
+///         let [a, b] = &self.numbers;
+///         let moved = alignment.copies(self.roots[0].id)[0].gather(b);
+///         Ok(a.iter().zip(moved).map(|(x, y)| x * y).sum())
+///     }
+/// }
+/// let net = Params::from_iter([("bias".to_owned(), Tensor::from_f32(&[3], vec![0.; 3])?)]);
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("bias", "h")])?, &net)?;
+/// let roots = symmetry.roots().into_iter().map(Root::new).collect();
+/// let source = ByNumber { symmetry: &symmetry, roots, numbers: [[1., 2., 3.], [30., 10., 20.]] };
+/// let found = ascend(&source, &Alignment::identity(&symmetry), &MatchOptions::default(), &mut |_| true)?;
+/// assert_eq!(found.alignment.copies(symmetry.roots()[0])[0].as_slice(), [1, 2, 0]);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub trait Source: Sync {
     /// The symmetry whose alignments are valued.
     fn symmetry(&self) -> &Symmetry;
@@ -18,10 +57,17 @@ pub trait Source: Sync {
     /// The roots that count, in the order of [`Order::Forward`](super::Order::Forward).
     fn roots(&self) -> &[Root];
 
-    /// What each choice of a root and its families is worth, given the others.
+    /// What each choice of a root and its families is worth, given the others: every Gram's digits begin with the root,
+    /// and Grams of the same digits are added.
+    ///
+    /// # Errors
+    /// What keeps the similarity from being computed.
     fn grams(&self, root: GroupId, current: &Alignment) -> Result<Vec<Gram>>;
 
-    /// The value of an alignment.
+    /// The value of an alignment. Along a change of one root it must change by what the Grams say, but for rounding.
+    ///
+    /// # Errors
+    /// What keeps the value from being computed.
     fn objective(&self, alignment: &Alignment) -> Result<f64>;
 
     /// What the value changes by where only the elements of a root and its families change, in f64; asked for where Grams
@@ -38,6 +84,27 @@ pub trait Source: Sync {
 }
 
 /// The Grams of every root of a source, kept while an alignment changes bit by bit.
+///
+/// ```
+/// use onebasin_core::matching::{Source, Weights};
+/// use onebasin_core::symmetry::Alignment;
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let weights = Weights::new(&symmetry, &a, &b)?;
+/// let mut cache = weights.cache().expect("weights keep their Grams");
+/// assert_eq!(cache.grams(0, &Alignment::identity(&symmetry))?[0].data, [41., 30., 61., 41.]);
+/// assert!(cache.forget_updated().is_empty()); // it was made from scratch
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub trait GramCache {
     /// The Grams of the root at this place in [`Source::roots`], as [`Source::grams`] gives them, up to rounding.
     fn grams(&mut self, root: usize, current: &Alignment) -> Result<Cow<'_, [Gram]>>;
@@ -46,7 +113,27 @@ pub trait GramCache {
     fn forget_updated(&mut self) -> Vec<usize>;
 }
 
-/// A root group as schedules see it.
+/// A root group as schedules see it: which others must be solved again after it, and what counts as a gain.
+///
+/// ```
+/// use onebasin_core::matching::{Root, Source, Weights};
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let weights = Weights::new(&symmetry, &a, &b)?;
+/// let root = &weights.roots()[0];
+/// assert!(root.tolerance > 0.0 && root.neighbours.is_empty() && !root.quadratic); // no other group shares a tensor
+/// assert_eq!(Root::new(root.id).tolerance, 0.0);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Root {
     /// The group.
@@ -62,13 +149,14 @@ pub struct Root {
 }
 
 impl Root {
-    /// A root whose Grams depend on no other, with nothing known of rounding.
+    /// A root whose Grams depend on no other, with nothing known of rounding: every gain above 0 counts.
     pub fn new(id: GroupId) -> Self {
         Self { id, neighbours: Vec::new(), quadratic: false, tolerance: 0.0, rounding: 0.0 }
     }
 }
 
-/// Similarities that do not depend on the alignment of other groups, as activations give them.
+/// Similarities that do not depend on the alignment of other groups, as activations give them; see [`Gram`] for an
+/// example.
 #[derive(Debug, Clone)]
 pub struct Fixed<'a> {
     symmetry: &'a Symmetry,
@@ -77,7 +165,21 @@ pub struct Fixed<'a> {
 }
 
 impl<'a> Fixed<'a> {
-    /// Takes the Grams of every root that has any.
+    /// Takes the Grams of every root that has any. A gain below `64 ε Σ ‖Gram‖` is rounding.
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+    /// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+    /// # };
+    /// use onebasin_core::matching::{Fixed, Gram, Source};
+    /// use onebasin_core::symmetry::Alignment;
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &net(&[1., 2.])?)?;
+    /// let gram = |h| Gram { digits: vec![h], lens: vec![2], data: vec![1., 2., 3., 5.] };
+    /// let source = Fixed::new(&symmetry, symmetry.roots().into_iter().map(|h| (h, vec![gram(h)])));
+    /// assert_eq!(source.objective(&Alignment::identity(&symmetry))?, 1. + 5.);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn new(symmetry: &'a Symmetry, grams: impl IntoIterator<Item = (GroupId, Vec<Gram>)>) -> Self {
         let (mut roots, mut all) = (Vec::new(), Vec::new());
         for (id, grams) in grams {
@@ -112,7 +214,30 @@ impl Source for Fixed<'_> {
     }
 }
 
-/// A weighted sum of sources over one symmetry.
+/// A weighted sum of sources over one symmetry, such as activations and weights.
+///
+/// ```
+/// use onebasin_core::matching::{Blend, Source, Weights};
+/// use onebasin_core::symmetry::Alignment;
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let (weights, identity) = (Weights::new(&symmetry, &a, &b)?, Alignment::identity(&symmetry));
+/// let first = symmetry.restrict(|name| name == "fc1.weight");
+/// let first = Weights::new(&first, &a, &b)?;
+/// let start = [first.objective(&identity)?, weights.objective(&identity)?];
+/// let blend = Blend::new(&first, &weights, 0.25, start);
+/// assert!((blend.objective(&identity)? - 1.0).abs() < 1e-12); // ¾ · 22 / 22 + ¼ · 82 / 82
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub struct Blend<'a> {
     parts: Vec<(f64, &'a dyn Source)>,
     roots: Vec<Root>,

@@ -10,7 +10,7 @@ use crate::params::Params;
 use crate::symmetry::{Symmetry, TensorLayout};
 use crate::tensor::Tensor;
 
-/// How much of a weight matrix stands out of the noise.
+/// How much of a weight matrix stands out of the noise; see [`denoise`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rank {
     /// The tensor.
@@ -38,11 +38,26 @@ const FEW: usize = 64;
 ///
 /// Cost: `O(m² n)` for the product and `O(m³)` for its eigenvectors, per tensor, in f64.
 ///
+/// # Errors
+/// If a tensor of the symmetry is missing; [`Error::Eigenvectors`] if no solver finds those of a tensor.
+///
 /// Source: the edge is Gavish and Donoho's (2014) estimate of an unknown noise level from the median; that weight
 /// matching follows the leading singular directions is Ito et al. (ICLR 2025).
 ///
-/// # Errors
-/// If a tensor of the symmetry is missing; [`Error::Eigenvectors`] if no solver finds those of a tensor.
+/// ```
+/// use onebasin_core::matching::denoise;
+/// use onebasin_core::stream::Stream;
+/// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// use onebasin_core::{Params, Tensor};
+/// let mut noise = Stream::new(0, "noise");
+/// let values = (0..64 * 64).map(|_| 2.0 + noise.normal()).collect(); // one direction, and noise
+/// let net = Params::from_iter([("w".to_owned(), Tensor::from_f64(&[64, 64], values)?)]);
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h .")])?, &net)?;
+/// let (_, ranks) = denoise(&symmetry, &net)?;
+/// assert_eq!((ranks[0].kept, ranks[0].of), (1, 64));
+/// assert!((0.7..0.9).contains(&ranks[0].share)); // about 2² / (2² + 1)
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn denoise(symmetry: &Symmetry, params: &Params) -> Result<(Params, Vec<Rank>)> {
     let tensors: Vec<(&str, &TensorLayout)> = symmetry.tensors().collect();
     let one = |(name, layout): &(&str, &TensorLayout)| -> Result<(String, Tensor, Option<Rank>)> {

@@ -13,7 +13,13 @@ use crate::params::Params;
 use crate::stream::Stream;
 use crate::symmetry::{Alignment, AxisLayout, GroupId, Occurrence, Symmetry, TensorLayout, for_each_index};
 
-/// What a match starts from.
+/// What a match starts from. Coordinate ascent finds the best near its start, so this decides much.
+///
+/// ```
+/// use onebasin_core::matching::Start;
+/// assert_eq!(serde_json::to_string(&Start::default())?, r#""signature""#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {
@@ -22,7 +28,8 @@ pub enum Start {
     /// Units are paired by what no permutation of their neighbours can change: [`Signatures`].
     #[default]
     Signature,
-    /// Groups are aligned one after the other, those first whose neighbours are fixed.
+    /// Groups are aligned one after the other, next the one that shares most with what is fixed or aligned already; by
+    /// signature where its neighbours are not known.
     Anchored,
     /// A uniformly random element.
     Random,
@@ -30,6 +37,31 @@ pub enum Start {
 
 impl Start {
     /// The alignment to start from; `seed` matters only for [`Start::Random`].
+    ///
+    /// Cost: nothing for identity and random; one product per site and a sort of every slice for the others.
+    ///
+    /// # Errors
+    /// If a tensor is missing, or a float in A and none in B.
+    ///
+    /// ```
+    /// use onebasin_core::matching::{Start, Weights};
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let weights = Weights::new(&symmetry, &a, &b)?;
+    /// assert!(Start::Identity.alignment(&weights, 0)?.is_identity());
+    /// let found = Start::Signature.alignment(&weights, 0)?;
+    /// assert_eq!(found.apply(&symmetry, &b)?, a); // a planted permutation is found at once
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn alignment(self, weights: &Weights<'_>, seed: u64) -> Result<Alignment> {
         let symmetry = weights.symmetry();
         match self {
@@ -81,6 +113,23 @@ pub(super) fn anchored(weights: &Weights<'_>) -> Result<Alignment> {
 /// `s_i` is the slice with every orbit sorted, known groups being aligned. The similarity of units i and j is
 /// `Σ_sites ⟨s_i(A), s_j(B)⟩`, so that its best assignment minimises `Σ ‖s_i(A) − s_j(B)‖²`, which is zero for every
 /// unit of a planted permutation. With all groups known it is the plain weight similarity.
+///
+/// Cost: that of [`weight_grams`](super::weight_grams), in f64, and a sort of every slice.
+///
+/// ```
+/// use onebasin_core::matching::{Signatures, Source, Weights};
+/// use onebasin_core::symmetry::{Alignment, Symmetry, SymmetrySpec};
+/// use onebasin_core::{Params, Tensor};
+/// let net = |w: [f32; 4]| -> Result<Params, onebasin_core::Error> {
+///     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[2, 2], w.to_vec())?)]))
+/// };
+/// let (a, b) = (net([1., 2., 3., 5.])?, net([5., 3., 2., 1.])?); // both axes reversed
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "g h")])?, &a)?;
+/// let weights = Weights::new(&symmetry, &a, &b)?;
+/// let grams = Signatures::new(&weights, &[]).grams(symmetry.group_named("g")?, &Alignment::identity(&symmetry))?;
+/// assert_eq!(grams[0].data, [13., 5., 34., 13.]); // of rows sorted: (1, 2), (3, 5) with (3, 5), (1, 2)
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub struct Signatures<'a> {
     symmetry: &'a Symmetry,
     networks: [&'a Params; 2],
@@ -89,7 +138,7 @@ pub struct Signatures<'a> {
 }
 
 impl<'a> Signatures<'a> {
-    /// Signatures given that these groups are aligned.
+    /// Signatures given that these groups are aligned; with none of them, nothing depends on how B is numbered.
     pub fn new<'w: 'a>(weights: &'a Weights<'w>, known: &[GroupId]) -> Self {
         let root = |r: &Root| Root { neighbours: Vec::new(), quadratic: false, rounding: 0.0, ..r.clone() };
         Self {

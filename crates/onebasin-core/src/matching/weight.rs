@@ -18,6 +18,26 @@ use crate::symmetry::{Alignment, GroupId, Symmetry};
 ///
 /// Only tensors of the symmetry count; [`Symmetry::restrict`] leaves out those that are no weights, such as BatchNorm's
 /// running statistics.
+///
+/// ```
+/// use onebasin_core::matching::{Source, Weights};
+/// use onebasin_core::symmetry::Alignment;
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let (weights, identity) = (Weights::new(&symmetry, &a, &b)?, Alignment::identity(&symmetry));
+/// assert_eq!(weights.objective(&identity)?, 82.0);
+/// assert_eq!(weights.grams(symmetry.roots()[0], &identity)?[0].data, [41., 30., 61., 41.]);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub struct Weights<'a> {
     symmetry: &'a Symmetry,
     a: &'a Params,
@@ -34,8 +54,29 @@ pub struct Weights<'a> {
 impl<'a> Weights<'a> {
     /// Prepares two networks of one symmetry.
     ///
+    /// Cost: two passes over both networks: whether values are finite, and norms, against which rounding is measured.
+    ///
     /// # Errors
-    /// If the networks differ in structure, hold a value that is not finite, or do not fit the symmetry.
+    /// [`Error::Structure`](crate::Error::Structure) if the networks differ in structure,
+    /// [`Error::NotFinite`](crate::Error::NotFinite) if one holds a NaN or an infinity,
+    /// [`Error::NoTensor`](crate::Error::NoTensor) if they lack a tensor of the symmetry.
+    /// ```
+    /// use onebasin_core::matching::Weights;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let broken = net([f32::NAN, 4., 1., 2.], [6., 5.])?;
+    /// assert!(Weights::new(&symmetry, &a, &b).is_ok() && Weights::new(&symmetry, &a, &broken).is_err());
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn new(symmetry: &'a Symmetry, a: &'a Params, b: &'a Params) -> Result<Self> {
         a.check_same_structure(b)?;
         a.check_finite()?;
@@ -71,6 +112,19 @@ impl<'a> Weights<'a> {
 
     /// The same with the roots in the order in which these tensors name them first, for
     /// [`Order::Forward`](super::Order::Forward); others follow.
+    ///
+    /// ```
+    /// use onebasin_core::matching::{Source, Weights};
+    /// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// use onebasin_core::{Params, Tensor};
+    /// let bias = Tensor::from_f32(&[2], vec![1., 2.])?;
+    /// let net = Params::from_iter(["v", "w"].map(|name| (name.to_owned(), bias.clone())));
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("v", "a"), ("w", "b")])?, &net)?;
+    /// let weights = Weights::new(&symmetry, &net, &net)?.in_order(["w", "v"]);
+    /// let order = weights.roots().iter().map(|root| &symmetry.group(root.id).name[..]);
+    /// assert_eq!(order.collect::<Vec<_>>(), ["b", "a"]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     #[must_use]
     pub fn in_order<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
         let place: HashMap<&str, usize> = names.into_iter().enumerate().map(|(k, name)| (name, k)).collect();
@@ -87,7 +141,7 @@ impl<'a> Weights<'a> {
     /// The same with Grams computed on a device: products there, assignments and objectives here.
     ///
     /// Grams then differ by the rounding of single precision, to which a match is indifferent except where alignments are
-    /// equally good. Grams that an f64 tensor adds to stay here.
+    /// equally good. Grams that an f64 tensor adds to stay here. See [`Accelerator`] for an example.
     #[must_use]
     pub fn on(mut self, device: &dyn Accelerator) -> Self {
         let pair = |(name, _)| [self.a, self.b].map(|net| net.get(name).expect("it was there for the norms"));
@@ -109,6 +163,23 @@ impl<'a> Weights<'a> {
     }
 
     /// A and B.
+    ///
+    /// ```
+    /// use onebasin_core::matching::Weights;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// assert_eq!(Weights::new(&symmetry, &a, &b)?.networks(), [&a, &b]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn networks(&self) -> [&'a Params; 2] {
         [self.a, self.b]
     }

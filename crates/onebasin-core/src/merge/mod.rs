@@ -1,4 +1,8 @@
 //! Combining aligned networks into one.
+//!
+//! [`merge`](fn@merge) goes from A to B along a line or a circle, [`merge_by_group`] with a λ of its own for every
+//! group, and [`mean`] takes the middle of many. What becomes of one tensor, or of any range of its entries, is a
+//! [`MergeRule`]: the same formula serves networks in memory and files that pass by in pieces.
 
 mod products;
 mod rule;
@@ -16,7 +20,14 @@ use crate::params::Params;
 use crate::symmetry::{Alignment, GroupId, Symmetry};
 use crate::tensor::Tensor;
 
-/// How to go from A (λ = 0) to B (λ = 1).
+/// How to go from A (λ = 0) to B (λ = 1). As text: `lerp`, `slerp`.
+///
+/// ```
+/// use onebasin_core::merge::Interpolation;
+/// assert_eq!("slerp".parse(), Ok(Interpolation::Slerp));
+/// let error = "line".parse::<Interpolation>().unwrap_err();
+/// assert_eq!(error.to_string(), "unknown interpolation `line`; known: lerp, slerp");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Interpolation {
@@ -53,20 +64,27 @@ impl FromStr for Interpolation {
 /// λ = 0 gives A and λ = 1 gives B, bit for bit. Between them the arithmetic is f64 and the result has A's element
 /// types; tensors of integers and booleans are those of the nearer end (A's at ½).
 ///
-/// `slerp`: with ω the angle between the two flattened vectors, `sin((1−λ)ω)/sin ω · A + sin(λω)/sin ω · B`; the straight
-/// line where the vectors are (anti)parallel or zero. Cost: one pass over both networks, two for `slerp`.
+/// Formula: `lerp` is `A + λ (B − A)`. `slerp` is `sin((1−λ)ω)/sin ω · A + sin(λω)/sin ω · B`, with ω the angle between
+/// the two flattened vectors; the straight line where the vectors are (anti)parallel or zero.
+///
+/// Cost: one pass over both networks, two for `slerp`.
 ///
 /// # Errors
-/// If the networks differ in structure or λ lies outside [0, 1].
+/// [`Error::Structure`] if the networks differ in structure, [`Error::Option`] if λ lies outside [0, 1].
 ///
 /// Source: Ainsworth et al. 2023, §5 and footnote 3.
 ///
 /// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+/// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+/// # };
 /// use onebasin_core::merge::{Interpolation, merge};
-/// use onebasin_core::{Params, Tensor};
-/// let net = |w: [f32; 2]| Ok::<_, onebasin_core::Error>(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[2], w.to_vec())?)]));
-/// let middle = merge(&net([0., 2.])?, &net([4., 2.])?, 0.5, Interpolation::Lerp)?;
-/// assert_eq!(middle, net([2., 2.])?);
+/// let (a, b) = (net(&[1., 0.])?, net(&[0., 1.])?);
+/// assert_eq!(merge(&a, &b, 0.5, Interpolation::Lerp)?, net(&[0.5, 0.5])?);
+/// let circle = merge(&a, &b, 0.5, Interpolation::Slerp)?; // keeps the length
+/// assert!(circle.require("w")?.to_f32()?.iter().all(|w| (w - 0.5_f32.sqrt()).abs() < 1e-7));
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
 pub fn merge(a: &Params, b: &Params, lambda: f64, interpolation: Interpolation) -> Result<Params> {
@@ -88,6 +106,21 @@ pub fn merge(a: &Params, b: &Params, lambda: f64, interpolation: Interpolation) 
 ///
 /// # Errors
 /// If the networks differ in structure, a tensor of the symmetry is missing, or a λ lies outside [0, 1].
+/// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+/// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+/// # };
+/// use onebasin_core::merge::merge_by_group;
+/// let (a, b) = (net(&[0., 0.])?, net(&[4., 4.])?);
+/// let mut spec = SymmetrySpec::from_patterns([("w", "(first + second)")])?;
+/// spec.sizes.insert("first".to_owned(), 1);
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let of_group = [(symmetry.group_named("first")?, 0.25)].into();
+/// assert_eq!(merge_by_group(&symmetry, &a, &b, 0.5, &of_group)?, net(&[1., 2.])?);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn merge_by_group(
     symmetry: &Symmetry,
     a: &Params,
@@ -171,7 +204,23 @@ pub fn mean(
     Ok(mean)
 }
 
-/// Every floating-point tensor in another element type.
+/// Every floating-point tensor in another element type, rounded to nearest even; integers and booleans stay.
+///
+/// # Errors
+/// [`Error::DType`] if `dtype` is no float and a tensor is.
+///
+/// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+/// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+/// # };
+/// use onebasin_core::DType;
+/// use onebasin_core::merge::cast;
+/// let half = cast(&net(&[1., 2.])?, DType::BF16)?;
+/// assert_eq!(half.require("w")?.bytes()[..], [0x80, 0x3f, 0x00, 0x40]);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn cast(params: &Params, dtype: DType) -> Result<Params> {
     let cast = |t: &Tensor| if t.dtype().is_float() { t.cast(dtype) } else { Ok(t.clone()) };
     params.iter().map(|(name, t)| Ok((name.to_owned(), cast(t)?))).collect()

@@ -42,7 +42,13 @@ impl<'a> MergeRule<'a> {
     /// The straight line `A + λ (B − A)`.
     ///
     /// # Errors
-    /// If λ lies outside [0, 1].
+    /// [`Error::Option`] if λ lies outside [0, 1].
+    ///
+    /// ```
+    /// use onebasin_core::merge::MergeRule;
+    /// let error = MergeRule::lerp(1.5).unwrap_err();
+    /// assert_eq!(error.to_string(), "λ must lie between 0 (network A) and 1 (network B), found 1.5");
+    /// ```
     pub fn lerp(lambda: f64) -> Result<Self> {
         if !(0.0..=1.0).contains(&lambda) {
             let (expected, found) = ("lie between 0 (network A) and 1 (network B)", lambda.to_string());
@@ -54,8 +60,26 @@ impl<'a> MergeRule<'a> {
     /// The great circle between the two weight vectors; the straight line where they are (anti)parallel or zero, and at
     /// the ends.
     ///
+    /// Formula: `cos ω = ⟨A, B⟩ / (‖A‖ ‖B‖)`; `w_A = sin((1 − λ) ω) / sin ω` and `w_B = sin(λ ω) / sin ω`.
+    ///
     /// # Errors
-    /// If λ lies outside [0, 1].
+    /// [`Error::Option`] if λ lies outside [0, 1].
+    ///
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+    /// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+    /// # };
+    /// use onebasin_core::DType;
+    /// use onebasin_core::merge::{MergeRule, Products};
+    /// let (a, b) = (net(&[3., 0.])?, net(&[0., 3.])?);
+    /// let rule = MergeRule::slerp(0.5, Products::of(&a, &b)?)?.tensor("w", &[2], DType::F32, DType::F32);
+    /// let mut merged = [0; 8];
+    /// rule.fill(0, a.require("w")?.bytes(), b.require("w")?.bytes(), &mut merged);
+    /// assert_eq!(merged, [4.5_f32.sqrt(); 2].map(f32::to_le_bytes).as_flattened());
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn slerp(lambda: f64, products: Products) -> Result<Self> {
         let rule = Self::lerp(lambda)?;
         let [aa, bb, ab] = products.0;
@@ -70,7 +94,21 @@ impl<'a> MergeRule<'a> {
     /// The straight line with a λ of its own for some groups: see [`merge_by_group`](super::merge_by_group).
     ///
     /// # Errors
-    /// If a λ lies outside [0, 1].
+    /// [`Error::GroupLambda`] or [`Error::Option`] if a λ lies outside [0, 1].
+    ///
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+    /// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+    /// # };
+    /// use onebasin_core::merge::MergeRule;
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &net(&[1., 2.])?)?;
+    /// let of_group = [(symmetry.group_named("h")?, 2.0)].into();
+    /// let error = MergeRule::by_group(&symmetry, 0.5, &of_group).unwrap_err();
+    /// assert_eq!(error.to_string(), "λ of group `h` must lie between 0 and 1, found 2");
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn by_group(symmetry: &'a Symmetry, lambda: f64, of_group: &'a BTreeMap<GroupId, f64>) -> Result<Self> {
         if let Some((id, l)) = of_group.iter().find(|(_, l)| !(0.0..=1.0).contains(*l)) {
             return Err(Error::GroupLambda { group: symmetry.group(*id).name.clone(), lambda: *l });
@@ -82,6 +120,14 @@ impl<'a> MergeRule<'a> {
     ///
     /// # Errors
     /// [`Error::DType`] if `dtype` is not a float.
+    ///
+    /// ```
+    /// use onebasin_core::{DType, merge::MergeRule};
+    /// let rule = MergeRule::lerp(0.5)?.cast(DType::BF16)?;
+    /// assert_eq!(rule.tensor("w", &[3], DType::F32, DType::F32).dtype(), DType::BF16);
+    /// assert_eq!(rule.tensor("steps", &[1], DType::I64, DType::I64).dtype(), DType::I64);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn cast(self, dtype: DType) -> Result<Self> {
         if !dtype.is_float() {
             return Err(Error::DType { expected: "floating-point", found: dtype });
@@ -90,6 +136,14 @@ impl<'a> MergeRule<'a> {
     }
 
     /// The rule of the tensor called `name`, from its shape and its element types in A and in B.
+    ///
+    /// At λ = 0 and λ = 1, and for integers and booleans, it copies the nearer end.
+    /// ```
+    /// use onebasin_core::{DType, merge::MergeRule};
+    /// let rule = MergeRule::lerp(0.5)?;
+    /// assert_eq!(rule.tensor("w", &[2, 2], DType::F16, DType::F32).dtype(), DType::F16);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn tensor(&self, name: &str, shape: &[usize], a: DType, b: DType) -> TensorRule {
         let named = self.groups.and_then(|(symmetry, of_group)| {
             let axes = &symmetry.tensor(name).ok()?.axes;
@@ -110,7 +164,7 @@ impl<'a> MergeRule<'a> {
     }
 }
 
-/// What a merge makes of one tensor.
+/// What a merge makes of one tensor; see [`MergeRule`] for an example.
 #[derive(Debug, Clone)]
 pub struct TensorRule {
     formula: Formula,
@@ -137,7 +191,14 @@ enum Formula {
 }
 
 impl TensorRule {
-    /// Element type of the result.
+    /// Element type of the result: A's, or that of the cast; where B is copied, B's.
+    /// ```
+    /// use onebasin_core::{DType, merge::MergeRule};
+    /// let dtype = |rule: MergeRule<'_>| rule.tensor("w", &[1], DType::F16, DType::F32).dtype();
+    /// assert_eq!(dtype(MergeRule::lerp(0.5)?), DType::F16);
+    /// assert_eq!(dtype(MergeRule::lerp(1.0)?), DType::F32);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn dtype(&self) -> DType {
         self.dtype
     }
@@ -148,6 +209,14 @@ impl TensorRule {
     ///
     /// # Panics
     /// If `a`, `b` and `out` do not hold the same number of entries.
+    /// ```
+    /// use onebasin_core::{DType, merge::MergeRule};
+    /// let rule = MergeRule::lerp(0.5)?.tensor("w", &[2], DType::F32, DType::F64);
+    /// let (a, b, mut merged) = (1_f32.to_le_bytes(), 4_f64.to_le_bytes(), [0; 4]);
+    /// rule.fill(1, &a, &b, &mut merged); // the second of two entries
+    /// assert_eq!(merged, 2.5_f32.to_le_bytes());
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn fill(&self, start: usize, a: &[u8], b: &[u8], out: &mut [u8]) {
         let entries = out.len() / self.dtype.size();
         let whole = out.len().is_multiple_of(self.dtype.size());

@@ -45,10 +45,30 @@ pub struct Alignment {
 }
 
 impl Alignment {
-    /// Takes permutations by group and copy.
+    /// Takes permutations by group and copy: `perms[id][copy]`, groups in the order of
+    /// [`Symmetry::groups`](super::Symmetry::groups).
     ///
     /// # Errors
     /// [`AlignmentError`] names the group with the wrong number of copies or units.
+    ///
+    /// ```
+    /// use onebasin_core::Perm;
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let swap = Alignment::new(&symmetry, vec![vec![Perm::new(vec![1, 0])?]])?;
+    /// assert_eq!(swap.apply(&symmetry, &b)?, a);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn new(symmetry: &Symmetry, perms: Vec<Vec<Perm>>) -> Result<Self> {
         Self::of_groups(symmetry.shared(), perms)
     }
@@ -75,8 +95,25 @@ impl Alignment {
 
     /// Passes only if it is an element of `symmetry`: if it was made for the same groups, of the same sizes.
     ///
+    /// Cost: nothing for the symmetry it was made with, else one comparison per group.
+    ///
     /// # Errors
     /// [`AlignmentError::Other`] names the first group that differs.
+    ///
+    /// ```
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+    /// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+    /// # };
+    /// let spec = SymmetrySpec::from_patterns([("w", "h")])?;
+    /// let two = Symmetry::resolve(&spec, &net(&[1., 2.])?)?;
+    /// let three = Symmetry::resolve(&spec, &net(&[1., 2., 3.])?)?;
+    /// assert!(Alignment::identity(&two).check(&two).is_ok());
+    /// assert!(Alignment::identity(&two).check(&three).is_err());
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn check(&self, symmetry: &Symmetry) -> Result<()> {
         let (own, wanted) = (&self.groups, symmetry.shared());
         if Arc::ptr_eq(own, &wanted) {
@@ -90,11 +127,48 @@ impl Alignment {
     }
 
     /// The element that moves nothing.
+    ///
+    /// ```
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// assert_eq!(Alignment::identity(&symmetry).apply(&symmetry, &b)?, b);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn identity(symmetry: &Symmetry) -> Self {
         Self::from_fn(symmetry, |id, _| Perm::identity(symmetry.group(id).size))
     }
 
-    /// A uniformly random element.
+    /// A uniformly random element: every group and copy has a random permutation of its own.
+    ///
+    /// ```
+    /// use onebasin_core::stream::Stream;
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let found = Alignment::random(&symmetry, &mut Stream::new(7, "planted"));
+    /// let back = found.inverse(&symmetry).apply(&symmetry, &found.apply(&symmetry, &a)?)?;
+    /// assert_eq!(back, a);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn random(symmetry: &Symmetry, stream: &mut Stream) -> Self {
         Self::from_fn(symmetry, |id, _| stream.permutation(symmetry.group(id).size))
     }
@@ -105,7 +179,28 @@ impl Alignment {
         Self { groups, perms: ids.map(|id| (0..symmetry.copies(id)).map(|copy| perm(id, copy)).collect()).collect() }
     }
 
-    /// The permutations of a group, one per copy.
+    /// The permutations of a group, one per copy; of a root there is one.
+    ///
+    /// # Panics
+    /// If there is no such group.
+    ///
+    /// ```
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let still = Alignment::identity(&symmetry);
+    /// assert_eq!(still.copies(symmetry.group_named("h")?)[0].as_slice(), [0, 1]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn copies(&self, id: GroupId) -> &[Perm] {
         &self.perms[id.0]
     }
@@ -115,17 +210,79 @@ impl Alignment {
         self.perms[id.0] = copies;
     }
 
-    /// Whether nothing moves.
+    /// Whether nothing moves, in any group.
+    ///
+    /// ```
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// assert!(Alignment::identity(&symmetry).is_identity());
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn is_identity(&self) -> bool {
         self.perms.iter().flatten().all(Perm::is_identity)
     }
 
     /// The source unit of unit `value` of a group, `above` being the result units of its ancestors, outermost first.
+    ///
+    /// # Panics
+    /// If a unit is not below the size of its group.
+    ///
+    /// ```
+    /// use onebasin_core::Perm;
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let swap = Alignment::new(&symmetry, vec![vec![Perm::new(vec![1, 0])?]])?;
+    /// assert_eq!(swap.source(&symmetry, symmetry.group_named("h")?, &[], 0), 1);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn source(&self, symmetry: &Symmetry, id: GroupId, above: &[usize], value: usize) -> usize {
         self.perms[id.0][copy_index(symmetry, id, above)].at(value)
     }
 
     /// `self ∘ first`: acting with the result equals acting with `first`, then with `self`.
+    ///
+    /// Formula: [`Perm::compose`] in every group; a copy of a family composes with the copy that it came from.
+    ///
+    /// ```
+    /// use onebasin_core::stream::Stream;
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let mut stream = Stream::new(0, "example");
+    /// let [first, then] = [(); 2].map(|()| Alignment::random(&symmetry, &mut stream));
+    /// let both = then.compose(&symmetry, &first);
+    /// assert_eq!(both.apply(&symmetry, &a)?, then.apply(&symmetry, &first.apply(&symmetry, &a)?)?);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     #[must_use]
     pub fn compose(&self, symmetry: &Symmetry, first: &Self) -> Self {
         Self::from_fn(symmetry, |id, copy| {
@@ -134,7 +291,26 @@ impl Alignment {
         })
     }
 
-    /// The element that undoes this one.
+    /// The element that undoes this one: `inverse ∘ self` is the identity.
+    ///
+    /// ```
+    /// use onebasin_core::stream::Stream;
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let found = Alignment::random(&symmetry, &mut Stream::new(0, "example"));
+    /// assert!(found.inverse(&symmetry).compose(&symmetry, &found).is_identity());
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     #[must_use]
     pub fn inverse(&self, symmetry: &Symmetry) -> Self {
         let mut inverse = Self::identity(symmetry);
@@ -159,6 +335,23 @@ impl Alignment {
     }
 
     /// The gather of one axis: position `i` of the result is position `table[i]` of the source.
+    ///
+    /// Shapes: as many entries as the axis is long.
+    ///
+    /// ```
+    /// use onebasin_core::Perm;
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+    /// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+    /// # };
+    /// let spec = SymmetrySpec::from_patterns([("w", "(h 2)")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &net(&[0., 1., 2., 3.])?)?;
+    /// let swap = Alignment::new(&symmetry, vec![vec![Perm::new(vec![1, 0])?]])?;
+    /// assert_eq!(swap.axis_gather(&symmetry, &symmetry.tensor("w")?.axes[0]), [2, 3, 0, 1]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn axis_gather(&self, symmetry: &Symmetry, axis: &AxisLayout) -> Vec<u32> {
         let mut table: Vec<u32> = (0..axis.len as u32).collect();
         for occurrence in axis.occurrences.iter().filter(|o| o.digits.iter().any(|d| d.group.is_some())) {
@@ -180,7 +373,29 @@ impl Alignment {
         table
     }
 
-    /// The source digits of result digits `values`, digit by digit; fixed digits stay.
+    /// The source digits of result digits `values`, digit by digit; those of no group stay.
+    ///
+    /// # Panics
+    /// If a family stands among `groups` without its ancestors.
+    /// ```
+    /// use onebasin_core::Perm;
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let swap = Alignment::new(&symmetry, vec![vec![Perm::new(vec![1, 0])?]])?;
+    /// let h = symmetry.group_named("h")?;
+    /// assert_eq!(swap.source_digits(&symmetry, &[Some(h), None], &[0, 1]), [1, 1]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn source_digits(&self, symmetry: &Symmetry, groups: &[Option<GroupId>], values: &[usize]) -> Vec<usize> {
         let mut source = values.to_vec();
         for (digit, id) in groups.iter().enumerate() {

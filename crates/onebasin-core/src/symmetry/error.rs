@@ -3,6 +3,16 @@
 use crate::error::Error;
 
 /// A symmetry that cannot be read, or does not fit the network.
+/// ```
+/// use onebasin_core::symmetry::{Symmetry, SymmetryError, SymmetrySpec};
+/// use onebasin_core::{Params, Tensor};
+/// let net = Params::from_iter([("fc1.weight".to_owned(), Tensor::from_f32(&[4, 3], vec![0.; 12])?)]);
+/// let spec = SymmetrySpec::from_patterns([("fc1.wieght", "h .")])?;
+/// let error = Symmetry::resolve(&spec, &net).unwrap_err();
+/// assert!(matches!(error, SymmetryError::UnknownTensors { .. }));
+/// assert_eq!(error.to_string(), "the network has no tensor `fc1.wieght` (did you mean `fc1.weight`?)");
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SymmetryError {
@@ -105,6 +115,21 @@ pub enum SymmetryError {
 }
 
 /// An alignment that is none of a symmetry.
+/// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+/// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+/// # };
+/// use onebasin_core::Perm;
+/// use onebasin_core::symmetry::{Alignment, AlignmentError};
+/// let net = net(&[1., 2., 3.])?;
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &net)?;
+/// let error = Alignment::new(&symmetry, vec![vec![Perm::identity(2)]]).unwrap_err();
+/// assert_eq!(error.to_string(), "group `h` needs 1 permutation(s) of 3 units, found 1 of sizes [2]");
+/// assert_eq!(Alignment::new(&symmetry, vec![]), Err(AlignmentError::Groups { expected: 1, found: 0 }.into()));
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AlignmentError {

@@ -16,6 +16,31 @@ const PIECE: usize = 1 << 20;
 ///
 /// Formula: entry `(i_0, …, i_k)` of the result is entry `(t_0[i_0], …, t_k[i_k])` of the source, `t` being the alignment's
 /// gather of each axis. Bits are kept.
+///
+/// Memory: one table per axis that moves; the tensor itself may lie anywhere.
+///
+/// ```
+/// use onebasin_core::Perm;
+/// use onebasin_core::symmetry::{Alignment, Gather};
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let swap = Alignment::new(&symmetry, vec![vec![Perm::new(vec![1, 0])?]])?;
+/// let tensor = b.require("fc1.weight")?;
+/// let gather = Gather::new(&symmetry, &swap, "fc1.weight", tensor)?;
+/// let mut last = [0; 8]; // two entries of the result, from the third on
+/// gather.fill(tensor.bytes(), 2, &mut last);
+/// assert_eq!(last, a.require("fc1.weight")?.bytes()[8..]);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Gather {
     /// Bytes of one entry.
@@ -32,8 +57,30 @@ pub struct Gather {
 impl Gather {
     /// How `alignment` moves `tensor`, called `name` in the symmetry. Only type and shape are looked at.
     ///
+    /// Cost: one table per axis.
+    ///
     /// # Errors
-    /// If the alignment is none of the symmetry, or the symmetry does not know the tensor or has another shape for it.
+    /// [`AlignmentError::Other`](super::AlignmentError::Other) if the alignment is none of the symmetry,
+    /// [`SymmetryError::NoTensor`](super::SymmetryError::NoTensor) if the symmetry does not know the tensor, and
+    /// [`Error::Shape`] if it has another shape for it.
+    /// ```
+    /// use onebasin_core::symmetry::{Alignment, Gather};
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let still = Alignment::identity(&symmetry);
+    /// assert!(Gather::new(&symmetry, &still, "fc1.weight", a.require("fc1.weight")?).is_ok());
+    /// assert!(Gather::new(&symmetry, &still, "fc1.weight", a.require("fc2.weight")?).is_err()); // another shape
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn new(symmetry: &Symmetry, alignment: &Alignment, name: &str, tensor: &Tensor) -> Result<Self> {
         alignment.check(symmetry)?;
         let layout = symmetry.tensor(name)?;
@@ -52,8 +99,33 @@ impl Gather {
 
     /// Fills `out` with the entries of the result from `start` on. `source` holds the bytes of the whole tensor.
     ///
+    /// `start` counts entries, `out` bytes. Cost: one read and one write of every byte of `out`; fastest where a range
+    /// begins and ends with a run of the innermost axis that moves.
+    ///
     /// # Panics
     /// If `source` or the range is not that of the tensor.
+    /// ```
+    /// use onebasin_core::Perm;
+    /// use onebasin_core::symmetry::{Alignment, Gather};
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let swap = Alignment::new(&symmetry, vec![vec![Perm::new(vec![1, 0])?]])?;
+    /// let source = b.require("fc2.weight")?;
+    /// let gather = Gather::new(&symmetry, &swap, "fc2.weight", source)?;
+    /// let mut entry = [0; 4];
+    /// gather.fill(source.bytes(), 1, &mut entry);
+    /// assert_eq!(f32::from_le_bytes(entry), 6.);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn fill(&self, source: &[u8], start: usize, out: &mut [u8]) {
         let Some(axis) = self.last else {
             return out.copy_from_slice(&source[start * self.size..][..out.len()]);
@@ -128,10 +200,29 @@ impl Gather {
 impl Alignment {
     /// Acts on a network: every axis of every tensor is gathered. Element types and bit patterns are kept.
     ///
-    /// Cost: one pass over the bytes.
+    /// Tensors that the symmetry does not know are left out of the result. Cost: one pass over the bytes.
     ///
     /// # Errors
-    /// If a tensor of the symmetry is missing, or the alignment is none of this symmetry.
+    /// [`Error::NoTensor`] if a tensor of the symmetry is missing; else those of [`Gather::new`].
+    ///
+    /// ```
+    /// use onebasin_core::Perm;
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let swap = Alignment::new(&symmetry, vec![vec![Perm::new(vec![1, 0])?]])?;
+    /// assert_eq!(swap.apply(&symmetry, &b)?, a);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn apply(&self, symmetry: &Symmetry, params: &Params) -> Result<Params> {
         symmetry
             .tensors()
@@ -139,7 +230,30 @@ impl Alignment {
             .collect()
     }
 
-    /// Acts on one tensor of the network.
+    /// Acts on one tensor of the network. A tensor in which nothing moves shares its bytes with the result.
+    ///
+    /// # Errors
+    /// Those of [`Gather::new`].
+    ///
+    /// ```
+    /// use onebasin_core::Perm;
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let swap = Alignment::new(&symmetry, vec![vec![Perm::new(vec![1, 0])?]])?;
+    /// let moved = swap.apply_tensor(&symmetry, "fc2.weight", b.require("fc2.weight")?)?;
+    /// assert_eq!(moved.to_f32()?[..], [5., 6.]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn apply_tensor(&self, symmetry: &Symmetry, name: &str, tensor: &Tensor) -> Result<Tensor> {
         Gather::new(symmetry, self, name, tensor)?.apply(tensor)
     }

@@ -5,11 +5,43 @@ use std::collections::BTreeMap;
 use super::error::SymmetryError;
 use super::sizes::group_error;
 
-/// Index of a group in [`Symmetry::groups`](super::Symmetry::groups).
+/// Index of a group in [`Symmetry::groups`](super::Symmetry::groups), and in the permutations of
+/// [`Alignment::new`](super::Alignment::new).
+/// ```
+/// use onebasin_core::symmetry::GroupId;
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// assert_eq!(symmetry.group_named("h")?, GroupId(0));
+/// assert_eq!(symmetry.groups()[GroupId(0).0].size, 2);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub usize);
 
 /// A set of units that move together everywhere they appear.
+///
+/// A family is a group with a parent: one independent copy for every unit of the parent, such as the entries of a head.
+///
+/// ```
+/// use onebasin_core::symmetry::{GroupId, Symmetry, SymmetrySpec};
+/// use onebasin_core::{Params, Tensor};
+/// let net = Params::from_iter([("q".to_owned(), Tensor::from_f32(&[12, 5], vec![0.; 60])?)]);
+/// let mut spec = SymmetrySpec::from_patterns([("q", "(heads qk@heads) .")])?;
+/// spec.sizes.insert("heads".to_owned(), 4);
+/// let symmetry = Symmetry::resolve(&spec, &net)?;
+/// let family = &symmetry.groups()[1];
+/// assert_eq!((&family.name[..], family.size, family.parent), ("qk", 3, Some(GroupId(0))));
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Its name.

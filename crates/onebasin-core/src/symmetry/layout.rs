@@ -8,6 +8,18 @@ use super::group::GroupId;
 use super::pattern::{Term, TermKind};
 
 /// One axis: its length and what stands in it.
+///
+/// ```
+/// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// use onebasin_core::{Params, Tensor};
+/// let net = Params::from_iter([("fc.weight".to_owned(), Tensor::from_f32(&[1, 6], vec![0.; 6])?)]);
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("fc.weight", ". (c 2)")])?, &net)?;
+/// let axis = &symmetry.tensor("fc.weight")?.axes[1];
+/// let occurrence = &axis.occurrences[0];
+/// assert_eq!((axis.len, occurrence.digits[0].len, occurrence.digits[1].len), (6, 3, 2));
+/// assert_eq!(occurrence.position(&[2, 1]), 5); // unit 2 of c, entry 1
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AxisLayout {
     /// Number of entries.
@@ -16,7 +28,20 @@ pub struct AxisLayout {
     pub occurrences: Vec<Occurrence>,
 }
 
-/// A product of digits standing somewhere in an axis.
+/// A product of digits standing somewhere in an axis: `(c 2)` is one of two digits, `(c1 + c2)` two of one digit each.
+/// ```
+/// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// use onebasin_core::{Params, Tensor};
+/// let net = Params::from_iter([("w".to_owned(), Tensor::from_f32(&[5], vec![0.; 5])?)]);
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "(3 + h)")])?, &net)?;
+/// let [fixed, units] = &symmetry.tensor("w")?.axes[0].occurrences[..] else { panic!("two parts") };
+/// assert_eq!((fixed.digits[0].group, units.digits[0].len), (None, 2));
+/// assert_eq!((fixed.position(&[1]), units.position(&[1])), (1, 4));
+/// let mut positions = Vec::new();
+/// units.for_each(|values| positions.push(units.position(values)));
+/// assert_eq!(positions, [3, 4]);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Occurrence {
     /// The digits, outermost first.
@@ -25,7 +50,7 @@ pub struct Occurrence {
     sliced: Option<usize>,
 }
 
-/// One digit of an occurrence.
+/// One digit of an occurrence: it runs over the units of a group, or over entries that stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digit {
     /// The group it runs over; fixed structure if there is none.
@@ -43,6 +68,11 @@ struct AxisBox {
 
 impl Occurrence {
     /// The position in the axis where these digits stand.
+    ///
+    /// Formula: `offset + Σ_d values[d] · stride_d` of the box that holds them.
+    ///
+    /// # Panics
+    /// If a digit of a sliced group is not below its length.
     pub fn position(&self, values: &[usize]) -> usize {
         let (part, shift) = match self.sliced {
             None => (&self.boxes[0], 0),
@@ -55,13 +85,19 @@ impl Occurrence {
         part.offset + values.iter().zip(&part.strides).map(|(v, s)| v * s).sum::<usize>() - shift
     }
 
-    /// Calls `visit` with every combination of digits, the last running fastest.
+    /// Calls `visit` with every combination of digits, the last running fastest; see [`Occurrence`] for an example.
     pub fn for_each(&self, visit: impl FnMut(&[usize])) {
         for_each_index(&self.digits.iter().map(|d| d.len).collect::<Vec<_>>(), visit);
     }
 }
 
 /// Calls `visit` with every multi-index below `lens`, the last running fastest.
+/// ```
+/// use onebasin_core::symmetry::for_each_index;
+/// let mut seen = Vec::new();
+/// for_each_index(&[2, 2], |index| seen.push(index.to_vec()));
+/// assert_eq!(seen, [[0, 0], [0, 1], [1, 0], [1, 1]]);
+/// ```
 pub fn for_each_index(lens: &[usize], mut visit: impl FnMut(&[usize])) {
     let mut index = vec![0; lens.len()];
     for _ in 0..lens.iter().product::<usize>() {

@@ -1,27 +1,36 @@
-//! The notation of one tensor: one term per axis, separated by spaces.
-//!
-//! | term | the axis is |
-//! |---|---|
-//! | `.` | fixed |
-//! | `h1` | the units of group `h1` |
-//! | `(c13 49)`, `(49 c13)` | a product, left outer, right inner, as memory lies |
-//! | `(c1 + c2)` | a concatenation |
-//! | `(heads qk@heads)` | nested: an independent group `qk` for every unit of `heads` |
-//! | `(pad[0:8] + c0 + pad[8:16])` | slices: one group standing in several places of the axis |
+//! The notation of one tensor, parsed and printed.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::error::SymmetryError;
 
-/// What every axis of a tensor is made of.
+/// What every axis of a tensor is made of: one term per axis, separated by spaces.
+///
+/// | term | the axis is |
+/// |---|---|
+/// | `.` | fixed: inputs, classes, taps of a kernel |
+/// | `h1` | the units of group `h1` |
+/// | `(c13 49)`, `(49 c13)` | a product, left outer, right inner, as memory lies |
+/// | `(c1 + c2)` | a concatenation: first the units of `c1`, then those of `c2` |
+/// | `(heads qk@heads)` | nested: an independent group `qk` for every unit of `heads` |
+/// | `(pad[0:8] + c0 + pad[8:16])` | slices: one group standing in several places of the axis |
+///
+/// A name begins with a letter or `_` and goes on with those, digits, `-`, `.` and `/`; `{…}` is the placeholder of a
+/// template ([`SymmetrySpec`](super::SymmetrySpec)). Parentheses nest up to 32 deep.
 ///
 /// Printing gives back the text it was parsed from, up to spaces.
+///
+/// # Errors
+/// Parsing gives [`SymmetryError::Pattern`]: the column, and what was expected there.
 ///
 /// ```
 /// use onebasin_core::symmetry::Pattern;
 /// let p: Pattern = "stream ( heads qk@heads+heads v@heads )".parse()?;
+/// assert_eq!(p.axes.len(), 2);
 /// assert_eq!(p.to_string(), "stream (heads qk@heads + heads v@heads)");
+/// let error = "h1 (49".parse::<Pattern>().unwrap_err();
+/// assert_eq!(error.to_string(), "pattern `h1 (49`, column 7: expected `)`, `+` or another term");
 /// # Ok::<(), onebasin_core::symmetry::SymmetryError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +40,13 @@ pub struct Pattern {
 }
 
 /// A part of an axis, and the column where it was written (counted from 1; not compared).
+///
+/// ```
+/// use onebasin_core::symmetry::{Pattern, TermKind};
+/// let p: Pattern = "h1  49".parse()?;
+/// assert_eq!((&p.axes[1].kind, p.axes[1].column), (&TermKind::Number(49), 5));
+/// # Ok::<(), onebasin_core::symmetry::SymmetryError>(())
+/// ```
 #[derive(Debug, Clone, Eq)]
 pub struct Term {
     /// What it is.
@@ -46,11 +62,20 @@ impl PartialEq for Term {
 }
 
 /// The kinds of term.
+///
+/// ```
+/// use onebasin_core::symmetry::{Pattern, TermKind};
+/// let p: Pattern = "(heads qk@heads)".parse()?;
+/// let TermKind::Product(factors) = &p.axes[0].kind else { panic!("a product") };
+/// let TermKind::Group { name, parent, slice } = &factors[1].kind else { panic!("a group") };
+/// assert_eq!((&name[..], parent.as_deref(), *slice), ("qk", Some("heads"), None));
+/// # Ok::<(), onebasin_core::symmetry::SymmetryError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TermKind {
-    /// `.`: a whole axis that stays as it is.
+    /// `.`: a whole axis that stays as it is, of any length.
     Fixed,
-    /// A number: that many entries of fixed structure.
+    /// A number: that many entries of fixed structure, such as the 49 pixels in `(c13 49)`.
     Number(usize),
     /// A group, possibly of a family (`name@parent`), possibly a slice of it (`name[start:end]`).
     Group {
@@ -61,9 +86,9 @@ pub enum TermKind {
         /// First and one-past-last unit that stand here; all where absent.
         slice: Option<(usize, usize)>,
     },
-    /// Juxtaposition: left is outer, right is inner.
+    /// Juxtaposition: left is outer, right is inner. Position `(i, j)` of `(c 49)` is `49 i + j`.
     Product(Vec<Term>),
-    /// `+`: one after the other.
+    /// `+`: one after the other. Unit `j` of `c2` in `(c1 + c2)` stands at `|c1| + j`.
     Sum(Vec<Term>),
 }
 

@@ -14,7 +14,23 @@ use super::sizes::{Coverage, GroupSizes, group_error, visit_groups};
 use super::spec::SymmetrySpec;
 use crate::params::{Params, nearest};
 
-/// The layout of every axis of one tensor.
+/// The layout of every axis of one tensor, and the pattern it came from.
+/// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let layout = symmetry.tensor("fc2.weight")?;
+/// assert_eq!((layout.pattern.to_string(), layout.axes.len()), (". h".to_owned(), 2));
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorLayout {
     /// The pattern it came from.
@@ -24,6 +40,9 @@ pub struct TensorLayout {
 }
 
 /// All groups of a network and, for every tensor, what its axes are made of.
+///
+/// It is the value that everything else asks: which units there are, and where they stand. Two ways lead to it: a text
+/// ([`SymmetrySpec`]) or a graph ([`discover`](super::discover)), fitted to tensors by [`Symmetry::resolve`].
 ///
 /// ```
 /// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
@@ -39,6 +58,17 @@ pub struct TensorLayout {
 ///
 /// With serde it is a map `groups` from names to `size` and `parent` (of a family), and a map `tensors` from names to
 /// `pattern` and `shape`. What is read is checked like what is made; nothing in it can make a panic.
+///
+/// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// let net = Params::from_iter([("b".to_owned(), Tensor::from_f32(&[4], vec![0.0; 4])?)]);
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("b", "h")])?, &net)?;
+/// let text = r#"{"groups":{"h":{"size":4}},"tensors":{"b":{"pattern":"h","shape":[4]}}}"#;
+/// assert_eq!(serde_json::to_string(&symmetry)?, text);
+/// assert_eq!(serde_json::from_str::<Symmetry>(text)?, symmetry);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "SavedSymmetry", into = "SavedSymmetry")]
 pub struct Symmetry {
@@ -50,11 +80,26 @@ pub struct Symmetry {
 impl Symmetry {
     /// Fits `spec` to the tensors of a network: expands templates, infers sizes, checks every axis.
     ///
+    /// An axis whose only unknown size is that of one group determines it; sizes found so determine others, until
+    /// nothing more follows. A group seen only in slices ends where its last slice ends.
+    ///
     /// Cost: linear in the number of axes and in the boxes of their patterns.
     ///
     /// # Errors
     /// [`SymmetryError`]: tensors not covered, names the network lacks, ranks or sizes that contradict each other,
     /// sizes that cannot be inferred, families away from their parent, slices that do not cover their group.
+    ///
+    /// ```
+    /// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// use onebasin_core::{Params, Tensor};
+    /// let mut net = Params::new();
+    /// net.insert("fc1.weight", Tensor::from_f32(&[4, 3], vec![0.0; 12])?);
+    /// net.insert("fc2.weight", Tensor::from_f32(&[2, 5], vec![0.0; 10])?);
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h1 ."), ("fc2.weight", ". h1")])?;
+    /// let error = Symmetry::resolve(&spec, &net).unwrap_err();
+    /// assert!(error.to_string().ends_with("`h1` is 4, the axis is 5; `h1` = 4 (from `fc1.weight`, axis 0)"));
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn resolve(spec: &SymmetrySpec, params: &Params) -> Result<Self, SymmetryError> {
         let spec = spec.expand(params.names())?;
         let patterns = cover(&spec, params)?;
@@ -88,6 +133,21 @@ impl Symmetry {
     }
 
     /// All groups: by depth of nesting, then by name, so that a parent precedes its families.
+    ///
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+    /// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+    /// # };
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "(b + a + 1)")])?, &net(&[1., 2.])?);
+    /// assert!(symmetry.is_err()); // nothing says how many units are a's
+    /// let mut spec = SymmetrySpec::from_patterns([("w", "(b + a + 1)")])?;
+    /// spec.sizes.insert("a".to_owned(), 2);
+    /// let symmetry = Symmetry::resolve(&spec, &net(&[1., 2., 3., 4., 5., 6.])?)?;
+    /// assert_eq!(symmetry.groups().iter().map(|g| (&g.name[..], g.size)).collect::<Vec<_>>(), [("a", 2), ("b", 3)]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn groups(&self) -> &[Group] {
         self.groups.list()
     }
@@ -98,6 +158,25 @@ impl Symmetry {
     }
 
     /// The group with this index.
+    ///
+    /// # Panics
+    /// If there is no such group.
+    ///
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// assert_eq!(symmetry.group(symmetry.group_named("h")?).name, "h");
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn group(&self, id: GroupId) -> &Group {
         self.groups.group(id)
     }
@@ -124,12 +203,43 @@ impl Symmetry {
     }
 
     /// Tensors and their layouts, in order of name.
+    ///
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+    /// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+    /// # };
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &net(&[1., 2.])?)?;
+    /// let patterns = symmetry.tensors().map(|(name, layout)| format!("{name}: {}", layout.pattern));
+    /// assert_eq!(patterns.collect::<Vec<_>>(), ["w: h"]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorLayout)> {
         self.tensors.iter().map(|(n, t)| (n.as_str(), t))
     }
 
     /// The same groups standing only in the tensors that `keep` names. Its alignments are alignments of this symmetry: a
     /// match on it looks at those tensors alone.
+    ///
+    /// Running statistics of BatchNorms are left out this way: they are no weights, and their size would drown them.
+    ///
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let first = symmetry.restrict(|name| name == "fc1.weight");
+    /// assert_eq!((first.tensors().count(), first.groups()), (1, symmetry.groups()));
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     #[must_use]
     pub fn restrict(&self, keep: impl Fn(&str) -> bool) -> Self {
         let mut restricted = self.clone();
@@ -140,8 +250,22 @@ impl Symmetry {
 
     /// The layout of one tensor.
     ///
+    /// Cost: one look into a map.
+    ///
     /// # Errors
     /// [`SymmetryError::NoTensor`] if the symmetry does not know the tensor.
+    ///
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+    /// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+    /// # };
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &net(&[1., 2.])?)?;
+    /// assert_eq!(symmetry.tensor("w")?.axes[0].len, 2);
+    /// assert!(symmetry.tensor("v").is_err());
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn tensor(&self, name: &str) -> crate::error::Result<&TensorLayout> {
         self.tensors.get(name).ok_or_else(|| SymmetryError::NoTensor { tensor: name.to_owned() }.into())
     }
@@ -182,26 +306,69 @@ impl Symmetry {
     }
 
     /// The text this symmetry is made of: templates expanded, every size given.
+    ///
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+    /// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+    /// # };
+    /// let spec = SymmetrySpec::from_patterns([("w", "h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &net(&[1., 2.])?)?;
+    /// assert_eq!(symmetry.spec().sizes["h"], 2);
+    /// assert_eq!(symmetry.spec().tensors, spec.tensors);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn spec(&self) -> &SymmetrySpec {
         &self.spec
     }
 
     /// The chain of groups that index a family, outermost first; empty for a group that is no family.
+    ///
+    /// ```
+    /// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// use onebasin_core::{Params, Tensor};
+    /// let net = Params::from_iter([("q".to_owned(), Tensor::from_f32(&[24], vec![0.; 24])?)]);
+    /// let mut spec = SymmetrySpec::from_patterns([("q", "(kv q@kv d@q)")])?;
+    /// spec.sizes.extend([("kv".to_owned(), 2), ("q".to_owned(), 3)]);
+    /// let symmetry = Symmetry::resolve(&spec, &net)?;
+    /// let [kv, q, d] = ["kv", "q", "d"].map(|name| symmetry.group_named(name).expect("it stands in `q`"));
+    /// assert_eq!(symmetry.ancestors(d), [kv, q]);
+    /// assert_eq!((symmetry.children(kv), symmetry.descendants(kv)), (vec![q], vec![q, d]));
+    /// assert_eq!((symmetry.roots(), symmetry.root(d), symmetry.copies(d)), (vec![kv], kv, 6));
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn ancestors(&self, id: GroupId) -> Vec<GroupId> {
         self.groups.ancestors(id)
     }
 
-    /// The families directly indexed by a group.
+    /// The families directly indexed by a group; see [`ancestors`](Self::ancestors) for an example.
     pub fn children(&self, id: GroupId) -> Vec<GroupId> {
         (0..self.groups().len()).map(GroupId).filter(|g| self.group(*g).parent == Some(id)).collect()
     }
 
-    /// All families below a group.
+    /// All families below a group, at any depth; see [`ancestors`](Self::ancestors) for an example.
     pub fn descendants(&self, id: GroupId) -> Vec<GroupId> {
         (0..self.groups().len()).map(GroupId).filter(|g| *g != id && self.ancestors(*g).contains(&id)).collect()
     }
 
-    /// Groups that are no family.
+    /// Groups that are no family: what matching updates one at a time, each with all families below it.
+    ///
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// assert_eq!(symmetry.roots(), [symmetry.group_named("h")?]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn roots(&self) -> Vec<GroupId> {
         (0..self.groups().len()).map(GroupId).filter(|g| self.group(*g).parent.is_none()).collect()
     }
@@ -211,7 +378,8 @@ impl Symmetry {
         self.ancestors(id).first().copied().unwrap_or(id)
     }
 
-    /// Number of independent copies of a group: the product of its ancestors' sizes.
+    /// Number of independent copies of a group: the product of its ancestors' sizes, 1 for a root; see
+    /// [`ancestors`](Self::ancestors) for an example.
     pub fn copies(&self, id: GroupId) -> usize {
         self.groups.copies(id)
     }

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::error::SymmetryError;
 use super::pattern::{Pattern, Term, TermKind};
 
-/// Patterns by tensor name, as a person writes them.
+/// Patterns by tensor name, as a person writes them: the text of a whole symmetry, before it has met a network.
+///
+/// A name with placeholders, `"layer.{l}.weight"`, is a template: one line for the tensors of all layers.
+/// [`Symmetry::resolve`](super::Symmetry::resolve) fits it to tensors.
 ///
 /// ```
 /// use onebasin_core::symmetry::SymmetrySpec;
@@ -41,6 +44,15 @@ impl SymmetrySpec {
     ///
     /// # Errors
     /// [`SymmetryError::File`] for text that is not such TOML, [`SymmetryError::Pattern`] for a pattern.
+    ///
+    /// ```
+    /// use onebasin_core::symmetry::SymmetrySpec;
+    /// let spec = SymmetrySpec::from_toml("[tensors]\n'fc1.weight' = 'h .'")?;
+    /// assert_eq!(spec.tensors["fc1.weight"].to_string(), "h .");
+    /// let error = SymmetrySpec::from_toml("[tensors]\n'fc1.weight' = 'h )'").unwrap_err();
+    /// assert!(error.to_string().starts_with("tensor `fc1.weight`: pattern `h )`, column 3:"));
+    /// # Ok::<(), onebasin_core::symmetry::SymmetryError>(())
+    /// ```
     pub fn from_toml(text: &str) -> Result<Self, SymmetryError> {
         let file: File =
             toml::from_str(text).map_err(|e| SymmetryError::File { why: e.to_string().trim_end().to_owned() })?;
@@ -48,7 +60,17 @@ impl SymmetrySpec {
             .map(|spec| Self { sizes: file.sizes, ..spec })
     }
 
-    /// Reads patterns given as pairs of tensor name and text.
+    /// Reads patterns given as pairs of tensor name and text, without sizes.
+    ///
+    /// # Errors
+    /// [`SymmetryError::Pattern`] names the tensor and the column.
+    ///
+    /// ```
+    /// use onebasin_core::symmetry::SymmetrySpec;
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// assert_eq!(spec.tensors.len(), 2);
+    /// # Ok::<(), onebasin_core::symmetry::SymmetryError>(())
+    /// ```
     pub fn from_patterns<'a>(patterns: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, SymmetryError> {
         let mut tensors = BTreeMap::new();
         for (name, text) in patterns {
@@ -64,6 +86,13 @@ impl SymmetrySpec {
     }
 
     /// The TOML form; [`Self::from_toml`] reads it back to the same value.
+    ///
+    /// ```
+    /// use onebasin_core::symmetry::SymmetrySpec;
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h .")])?;
+    /// assert_eq!(SymmetrySpec::from_toml(&spec.to_toml())?, spec);
+    /// # Ok::<(), onebasin_core::symmetry::SymmetryError>(())
+    /// ```
     pub fn to_toml(&self) -> String {
         let tensors = self.tensors.iter().map(|(n, p)| (n.clone(), p.to_string())).collect();
         toml::to_string(&File { sizes: self.sizes.clone(), tensors }).expect("two tables of strings and numbers")
@@ -72,10 +101,21 @@ impl SymmetrySpec {
     /// Replaces templates (`"layer.{l}.weight" = "ffn{l} stream"`) by one pattern for every name they fit.
     ///
     /// A placeholder fits a run of digits; the same placeholder twice in a name must fit the same digits. A plain
-    /// name goes before a template.
+    /// name goes before a template. Templates that fit nothing vanish.
+    ///
+    /// Cost: every name is compared with every template.
     ///
     /// # Errors
     /// [`SymmetryError::Templates`] if two templates fit one tensor.
+    ///
+    /// ```
+    /// use onebasin_core::symmetry::SymmetrySpec;
+    /// let spec = SymmetrySpec::from_patterns([("layer.{l}.weight", "ffn{l} stream"), ("layer.0.weight", ". .")])?;
+    /// let expanded = spec.expand(["layer.0.weight", "layer.12.weight"])?;
+    /// assert_eq!(expanded.tensors["layer.12.weight"].to_string(), "ffn12 stream");
+    /// assert_eq!(expanded.tensors["layer.0.weight"].to_string(), ". .");
+    /// # Ok::<(), onebasin_core::symmetry::SymmetryError>(())
+    /// ```
     pub fn expand<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Self, SymmetryError> {
         let (templates, mut tensors): (BTreeMap<_, _>, BTreeMap<_, _>) =
             self.tensors.clone().into_iter().partition(|(name, _)| name.contains('{'));

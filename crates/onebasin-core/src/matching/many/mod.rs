@@ -25,6 +25,12 @@ use crate::symmetry::{Alignment, Symmetry};
 use crate::tensor::Tensor;
 
 /// How to match many.
+///
+/// ```
+/// use onebasin_core::matching::{ManyOptions, Start};
+/// let options = ManyOptions { start: Start::Identity, ..ManyOptions::default() }; // the paper's
+/// assert_eq!((options.max_rounds, options.max_sweeps), (100, 100));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManyOptions {
     /// Decides the order of networks in every round, and of groups in every match.
@@ -54,11 +60,32 @@ impl ManyOptions {
 }
 
 /// What one round did: a pass over all networks, or in [`merge_tree`](super::merge_tree) one match.
+///
+/// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+/// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+/// # };
+/// use onebasin_core::matching::{ManyOptions, merge_many};
+/// let models = [net(&[1., 2., 3.])?, net(&[3., 1., 2.])?]; // one network in two numberings
+/// let models: Vec<&Params> = models.iter().collect();
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, models[0])?;
+/// let mut told = Vec::new();
+/// let found = merge_many(&symmetry, &models, &ManyOptions::default(), &mut |round| {
+///     told.push(round.clone());
+///     true
+/// })?;
+/// assert_eq!(told, found.rounds);
+/// assert_eq!(told[0].changed_models, 0); // the signature start had found it already
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Round {
     /// Number of the round, from 1.
     pub round: usize,
-    /// The sum over pairs after it; in [`merge_tree`](super::merge_tree), over the pairs of networks merged in this round.
+    /// The sum over pairs after it; in [`merge_tree`](super::merge_tree), over the pairs of networks merged in this
+    /// round.
     pub objective: f64,
     /// How much it rose.
     pub gain: f64,
@@ -67,6 +94,23 @@ pub struct Round {
 }
 
 /// One alignment per network, how they were found, and how good they are.
+///
+/// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+/// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+/// # };
+/// use onebasin_core::matching::{ManyOptions, merge_many};
+/// let models = [net(&[1., 2., 3.])?, net(&[3., 1., 2.])?]; // one network in two numberings
+/// let models: Vec<&Params> = models.iter().collect();
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, models[0])?;
+/// let found = merge_many(&symmetry, &models, &ManyOptions::default(), &mut |_| true)?;
+/// assert!(found.alignments[0].is_identity());
+/// assert_eq!(&found.alignments[1].apply(&symmetry, models[1])?, models[0]);
+/// assert_eq!(found.objective, 14.0); // ⟨A, A⟩, of the one pair there is
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct ManyMatch {
     /// The alignment that carries each network into the numbering of the first, whose own is the identity.
@@ -85,6 +129,24 @@ impl ManyMatch {
     /// The alignment that carries network `from` into the numbering of network `to`: `π_to⁻¹ ∘ π_from`.
     ///
     /// Composed around a cycle of networks these give the identity.
+    ///
+    /// # Panics
+    /// If there is no such network.
+    ///
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+    /// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+    /// # };
+    /// use onebasin_core::matching::{ManyOptions, merge_many};
+    /// let models = [net(&[1., 2., 3.])?, net(&[3., 1., 2.])?, net(&[2., 3., 1.])?];
+    /// let models: Vec<&Params> = models.iter().collect();
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, models[0])?;
+    /// let found = merge_many(&symmetry, &models, &ManyOptions::default(), &mut |_| true)?;
+    /// assert_eq!(&found.between(&symmetry, 1, 2).apply(&symmetry, models[2])?, models[1]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn between(&self, symmetry: &Symmetry, to: usize, from: usize) -> Alignment {
         self.alignments[to].inverse(symmetry).compose(symmetry, &self.alignments[from])
     }
@@ -92,7 +154,28 @@ impl ManyMatch {
 
 /// `Σ_{p<q} ⟨π_p(θ_p), π_q(θ_q)⟩` over the floating-point tensors of a symmetry.
 ///
+/// Formula: `½ (‖S‖² − Σ_p ‖θ_p‖²)` with `S = Σ_p π_p(θ_p)`, so no pair is formed.
+///
 /// Cost: one pass over all networks; memory is two copies of one tensor, in f64.
+///
+/// # Errors
+/// If there is no network, a tensor is missing, or an alignment is none of the symmetry.
+///
+/// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+/// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+/// # };
+/// use onebasin_core::matching::pairs_objective;
+/// use onebasin_core::symmetry::Alignment;
+/// let models = [net(&[1., 2.])?, net(&[2., 1.])?, net(&[1., 1.])?];
+/// let models: Vec<&Params> = models.iter().collect();
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, models[0])?;
+/// let still = vec![Alignment::identity(&symmetry); 3];
+/// assert_eq!(pairs_objective(&symmetry, &models, &still)?, 4. + 3. + 3.);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn pairs_objective(symmetry: &Symmetry, models: &[&Params], alignments: &[Alignment]) -> Result<f64> {
     let mut twice = 0.0;
     for name in floats(symmetry, models)? {

@@ -22,6 +22,22 @@ use crate::tensor::Tensor;
 /// If there is no network, they differ in structure, hold a value that is not finite, or do not fit the symmetry.
 ///
 /// Source: Hierarchical Re-Basin (arXiv 2510.09174). Where the number is no power of two, the last of a level waits.
+/// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+/// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+/// # };
+/// use onebasin_core::matching::{ManyOptions, merge_tree};
+/// use onebasin_core::merge::mean;
+/// let models = [net(&[1., 2., 3.])?, net(&[3., 1., 2.])?, net(&[2., 3., 1.])?]; // one network in three numberings
+/// let models: Vec<&Params> = models.iter().collect();
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, models[0])?;
+/// let found = merge_tree(&symmetry, &models, &ManyOptions::default(), &mut |_| true)?;
+/// assert_eq!(found.rounds.len(), 2); // the first with the second, then their sum with the third
+/// assert_eq!(&mean(&symmetry, &models, &found.alignments, None)?, models[0]);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn merge_tree(
     symmetry: &Symmetry,
     models: &[&Params],

@@ -15,6 +15,12 @@ use crate::perm::Perm;
 use crate::symmetry::{Alignment, Symmetry};
 
 /// How to match many at once.
+///
+/// ```
+/// use onebasin_core::matching::{Origin, UniverseOptions};
+/// let options = UniverseOptions { origin: Origin::Start, ..UniverseOptions::default() };
+/// assert_eq!((options.max_iterations, options.tolerance), (100, 1e-4));
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UniverseOptions {
     /// Where the matrices of all networks but the first start; the first's start at the identity.
@@ -33,7 +39,29 @@ impl Default for UniverseOptions {
     }
 }
 
-/// What is told while matching many at once.
+/// What is told while matching many at once: first iterations over matrices, then rounds over networks.
+///
+/// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+/// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+/// # };
+/// use onebasin_core::matching::{ManyProgress, UniverseOptions, match_cycle_consistent};
+/// let models = [net(&[1., 2., 3.])?, net(&[3., 1., 2.])?];
+/// let models: Vec<&Params> = models.iter().collect();
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, models[0])?;
+/// let (mut iterations, mut rounds) = (0, 0);
+/// match_cycle_consistent(&symmetry, &models, &UniverseOptions::default(), &mut |told| {
+///     match told {
+///         ManyProgress::Iteration(_) => iterations += 1,
+///         ManyProgress::Round(_) => rounds += 1,
+///     }
+///     true
+/// })?;
+/// assert!(iterations > 0 && rounds > 0);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub enum ManyProgress<'a> {
     /// An iteration over matrices.
@@ -61,6 +89,21 @@ pub enum ManyProgress<'a> {
 ///
 /// Source: Crisostomi et al. 2024, *C²M³: cycle-consistent multi-model merging* (arXiv 2405.17897). We differ in the start,
 /// in the exact line search, and in the rounds at the end.
+/// ```
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+/// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+/// # };
+/// use onebasin_core::matching::{UniverseOptions, match_cycle_consistent};
+/// use onebasin_core::merge::mean;
+/// let models = [net(&[1., 2., 3.])?, net(&[3., 1., 2.])?, net(&[2., 3., 1.])?]; // one network in three numberings
+/// let models: Vec<&Params> = models.iter().collect();
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, models[0])?;
+/// let found = match_cycle_consistent(&symmetry, &models, &UniverseOptions::default(), &mut |_| true)?;
+/// assert_eq!(&mean(&symmetry, &models, &found.alignments, None)?, models[0]);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn match_cycle_consistent(
     symmetry: &Symmetry,
     models: &[&Params],

@@ -19,6 +19,24 @@ pub use rules::AxisRef;
 use terms::{AtomId, Conflict, Terms};
 
 /// What discovery found: the symmetry, and what it rests on.
+///
+/// [`spec`](Self::spec) is the symmetry, [`value_pattern`](Self::value_pattern) tells the same of values inside the
+/// network, [`taps`](Self::taps) where to look at activations, and [`why`](Self::why) explains an axis in words.
+///
+/// ```
+/// use onebasin_core::graph::Graph;
+/// use onebasin_core::symmetry::discover;
+/// let mut g = Graph::new();
+/// let x = g.input("x", &[1, 4])?;
+/// let h = g.linear("fc1", x, 3)?;
+/// let h = g.relu(h)?;
+/// let y = g.linear("fc2", h, 2)?;
+/// g.output(y);
+/// let found = discover(&g);
+/// assert_eq!(found.spec().sizes["fc1"], 3);
+/// assert_eq!(found.why("fc1.weight", 1)?[0], "axis 1 of `fc1.weight` is `.` in `fc1 .`");
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Discovery<'g> {
     graph: &'g Graph,
@@ -95,6 +113,21 @@ pub fn discover(graph: &Graph) -> Discovery<'_> {
 
 impl Discovery<'_> {
     /// The symmetry: a pattern for every parameter, and the size of every group.
+    /// ```
+    /// use onebasin_core::graph::{Graph, op::Conv};
+    /// use onebasin_core::symmetry::discover;
+    /// let mut g = Graph::new();
+    /// let x = g.input("x", &[1, 3, 4, 4])?;
+    /// let h = g.conv("conv", x, 8, 3, Conv::square(1, 1), true)?;
+    /// let h = g.relu(h)?;
+    /// let h = g.flatten("flat", h)?;
+    /// let y = g.linear("fc", h, 2)?;
+    /// g.output(y);
+    /// let found = discover(&g);
+    /// assert_eq!(found.spec().tensors["conv.weight"].to_string(), "conv . . .");
+    /// assert_eq!(found.spec().tensors["fc.weight"].to_string(), ". (conv 16)"); // every channel has 16 pixels
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn spec(&self) -> &SymmetrySpec {
         &self.spec
     }
@@ -126,6 +159,17 @@ impl Discovery<'_> {
     }
 
     /// Nodes whose operators are not known; everything they touch is fixed.
+    ///
+    /// ```
+    /// use onebasin_core::graph::Graph;
+    /// use onebasin_core::symmetry::discover;
+    /// let mut g = Graph::new();
+    /// let x = g.input("x", &[1, 4])?;
+    /// let y = g.push_unknown("mystery", "com.example.Mystery", &[x], &[vec![1, 4]])?[0];
+    /// g.output(y);
+    /// assert_eq!(discover(&g).unknown().map(|n| &n.name[..]).collect::<Vec<_>>(), ["mystery"]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn unknown(&self) -> impl Iterator<Item = &crate::graph::Node> {
         self.graph.nodes().iter().filter(|n| matches!(n.op, crate::graph::Op::Unknown(_)))
     }

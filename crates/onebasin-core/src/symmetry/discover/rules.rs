@@ -8,7 +8,13 @@ use crate::graph::{Node, Op, ValueId};
 const GROUPS: &str = "the groups of a convolution cut across its parts";
 const GATES: &str = "the gates of a recurrent cell cut across its parts";
 
-/// One axis of one value.
+/// One axis of one value of a graph.
+///
+/// ```
+/// use onebasin_core::graph::ValueId;
+/// use onebasin_core::symmetry::AxisRef;
+/// assert!(AxisRef { value: ValueId(3), axis: 1 } < AxisRef { value: ValueId(4), axis: 0 });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AxisRef {
     /// The value.

@@ -13,6 +13,20 @@ impl Discovery<'_> {
     ///
     /// # Errors
     /// [`Error::NoParameter`] suggests the nearest name; [`Error::NoAxis`] if the parameter has no such axis.
+    /// ```
+    /// use onebasin_core::graph::Graph;
+    /// use onebasin_core::symmetry::discover;
+    /// let mut g = Graph::new();
+    /// let x = g.input("x", &[1, 4])?;
+    /// let h = g.linear("fc1", x, 3)?;
+    /// let h = g.relu(h)?;
+    /// let y = g.linear("fc2", h, 2)?;
+    /// g.output(y);
+    /// let told = discover(&g).why("fc1.weight", 1)?;
+    /// assert_eq!(told[1], "axis 1 of `fc1.weight` shares units with axis 1 of `x` through `fc1` (Linear)");
+    /// assert_eq!(told[2], "axis 1 of `x` stays: an input of the network");
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn why(&self, tensor: &str, axis: usize) -> Result<Vec<String>> {
         let value = self.graph.param_named(tensor)?;
         let pattern = &self.spec.tensors[tensor];
