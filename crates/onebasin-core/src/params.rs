@@ -187,8 +187,8 @@ impl Params {
     /// use onebasin_core::{Params, Tensor};
     /// let one = Tensor::from_f32(&[1], vec![1.])?;
     /// let net = |name: &str| Params::from_iter([(name.to_owned(), one.clone())]);
-    /// let diff = net("fc1.weight").diff(&net("fc1.kernel"));
-    /// assert_eq!(diff.only_a, [("fc1.weight".to_owned(), Some("fc1.kernel".to_owned()))]);
+    /// let diff = net("fc1.weight").diff(&net("fc1.weights"));
+    /// assert_eq!(diff.only_a, [("fc1.weight".to_owned(), Some("fc1.weights".to_owned()))]);
     /// # Ok::<(), onebasin_core::Error>(())
     /// ```
     pub fn diff(&self, other: &Self) -> StructureDiff {
