@@ -220,7 +220,8 @@ pub fn repair_weights(graph: &Graph, ends: [&Params; 2], merged: &Params, lambda
 /// # Panics
 /// If A or B has fewer units than the merged network.
 ///
-/// Source: Jordan et al. 2023 (REPAIR), equation of the rescaled spread.
+/// Source: Jordan et al. 2023 ([REPAIR](https://arxiv.org/abs/2211.08403)), the spread of their target. We differ in leaving
+/// units alone that do not move.
 ///
 /// ```
 /// use onebasin_core::repair::factors;

@@ -94,7 +94,7 @@ impl Certificate {
 /// # Panics
 /// If the assignment is not of as many units as the matrix.
 ///
-/// Source: Kuhn 1955; any text on linear programming.
+/// Source: Kuhn 1955, the dual of the assignment problem.
 ///
 /// ```
 /// use onebasin_core::assignment::{Similarity, assign, certificate};

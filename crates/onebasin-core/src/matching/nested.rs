@@ -41,7 +41,7 @@ pub struct Element {
 }
 
 /// The outcome of an update: the best element found, its value, and the value of the current one; values are sums of
-/// entries of the Grams.
+/// entries of the Grams. [`best_element`] has an example.
 #[derive(Debug)]
 pub struct Best {
     /// The best element found; never worth less than the current one, up to rounding.

@@ -53,6 +53,24 @@ pub enum Schedule {
 }
 
 /// One match of several, with what it found.
+/// ```
+/// use onebasin_core::matching::{PortfolioOptions, Schedule, Start, Weights, best_of};
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let options = PortfolioOptions { starts: vec![], ..PortfolioOptions::default() }; // the joint climb alone
+/// let runs = best_of(&Weights::new(&symmetry, &a, &b)?, &options, &mut |_| true)?;
+/// assert_eq!((runs.len(), runs[0].schedule, runs[0].start), (1, Schedule::FrankWolfe, Start::Signature));
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
     /// How it went about it.

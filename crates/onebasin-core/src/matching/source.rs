@@ -249,6 +249,26 @@ impl<'a> Blend<'a> {
     ///
     /// # Panics
     /// If the sources are over different symmetries.
+    /// ```
+    /// use onebasin_core::matching::{Blend, Source, Weights};
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let (weights, identity) = (Weights::new(&symmetry, &a, &b)?, Alignment::identity(&symmetry));
+    /// let same = Blend::new(&weights, &weights, 0.5, [82.0, 82.0]);
+    /// assert_eq!(same.objective(&identity)?, 1.0);
+    /// assert_eq!(same.roots().len(), weights.roots().len());
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn new(first: &'a dyn Source, second: &'a dyn Source, beta: f64, start: [f64; 2]) -> Self {
         assert_eq!(first.symmetry().groups(), second.symmetry().groups(), "a blend needs one symmetry");
         let scale = |value: f64| if value.abs() > 0.0 { 1.0 / value.abs() } else { 1.0 };

@@ -10,7 +10,14 @@ use crate::params::Params;
 use crate::symmetry::{Symmetry, TensorLayout};
 use crate::tensor::Tensor;
 
-/// How much of a weight matrix stands out of the noise; see [`denoise`].
+/// How much of a weight matrix stands out of the noise; what [`denoise`] tells of every matrix that it cleaned.
+///
+/// ```
+/// use onebasin_core::matching::Rank;
+/// let rank = Rank { tensor: "fc1.weight".to_owned(), kept: 20, of: 512, share: 0.75 };
+/// assert_eq!(serde_json::to_string(&rank)?, r#"{"tensor":"fc1.weight","kept":20,"of":512,"share":0.75}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rank {
     /// The tensor.

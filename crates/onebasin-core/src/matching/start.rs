@@ -139,6 +139,26 @@ pub struct Signatures<'a> {
 
 impl<'a> Signatures<'a> {
     /// Signatures given that these groups are aligned; with none of them, nothing depends on how B is numbered.
+    /// ```
+    /// use onebasin_core::matching::{Signatures, Source, Weights};
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let (weights, identity) = (Weights::new(&symmetry, &a, &b)?, Alignment::identity(&symmetry));
+    /// let h = symmetry.roots()[0];
+    /// let source = Signatures::new(&weights, &[]); // no other group stands beside `h`: nothing is sorted
+    /// assert_eq!(source.grams(h, &identity)?[0].data, weights.grams(h, &identity)?[0].data);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn new<'w: 'a>(weights: &'a Weights<'w>, known: &[GroupId]) -> Self {
         let root = |r: &Root| Root { neighbours: Vec::new(), quadratic: false, rounding: 0.0, ..r.clone() };
         Self {

@@ -221,6 +221,9 @@ impl Source for Weights<'_> {
 
 /// Finds the alignment of B with A by coordinate ascent on `⟨A, π(B)⟩` (equivalently, descent on the L2 distance).
 ///
+/// It begins at `start`, or at the identity where none is given. `observe` is told every sweep; where it returns false, that
+/// sweep is the last. It is [`ascend`] on [`Weights`].
+///
 /// Cost: per sweep `2 n · numel` flops for every tensor and axis where a group of `n` units stands, and one `O(n³)`
 /// assignment per group. A group is solved again only if one it shares a tensor with has changed.
 ///

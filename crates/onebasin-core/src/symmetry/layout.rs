@@ -51,6 +51,23 @@ pub struct Occurrence {
 }
 
 /// One digit of an occurrence: it runs over the units of a group, or over entries that stay.
+/// ```
+/// use onebasin_core::symmetry::Digit;
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// let digit = symmetry.tensor("fc1.weight")?.axes[0].occurrences[0].digits[0];
+/// assert_eq!(digit, Digit { group: Some(symmetry.group_named("h")?), len: 2 });
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digit {
     /// The group it runs over; fixed structure if there is none.
@@ -73,6 +90,17 @@ impl Occurrence {
     ///
     /// # Panics
     /// If a digit of a sliced group is not below its length.
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |w: &[f32]| -> Result<Params, onebasin_core::Error> {
+    /// #     Ok(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]))
+    /// # };
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "(3 h)")])?, &net(&[0.; 6])?)?;
+    /// let occurrence = &symmetry.tensor("w")?.axes[0].occurrences[0];
+    /// assert_eq!(occurrence.position(&[2, 1]), 5); // entry 2, unit 1: 2 · 2 + 1
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn position(&self, values: &[usize]) -> usize {
         let (part, shift) = match self.sliced {
             None => (&self.boxes[0], 0),

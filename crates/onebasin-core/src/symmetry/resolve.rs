@@ -374,6 +374,23 @@ impl Symmetry {
     }
 
     /// The outermost group above `id` (itself if it is no family).
+    ///
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+    /// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+    /// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+    /// #     Ok(Params::from_iter([first, last]))
+    /// # };
+    /// let a = net([1., 2., 3., 4.], [5., 6.])?;
+    /// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+    /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+    /// let symmetry = Symmetry::resolve(&spec, &a)?;
+    /// let h = symmetry.group_named("h")?;
+    /// assert_eq!((symmetry.root(h), symmetry.children(h)), (h, vec![]));
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
     pub fn root(&self, id: GroupId) -> GroupId {
         self.ancestors(id).first().copied().unwrap_or(id)
     }

@@ -90,6 +90,13 @@ pub enum Dim {
 /// | `Constant(0)` | `0 0 a b c 0 0` |
 /// | `Reflect` | `c b a b c b a` |
 /// | `Edge` | `a a a b c c c` |
+/// ```
+/// use onebasin_core::graph::{Op, op::PadMode, shape::infer};
+/// let pad = |mode| Op::Pad { before: vec![2], after: vec![2], mode };
+/// assert_eq!(infer(&pad(PadMode::Reflect), &[&[3]])?, [[7]]);
+/// assert!(infer(&pad(PadMode::Edge), &[&[0]]).is_err()); // nothing has no edge
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum PadMode {
     /// This number.
@@ -101,6 +108,11 @@ pub enum PadMode {
 }
 
 /// How resizing finds values: where position `i` of `out` lies among `in` positions, clamped to them.
+/// ```
+/// use onebasin_core::graph::{Op, op::ResizeMode};
+/// let op = Op::Resize { size: vec![64, 64], mode: ResizeMode::LinearHalfPixel }; // PyTorch's `bilinear`
+/// assert_eq!(op.name(), "Resize");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResizeMode {
     /// The nearest position at or below `i · in / out`.
@@ -137,6 +149,10 @@ pub enum Cell {
 
 impl Cell {
     /// Number of gates: blocks of rows in the weights.
+    /// ```
+    /// use onebasin_core::graph::op::Cell;
+    /// assert_eq!(Cell::Lstm.gates() * 16, 64); // rows of the weights of 16 units
+    /// ```
     pub fn gates(self) -> usize {
         match self {
             Self::Rnn => 1,
@@ -164,6 +180,10 @@ pub enum Direction {
 
 impl Direction {
     /// Number of directions: the first axis of the weights.
+    /// ```
+    /// use onebasin_core::graph::op::Direction;
+    /// assert_eq!(Direction::Both.count(), 2);
+    /// ```
     pub fn count(self) -> usize {
         if self == Self::Both { 2 } else { 1 }
     }
