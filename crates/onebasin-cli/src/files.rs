@@ -8,12 +8,12 @@ use onebasin_io::write_atomic;
 use onebasin_lab::Data;
 use serde::Serialize;
 
-use crate::args::Source;
+use crate::args::SourceArgs;
 use crate::talk::Talk;
 use crate::watch::Watch;
 
 /// Opens two networks, and says what of them is not used.
-pub fn open_pair(a: &Path, b: &Path, source: &Source, talk: Talk) -> Result<Pair> {
+pub fn open_pair(a: &Path, b: &Path, source: &SourceArgs, talk: Talk) -> Result<Pair> {
     let blueprint = source.blueprint();
     let (a, b) = (open(a, &blueprint, talk)?, open(b, &blueprint, talk)?);
     Ok(Pair::new(a, b)?)

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let program = args::Program::parse();
+    let program = args::CommandLine::parse();
     let talk = talk::Talk::new(&program.common);
     let done =
         signals::install().and_then(|()| threads(program.common.threads)).and_then(|()| verbs::run(program.verb, talk));

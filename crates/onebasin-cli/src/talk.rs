@@ -7,7 +7,7 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 
-use crate::args::Common;
+use crate::args::CommonArgs;
 use crate::hints;
 
 /// How much to say, and in what form.
@@ -19,7 +19,7 @@ pub struct Talk {
 }
 
 impl Talk {
-    pub fn new(common: &Common) -> Self {
+    pub fn new(common: &CommonArgs) -> Self {
         Self { json: common.json, quiet: common.quiet, verbose: common.verbose > 0 }
     }
 

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use onebasin_core::graph::op::Conv;
-use onebasin_core::graph::{Graph, Op, ValueId, ValueSource};
+use onebasin_core::graph::{Graph, ValueId, ValueSource};
 
 use crate::machine::{KernelName, Machine, Product, ProductForm};
 use crate::nodes::{DeviceCall, Nodes, bits};
+use crate::operators::DeviceOp;
 
 /// Gradients of values, made when they are first added to.
 pub(crate) struct Gradients<M: Machine> {
@@ -101,14 +102,17 @@ impl<M: Machine> Nodes<M> {
         }
         let dy = &Arc::new(gradients.take(self, output)?);
         let (x, count, axes @ [outer, len, inner]) = (call.inputs[0], call.count(), call.axes());
-        match (&node.op, norm) {
-            (Op::Linear, _) => self.linear_back(call, dy, gradients),
-            (Op::Conv(conv), _) => self.conv_back(call, conv, dy, gradients),
-            (Op::BatchNorm { epsilon }, Some(norm)) => self.batch_norm_back(call, norm, *epsilon, dy, gradients),
-            (Op::Pool(pool), _) => gradients.add(self, node.inputs[0], |dx, numbers| {
+        match &call.op {
+            DeviceOp::Linear => self.linear_back(call, dy, gradients),
+            DeviceOp::Conv(conv) => self.conv_back(call, conv, dy, gradients),
+            DeviceOp::BatchNorm { epsilon } => {
+                let norm = norm.expect("every BatchNorm has used some");
+                self.batch_norm_back(call, norm, *epsilon, dy, gradients)
+            }
+            DeviceOp::MaxPool(pool) => gradients.add(self, node.inputs[0], |dx, numbers| {
                 self.launch(KernelName::MaxPoolBack, numbers, [dx], &[x, y, dy], &call.pool(pool))
             }),
-            (Op::LayerNorm { epsilon, .. }, _) => {
+            DeviceOp::LayerNorm { epsilon } => {
                 let mut slopes = self.zeros(count)?;
                 let mut dx = gradients.take(self, node.inputs[0])?;
                 let numbers = [outer, len, inner, bits(*epsilon)];
@@ -118,24 +122,24 @@ impl<M: Machine> Nodes<M> {
                 self.add(gradients, node.inputs[1], &self.sums(&Arc::new(slopes), axes)?)?;
                 self.add(gradients, node.inputs[2], &self.sums(dy, axes)?)
             }
-            (Op::Unary(_), _) => gradients.add(self, node.inputs[0], |dx, numbers| {
+            DeviceOp::Rectify => gradients.add(self, node.inputs[0], |dx, numbers| {
                 self.launch(KernelName::RectifyBack, numbers, [dx], &[y, dy], &[numbers])
             }),
-            (Op::Reduce { axes, .. }, _) => {
-                let len = axes.iter().map(|a| call.shapes[0][*a]).product();
-                gradients.add(self, node.inputs[0], |dx, numbers| {
-                    self.launch(KernelName::MeanBack, numbers, [dx], &[dy], &[count, len, 1])
-                })
+            DeviceOp::Mean { len } => gradients.add(self, node.inputs[0], |dx, numbers| {
+                self.launch(KernelName::MeanBack, numbers, [dx], &[dy], &[count, *len, 1])
+            }),
+            DeviceOp::Sum | DeviceOp::Reshape => {
+                node.inputs.iter().try_for_each(|input| self.add(gradients, *input, dy))
             }
-            _ => {
+            DeviceOp::Shifts(shifts) => {
                 let mut moved = Arc::clone(dy);
-                for shift in call.shifts().iter().rev() {
+                for shift in shifts.iter().rev() {
                     let [before, after] = shift.counts();
                     let mut dx = self.zeros(before)?;
                     self.launch(KernelName::ShiftBack, after, [&mut dx], &[&moved], &shift.numbers())?;
                     moved = Arc::new(dx);
                 }
-                node.inputs.iter().try_for_each(|input| self.add(gradients, *input, &moved))
+                self.add(gradients, node.inputs[0], &moved)
             }
         }
     }

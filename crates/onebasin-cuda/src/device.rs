@@ -9,11 +9,11 @@ use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Runner, Running};
 
 use crate::error::Result;
-use crate::forward::Network;
+use crate::forward::DeviceNetwork;
 use crate::gpu::Gpu;
 use crate::machine::Precision;
 use crate::networks::Networks;
-use crate::training::Training;
+use crate::training::DeviceTraining;
 
 /// Numbers in the patches of a convolution made at a time: 256 MiB.
 const PATCHES: usize = 1 << 26;
@@ -58,7 +58,7 @@ impl Accelerator for Device {
 
 impl Runner for Device {
     fn bring(&self, graph: &Graph, params: &Params) -> onebasin_nn::Result<Box<dyn Running>> {
-        Ok(Box::new(Network::new(Arc::clone(&self.gpu), graph, params, PATCHES)?))
+        Ok(Box::new(DeviceNetwork::new(Arc::clone(&self.gpu), graph, params, PATCHES)?))
     }
 
     fn bring_to_train(
@@ -69,6 +69,6 @@ impl Runner for Device {
         optimizer: Optimizer,
     ) -> onebasin_nn::Result<Box<dyn onebasin_nn::Training>> {
         let how = (PATCHES, self.training);
-        Ok(Box::new(Training::new(Arc::clone(&self.gpu), graph, params, moments, optimizer, how)?))
+        Ok(Box::new(DeviceTraining::new(Arc::clone(&self.gpu), graph, params, moments, optimizer, how)?))
     }
 }

@@ -32,6 +32,14 @@ pub enum Error {
         /// What the compiler or the driver says.
         why: String,
     },
+    /// An operator that no kernel computes.
+    #[error("node `{node}` cannot run on the GPU: there is no kernel for {operator}; use --device cpu")]
+    Operator {
+        /// The node.
+        node: String,
+        /// What it is.
+        operator: String,
+    },
     /// The device has too little memory.
     #[error("the GPU has no room for {bytes} more bytes; use --device cpu")]
     Memory {

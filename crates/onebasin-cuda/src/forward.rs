@@ -12,7 +12,7 @@ use crate::machine::{Machine, Precision};
 use crate::nodes::{DeviceCall, Nodes, bring, download_outputs, upload_inputs};
 
 /// A graph and its tensors, in f32 on a device.
-pub(crate) struct Network<M: Machine> {
+pub(crate) struct DeviceNetwork<M: Machine> {
     nodes: Nodes<M>,
     graph: Graph,
     /// Parameters.
@@ -21,7 +21,7 @@ pub(crate) struct Network<M: Machine> {
     turn: Mutex<()>,
 }
 
-impl<M: Machine> Network<M> {
+impl<M: Machine> DeviceNetwork<M> {
     /// Copies a network to the device, where convolutions make this many numbers of patches at a time, or those of one sample.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ impl<M: Machine> Network<M> {
             if left[node.outputs[0].0] == 0 {
                 continue;
             }
-            let made = self.nodes.forward(&DeviceCall::new(graph, node, node.inputs.len(), &values))?;
+            let made = self.nodes.forward(&DeviceCall::new(graph, node, node.inputs.len(), &values)?)?;
             values.insert(node.outputs[0], made);
             for input in &node.inputs {
                 left[input.0] -= 1;
@@ -54,7 +54,7 @@ impl<M: Machine> Network<M> {
     }
 }
 
-impl<M: Machine> Running for Network<M> {
+impl<M: Machine> Running for DeviceNetwork<M> {
     fn forward(&self, batch: usize, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
         let graph = self.graph.with_batch(batch)?;
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);

@@ -18,10 +18,10 @@ use onebasin_nn::{Runner, Running};
 mod checks;
 
 use crate::error::Result;
-use crate::forward::Network;
+use crate::forward::DeviceNetwork;
 use crate::machine::{Argument, KernelName, Machine, Precision, Product, ProductForm};
 use crate::networks::Networks;
-use crate::training::Training;
+use crate::training::DeviceTraining;
 
 /// Few enough that convolutions take two samples, then one.
 const PATCHES: usize = 300_000;
@@ -36,12 +36,12 @@ struct Host {
 }
 
 /// Memory aligned for any number.
-struct Memory(UnsafeCell<Vec<u64>>);
+struct HostMemory(UnsafeCell<Vec<u64>>);
 
 // SAFETY: a machine is used by one thread at a time, and kernels write only what they were lent to write.
-unsafe impl Sync for Memory {}
+unsafe impl Sync for HostMemory {}
 
-impl Memory {
+impl HostMemory {
     fn bytes(&self) -> &[u8] {
         // SAFETY: nothing writes while `self` is borrowed.
         bytemuck::cast_slice(unsafe { &*self.0.get() })
@@ -71,7 +71,7 @@ impl Host {
     }
 
     /// Runs a kernel on a grid of this many blocks and threads.
-    fn run(&self, kernel: KernelName, grid: (u32, u32), arguments: &mut [Argument<'_, Memory>]) {
+    fn run(&self, kernel: KernelName, grid: (u32, u32), arguments: &mut [Argument<'_, HostMemory>]) {
         assert!(kernel.takes(arguments), "{}: other arguments", kernel.name());
         let mut values: Vec<u64> = Vec::new();
         for argument in arguments {
@@ -91,35 +91,35 @@ impl Host {
 }
 
 impl Machine for Host {
-    type Memory = Memory;
+    type Memory = HostMemory;
 
-    fn upload(&self, bytes: &[u8]) -> Result<Memory> {
+    fn upload(&self, bytes: &[u8]) -> Result<HostMemory> {
         let mut words = vec![0_u64; bytes.len().div_ceil(8)];
         bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-        Ok(Memory(words.into()))
+        Ok(HostMemory(words.into()))
     }
 
-    fn zeros(&self, bytes: usize) -> Result<Memory> {
-        Ok(Memory(vec![0; bytes.div_ceil(8)].into()))
+    fn zeros(&self, bytes: usize) -> Result<HostMemory> {
+        Ok(HostMemory(vec![0; bytes.div_ceil(8)].into()))
     }
 
-    fn download(&self, memory: &Memory, out: &mut [u8]) -> Result<()> {
+    fn download(&self, memory: &HostMemory, out: &mut [u8]) -> Result<()> {
         out.copy_from_slice(&memory.bytes()[..out.len()]);
         Ok(())
     }
 
-    fn launch(&self, kernel: KernelName, _: usize, arguments: &mut [Argument<'_, Memory>]) -> Result<()> {
+    fn launch(&self, kernel: KernelName, _: usize, arguments: &mut [Argument<'_, HostMemory>]) -> Result<()> {
         self.run(kernel, (3, 7), arguments);
         Ok(())
     }
 
-    fn multiply(&self, out: &mut Memory, a: &Memory, b: &Memory, product: Product) -> Result<()> {
+    fn multiply(&self, out: &mut HostMemory, a: &HostMemory, b: &HostMemory, product: Product) -> Result<()> {
         let Product { rows, columns, width, form, added, precision } = product;
         let seen = |value: &f32| match precision {
             Precision::F32 => *value,
             Precision::Bf16 => half::bf16::from_f32(*value).to_f32(),
         };
-        let floats = |memory: &Memory, len: usize| -> Vec<f32> {
+        let floats = |memory: &HostMemory, len: usize| -> Vec<f32> {
             bytemuck::cast_slice::<u8, f32>(memory.bytes())[..len].iter().map(seen).collect()
         };
         let (a, b) = (floats(a, rows * width), floats(b, columns * width));
@@ -138,7 +138,7 @@ impl Accelerator for Host {
 
 impl Runner for Host {
     fn bring(&self, graph: &Graph, params: &Params) -> onebasin_nn::Result<Box<dyn Running>> {
-        Ok(Box::new(Network::new(Arc::new(self.clone()), graph, params, PATCHES)?))
+        Ok(Box::new(DeviceNetwork::new(Arc::new(self.clone()), graph, params, PATCHES)?))
     }
 
     fn bring_to_train(
@@ -149,7 +149,7 @@ impl Runner for Host {
         optimizer: Optimizer,
     ) -> onebasin_nn::Result<Box<dyn onebasin_nn::Training>> {
         let how = (PATCHES, self.training);
-        Ok(Box::new(Training::new(Arc::new(self.clone()), graph, params, moments, optimizer, how)?))
+        Ok(Box::new(DeviceTraining::new(Arc::new(self.clone()), graph, params, moments, optimizer, how)?))
     }
 }
 

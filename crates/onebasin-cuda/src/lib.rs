@@ -6,8 +6,9 @@
 //! training.
 //!
 //! Read in this order: `machine` (what the arithmetic asks of a device), `tables` (how positions get there), `networks`
-//! (Grams), `nodes` and `forward` (a network run), `backward` and `training` (a network trained), all for any machine; `gpu`
-//! (the one file that calls CUDA), [`device`]. Tests compile the kernels for the processor and run the same arithmetic there.
+//! (Grams), `operators` (what of a graph runs), `nodes` and `forward` (a network run), `backward` and `training` (a network
+//! trained), all for any machine; `gpu` (the one file that calls CUDA), [`device`]. Tests compile the kernels for the
+//! processor and run the same arithmetic there.
 //!
 //! ```
 //! use onebasin_cuda::Device;
@@ -27,6 +28,7 @@ mod host;
 mod machine;
 mod networks;
 mod nodes;
+mod operators;
 mod tables;
 mod training;
 

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use onebasin_core::Params;
-use onebasin_core::graph::op::{Binary, Conv, PadMode, Pool, PoolKind, Reduce, Unary};
-use onebasin_core::graph::{Graph, Node, Op, ValueId, ValueSource};
+use onebasin_core::graph::op::{Conv, Pool};
+use onebasin_core::graph::{Graph, Node, ValueId, ValueSource};
 use onebasin_nn::exec::outputs;
 use onebasin_nn::{Error, Result};
 
 use crate::machine::{Argument, KernelName, Machine, Precision, Product};
+use crate::operators::DeviceOp;
 
 /// What runs nodes.
 #[derive(Debug)]
@@ -24,19 +25,10 @@ pub(crate) struct Nodes<M> {
 /// A node about to run: what it reads and gives, by shape.
 pub(crate) struct DeviceCall<'a, M: Machine> {
     pub(crate) node: &'a Node,
+    pub(crate) op: DeviceOp<'a>,
     pub(crate) inputs: Vec<&'a Arc<M::Memory>>,
     pub(crate) shapes: Vec<&'a [usize]>,
     pub(crate) output: &'a [usize],
-}
-
-/// Positions `start + k · step` of an axis, `to` of them, zeros where there are none.
-pub(crate) struct Shift {
-    /// Shape before.
-    shape: Vec<usize>,
-    axis: usize,
-    to: usize,
-    start: isize,
-    step: isize,
 }
 
 /// Samples of a convolution that are run at once.
@@ -47,19 +39,26 @@ pub(crate) struct Slab {
 
 impl<'a, M: Machine> DeviceCall<'a, M> {
     /// The node's first `operands` inputs.
+    ///
+    /// # Errors
+    /// Names a node that does not run on a device.
     pub(crate) fn new(
         graph: &'a Graph,
         node: &'a Node,
         operands: usize,
         values: &'a HashMap<ValueId, Arc<M::Memory>>,
-    ) -> Self {
+    ) -> crate::Result<Self> {
         let inputs = &node.inputs[..operands.min(node.inputs.len())];
-        Self {
+        let Some(op) = DeviceOp::of(graph, node) else {
+            return Err(crate::Error::Operator { node: node.name.clone(), operator: node.op.name().to_owned() });
+        };
+        Ok(Self {
             node,
+            op,
             inputs: inputs.iter().map(|v| &values[v]).collect(),
             shapes: node.inputs.iter().map(|v| graph.shape(*v)).collect(),
             output: graph.shape(node.outputs[0]),
-        }
+        })
     }
 
     /// Numbers of the output.
@@ -103,39 +102,6 @@ impl<'a, M: Machine> DeviceCall<'a, M> {
         ]
         .concat()
     }
-
-    /// What a slice or a padding does, axis after axis.
-    pub(crate) fn shifts(&self) -> Vec<Shift> {
-        let mut shape = self.shapes[0].to_vec();
-        match &self.node.op {
-            Op::Slice { axis, start, step, .. } => {
-                vec![Shift { shape, axis: *axis, to: self.output[*axis], start: *start as isize, step: *step }]
-            }
-            Op::Pad { before, .. } => {
-                let mut shifts = Vec::new();
-                for (axis, &to) in self.output.iter().enumerate().filter(|(axis, to)| **to != self.shapes[0][*axis]) {
-                    shifts.push(Shift { shape: shape.clone(), axis, to, start: -(before[axis] as isize), step: 1 });
-                    shape[axis] = to;
-                }
-                shifts
-            }
-            _ => Vec::new(),
-        }
-    }
-}
-
-impl Shift {
-    /// Sizes, in the order of its kernels.
-    pub(crate) fn numbers(&self) -> [usize; 6] {
-        let (outer, inner) = (self.shape[..self.axis].iter().product(), self.shape[self.axis + 1..].iter().product());
-        [outer, self.to, self.shape[self.axis], inner, self.start as usize, self.step as usize]
-    }
-
-    /// Numbers before, and after.
-    pub(crate) fn counts(&self) -> [usize; 2] {
-        let before: usize = self.shape.iter().product();
-        [before, before / self.shape[self.axis].max(1) * self.to]
-    }
 }
 
 impl Slab {
@@ -151,28 +117,26 @@ impl Slab {
 }
 
 impl<M: Machine> Nodes<M> {
-    /// Runs one node: a list of those that [`bring`] lets pass.
+    /// Runs one node.
     pub(crate) fn forward(&self, call: &DeviceCall<'_, M>) -> crate::Result<Arc<M::Memory>> {
         let (x, count, [outer, len, inner]) = (call.inputs[0], call.count(), call.axes());
-        match &call.node.op {
-            Op::Linear => self.linear(call),
-            Op::Conv(conv) => self.conv(call, conv),
-            Op::Pool(pool) => self.make(KernelName::MaxPool, count, &[x], &call.pool(pool)),
-            Op::BatchNorm { epsilon } => {
+        match &call.op {
+            DeviceOp::Linear => self.linear(call),
+            DeviceOp::Conv(conv) => self.conv(call, conv),
+            DeviceOp::MaxPool(pool) => self.make(KernelName::MaxPool, count, &[x], &call.pool(pool)),
+            DeviceOp::BatchNorm { epsilon } => {
                 self.make(KernelName::BatchNorm, count, &call.inputs, &[len, inner, count, bits(*epsilon)])
             }
-            Op::LayerNorm { epsilon, .. } => {
+            DeviceOp::LayerNorm { epsilon } => {
                 self.make(KernelName::LayerNorm, count, &call.inputs, &[outer, len, inner, bits(*epsilon)])
             }
-            Op::Unary(_) => self.make(KernelName::Rectify, count, &[x], &[count]),
-            Op::Binary(_) => self.make(KernelName::Sum, count, &call.inputs, &[count]),
-            Op::Reduce { axes, .. } => {
-                let len = axes.iter().map(|a| call.shapes[0][*a]).product();
-                self.make(KernelName::Mean, count, &[x], &[count, len, 1])
-            }
-            _ => {
+            DeviceOp::Rectify => self.make(KernelName::Rectify, count, &[x], &[count]),
+            DeviceOp::Sum => self.make(KernelName::Sum, count, &call.inputs, &[count]),
+            DeviceOp::Mean { len } => self.make(KernelName::Mean, count, &[x], &[count, *len, 1]),
+            DeviceOp::Reshape => Ok(Arc::clone(x)),
+            DeviceOp::Shifts(shifts) => {
                 let mut made = Arc::clone(x);
-                for shift in call.shifts() {
+                for shift in shifts {
                     made = self.make(KernelName::Shift, shift.counts()[1], &[&made], &shift.numbers())?;
                 }
                 Ok(made)
@@ -271,7 +235,7 @@ pub(crate) fn bring<M: Machine>(
     graph: &Graph,
     params: &Params,
 ) -> Result<HashMap<ValueId, Arc<M::Memory>>> {
-    if let Some(node) = graph.nodes().iter().find(|node| !runs(graph, node)) {
+    if let Some(node) = graph.nodes().iter().find(|node| DeviceOp::of(graph, node).is_none()) {
         let operator = format!("{} on the GPU", node.op.name());
         return Err(Error::Operator { node: node.name.clone(), operator });
     }
@@ -330,25 +294,4 @@ pub(crate) fn download_outputs<M: Machine>(
 /// The bits of a number of a kernel, as single precision.
 pub(crate) fn bits(value: f64) -> usize {
     (value as f32).to_bits() as usize
-}
-
-/// Whether a node runs on a device: those of the built-in networks, images having two spatial axes.
-fn runs(graph: &Graph, node: &Node) -> bool {
-    let shape = graph.shape(node.inputs[0]);
-    let computed = |v: &ValueId| !matches!(graph.value(*v).source, ValueSource::Constant(_));
-    let image = shape.len() == 4;
-    node.inputs.iter().all(computed)
-        && match &node.op {
-            Op::Linear | Op::Reshape(_) | Op::Slice { .. } | Op::Unary(Unary::Relu) => true,
-            Op::Conv(conv) => image && conv.groups == 1,
-            Op::Pool(Pool { kind: PoolKind::Max, .. }) => image,
-            Op::BatchNorm { .. } => shape.len() >= 2,
-            Op::LayerNorm { axes, centred: true, .. } => axes[..] == [1] && node.inputs.len() == 3,
-            Op::Binary(Binary::Add) => graph.shape(node.inputs[1]) == shape,
-            Op::Reduce { kind: Reduce::Mean, axes, .. } => {
-                axes.iter().copied().eq(shape.len() - axes.len()..shape.len())
-            }
-            Op::Pad { mode: PadMode::Constant(value), .. } => *value == 0.0,
-            _ => false,
-        }
 }

@@ -50,7 +50,7 @@ impl Packed {
     fn none(&mut self, columns: usize) -> usize {
         match self.zeros {
             Some((at, len)) if len >= columns => at,
-            _ => {
+            Some(_) | None => {
                 let at = self.append(&vec![0; columns]);
                 self.zeros = Some((at, columns));
                 at

@@ -17,7 +17,7 @@ use crate::nodes::{DeviceCall, Nodes, bits, bring, download_outputs, upload, upl
 const NORM_OPERANDS: usize = 3;
 
 /// A graph, its tensors and the optimiser's, in f32 on a device.
-pub(crate) struct Training<M: Machine> {
+pub(crate) struct DeviceTraining<M: Machine> {
     nodes: Nodes<M>,
     graph: Graph,
     optimizer: Optimizer,
@@ -38,7 +38,7 @@ struct ForwardPass<M: Machine> {
     norms: HashMap<ValueId, DeviceStatistics<M>>,
 }
 
-impl<M: Machine> Training<M> {
+impl<M: Machine> DeviceTraining<M> {
     /// Copies a network, and the optimiser's moments if there are any yet, to the device.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ impl<M: Machine> Training<M> {
         values.extend(inputs);
         for node in graph.nodes() {
             let made = if let Op::BatchNorm { .. } = node.op {
-                let mut call = DeviceCall::new(&graph, node, NORM_OPERANDS, &values);
+                let mut call = DeviceCall::new(&graph, node, NORM_OPERANDS, &values)?;
                 let found = self.nodes.statistics(&call)?;
                 self.follow(&node.inputs[NORM_OPERANDS..], &found, call.axes()[1], share)?;
                 call.inputs.extend([&found.mean, &found.variance]);
@@ -86,7 +86,7 @@ impl<M: Machine> Training<M> {
                 norms.insert(node.outputs[0], found);
                 made
             } else {
-                self.nodes.forward(&DeviceCall::new(&graph, node, node.inputs.len(), &values))?
+                self.nodes.forward(&DeviceCall::new(&graph, node, node.inputs.len(), &values)?)?
             };
             values.insert(node.outputs[0], made);
         }
@@ -126,7 +126,7 @@ impl<M: Machine> Training<M> {
             let norm = norms.remove(&output);
             let operands = if norm.is_some() { NORM_OPERANDS } else { node.inputs.len() };
             self.nodes.backward(
-                &DeviceCall::new(&graph, node, operands, &values),
+                &DeviceCall::new(&graph, node, operands, &values)?,
                 &y,
                 norm.as_ref(),
                 &mut gradients,
@@ -151,7 +151,7 @@ impl<M: Machine> Training<M> {
                     let numbers = [count, bits(rate), bits(epsilon)];
                     self.nodes.launch(KernelName::Adam, count, [weights, m, v], &[gradient], &numbers)?;
                 }
-                _ => unreachable!("moments are made for the optimiser"),
+                (Optimizer::Sgd { .. } | Optimizer::Adam, _) => unreachable!("moments are made for the optimiser"),
             }
         }
         Ok(())
@@ -168,7 +168,7 @@ impl<M: Machine> Training<M> {
     }
 }
 
-impl<M: Machine> onebasin_nn::Training for Training<M> {
+impl<M: Machine> onebasin_nn::Training for DeviceTraining<M> {
     fn forward(&mut self, batch: usize, inputs: &[&[f32]], share: f64) -> Result<Vec<Vec<f32>>> {
         self.pass = None;
         let graph = self.graph.with_batch(batch)?;

@@ -1,7 +1,7 @@
 //! The experiments of *Git Re-Basin*: data sets, training, and what is planned, computed, kept, drawn and written.
 //!
-//! Read in this order: [`data`] → [`mod@train`] → [`recipe`] → [`setting`] → [`experiment`] → [`kind`] → [`plan`] → [`shelf`] → [`store`] → [`stage`] → [`mod@run`] → [`report`] →
-//! [`figure`] → [`page`].
+//! Read in this order: [`data`] → [`mod@train`] → [`recipe`] → [`setting`] → [`experiment`] → [`kind`] → [`plan`] →
+//! [`shelf`] → [`store`] → [`stage`] → [`mod@run`] → [`report`] → [`figure`] → [`page`].
 
 pub mod data;
 pub mod error;
@@ -19,13 +19,18 @@ pub mod stage;
 pub mod store;
 pub mod train;
 
+/// The README's example, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub use data::{Data, Dataset};
 pub use error::{Error, Result};
 pub use experiment::{Experiment, Scale, built_in};
 pub use figure::Figure;
 pub use page::Page;
 pub use recipe::{RECIPES, Recipe};
-pub use report::{Outcome, write};
+pub use report::{ExperimentOutcome, write};
 pub use run::{RunOptions, Watcher, run};
 pub use shelf::Shelf;
 pub use store::Store;

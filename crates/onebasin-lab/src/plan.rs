@@ -11,15 +11,15 @@ use onebasin_nn::{Network, SteOptions};
 use crate::data::Augment;
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
-use crate::setting::Training;
-use crate::shelf::{Facts, Part};
-use crate::stage::{Align, Line, Mean, Net, Plane, Score, Stage, Train, Variant};
+use crate::setting::TrainingSetting;
+use crate::shelf::{DataPart, Facts};
+use crate::stage::{AlignStage, LineStage, MeanStage, Net, PlaneStage, ScoreStage, Stage, TrainStage, Variant};
 use crate::store::Key;
 use crate::train::TrainOptions;
 
 /// A stage and what is known of it beforehand.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Step {
+pub struct PlannedStage {
     /// Its name.
     pub key: Key,
     /// What it does.
@@ -30,7 +30,7 @@ pub struct Step {
     pub keep: BTreeSet<usize>,
 }
 
-impl Step {
+impl PlannedStage {
     /// The epochs as a list.
     pub fn epochs(&self) -> Vec<usize> {
         self.keep.iter().copied().collect()
@@ -39,7 +39,7 @@ impl Step {
 
 /// Stages in an order in which each comes after those it builds on; the same stage is planned once.
 pub struct Plan<'a> {
-    steps: RefCell<Vec<Step>>,
+    steps: RefCell<Vec<PlannedStage>>,
     facts: &'a dyn Fn(&str) -> Result<Facts>,
     /// Where networks are trained and evaluated, and weights compared, if not on the processor.
     device: Option<&'a Device>,
@@ -51,9 +51,9 @@ pub struct Subject {
     /// The network.
     pub network: Network,
     /// What it is trained on.
-    pub data: Part,
+    pub data: DataPart,
     /// What is measured on.
-    pub measured: Part,
+    pub measured: DataPart,
     /// How it is trained, but for the seed.
     pub options: TrainOptions,
     /// Multiply-adds of a sample, forward.
@@ -74,7 +74,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The steps.
-    pub fn steps(self) -> Vec<Step> {
+    pub fn steps(self) -> Vec<PlannedStage> {
         self.steps.into_inner()
     }
 
@@ -83,7 +83,7 @@ impl<'a> Plan<'a> {
         let key = stage.key();
         let mut steps = self.steps.borrow_mut();
         if !steps.iter().any(|s| s.key == key) {
-            steps.push(Step { key: key.clone(), stage, cost, keep: BTreeSet::new() });
+            steps.push(PlannedStage { key: key.clone(), stage, cost, keep: BTreeSet::new() });
         }
         key
     }
@@ -92,7 +92,7 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// If there is no such network, data set or recipe, or weights are to decay under Adam.
-    pub fn subject(&self, training: &Training, width: Option<&str>) -> Result<Subject> {
+    pub fn subject(&self, training: &TrainingSetting, width: Option<&str>) -> Result<Subject> {
         let facts = (self.facts)(&training.data)?;
         let name = match width {
             Some(width) => training.network.replace("{width}", width),
@@ -104,14 +104,14 @@ impl<'a> Plan<'a> {
         options.batch = training.batch.unwrap_or(options.batch);
         options.rate = training.rate.unwrap_or(options.rate);
         match (&mut options.optimizer, training.weight_decay) {
-            (_, None) => {}
+            (Optimizer::Adam | Optimizer::Sgd { .. }, None) => {}
             (Optimizer::Sgd { weight_decay, .. }, Some(decay)) => *weight_decay = decay,
             (Optimizer::Adam, Some(_)) => {
                 let why = format!("goes with SGD, not with the recipe `{}`, which trains with Adam", training.recipe);
                 return Err(wrong("setting.training.weight_decay", why));
             }
         }
-        let data = Part {
+        let data = DataPart {
             set: training.data.clone(),
             digest: facts.digest.clone(),
             split: None,
@@ -120,7 +120,7 @@ impl<'a> Plan<'a> {
             test: None,
         };
         let [train, test] = training.measure.map_or([None; 2], |n| n.map(Some));
-        let measured = Part { train: train.or(training.samples), test, ..data.clone() };
+        let measured = DataPart { train: train.or(training.samples), test, ..data.clone() };
         let of = facts.clone().of(&measured);
         let trained = facts.of(&data).train;
         let work = Program::<f32>::new(network.graph()?)?.multiply_adds() + OVERHEAD;
@@ -128,12 +128,12 @@ impl<'a> Plan<'a> {
     }
 
     /// A network trained on a part of the data, after `epoch` epochs, or all.
-    pub fn trained_on(&self, subject: &Subject, data: &Part, share: f64, seed: u64, epoch: Option<usize>) -> Net {
+    pub fn trained_on(&self, subject: &Subject, data: &DataPart, share: f64, seed: u64, epoch: Option<usize>) -> Net {
         let options = TrainOptions { seed, ..subject.options.clone() };
         let epochs = options.epochs;
         let samples = share * subject.trained as f64 * epochs as f64;
         let device = self.device.map(|d| d.trains_as().to_owned());
-        let stage = Stage::Train(Train { network: subject.network.clone(), data: data.clone(), options, device });
+        let stage = Stage::Train(TrainStage { network: subject.network.clone(), data: data.clone(), options, device });
         let key = self.add(stage, 3.0 * samples * subject.work);
         let epoch = epoch.unwrap_or(epochs);
         if let Some(step) = self.steps.borrow_mut().iter_mut().find(|s| s.key == key) {
@@ -156,7 +156,7 @@ impl<'a> Plan<'a> {
         let data = method.sees_data().then(|| subject.data.clone());
         let (network, seed, device) = (subject.network.clone(), 0, self.device_name());
         let target = (method == Variant::StraightThrough).then(|| paper_target(seed, subject.trained));
-        let stage = Stage::Align(Align { network, a: a.clone(), b: b.clone(), method, data, seed, target, device });
+        let stage = Stage::Align(AlignStage { network, a: a.clone(), b: b.clone(), method, data, seed, target, device });
         let key = self.add(stage, method.cost(subject.trained as f64 * subject.work));
         b.clone().moved(&key)
     }
@@ -164,14 +164,14 @@ impl<'a> Plan<'a> {
     /// The line from A to B.
     pub fn line(&self, subject: &Subject, a: &Net, b: &Net, points: usize) -> Key {
         let (network, data, device) = (subject.network.clone(), subject.measured.clone(), self.device_name());
-        let stage = Stage::Line(Line { network, a: a.clone(), b: b.clone(), points, data, device });
+        let stage = Stage::Line(LineStage { network, a: a.clone(), b: b.clone(), points, data, device });
         self.add(stage, points as f64 * subject.evaluation())
     }
 
     /// The plane through A, B and π(B).
     pub fn plane(&self, subject: &Subject, nets: [Net; 3], steps: usize) -> Key {
         let (network, data, device) = (subject.network.clone(), subject.measured.clone(), self.device_name());
-        let stage = Stage::Plane(Plane { network, nets, steps, data, device });
+        let stage = Stage::Plane(PlaneStage { network, nets, steps, data, device });
         self.add(stage, (steps * steps * subject.samples[1]) as f64 * subject.work)
     }
 
@@ -179,13 +179,13 @@ impl<'a> Plan<'a> {
     pub fn score(&self, subject: &Subject, nets: Vec<Net>) -> Key {
         let cost = nets.len() as f64 * subject.evaluation();
         let (network, data) = (subject.network.clone(), subject.measured.clone());
-        self.add(Stage::Score(Score { network, nets, data }), cost)
+        self.add(Stage::Score(ScoreStage { network, nets, data }), cost)
     }
 
     /// The mean of many networks.
     pub fn mean(&self, subject: &Subject, nets: Vec<Net>, together: Together) -> Net {
         let cost = if together == Together::Naive { 1e9 } else { 1e11 * nets.len() as f64 };
-        let stage = Stage::Mean(Mean { network: subject.network.clone(), nets, together, seed: 0 });
+        let stage = Stage::Mean(MeanStage { network: subject.network.clone(), nets, together, seed: 0 });
         Net::Mean(self.add(stage, cost))
     }
 }
@@ -211,7 +211,7 @@ fn paper_target(seed: u64, samples: usize) -> SteOptions {
 }
 
 /// Rows for a page: what was trained, on what, and how.
-pub(crate) fn describe(subject: &Subject, training: &Training) -> Vec<(String, String)> {
+pub(crate) fn describe(subject: &Subject, training: &TrainingSetting) -> Vec<(String, String)> {
     let o = &subject.options;
     let [train, test] = subject.samples;
     let optimizer = match o.optimizer {

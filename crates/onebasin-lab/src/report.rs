@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::experiment::{Claim, Experiment, Scale};
-use crate::kind::Found;
-use crate::page::{Align, Page, Section, Table};
-use crate::plan::Step;
+use crate::kind::Findings;
+use crate::page::{ColumnAlign, Page, PageTable, Section};
+use crate::plan::PlannedStage;
 use crate::stage::{Stage, training};
 use crate::store::Store;
 
@@ -19,7 +19,7 @@ pub const SCHEMA: &str = "onebasin.experiment/1";
 
 /// An experiment and its numbers, as a value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct ExperimentOutcome {
     /// [`SCHEMA`].
     pub schema: String,
     /// Name of the experiment.
@@ -53,12 +53,12 @@ pub struct Compared {
     pub times: f64,
 }
 
-impl Outcome {
+impl ExperimentOutcome {
     /// Compares what was found with what the paper found.
     ///
     /// # Errors
     /// If the experiment names a value that there is not.
-    pub fn new(experiment: &Experiment, steps: &[Step], found: &Found, store: &Store) -> Result<Self> {
+    pub fn new(experiment: &Experiment, steps: &[PlannedStage], found: &Findings, store: &Store) -> Result<Self> {
         let compare = |claim: &Claim| compare(&experiment.name, claim, &found.values);
         let mut networks = BTreeMap::new();
         for step in steps {
@@ -126,7 +126,13 @@ fn short(value: f64) -> String {
 }
 
 /// The page of an experiment. `command` makes it again; `machine` is what it ran on.
-pub fn page(experiment: &Experiment, outcome: &Outcome, found: &Found, command: &str, machine: &str) -> Page {
+pub fn page(
+    experiment: &Experiment,
+    outcome: &ExperimentOutcome,
+    found: &Findings,
+    command: &str,
+    machine: &str,
+) -> Page {
     let wanted = |c: &Compared| match (&c.want, c.holds) {
         (Some(want), Some(holds)) => {
             let want = want.replace("<=", "≤").replace(">=", "≥");
@@ -135,11 +141,11 @@ pub fn page(experiment: &Experiment, outcome: &Outcome, found: &Found, command: 
         _ => String::new(),
     };
     let row = |c: &Compared| vec![c.what.clone(), c.paper.clone(), c.shown(), wanted(c)];
-    let claims = Table {
+    let claims = PageTable {
         caption: "The paper and what was found here".to_owned(),
         head: ["", "paper", "here", "wanted"].map(str::to_owned).to_vec(),
         rows: outcome.claims.iter().map(row).collect(),
-        align: vec![Align::Left, Align::Right, Align::Right, Align::Left],
+        align: vec![ColumnAlign::Left, ColumnAlign::Right, ColumnAlign::Right, ColumnAlign::Left],
     };
     let on = experiment.kind.training().map_or(String::new(), |t| format!(", on {}", t.data));
     let scale = match experiment.scale {
@@ -173,7 +179,7 @@ pub fn page(experiment: &Experiment, outcome: &Outcome, found: &Found, command: 
 ///
 /// # Errors
 /// If a file cannot be written or a figure not drawn.
-pub fn write(folder: &Path, page: &Page, found: &Found, outcome: &Outcome) -> Result<()> {
+pub fn write(folder: &Path, page: &Page, found: &Findings, outcome: &ExperimentOutcome) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|why| Error::store(folder, why))?;
     let put =
         |name: &str, bytes: &[u8]| -> Result<()> { Ok(write_atomic(&folder.join(name), |out| out.write_all(bytes))?) };

@@ -8,8 +8,8 @@ use onebasin::Device;
 
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
-use crate::kind::{Found, Reading};
-use crate::plan::{Plan, Step};
+use crate::kind::{Findings, Reading};
+use crate::plan::{Plan, PlannedStage};
 use crate::shelf::{Facts, Shelf};
 use crate::stage::Room;
 use crate::store::Store;
@@ -49,7 +49,7 @@ pub fn planned(
     experiment: &Experiment,
     facts: &dyn Fn(&str) -> Result<Facts>,
     device: Option<&Device>,
-) -> Result<(Vec<Step>, Reading)> {
+) -> Result<(Vec<PlannedStage>, Reading)> {
     let plan = Plan::new(facts, device);
     let reading = experiment.kind.plan(&plan)?;
     Ok((plan.steps(), reading))
@@ -68,9 +68,9 @@ pub fn run(
     store: &Store,
     options: &RunOptions<'_>,
     watcher: &mut dyn Watcher,
-) -> Result<(Vec<Step>, Found)> {
+) -> Result<(Vec<PlannedStage>, Findings)> {
     let (steps, reading) = planned(experiment, &|set| shelf.facts(set), options.device)?;
-    let is_done = |step: &Step| store.done(&step.key, &step.stage.files(&step.epochs())).is_some();
+    let is_done = |step: &PlannedStage| store.done(&step.key, &step.stage.files(&step.epochs())).is_some();
     let total = steps.iter().map(|s| s.cost).sum();
     let mut done = steps.iter().filter(|s| is_done(s)).map(|s| s.cost).sum();
     watcher.planned(total, done);

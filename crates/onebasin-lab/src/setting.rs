@@ -5,7 +5,7 @@ use serde::Deserialize;
 /// Networks, their data, and how they are trained.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Training {
+pub struct TrainingSetting {
     /// The network; `{width}` stands for each of an experiment's widths.
     pub network: String,
     /// The data set.

@@ -11,7 +11,7 @@ use crate::error::Result;
 
 /// A data set, or a part of one, as an experiment names it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Part {
+pub struct DataPart {
     /// `digits`, `mnist`, `cifar10`, `cifar100` or `imagenet`; all but the last also as `mnist@32`, resized.
     pub set: String,
     /// SHA-256 of the whole set, if it was opened.
@@ -101,7 +101,7 @@ impl Shelf {
     ///
     /// # Errors
     /// As [`Self::whole`], and if there is no such part.
-    pub fn open(&self, part: &Part) -> Result<Data> {
+    pub fn open(&self, part: &DataPart) -> Result<Data> {
         let mut data = Data::clone(&*self.whole(&part.set)?);
         if let Some(which) = part.split {
             data = data.split_by_class(which, SPLIT)?;
@@ -144,7 +144,7 @@ impl Facts {
 
     /// The same of a part.
     #[must_use]
-    pub fn of(mut self, part: &Part) -> Self {
+    pub fn of(mut self, part: &DataPart) -> Self {
         if part.split.is_some() {
             self.train /= 2;
         }

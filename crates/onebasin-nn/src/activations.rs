@@ -12,6 +12,12 @@ use crate::exec::{Program, Wants, Workspace};
 use crate::samples::{Feeds, Samples};
 
 /// How activations are compared.
+///
+/// ```
+/// use onebasin_core::matching::ActivationKind;
+/// use onebasin_nn::ActivationOptions;
+/// assert_eq!(ActivationOptions::default().kind, ActivationKind::Pearson);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActivationOptions {
     /// How the activations of two units become one number.
@@ -26,10 +32,15 @@ const WAVE: usize = 8;
 
 /// Similarities of the units of two networks, from their activations on samples.
 ///
+/// Formula: for units `i` of A and `j` of B, [`ActivationKind`] of their activations `a_i` and `b_j` over all samples and
+/// pixels: the correlation `cov(a_i, b_j) / (σ_a σ_b)`, or `E[a_i b_j]`.
+///
 /// The data are run through both networks once, in their order, BatchNorms on running statistics; the values that
 /// [`Discovery::taps`](onebasin_core::symmetry::Discovery::taps) names are compared sample by sample, pixel by pixel.
 /// `symmetry` is that of the parameters as discovered from the network's graph, or a restriction of it. `observe` is
 /// called with the number of samples done; when it returns false the work is given up.
+///
+/// Shapes: a Gram `[n, n]` for every root group of `n` units, rows being units of A.
 ///
 /// Cost: two forward passes, and for every tap with `n` units `2 n²` multiply-adds per sample (and pixel); memory is `n²`
 /// per tap and the buffers of eight shards of both networks, whatever the size of the data.
@@ -39,6 +50,25 @@ const WAVE: usize = 8;
 /// the graph's, activations are not finite, or [`Error::Stopped`].
 ///
 /// Source: Ainsworth et al. 2023, §3.1, generalised from layers to the taps of any graph.
+///
+/// ```
+/// use onebasin_core::symmetry::{Alignment, Symmetry};
+/// use onebasin_core::Perm;
+/// use onebasin_nn::exec::Program;
+/// use onebasin_nn::samples::synthetic;
+/// use onebasin_nn::{ActivationOptions, Network, activation_similarity};
+/// let network = Network::new("mlp:3x1", &[4], 2)?;
+/// let (graph, a) = (network.graph()?, network.init(0)?);
+/// let symmetry = Symmetry::resolve(&network.symmetry()?, &a).map_err(onebasin_core::Error::from)?;
+/// // B is A with its hidden units turned round: unit 2 of B is unit 0 of A.
+/// let b = Alignment::new(&symmetry, vec![vec![Perm::new(vec![2, 1, 0])?]])?.apply(&symmetry, &a)?;
+/// let (data, options) = (synthetic(&graph, 50, 0)?, ActivationOptions::default());
+/// let program = Program::new(graph)?;
+/// let found = activation_similarity(&program, [&a, &b], &symmetry, &data, &options, &mut |_done| true)?;
+/// let gram = &found.grams(symmetry.roots()[0])[0].data;
+/// assert!((gram[2] - 1.0).abs() < 1e-6);
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
 pub fn activation_similarity(
     program: &Program,
     ends: [&Params; 2],
@@ -104,6 +134,10 @@ struct Layouts {
 }
 
 impl Layouts {
+    /// For this many samples, the taps that `pick` takes of what is discovered.
+    ///
+    /// # Errors
+    /// Names a parameter whose pattern is another in `symmetry` than in the graph.
     fn discover(
         program: &Program,
         symmetry: &Symmetry,

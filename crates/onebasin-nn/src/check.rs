@@ -10,6 +10,13 @@ use crate::exec::{Program, Workspace};
 use crate::samples::picked_from;
 
 /// How to check.
+///
+/// ```
+/// use onebasin_nn::CheckOptions;
+/// // Rounding grows with depth.
+/// let options = CheckOptions { tolerance: 1e-3, ..CheckOptions::default() };
+/// assert_eq!((options.seed, options.samples), (0, 4));
+/// ```
 #[derive(Debug, Clone)]
 pub struct CheckOptions {
     /// Decides the random element and the random inputs.
@@ -26,7 +33,14 @@ impl Default for CheckOptions {
     }
 }
 
-/// What a check found.
+/// What a check found. It displays as a sentence, which names the groups at fault.
+///
+/// ```
+/// use onebasin_nn::Check;
+/// let wrong = Check { difference: 0.5, tolerance: 1e-4, faults: vec![("h1".to_owned(), 0.5)] };
+/// assert!(!wrong.passes());
+/// assert!(wrong.to_string().contains("at fault: `h1`"));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
     /// `max |f(θ, x) − f(π(θ), x)| / max |f(θ, x)|` for a random element π of the whole symmetry, of the output where it is
@@ -39,7 +53,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// Whether the function stayed as it was.
+    /// Whether the function stayed as it was: the difference is within the tolerance. One that is not a number is not.
     pub fn passes(&self) -> bool {
         self.difference <= self.tolerance
     }
@@ -67,13 +81,29 @@ impl std::fmt::Display for Check {
 ///
 /// Formula: `max |f(θ, x) − f(π(θ), x)| / max |f(θ, x)|` over one output, and the largest of that over all
 /// outputs, with `x` standard normal, or whole numbers in range where the network takes indices. When that exceeds the
-/// tolerance, groups (with their families) are
-/// bisected: sets of groups that move the output are halved until single groups remain.
+/// tolerance, groups (with their families) are bisected: sets of groups that move the output are halved until single groups
+/// remain.
 ///
 /// Cost: two forward passes, and two for every halving.
 ///
 /// # Errors
 /// If the network cannot run, a tensor is missing, or an output is not finite.
+///
+/// ```
+/// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// use onebasin_nn::exec::Program;
+/// use onebasin_nn::{CheckOptions, Network, check};
+/// let network = Network::new("mlp:8x1", &[4], 3)?;
+/// let (program, params) = (Program::new(network.graph()?)?, network.init(0)?);
+/// let symmetry = Symmetry::resolve(&network.symmetry()?, &params).map_err(onebasin_core::Error::from)?;
+/// assert!(check(&program, &params, &symmetry, &CheckOptions::default())?.passes());
+/// // Where the second layer is forgotten, exchanged units change the function.
+/// let patterns = [("fc1.weight", "h ."), ("fc1.bias", "h"), ("fc2.weight", ". ."), ("fc2.bias", ".")];
+/// let spec = SymmetrySpec::from_patterns(patterns).map_err(onebasin_core::Error::from)?;
+/// let wrong = Symmetry::resolve(&spec, &params).map_err(onebasin_core::Error::from)?;
+/// assert_eq!(check(&program, &params, &wrong, &CheckOptions::default())?.faults[0].0, "h");
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
 pub fn check(program: &Program, params: &Params, symmetry: &Symmetry, options: &CheckOptions) -> Result<Check> {
     let checker = Checker::new(program, params, symmetry, options)?;
     let roots = symmetry.roots();
@@ -98,6 +128,7 @@ pub fn check(program: &Program, params: &Params, symmetry: &Symmetry, options: &
     Ok(Check { difference, tolerance: options.tolerance, faults })
 }
 
+/// A network, a random element and a random batch, and what it answers unmoved.
 struct Checker<'a> {
     program: &'a Program,
     params: &'a Params,
@@ -111,6 +142,10 @@ struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
+    /// Draws element and batch, and runs the network as it is.
+    ///
+    /// # Errors
+    /// If it cannot run, or an output is not finite.
     fn new(program: &'a Program, params: &'a Params, symmetry: &'a Symmetry, options: &CheckOptions) -> Result<Self> {
         let own = program.graph();
         let input = own.inputs().next();
@@ -133,6 +168,7 @@ impl<'a> Checker<'a> {
         Ok(checker)
     }
 
+    /// What the network of these tensors answers to the batch, output after output.
     fn run(&self, params: &Params) -> Result<Vec<Vec<f32>>> {
         let mut space = Workspace::inference(self.program, self.batch)?;
         space.inputs().into_iter().zip(&self.inputs).for_each(|(to, input)| to.copy_from_slice(input));

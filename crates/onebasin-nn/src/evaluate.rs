@@ -16,6 +16,27 @@ use crate::samples::{Chosen, Feeds, Samples};
 use crate::task::{Task, Unjudged};
 
 /// Means over all answers to samples.
+///
+/// Formula: with `n` answers, `loss = 1/n Σ loss` and `accuracy = 1/n Σ [right]`; answers are samples, or for
+/// [`Tokens`](crate::task::Tokens) their positions.
+///
+/// ```
+/// use onebasin_core::graph::Graph;
+/// use onebasin_core::Params;
+/// use onebasin_nn::exec::Program;
+/// use onebasin_nn::task::Classes;
+/// use onebasin_nn::{Arrays, Field, FieldKind, evaluate};
+/// // A network that answers what it is given.
+/// let mut graph = Graph::new();
+/// let x = graph.input("x", &[1, 2])?;
+/// graph.output(x);
+/// let x = Field { name: "x".to_owned(), shape: vec![2], kind: FieldKind::Real };
+/// let class = Field { name: "class".to_owned(), shape: vec![], kind: FieldKind::Index { below: 2 } };
+/// let data = Arrays::new("two", vec![(x, vec![3.0, 0.0, 3.0, 0.0])], Some((class, vec![0.0, 1.0])))?;
+/// let found = evaluate(&Program::new(graph)?, &Params::new(), &data, &Classes)?;
+/// assert_eq!(found.accuracy, Some(0.5));
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Mean loss, as the task has it.
@@ -29,6 +50,7 @@ pub struct Metrics {
 const SHARD: usize = 500;
 
 impl Metrics {
+    /// Means of what all samples add up to.
     fn of(total: Outcome) -> Self {
         let count = total.count as f64;
         Self { loss: total.loss / count, accuracy: total.correct.map(|correct| correct as f64 / count) }
@@ -40,10 +62,28 @@ pub const BATCH: usize = 500;
 
 /// Evaluates a network. BatchNorms use their running statistics.
 ///
+/// Formula: the means of [`Metrics`], of what [`Task::outcome`] finds.
+///
 /// Cost: one forward pass over the data, in shards side by side on threads; sums are f64 in a fixed order.
 ///
 /// # Errors
-/// If a tensor of the network is missing, or its inputs or outputs do not fit samples and task.
+/// If a tensor of the network is missing, its inputs or outputs do not fit samples and task, or samples cannot be read.
+///
+/// ```
+/// # use onebasin_nn::{Arrays, Field, FieldKind};
+/// # let image = Field { name: "image".to_owned(), shape: vec![4, 4], kind: FieldKind::Real };
+/// # let class = Field { name: "class".to_owned(), shape: vec![], kind: FieldKind::Index { below: 3 } };
+/// # let images = (0..160).map(|k| (k % 7) as f32 / 7.0).collect();
+/// # let labels = (0..10).map(|k| (k % 3) as f32).collect();
+/// # let data = Arrays::new("ten", vec![(image, images)], Some((class, labels)))?;
+/// use onebasin_nn::exec::Program;
+/// use onebasin_nn::task::usual;
+/// use onebasin_nn::{Network, evaluate};
+/// let network = Network::new("mlp:8x1", &[4, 4], 3)?;
+/// let found = evaluate(&Program::new(network.graph()?)?, &network.init(0)?, &data, usual(&data))?;
+/// assert!(found.loss > 0.0 && found.accuracy.is_some());
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
 pub fn evaluate(program: &Program, params: &Params, data: &dyn Samples, task: &dyn Task) -> Result<Metrics> {
     task.check(program.graph(), data)?;
     let outcomes = each_shard(program, params, data, |space, samples| {
@@ -53,7 +93,9 @@ pub fn evaluate(program: &Program, params: &Params, data: &dyn Samples, task: &d
     Ok(Metrics::of(outcomes.into_iter().sum()))
 }
 
-/// The same on a device, batch after batch, if one is given.
+/// The same on a device, batch after batch, if one is given. Results differ from the processor's by rounding.
+///
+/// Cost: the network goes over once, samples 500 at a time, and their outputs come back.
 ///
 /// # Errors
 /// As [`evaluate`], and those of the device.
@@ -131,6 +173,21 @@ pub(crate) fn each_shard<R: Send>(
 ///
 /// # Errors
 /// If a tensor of the network is missing, its inputs do not fit the samples, or there are none.
+///
+/// Source: Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization", for averages.
+///
+/// ```
+/// use onebasin_nn::exec::Program;
+/// use onebasin_nn::samples::synthetic;
+/// use onebasin_nn::{Network, recompute_batch_norm};
+/// let network = Network::new("resnet20-bn:0.25", &[3, 32, 32], 10)?;
+/// let (graph, params) = (network.graph()?, network.init(0)?);
+/// let images = synthetic(&graph, 8, 0)?;
+/// let found = recompute_batch_norm(&Program::new(graph)?, &params, &images, 4)?;
+/// assert_ne!(found.get("norm1.running_mean"), params.get("norm1.running_mean"));
+/// assert_eq!(found.get("conv1.weight"), params.get("conv1.weight"));
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
 pub fn recompute_batch_norm(program: &Program, params: &Params, data: &dyn Samples, batch: usize) -> Result<Params> {
     let feeds = Feeds::new(program.graph(), data)?;
     let batch = batch.min(data.len());
@@ -163,6 +220,26 @@ pub fn recompute_batch_norm(program: &Program, params: &Params, data: &dyn Sampl
 ///
 /// # Errors
 /// If the networks differ in structure, λ does not run from 0 to 1, a loss is not finite, or [`Error::Stopped`].
+///
+/// ```
+/// # use onebasin_nn::{Arrays, Field, FieldKind};
+/// # let x = Field { name: "x".to_owned(), shape: vec![4], kind: FieldKind::Real };
+/// # let class = Field { name: "class".to_owned(), shape: vec![], kind: FieldKind::Index { below: 3 } };
+/// # let numbers = (0..40).map(|k| (k % 7) as f32 / 7.0).collect();
+/// # let labels = (0..10).map(|k| (k % 3) as f32).collect();
+/// # let data = Arrays::new("ten", vec![(x, numbers)], Some((class, labels)))?;
+/// use onebasin_nn::exec::Program;
+/// use onebasin_nn::task::Classes;
+/// use onebasin_nn::{Network, curve};
+/// let network = Network::new("mlp:8x1", &[4], 3)?;
+/// let (program, a, b) = (Program::new(network.graph()?)?, network.init(0)?, network.init(1)?);
+/// let as_it_is = |_lambda: f64, between| Ok(between);
+/// let splits: [&dyn onebasin_nn::Samples; 2] = [&data, &data];
+/// let found =
+///     curve("naive", &program, [&a, &b], &[0.0, 0.5, 1.0], splits, &Classes, None, &as_it_is, &mut || true)?;
+/// assert_eq!(found.test.loss.len(), 3);
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
 #[allow(clippy::too_many_arguments, reason = "what is measured, on what, where, and how it is told")]
 pub fn curve(
     name: &str,

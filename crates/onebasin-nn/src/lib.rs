@@ -20,6 +20,11 @@ pub mod samples;
 pub mod straight_through;
 pub mod task;
 
+/// The README's example, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub use activations::{ActivationOptions, activation_similarity};
 pub use check::{Check, CheckOptions, check};
 pub use error::{Error, Result};

@@ -5,10 +5,20 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// How gradients become steps.
+///
+/// ```
+/// use onebasin_nn::optim::Optimizer;
+/// let sgd = Optimizer::Sgd { momentum: 0.5, weight_decay: 0.0 };
+/// let (mut weights, mut moments) = ([1.0], vec![vec![0.0]; sgd.moments()]);
+/// sgd.step(&mut weights, &[&[2.0]], &mut moments, 0.25, 1); // v = 2
+/// sgd.step(&mut weights, &[&[0.0]], &mut moments, 0.25, 2); // v = 1
+/// assert_eq!((weights, moments[0][0]), ([0.25], 1.0));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Optimizer {
-    /// Adam (Kingma and Ba 2015) with β = (0.9, 0.999), ε = 1e-8, bias-corrected.
+    /// Adam (Kingma and Ba 2015) with β = (0.9, 0.999), ε = 1e-8, bias-corrected: `m ← β₁ m + (1 − β₁) g`,
+    /// `v ← β₂ v + (1 − β₂) g²`, `w ← w − rate · m̂ / (√v̂ + ε)` with `m̂ = m / (1 − β₁ᵗ)` and `v̂ = v / (1 − β₂ᵗ)`.
     Adam,
     /// `v ← momentum · v + (g + weight_decay · w)`, `w ← w − rate · v`.
     Sgd {
@@ -20,6 +30,14 @@ pub enum Optimizer {
 }
 
 /// Learning rate as a function of the step.
+///
+/// ```
+/// use onebasin_nn::optim::Schedule;
+/// let cosine = Schedule::Cosine { warmup_epochs: 1.0 };
+/// // Two epochs of 10 steps: the rate is reached after the first, and half of it in the middle of the second.
+/// assert!((cosine.rate(0.1, 10, 10, 20) - 0.1).abs() < 1e-12);
+/// assert!((cosine.rate(0.1, 15, 10, 20) - 0.05).abs() < 1e-12);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
@@ -34,6 +52,9 @@ pub enum Schedule {
 
 impl Schedule {
     /// The rate of step `step` (from 0) of `total`, with `per_epoch` steps in an epoch and peak `rate`.
+    ///
+    /// Formula, of a cosine with `w` steps of warm-up: `1e-6 + (rate − 1e-6) · step / w` before `w`, then
+    /// `rate · ½ (1 + cos(π (step − w) / (total − w)))`.
     pub fn rate(self, rate: f64, step: u64, per_epoch: u64, total: u64) -> f64 {
         const FROM: f64 = 1e-6;
         let Self::Cosine { warmup_epochs } = self else { return rate };
@@ -51,7 +72,7 @@ impl Schedule {
 const CHUNK: usize = 1 << 14;
 
 impl Optimizer {
-    /// Number of state vectors as long as the weights.
+    /// Number of state vectors as long as the weights: `m` and `v` of Adam, the velocity of SGD. They begin as zeros.
     pub fn moments(self) -> usize {
         match self {
             Self::Adam => 2,
@@ -68,6 +89,11 @@ impl Optimizer {
     }
 
     /// One step (numbered from 1) with the sum of `gradients`, added in their order.
+    ///
+    /// Shapes: gradients and moments are as long as the weights. Cost: one pass over all of them, on threads.
+    ///
+    /// # Panics
+    /// If there are not [`Self::moments`] moments.
     pub fn step(self, weights: &mut [f32], gradients: &[&[f32]], moments: &mut [Vec<f32>], rate: f64, step: u64) {
         let sum = |start: usize, len: usize| {
             let mut sum = vec![0.0_f32; len];
@@ -112,7 +138,7 @@ impl Optimizer {
                     );
                 });
             }
-            _ => unreachable!("moments are made for the optimiser"),
+            (Self::Adam | Self::Sgd { .. }, _) => unreachable!("moments are made for the optimiser"),
         }
     }
 }

@@ -13,6 +13,12 @@ use crate::task::{Classes, Task};
 const BINS: usize = 15;
 
 /// Class probabilities of samples.
+///
+/// ```
+/// use onebasin_nn::Predictions;
+/// let found = Predictions { classes: 2, probabilities: vec![0.9, 0.1, 0.4, 0.6] };
+/// assert_eq!(found.scores(&[0, 0]).accuracy, 0.5);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
     /// Number of classes.
@@ -22,6 +28,13 @@ pub struct Predictions {
 }
 
 /// What predictions are worth.
+///
+/// ```
+/// use onebasin_nn::Predictions;
+/// // Certain, and wrong half of the time.
+/// let found = Predictions { classes: 2, probabilities: [1.0, 0.0].repeat(4) }.scores(&[0, 0, 1, 1]);
+/// assert_eq!((found.accuracy, found.calibration_error, found.top_five), (0.5, 0.5, 1.0));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Mean cross-entropy, in nats.
@@ -36,10 +49,25 @@ pub struct Scores {
 
 /// Predicts the classes of all samples: the softmax of the first output. BatchNorms use their running statistics.
 ///
+/// Formula: `p_sc = exp z_sc / Σ_k exp z_sk`, in f64 and stabilised by the largest output.
+///
 /// Shapes: `[samples, classes]`. Cost: one forward pass over the data, in shards side by side on threads.
 ///
 /// # Errors
 /// If a tensor of the network is missing, its inputs do not fit the samples, or their labels are of other classes.
+///
+/// ```
+/// use onebasin_nn::exec::Program;
+/// use onebasin_nn::samples::synthetic;
+/// use onebasin_nn::{Network, predict};
+/// let network = Network::new("mlp:8x1", &[4], 3)?;
+/// let (graph, params) = (network.graph()?, network.init(0)?);
+/// let data = synthetic(&graph, 2, 0)?;
+/// let found = predict(&Program::new(graph)?, &params, &data)?;
+/// assert_eq!((found.classes, found.probabilities.len()), (3, 6));
+/// assert!((found.probabilities[..3].iter().sum::<f64>() - 1.0).abs() < 1e-12);
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
 pub fn predict(program: &Program, params: &Params, data: &dyn Samples) -> Result<Predictions> {
     if let Some(Field { kind: FieldKind::Index { .. }, .. }) = data.target() {
         Task::<f32>::check(&Classes, program.graph(), data)?;
@@ -57,6 +85,7 @@ fn classes(program: &Program) -> usize {
     graph.outputs().first().map_or(1, |v| graph.shape(*v).iter().skip(1).product())
 }
 
+/// The probabilities of one sample.
 fn softmax(logits: &[f32]) -> Vec<f64> {
     let largest = logits.iter().fold(f32::NEG_INFINITY, |m, v| m.max(*v));
     let raised: Vec<f64> = logits.iter().map(|v| f64::from(v - largest).exp()).collect();
@@ -64,10 +93,25 @@ fn softmax(logits: &[f32]) -> Vec<f64> {
     raised.iter().map(|r| r / sum).collect()
 }
 
-/// The mean of the predictions of several networks, held one at a time.
+/// The mean of the predictions of several networks, held one at a time; not a number where there is none.
+///
+/// Formula: `p = 1/K Σ_k p_k`. Cost: one forward pass of each.
 ///
 /// # Errors
-/// Those of [`predict`].
+/// Those of [`predict`], and of whatever gives the networks.
+///
+/// ```
+/// use onebasin_nn::exec::Program;
+/// use onebasin_nn::samples::synthetic;
+/// use onebasin_nn::{Network, predict_ensemble};
+/// let network = Network::new("mlp:8x1", &[4], 3)?;
+/// let graph = network.graph()?;
+/// let data = synthetic(&graph, 2, 0)?;
+/// let mut networks = (0..3).map(|seed| network.init(seed));
+/// let found = predict_ensemble(&Program::new(graph)?, &mut networks, &data)?;
+/// assert!((found.probabilities[..3].iter().sum::<f64>() - 1.0).abs() < 1e-12);
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
 pub fn predict_ensemble(
     program: &Program,
     models: &mut dyn Iterator<Item = Result<Params>>,
@@ -87,7 +131,13 @@ pub fn predict_ensemble(
     Ok(Predictions { classes, probabilities: total })
 }
 
-/// Samples of similar confidence.
+/// Samples of similar confidence: one bar of a reliability diagram.
+///
+/// ```
+/// use onebasin_nn::Predictions;
+/// let bins = Predictions { classes: 2, probabilities: vec![0.97, 0.03, 0.5, 0.5] }.reliability(&[0, 0]);
+/// assert_eq!((bins.len(), bins[14].samples, bins[14].confidence, bins[7].accuracy), (15, 1, 0.97, 1.0));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bin {
     /// Number of them.
@@ -102,7 +152,10 @@ impl Predictions {
     /// Compares with what is right.
     ///
     /// Formula: with the confidence `c_s` of a sample the largest of its probabilities and `r_s` 1 where that class is
-    /// right, the calibration error is `Σ_bins |Σ_{s in bin} (r_s − c_s)| / samples`, over [`Self::reliability`]'s bins.
+    /// right, the calibration error is `Σ_bins |Σ_{s in bin} (r_s − c_s)| / samples`, over [`Self::reliability`]'s bins. The
+    /// loss is `−1/n Σ_s log p_s,label`, of probabilities of `f64`'s least normal number at least.
+    ///
+    /// Shapes: one label a sample, below [`Self::classes`]. Cost: linear in samples and classes.
     ///
     /// Source: Guo et al. 2017, On Calibration of Modern Neural Networks, eq. 3.
     ///
@@ -124,6 +177,10 @@ impl Predictions {
     }
 
     /// How often predictions are right by their confidence, in 15 bins of the same width; empty bins are zeros.
+    ///
+    /// Shapes: one label a sample. Cost: linear in samples and classes.
+    ///
+    /// Source: Guo et al. 2017, reliability diagrams.
     ///
     /// # Panics
     /// If there are not as many labels as samples.

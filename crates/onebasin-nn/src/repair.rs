@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use onebasin_core::graph::{Graph, NodeId, Op, Value, ValueId, ValueSource};
+use onebasin_core::graph::{Graph, Node, NodeId, Op, Value, ValueId, ValueSource};
 use onebasin_core::repair::{Repaired, Site, check_lambda, factors, is_own, sites};
 use onebasin_core::{Params, Tensor};
 
@@ -12,6 +12,13 @@ use crate::ops::batch_norm::Moments;
 use crate::samples::{Feeds, Samples};
 
 /// How to repair.
+///
+/// ```
+/// use onebasin_nn::RepairOptions;
+/// // A quarter of the way to B, without keeping activations between sites.
+/// let options = RepairOptions { lambda: 0.25, memory: 0 };
+/// assert_ne!(options, RepairOptions::default());
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct RepairOptions {
     /// Where the merged network lies, from A (0) to B (1).
@@ -29,7 +36,7 @@ impl Default for RepairOptions {
 
 /// Mean and standard deviation of every unit.
 #[derive(Debug)]
-struct Spread {
+struct UnitSpread {
     mean: Vec<f64>,
     std: Vec<f64>,
 }
@@ -67,6 +74,21 @@ struct Stop {
 /// are not finite.
 ///
 /// Source: Jordan et al. 2022, "REPAIR: REnormalizing Permuted Activations for Interpolation Repair".
+///
+/// ```
+/// use onebasin_core::merge::{Interpolation, merge};
+/// use onebasin_nn::exec::Program;
+/// use onebasin_nn::samples::synthetic;
+/// use onebasin_nn::{Network, RepairOptions, repair};
+/// let network = Network::new("mlp:8x2", &[4], 3)?;
+/// let (graph, a, b) = (network.graph()?, network.init(0)?, network.init(1)?);
+/// let data = synthetic(&graph, 100, 0)?;
+/// let merged = merge(&a, &b, 0.5, Interpolation::Lerp)?;
+/// let repaired = repair(&Program::new(graph)?, [&a, &b], &merged, &data, &RepairOptions::default())?;
+/// let sites: Vec<&str> = repaired.corrections.iter().map(|c| c.node.as_str()).collect();
+/// assert_eq!(sites, ["fc1", "fc2", "fc3"]);
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
 pub fn repair(
     program: &Program,
     ends: [&Params; 2],
@@ -87,10 +109,10 @@ pub fn repair(
     let stops = stops(graph, &stages, &mut sites)?;
 
     let taps: Vec<Tap> = stops.iter().filter(|s| s.site.is_some()).map(|s| s.tap.clone()).collect();
-    let targets = |params: &Params, who: &str| -> Result<Vec<Spread>> {
+    let targets = |params: &Params, who: &str| -> Result<Vec<UnitSpread>> {
         let flat = program.flatten(params)?;
         let moments = Stages::new(program, data.len(), 0, &fill)?.all_moments(&flat, &taps)?;
-        let spread = |(site, moments): (&Site, &Moments)| Spread::of(graph, site.node, params, moments, who);
+        let spread = |(site, moments): (&Site, &Moments)| UnitSpread::of(graph, site.node, params, moments, who);
         sites.iter().zip(&moments).map(spread).collect()
     };
     let targets = [targets(ends[0], "A")?, targets(ends[1], "B")?];
@@ -102,7 +124,7 @@ pub fn repair(
         let mut changed = measure(graph, node, &mut repaired.params, &moments)?;
         if let Some(index) = site {
             let site = &sites[index];
-            let found = Spread::of(graph, node, &repaired.params, &moments, "the merged network")?;
+            let found = UnitSpread::of(graph, node, &repaired.params, &moments, "the merged network")?;
             let [a, b] = [&targets[0][index], &targets[1][index]];
             let factors = factors([&a.std, &b.std], &found.std, options.lambda, |unit| found.mean[unit].abs());
             let mean = |unit: usize| (1.0 - options.lambda) * a.mean[unit] + options.lambda * b.mean[unit];
@@ -136,12 +158,9 @@ fn stops(graph: &Graph, stages: &Stages<'_>, sites: &mut Vec<Site>) -> Result<Ve
 
 /// Running mean and variance of a node that is a BatchNorm and shares them with none.
 fn statistics(graph: &Graph, node: NodeId) -> Option<[ValueId; 2]> {
-    match (&graph.node(node).op, &graph.node(node).inputs[..]) {
-        (Op::BatchNorm { .. }, &[_, _, _, mean, variance]) if is_own(graph, mean) && is_own(graph, variance) => {
-            Some([mean, variance])
-        }
-        _ => None,
-    }
+    let Node { op: Op::BatchNorm { .. }, inputs, .. } = graph.node(node) else { return None };
+    let &[_, _, _, mean, variance] = &inputs[..] else { return None };
+    (is_own(graph, mean) && is_own(graph, variance)).then_some([mean, variance])
 }
 
 /// Sets a BatchNorm's running statistics to what was measured, but for channels without spread; gives what changed.
@@ -166,7 +185,7 @@ fn deviations(moments: &Moments) -> Vec<f64> {
     moments.squares.iter().map(|s| (s / moments.count.max(1.0)).sqrt()).collect()
 }
 
-impl Spread {
+impl UnitSpread {
     /// Of a node's output: what was measured there, or what its statistics make of what goes into it, for a BatchNorm.
     fn of(graph: &Graph, node: NodeId, params: &Params, moments: &Moments, who: &str) -> Result<Self> {
         let mut spread = Self { mean: moments.mean.clone(), std: deviations(moments) };

@@ -16,6 +16,13 @@ use crate::samples::{Chosen, Feeds, Samples};
 use crate::task::Task;
 
 /// How to match.
+///
+/// ```
+/// use onebasin_nn::SteOptions;
+/// // As the paper has it: from A, slowly, at whatever comes last.
+/// let options = SteOptions { rate: 0.1, pull: 1.0, patience: usize::MAX, ..SteOptions::default() };
+/// assert_eq!((options.batch, SteOptions::usually_held_out(20_000)), (200, 2000));
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SteOptions {
     /// Decides the order of samples and which are held out.
@@ -65,7 +72,9 @@ impl SteOptions {
     }
 }
 
-/// Everything that is needed to go on.
+/// Everything that is needed to go on: saved and given to [`straight_through`] again, it comes to the same bits.
+///
+/// Cost: as many numbers as the network, for the target and for each of the optimiser's state vectors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SteState {
     /// The target: free weights whose nearest π(B) is the alignment tried.
@@ -98,7 +107,9 @@ pub struct Comparison<'a> {
 }
 
 impl SteState {
-    /// Nothing done: the target is `(1 − pull) · π₀(B) + pull · A`.
+    /// Nothing done: the target is `(1 − pull) · π₀(B) + pull · A`, in f32.
+    ///
+    /// Cost: one application of an alignment, one merge.
     ///
     /// # Errors
     /// If the networks differ in structure or do not fit the symmetry.
@@ -130,6 +141,31 @@ impl SteState {
 ///
 /// Source: Ainsworth et al. 2023, Algorithm 2 and §3.3. We differ in the start (any alignment), in keeping the best by
 /// held-out loss (the authors' code keeps the last), and in stopping early.
+///
+/// ```
+/// # use onebasin_nn::{Arrays, Field, FieldKind};
+/// # let x = Field { name: "x".to_owned(), shape: vec![4], kind: FieldKind::Real };
+/// # let class = Field { name: "class".to_owned(), shape: vec![], kind: FieldKind::Index { below: 3 } };
+/// # let numbers = (0..240).map(|k| (k % 7) as f32 / 7.0).collect();
+/// # let labels = (0..60).map(|k| (k % 3) as f32).collect();
+/// # let data = Arrays::new("sixty", vec![(x, numbers)], Some((class, labels)))?;
+/// use onebasin_core::symmetry::{Alignment, Symmetry};
+/// use onebasin_nn::exec::Program;
+/// use onebasin_nn::task::Classes;
+/// use onebasin_nn::{Network, SteOptions, SteState, straight_through};
+/// let network = Network::new("mlp:8x1", &[4], 3)?;
+/// let (program, a, b) = (Program::new(network.graph()?)?, network.init(0)?, network.init(1)?);
+/// let symmetry = Symmetry::resolve(&network.symmetry()?, &a).map_err(onebasin_core::Error::from)?;
+/// let options = SteOptions { epochs: 2, batch: 10, held_out: 20, every: 4, ..SteOptions::default() };
+/// let start = SteState::fresh(&symmetry, [&a, &b], &Alignment::identity(&symmetry), options.pull)?;
+/// let mut first = None;
+/// let found = straight_through(&program, &symmetry, [&a, &b], &data, &Classes, start, &options, &mut |at| {
+///     first.get_or_insert(at.loss);
+///     true
+/// })?;
+/// assert!(found.best_loss <= first.unwrap());
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
 #[allow(clippy::too_many_arguments, reason = "what is matched, on what, how, and how it is told")]
 pub fn straight_through(
     program: &Program,
@@ -219,12 +255,14 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    /// Loss and accuracy of a midpoint, its BatchNorm statistics recomputed.
     fn of(&self, midpoint: &Params) -> Result<Metrics> {
         let normed = recompute_batch_norm(self.program, midpoint, &self.norm, BATCH)?;
         evaluate(self.program, &normed, &self.held, self.task)
     }
 }
 
+/// Passes only if options make sense for so many samples.
 fn check(data: &dyn Samples, options: &SteOptions) -> Result<()> {
     let SteOptions { held_out, batch, every, .. } = *options;
     if held_out == 0 || held_out >= data.len() {

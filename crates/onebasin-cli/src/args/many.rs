@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 use onebasin::{Start, Together};
 
-use super::Source;
+use super::SourceArgs;
 use super::values::{start, together};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   onebasin merge-many a.safetensors b.safetensors c.safetensors -o mean.safetensors
   onebasin merge-many run-*.safetensors -o mean.safetensors --start identity --data mnist:data/mnist")]
-pub struct MergeMany {
+pub struct MergeManyArgs {
     /// The networks; the first one's numbering is kept.
     #[arg(required = true, num_args = 2..)]
     pub models: Vec<PathBuf>,
@@ -38,10 +38,10 @@ pub struct MergeMany {
     #[arg(long)]
     pub no_check: bool,
     #[command(flatten)]
-    pub source: Source,
+    pub source: SourceArgs,
 }
 
-impl MergeMany {
+impl MergeManyArgs {
     /// What was typed, as options.
     pub fn options(&self) -> onebasin::MergeMany {
         onebasin::MergeMany {

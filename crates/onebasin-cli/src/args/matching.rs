@@ -9,7 +9,7 @@ use crate::talk::Talk;
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Matching")]
-pub struct Matching {
+pub struct MatchingArgs {
     /// Decides the order of groups in every sweep, random starts, and the order of samples.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -60,7 +60,7 @@ pub struct Matching {
     pub device: DeviceName,
 }
 
-impl Matching {
+impl MatchingArgs {
     /// What was typed, as options.
     pub fn options(&self, method: Method) -> Align {
         let optimizer = if self.ste_adam { Optimizer::Adam } else { StraightThrough::default().optimizer };

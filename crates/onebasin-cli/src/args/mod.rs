@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use onebasin::Blueprint;
 
-pub use many::MergeMany;
-pub use matching::{DeviceName, Matching};
-pub use pair::{Apply, Barrier, Match, Merge};
-pub use reproduce::Reproduce;
-pub use single::{Check, Demo, Inspect, Train};
+pub use many::MergeManyArgs;
+pub use matching::{DeviceName, MatchingArgs};
+pub use pair::{ApplyArgs, BarrierArgs, MatchArgs, MergeArgs};
+pub use reproduce::ReproduceArgs;
+pub use single::{CheckArgs, DemoArgs, InspectArgs, TrainArgs};
 use values::{input_shape, positive};
 
 /// Bring independently trained neural networks into one basin of the loss landscape, and merge them.
@@ -28,16 +28,16 @@ use values::{input_shape, positive};
   onebasin barrier a.safetensors b.safetensors --data digits --plot figure.svg
 
 Exit codes: 0 done, 1 failed, 2 wrong usage. Data goes to standard output, talk to standard error.")]
-pub struct Program {
+pub struct CommandLine {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     #[command(subcommand)]
     pub verb: Verb,
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
-pub struct Common {
+pub struct CommonArgs {
     /// Print the result as JSON.
     #[arg(long, global = true)]
     pub json: bool,
@@ -55,25 +55,25 @@ pub struct Common {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Train two small networks, align them, merge them, and show that the barrier is gone.
-    Demo(Demo),
+    Demo(DemoArgs),
     /// Train a built-in network.
-    Train(Train),
+    Train(TrainArgs),
     /// Show what a checkpoint, or an alignment, holds.
-    Inspect(Inspect),
+    Inspect(InspectArgs),
     /// Test on random inputs that what may be exchanged leaves the function as it is.
-    Check(Check),
+    Check(CheckArgs),
     /// Find the alignment of B with A.
-    Match(Match),
+    Match(MatchArgs),
     /// Carry B into A's basin with an alignment found before.
-    Apply(Apply),
+    Apply(ApplyArgs),
     /// Align B with A and combine them: match, apply and merge in one go.
-    Merge(Merge),
+    Merge(MergeArgs),
     /// Align many networks with each other and average them.
-    MergeMany(MergeMany),
+    MergeMany(MergeManyArgs),
     /// Measure loss and accuracy on the way from A to B, naive and aligned.
-    Barrier(Barrier),
+    Barrier(BarrierArgs),
     /// Run an experiment of the paper and set its numbers beside the paper's.
-    Reproduce(Reproduce),
+    Reproduce(ReproduceArgs),
     /// Print completions for a shell.
     #[command(
         after_help = "Example:\n  onebasin completions bash > ~/.local/share/bash-completion/completions/onebasin"
@@ -86,7 +86,7 @@ pub enum Verb {
 
 /// Where graph and symmetry come from when the file does not say what network it is.
 #[derive(Debug, Default, Args)]
-pub struct Source {
+pub struct SourceArgs {
     /// The network the checkpoints are of, if they do not say: `mlp:512x3`.
     #[arg(long, value_name = "NAME")]
     pub network: Option<String>,
@@ -101,7 +101,7 @@ pub struct Source {
     pub symmetry: Option<PathBuf>,
 }
 
-impl Source {
+impl SourceArgs {
     /// What was typed, as options.
     pub fn blueprint(&self) -> Blueprint {
         Blueprint {

@@ -6,11 +6,11 @@ use clap::Args;
 use onebasin::{DType, Interpolation, Measure, Method, Repair};
 
 use super::values::{dtype, group_lambda, method, points, repair, share};
-use super::{Matching, Source};
+use super::{MatchingArgs, SourceArgs};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  onebasin match a.safetensors b.safetensors -o alignment.safetensors")]
-pub struct Match {
+pub struct MatchArgs {
     /// The reference, which stays as it is.
     pub a: PathBuf,
     /// The network that moves.
@@ -31,14 +31,14 @@ pub struct Match {
     #[arg(long)]
     pub resume: bool,
     #[command(flatten)]
-    pub source: Source,
+    pub source: SourceArgs,
     #[command(flatten)]
-    pub matching: Matching,
+    pub matching: MatchingArgs,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  onebasin apply alignment.safetensors b.safetensors -o b-aligned.safetensors")]
-pub struct Apply {
+pub struct ApplyArgs {
     /// An alignment written by `match`.
     pub alignment: PathBuf,
     /// The network to move.
@@ -50,7 +50,7 @@ pub struct Apply {
     #[arg(long)]
     pub inverse: bool,
     #[command(flatten)]
-    pub source: Source,
+    pub source: SourceArgs,
 }
 
 #[derive(Debug, Args)]
@@ -58,7 +58,7 @@ pub struct Apply {
   onebasin merge a.safetensors b.safetensors -o merged.safetensors
   onebasin merge a.safetensors b.safetensors -o merged.safetensors --symmetry net.symmetry.toml --lambda 0.3
   onebasin merge llm-a/ llm-b/ -o llm-merged/ --align alignment.safetensors")]
-pub struct Merge {
+pub struct MergeArgs {
     /// The reference, which stays as it is: a file, a folder of shards, or their index.
     pub a: PathBuf,
     /// The network that is aligned with it.
@@ -97,15 +97,15 @@ pub struct Merge {
     #[arg(long)]
     pub no_check: bool,
     #[command(flatten)]
-    pub source: Source,
+    pub source: SourceArgs,
     #[command(flatten)]
-    pub matching: Matching,
+    pub matching: MatchingArgs,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   onebasin barrier a.safetensors b.safetensors --data mnist:data/mnist -o report.json --plot figure.svg")]
-pub struct Barrier {
+pub struct BarrierArgs {
     /// The network at λ = 0.
     pub a: PathBuf,
     /// The network at λ = 1.
@@ -138,12 +138,12 @@ pub struct Barrier {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub samples: Option<u32>,
     #[command(flatten)]
-    pub source: Source,
+    pub source: SourceArgs,
     #[command(flatten)]
-    pub matching: Matching,
+    pub matching: MatchingArgs,
 }
 
-impl Merge {
+impl MergeArgs {
     /// What was typed, as options.
     pub fn options(&self) -> onebasin::Merge {
         onebasin::Merge {
@@ -158,7 +158,7 @@ impl Merge {
     }
 }
 
-impl Barrier {
+impl BarrierArgs {
     /// What was typed, as options.
     pub fn options(&self) -> Measure {
         Measure {

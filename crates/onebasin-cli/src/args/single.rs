@@ -9,11 +9,11 @@ use onebasin_lab::data::Augment;
 use onebasin_nn::optim::{Optimizer, Schedule};
 
 use super::values::{augment, device, optimizer, positive, precision, recipe, schedule, tensor_axis, warmup};
-use super::{DeviceName, Source};
+use super::{DeviceName, SourceArgs};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  onebasin demo --out basin-demo")]
-pub struct Demo {
+pub struct DemoArgs {
     /// Folder for the files made; created if missing.
     #[arg(long, value_name = "DIR", default_value = "onebasin-demo")]
     pub out: PathBuf,
@@ -33,7 +33,7 @@ pub struct Augmentation(pub Option<Augment>);
   onebasin train mlp:512x3 --data mnist:data/mnist --seed 1 -o b.safetensors --checkpoint-every 10 --resume
   onebasin train resnet20-ln:1 --data cifar10:data/cifar10 --recipe resnet20 -o r.safetensors
   onebasin train resnet20-ln:32 --data cifar10:data/cifar10 --recipe resnet20 -o r.safetensors --device cuda --precision bf16")]
-pub struct Train {
+pub struct TrainArgs {
     /// The network: `mlp:512x3` (three hidden layers of 512), `resnet20-ln:4` (four times as wide); an unknown name lists all.
     pub network: String,
     /// The data: `digits`, `mnist:DIR`, `cifar10:PATH`, `cifar100:PATH` or `imagenet:DIR`; an unknown name explains them.
@@ -93,25 +93,25 @@ pub struct Train {
 #[command(after_help = "Examples:
   onebasin inspect merged.safetensors
   onebasin inspect net.onnx --why conv1.weight:0")]
-pub struct Inspect {
+pub struct InspectArgs {
     /// A checkpoint, an ONNX file, or an alignment.
     pub file: PathBuf,
     /// Explain why an axis of a tensor may move or not.
     #[arg(long, value_name = "TENSOR:AXIS", value_parser = tensor_axis)]
     pub why: Option<(String, usize)>,
     #[command(flatten)]
-    pub source: Source,
+    pub source: SourceArgs,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   onebasin check net.onnx
   onebasin check a.safetensors --network resnet20-ln:1 --symmetry mine.toml")]
-pub struct Check {
+pub struct CheckArgs {
     /// The network.
     pub file: PathBuf,
     #[command(flatten)]
-    pub source: Source,
+    pub source: SourceArgs,
     /// Decides the random element and the random inputs.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

@@ -4,12 +4,12 @@ use anyhow::Result;
 use onebasin::{Aligned, apply};
 use serde_json::json;
 
-use crate::args::Apply;
+use crate::args::ApplyArgs;
 use crate::files::{context, open};
 use crate::talk::Talk;
 use crate::watch::Watch;
 
-pub fn run(args: &Apply, talk: Talk) -> Result<()> {
+pub fn run(args: &ApplyArgs, talk: Talk) -> Result<()> {
     let b = open(&args.b, &args.source.blueprint(), talk)?;
     let aligned = Aligned::read(&args.alignment, &b)?;
     let (watch, options) = (Watch::new(talk), onebasin::Apply { inverse: args.inverse });

@@ -7,12 +7,12 @@ use onebasin::Aligned;
 use onebasin_io::write_atomic;
 use onebasin_lab::figure;
 
-use crate::args::Barrier;
+use crate::args::BarrierArgs;
 use crate::files::{check_writable, context, open_data, open_pair, write_json};
 use crate::talk::{self, Talk};
 use crate::watch::Watch;
 
-pub fn run(args: &Barrier, talk: Talk) -> Result<()> {
+pub fn run(args: &BarrierArgs, talk: Talk) -> Result<()> {
     let outputs: Vec<&PathBuf> = args.output.iter().chain(&args.plot).collect();
     outputs.iter().try_for_each(|path| check_writable(path))?;
     args.plot.iter().try_for_each(|path| figure::check(path))?;

@@ -4,11 +4,11 @@ use anyhow::{Result, bail};
 use onebasin_nn::check::{CheckOptions, check};
 use serde_json::json;
 
-use crate::args::Check;
+use crate::args::CheckArgs;
 use crate::files::open;
 use crate::talk::Talk;
 
-pub fn run(args: &Check, talk: Talk) -> Result<()> {
+pub fn run(args: &CheckArgs, talk: Talk) -> Result<()> {
     let model = open(&args.file, &args.source.blueprint(), talk)?;
     model.check_finite()?;
     let symmetry = model.symmetry()?;

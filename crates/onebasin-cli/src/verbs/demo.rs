@@ -6,17 +6,17 @@ use onebasin_io::write_atomic;
 use onebasin_lab::train::{TrainOptions, TrainState};
 use onebasin_lab::{Data, figure};
 
-use crate::args::Demo;
+use crate::args::DemoArgs;
 use crate::files::{context, write_json};
 use crate::talk::{self, Talk};
-use crate::verbs::train::Job;
+use crate::verbs::train::TrainingJob;
 use crate::watch::Watch;
 
 /// Enough steps for the barrier to vanish, few enough for two cores.
 const EPOCHS: usize = 20;
 const BATCH: usize = 100;
 
-pub fn run(args: &Demo, talk: Talk) -> Result<()> {
+pub fn run(args: &DemoArgs, talk: Talk) -> Result<()> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot create the folder", args.out.display()))?;
     let file = |name: &str| args.out.join(name);
     let data = Data::open("digits")?;
@@ -27,7 +27,7 @@ pub fn run(args: &Demo, talk: Talk) -> Result<()> {
         let options = TrainOptions { seed, epochs: EPOCHS, batch: BATCH, ..TrainOptions::default() };
         let output = file(&format!("{name}.safetensors"));
         let (network, data, options, output) = (&network, &data, &options, &*output);
-        let job = Job { network, data, options, output, checkpoint_every: None, device: None };
+        let job = TrainingJob { network, data, options, output, checkpoint_every: None, device: None };
         let (_, summary) = job.train(&TrainState::fresh(network, seed)?, talk)?;
         talk.say(&format!("  test accuracy {:.2} %", 100.0 * summary.test.accuracy.unwrap_or_default()));
     }

@@ -8,10 +8,10 @@ use onebasin::{Model, Network, Symmetry};
 use onebasin_io::{SYMMETRY, read};
 use serde_json::{Value, json};
 
-use crate::args::Inspect;
+use crate::args::InspectArgs;
 use crate::talk::Talk;
 
-pub fn run(args: &Inspect, talk: Talk) -> Result<()> {
+pub fn run(args: &InspectArgs, talk: Talk) -> Result<()> {
     let is_onnx = args.file.extension().is_some_and(|e| e == "onnx");
     let alignment = if is_onnx { None } else { Some(read(&args.file)?) };
     let alignment = alignment.filter(|file| file.metadata.get(SYMMETRY).is_some());

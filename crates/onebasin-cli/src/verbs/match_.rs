@@ -4,12 +4,12 @@ use anyhow::{Result, bail};
 use onebasin::Method;
 use serde_json::json;
 
-use crate::args::Match;
+use crate::args::MatchArgs;
 use crate::files::{check_writable, context, open_data, open_pair, sibling};
 use crate::talk::Talk;
 use crate::watch::Watch;
 
-pub fn run(args: &Match, talk: Talk) -> Result<()> {
+pub fn run(args: &MatchArgs, talk: Talk) -> Result<()> {
     [Some(&args.output), args.report.as_ref()].into_iter().flatten().try_for_each(|path| check_writable(path))?;
     if args.resume && args.method != Method::Ste {
         bail!("only straight-through matching (--method ste) can be gone on with");

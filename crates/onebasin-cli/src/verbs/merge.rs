@@ -4,12 +4,12 @@ use anyhow::Result;
 use onebasin::Aligned;
 use serde_json::json;
 
-use crate::args::Merge;
+use crate::args::MergeArgs;
 use crate::files::{context, open_data, open_pair};
 use crate::talk::Talk;
 use crate::watch::Watch;
 
-pub fn run(args: &Merge, talk: Talk) -> Result<()> {
+pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     let device = args.matching.device.open(talk)?;
     let options = args.options();
     options.check()?;

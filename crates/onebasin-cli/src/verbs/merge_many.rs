@@ -7,12 +7,12 @@ use anyhow::Result;
 use onebasin::{Measured, Model, Reached};
 use serde_json::json;
 
-use crate::args::MergeMany;
+use crate::args::MergeManyArgs;
 use crate::files::{context, open, open_data};
 use crate::talk::Talk;
 use crate::watch::Watch;
 
-pub fn run(args: &MergeMany, talk: Talk) -> Result<()> {
+pub fn run(args: &MergeManyArgs, talk: Talk) -> Result<()> {
     let blueprint = args.source.blueprint();
     let models: Vec<Model> = args.models.iter().map(|path| open(path, &blueprint, talk)).collect::<Result<_>>()?;
     models[0].target(&args.output)?;

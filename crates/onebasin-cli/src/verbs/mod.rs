@@ -14,7 +14,7 @@ mod train;
 use anyhow::Result;
 use clap::CommandFactory;
 
-use crate::args::{Program, Verb};
+use crate::args::{CommandLine, Verb};
 use crate::talk::Talk;
 
 pub fn run(verb: Verb, talk: Talk) -> Result<()> {
@@ -30,7 +30,7 @@ pub fn run(verb: Verb, talk: Talk) -> Result<()> {
         Verb::Barrier(args) => barrier::run(&args, talk),
         Verb::Reproduce(args) => reproduce::run(&args, talk),
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Program::command(), "onebasin", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut CommandLine::command(), "onebasin", &mut std::io::stdout());
             Ok(())
         }
     }

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use indicatif::{HumanDuration, ProgressBar};
 use onebasin_lab::experiment::{Experiment, Tests};
-use onebasin_lab::report::{self, Outcome};
+use onebasin_lab::report::{self, ExperimentOutcome};
 use onebasin_lab::run::{RunOptions, Watcher, planned};
 use onebasin_lab::shelf::{Facts, Shelf};
 use onebasin_lab::{Error, Scale, Store, built_in, run as run_experiment};
 use serde_json::json;
 
-use crate::args::Reproduce;
+use crate::args::ReproduceArgs;
 use crate::signals;
 use crate::talk::{self, Talk};
 
@@ -22,7 +22,7 @@ const RATE: f64 = 6e10;
 /// Time between lines, where no bar can be drawn.
 const LINE: Duration = Duration::from_mins(1);
 
-pub fn run(args: &Reproduce, talk: Talk) -> Result<()> {
+pub fn run(args: &ReproduceArgs, talk: Talk) -> Result<()> {
     let Some(name) = args.experiment.as_deref().filter(|_| !args.list) else { return list(talk) };
     let scale = args.scale;
     let experiment = open(name, scale)?;
@@ -38,7 +38,7 @@ pub fn run(args: &Reproduce, talk: Talk) -> Result<()> {
         Err(error @ Error::Stopped) => return Err(error.into()),
         other => other.with_context(|| format!("data sets are looked for in {} (--data)", args.data.display()))?,
     };
-    let outcome = Outcome::new(&experiment, &steps, &found, &store)?;
+    let outcome = ExperimentOutcome::new(&experiment, &steps, &found, &store)?;
     let folder = args.output.join(format!("{}-{}", experiment.name, scale.name()));
     let command = format!("onebasin reproduce {name} --scale {} --data DIR", scale.name());
     let page = report::page(
@@ -108,7 +108,7 @@ fn list(talk: Talk) -> Result<()> {
     talk.result(&rows, &text)
 }
 
-fn text(experiment: &Experiment, outcome: &Outcome, folder: &Path) -> Result<String> {
+fn text(experiment: &Experiment, outcome: &ExperimentOutcome, folder: &Path) -> Result<String> {
     let mut text = format!("{} ({})\n", experiment.title, experiment.source);
     let widest = outcome.claims.iter().map(|c| c.what.chars().count()).max().unwrap_or(0);
     let wide = talk::width() >= widest + 50;

@@ -13,7 +13,7 @@ use onebasin_nn::task::Classes;
 use onebasin_nn::{evaluate_on, exec::Program};
 use serde_json::json;
 
-use crate::args::Train;
+use crate::args::TrainArgs;
 use crate::files::{check_writable, open_data, sibling};
 use crate::signals;
 use crate::talk::Talk;
@@ -26,13 +26,13 @@ const COSINE: Schedule = Schedule::Cosine { warmup_epochs: 1.0 };
 const STATE: &str = "onebasin.train.state";
 const OPTIONS: &str = "onebasin.train.options";
 
-pub fn run(args: &Train, talk: Talk) -> Result<()> {
+pub fn run(args: &TrainArgs, talk: Talk) -> Result<()> {
     let data = open_data(&args.data, talk)?.with_share(args.share, args.seed)?;
     let network = Network::new(&args.network, data.train.shape(), data.train.classes())?;
     let options = options(args)?;
     check_writable(&args.output)?;
     let device = args.device.open_to_train(args.precision, talk)?;
-    let job = Job {
+    let job = TrainingJob {
         network: &network,
         data: &data,
         options: &options,
@@ -45,7 +45,7 @@ pub fn run(args: &Train, talk: Talk) -> Result<()> {
 }
 
 /// The recipe, as far as nothing else was said.
-fn options(args: &Train) -> Result<TrainOptions> {
+fn options(args: &TrainArgs) -> Result<TrainOptions> {
     let mut options = args.recipe.from_seed(args.seed);
     if let Some(optimizer) = args.optimizer {
         (options.optimizer, options.schedule, options.rate) = match optimizer {
@@ -56,7 +56,7 @@ fn options(args: &Train) -> Result<TrainOptions> {
     match (&mut options.optimizer, args.weight_decay) {
         (Optimizer::Sgd { weight_decay, .. }, Some(decay)) => *weight_decay = decay,
         (Optimizer::Adam, Some(_)) => bail!("--weight-decay goes with --optimizer sgd"),
-        _ => {}
+        (Optimizer::Adam | Optimizer::Sgd { .. }, None) => {}
     }
     match args.schedule {
         Some(Schedule::Constant) => options.schedule = Schedule::Constant,
@@ -66,7 +66,7 @@ fn options(args: &Train) -> Result<TrainOptions> {
     match (&mut options.schedule, args.warmup_epochs) {
         (Schedule::Cosine { warmup_epochs }, Some(epochs)) => *warmup_epochs = epochs,
         (Schedule::Constant, Some(_)) => bail!("--warmup-epochs goes with --schedule cosine"),
-        _ => {}
+        (Schedule::Constant | Schedule::Cosine { .. }, None) => {}
     }
     options.epochs = args.epochs.unwrap_or(options.epochs);
     options.batch = args.batch.unwrap_or(options.batch);
@@ -76,7 +76,7 @@ fn options(args: &Train) -> Result<TrainOptions> {
 }
 
 /// One training run and where its files go.
-pub struct Job<'a> {
+pub struct TrainingJob<'a> {
     pub network: &'a Network,
     pub data: &'a Data,
     pub options: &'a TrainOptions,
@@ -85,7 +85,7 @@ pub struct Job<'a> {
     pub device: Option<&'a Device>,
 }
 
-impl Job<'_> {
+impl TrainingJob<'_> {
     /// Trains, writes the checkpoint, prints what came of it.
     pub fn run(&self, state: &TrainState, talk: Talk) -> Result<()> {
         let (state, summary) = self.train(state, talk)?;

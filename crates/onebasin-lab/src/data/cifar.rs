@@ -20,7 +20,7 @@ const SHAPE: [usize; 3] = [3, 32, 32];
 const PIXELS: usize = 3 * 32 * 32;
 
 /// One of the two data sets. Networks see both normalised like ImageNet, as in the paper's code.
-pub(super) struct Kind {
+pub(super) struct CifarKind {
     name: &'static str,
     title: &'static str,
     /// Classes of every label of a binary record; the last one counts.
@@ -58,7 +58,7 @@ const fn official(name: &'static str, records: usize, md5: Option<&'static str>)
 }
 
 /// Ten classes.
-pub(super) const CIFAR10: Kind = Kind {
+pub(super) const CIFAR10: CifarKind = CifarKind {
     name: "cifar10",
     title: "CIFAR-10",
     classes: &[10],
@@ -93,7 +93,7 @@ pub(super) const CIFAR10: Kind = Kind {
 };
 
 /// A hundred classes, of which every five make a coarse one.
-pub(super) const CIFAR100: Kind = Kind {
+pub(super) const CIFAR100: CifarKind = CifarKind {
     name: "cifar100",
     title: "CIFAR-100",
     classes: &[20, 100],
@@ -118,7 +118,7 @@ pub(super) const CIFAR100: Kind = Kind {
 
 /// What a file holds.
 #[derive(Default)]
-struct Part {
+struct CifarPart {
     images: Vec<u8>,
     labels: Vec<u16>,
 }
@@ -127,13 +127,13 @@ struct Part {
 ///
 /// # Errors
 /// If there is no such file, one is missing, or one is not what it should be.
-pub(super) fn open(kind: &Kind, path: &Path) -> Result<Data> {
+pub(super) fn open(kind: &CifarKind, path: &Path) -> Result<Data> {
     let (parts, mut notes) = if path.is_file() { from_archive(kind, path)? } else { from_folder(kind, path)? };
     let official = |all: &[Official]| all.iter().map(|file| file.records).sum::<usize>();
     let (test, train) = kind.versions[0].files.split_last().expect("there is a test set");
     let official = [official(train), test.records];
-    let split = |parts: Vec<Part>| {
-        let mut all = Part::default();
+    let split = |parts: Vec<CifarPart>| {
+        let mut all = CifarPart::default();
         for part in parts {
             all.images.extend(part.images);
             all.labels.extend(part.labels);
@@ -151,7 +151,7 @@ pub(super) fn open(kind: &Kind, path: &Path) -> Result<Data> {
 }
 
 /// The files of the first version that the folder, or a subfolder that an archive unpacks to, has one of.
-fn from_folder(kind: &Kind, path: &Path) -> Result<(Vec<Part>, Vec<String>)> {
+fn from_folder(kind: &CifarKind, path: &Path) -> Result<(Vec<CifarPart>, Vec<String>)> {
     let places = kind.versions.iter().map(|v| (path.to_owned(), v));
     let places = places.chain(kind.versions.iter().map(|v| (path.join(v.folder), v)));
     let found = places.into_iter().find(|(folder, v)| v.files.iter().any(|f| folder.join(f.name).is_file()));
@@ -164,7 +164,7 @@ fn from_folder(kind: &Kind, path: &Path) -> Result<(Vec<Part>, Vec<String>)> {
     let (mut parts, mut all, mut other) = (Vec::new(), Sha256::new(), Vec::new());
     for file in version.files {
         let path = folder.join(file.name);
-        let mut read = || -> std::result::Result<Part, String> {
+        let mut read = || -> std::result::Result<CifarPart, String> {
             let source = File::open(&path).map_err(|e| format!("cannot open: {e}"))?;
             let bytes = version.read(kind, file, source)?;
             match file.md5 {
@@ -188,9 +188,9 @@ fn from_folder(kind: &Kind, path: &Path) -> Result<(Vec<Part>, Vec<String>)> {
 }
 
 /// The files of the version that the archive has.
-fn from_archive(kind: &Kind, path: &Path) -> Result<(Vec<Part>, Vec<String>)> {
+fn from_archive(kind: &CifarKind, path: &Path) -> Result<(Vec<CifarPart>, Vec<String>)> {
     let fail = |why: String| Error::File { path: path.to_owned(), why };
-    let mut found = kind.versions.each_ref().map(|v| v.files.iter().map(|_| None).collect::<Vec<Option<Part>>>());
+    let mut found = kind.versions.each_ref().map(|v| v.files.iter().map(|_| None).collect::<Vec<Option<CifarPart>>>());
     let digest = tarball::each(path, |name, source| {
         for (version, parts) in kind.versions.iter().zip(&mut found) {
             let Some(("", inside)) = name.split_once(version.folder) else { continue };
@@ -224,7 +224,7 @@ fn from_archive(kind: &Kind, path: &Path) -> Result<(Vec<Part>, Vec<String>)> {
     Ok((whole, notes))
 }
 
-impl Kind {
+impl CifarKind {
     fn classes(&self) -> u8 {
         self.classes[self.classes.len() - 1]
     }
@@ -232,7 +232,7 @@ impl Kind {
 
 impl Version {
     /// All bytes of a file, if it is not larger than such a file can be.
-    fn read(&self, kind: &Kind, file: &Official, source: impl Read) -> std::result::Result<Vec<u8>, String> {
+    fn read(&self, kind: &CifarKind, file: &Official, source: impl Read) -> std::result::Result<Vec<u8>, String> {
         let most = match self.form {
             Form::Binary => file.records * (kind.classes.len() + PIXELS),
             // Python 3 writes half of all bytes as two, in protocol 2; an image has a name and labels beside its pixels.
@@ -249,7 +249,7 @@ impl Version {
         Ok(bytes)
     }
 
-    fn decode(&self, kind: &Kind, file: &Official, bytes: &[u8]) -> std::result::Result<Part, String> {
+    fn decode(&self, kind: &CifarKind, file: &Official, bytes: &[u8]) -> std::result::Result<CifarPart, String> {
         match self.form {
             Form::Binary => binary(kind, file, bytes),
             Form::Python => python(kind, file, bytes),
@@ -257,14 +257,14 @@ impl Version {
     }
 }
 
-fn binary(kind: &Kind, file: &Official, bytes: &[u8]) -> std::result::Result<Part, String> {
+fn binary(kind: &CifarKind, file: &Official, bytes: &[u8]) -> std::result::Result<CifarPart, String> {
     let before = kind.classes.len();
     let record = before + PIXELS;
     if bytes.is_empty() || !bytes.len().is_multiple_of(record) {
         let (most, found) = (file.records, bytes.len());
         return Err(format!("expected between 1 and {most} records of {record} bytes, found {found} bytes"));
     }
-    let mut part = Part { images: Vec::with_capacity(bytes.len()), labels: Vec::new() };
+    let mut part = CifarPart { images: Vec::with_capacity(bytes.len()), labels: Vec::new() };
     for (k, record) in bytes.chunks_exact(record).enumerate() {
         let (labels, pixels) = record.split_at(before);
         if let Some((label, classes)) = labels.iter().zip(kind.classes).find(|(label, classes)| label >= classes) {
@@ -276,7 +276,7 @@ fn binary(kind: &Kind, file: &Official, bytes: &[u8]) -> std::result::Result<Par
     Ok(part)
 }
 
-fn python(kind: &Kind, file: &Official, bytes: &[u8]) -> std::result::Result<Part, String> {
+fn python(kind: &CifarKind, file: &Official, bytes: &[u8]) -> std::result::Result<CifarPart, String> {
     let dictionary = Dictionary::read(bytes)?;
     let labels = dictionary.numbers(kind.key, kind.classes().into())?;
     let images = dictionary.matrix("data")?;
@@ -288,5 +288,5 @@ fn python(kind: &Kind, file: &Official, bytes: &[u8]) -> std::result::Result<Par
             labels.len()
         ));
     }
-    Ok(Part { images: images.bytes.into_owned(), labels })
+    Ok(CifarPart { images: images.bytes.into_owned(), labels })
 }

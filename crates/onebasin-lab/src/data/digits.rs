@@ -26,13 +26,13 @@ fn split(name: &str, count: usize) -> Dataset {
     Dataset::new(&[SIDE, SIDE], 10, images.concat(), labels).expect("as many images as labels")
 }
 
-type Point = [f64; 2];
+type PenPoint = [f64; 2];
 
 /// A run of points joined by straight lines; coordinates in [0, 1], y downwards.
-type Stroke = Vec<Point>;
+type PenStroke = Vec<PenPoint>;
 
 /// A quarter-degree-smooth arc of an ellipse, angles in turns, 0 to the right, clockwise on the page.
-fn arc(centre: Point, radius: Point, from: f64, to: f64) -> Stroke {
+fn arc(centre: PenPoint, radius: PenPoint, from: f64, to: f64) -> PenStroke {
     const POINTS: usize = 14;
     let point = |k: usize| {
         let angle = std::f64::consts::TAU * (from + (to - from) * k as f64 / (POINTS - 1) as f64);
@@ -41,16 +41,16 @@ fn arc(centre: Point, radius: Point, from: f64, to: f64) -> Stroke {
     (0..POINTS).map(point).collect()
 }
 
-fn line(points: &[Point]) -> Stroke {
+fn line(points: &[PenPoint]) -> PenStroke {
     points.to_vec()
 }
 
-fn joined(parts: &[Stroke]) -> Stroke {
+fn joined(parts: &[PenStroke]) -> PenStroke {
     parts.concat()
 }
 
 /// The strokes of a digit in one of its styles.
-fn strokes(digit: u16, style: usize) -> Vec<Stroke> {
+fn strokes(digit: u16, style: usize) -> Vec<PenStroke> {
     match (digit, style % 2) {
         (0, 0) => vec![arc([0.5, 0.5], [0.26, 0.38], -0.25, 0.75)],
         (0, _) => vec![arc([0.5, 0.5], [0.2, 0.38], -0.2, 0.82)],
@@ -117,7 +117,7 @@ fn image(digit: u16, stream: &mut Stream) -> [u8; SIDE * SIDE] {
 }
 
 /// Moves every stroke by a slow random wave, so that lines bend and loops open or close.
-fn shake(strokes: &mut [Stroke], stream: &mut Stream) {
+fn shake(strokes: &mut [PenStroke], stream: &mut Stream) {
     let waves: [f64; 8] = std::array::from_fn(|_| stream.range(-1.0, 1.0));
     for point in strokes.iter_mut().flatten() {
         let [x, y] = *point;
@@ -130,7 +130,7 @@ fn shake(strokes: &mut [Stroke], stream: &mut Stream) {
 }
 
 /// Rotates, shears, scales and shifts the drawing about its middle.
-fn transform(strokes: &mut [Stroke], stream: &mut Stream) {
+fn transform(strokes: &mut [PenStroke], stream: &mut Stream) {
     let angle = stream.range(-0.35, 0.35);
     let shear = stream.range(-0.35, 0.35);
     let (sx, sy) = (stream.range(0.62, 1.1), stream.range(0.68, 1.02));
@@ -144,14 +144,14 @@ fn transform(strokes: &mut [Stroke], stream: &mut Stream) {
 }
 
 /// A short stroke that belongs to no digit.
-fn stray(stream: &mut Stream) -> Stroke {
+fn stray(stream: &mut Stream) -> PenStroke {
     let from = [stream.uniform(), stream.uniform()];
     vec![from, [from[0] + stream.range(-0.22, 0.22), from[1] + stream.range(-0.22, 0.22)]]
 }
 
 /// Distance from a point to a stroke.
-fn distance(p: Point, stroke: &[Point]) -> f64 {
-    let segment = |pair: &[Point]| {
+fn distance(p: PenPoint, stroke: &[PenPoint]) -> f64 {
+    let segment = |pair: &[PenPoint]| {
         let ([ax, ay], [bx, by]) = (pair[0], pair[1]);
         let (dx, dy) = (bx - ax, by - ay);
         let length = dx * dx + dy * dy;

@@ -17,7 +17,7 @@ type Id = usize;
 
 /// A value.
 #[derive(Debug, Clone)]
-enum Value<'a> {
+enum PickleValue<'a> {
     None,
     Number(i64),
     /// Bytes, or text as UTF-8.
@@ -47,7 +47,7 @@ enum Callee {
 
 /// A pickle's dictionary.
 pub(super) struct Dictionary<'a> {
-    values: Vec<Value<'a>>,
+    values: Vec<PickleValue<'a>>,
     entries: Vec<(Id, Id)>,
 }
 
@@ -67,13 +67,13 @@ impl<'a> Dictionary<'a> {
     /// # Errors
     /// Says where an opcode is unknown or misplaced, and what is asked for that is not on the list.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
-        let mut machine = Machine { bytes, budget: bytes.len(), ..Machine::default() };
+        let mut machine = PickleMachine { bytes, budget: bytes.len(), ..PickleMachine::default() };
         for _ in 0..MAX_STEPS {
             let at = machine.at;
             match machine.step().map_err(|why| format!("byte {at} of the pickle: {why}"))? {
                 None => {}
                 Some(id) => {
-                    let Value::Dict(entries) = &machine.values[id] else {
+                    let PickleValue::Dict(entries) = &machine.values[id] else {
                         return Err("the pickle holds no dictionary".to_owned());
                     };
                     return Ok(Self { entries: entries.clone(), values: machine.values });
@@ -83,19 +83,19 @@ impl<'a> Dictionary<'a> {
         Err(format!("the pickle has more than {MAX_STEPS} opcodes"))
     }
 
-    fn get(&self, key: &str) -> Option<&Value<'a>> {
-        let is = |id: Id| matches!(&self.values[id], Value::Bytes(found) if **found == *key.as_bytes());
+    fn get(&self, key: &str) -> Option<&PickleValue<'a>> {
+        let is = |id: Id| matches!(&self.values[id], PickleValue::Bytes(found) if **found == *key.as_bytes());
         self.entries.iter().rev().find(|(found, _)| is(*found)).map(|(_, id)| &self.values[*id])
     }
 
     /// A list of numbers below `end`.
     pub(super) fn numbers(&self, key: &str, end: u16) -> Result<Vec<u16>> {
-        let Some(Value::List(items)) = self.get(key) else {
+        let Some(PickleValue::List(items)) = self.get(key) else {
             return Err(format!("expected a list `{key}`, found none"));
         };
         let number = |(k, &id): (usize, &Id)| match &self.values[id] {
-            Value::Number(n) if (0..i64::from(end)).contains(n) => Ok(*n as u16),
-            Value::Number(n) => Err(format!("`{key}`: entry {k} is {n}, not in 0..{end}")),
+            PickleValue::Number(n) if (0..i64::from(end)).contains(n) => Ok(*n as u16),
+            PickleValue::Number(n) => Err(format!("`{key}`: entry {k} is {n}, not in 0..{end}")),
             _ => Err(format!("`{key}`: entry {k} is no number")),
         };
         items.iter().enumerate().map(number).collect()
@@ -104,18 +104,18 @@ impl<'a> Dictionary<'a> {
     /// An array of bytes with two axes.
     pub(super) fn matrix(&self, key: &str) -> Result<Matrix<'_>> {
         let fail = |why: String| Err(format!("`{key}`: {why}"));
-        let Some(Value::Array(Some([shape, element, fortran, content]))) = self.get(key) else {
+        let Some(PickleValue::Array(Some([shape, element, fortran, content]))) = self.get(key) else {
             return fail("expected an array, found none".to_owned());
         };
         let bytes = match (&self.values[*element], &self.values[*content]) {
-            (Value::Element(name), Value::Bytes(bytes)) => match &self.values[*name] {
-                Value::Bytes(name) if **name == *b"u1" => bytes,
+            (PickleValue::Element(name), PickleValue::Bytes(bytes)) => match &self.values[*name] {
+                PickleValue::Bytes(name) if **name == *b"u1" => bytes,
                 _ => return fail("expected an array of unsigned bytes, found another element type".to_owned()),
             },
             _ => return fail("the array has no bytes or no element type".to_owned()),
         };
         let axes: Option<Vec<usize>> = match &self.values[*shape] {
-            Value::Tuple(axes) => axes.iter().map(|&id| self.size(id)).collect(),
+            PickleValue::Tuple(axes) => axes.iter().map(|&id| self.size(id)).collect(),
             _ => None,
         };
         let Some([rows, columns]) = axes.as_deref() else {
@@ -134,16 +134,16 @@ impl<'a> Dictionary<'a> {
     }
 
     fn size(&self, id: Id) -> Option<usize> {
-        if let Value::Number(n) = self.values[id] { usize::try_from(n).ok() } else { None }
+        if let PickleValue::Number(n) = self.values[id] { usize::try_from(n).ok() } else { None }
     }
 }
 
 /// The state of reading: values once made stay where they are, and all else holds their places.
 #[derive(Default)]
-struct Machine<'a> {
+struct PickleMachine<'a> {
     bytes: &'a [u8],
     at: usize,
-    values: Vec<Value<'a>>,
+    values: Vec<PickleValue<'a>>,
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
@@ -151,7 +151,7 @@ struct Machine<'a> {
     budget: usize,
 }
 
-impl<'a> Machine<'a> {
+impl<'a> PickleMachine<'a> {
     /// One opcode; at the last one, the value that the pickle is.
     fn step(&mut self) -> Result<Option<Id>> {
         let [opcode] = self.word()?;
@@ -163,12 +163,12 @@ impl<'a> Machine<'a> {
                 }
             }
             0x95 => self.at = self.at.checked_add(8).ok_or("a frame without end")?,
-            b'}' => self.push(Value::Dict(Vec::new())),
-            b']' => self.push(Value::List(Vec::new())),
-            b')' => self.push(Value::Tuple(Vec::new())),
-            b'N' => self.push(Value::None),
-            0x88 => self.push(Value::Number(1)),
-            0x89 => self.push(Value::Number(0)),
+            b'}' => self.push(PickleValue::Dict(Vec::new())),
+            b']' => self.push(PickleValue::List(Vec::new())),
+            b')' => self.push(PickleValue::Tuple(Vec::new())),
+            b'N' => self.push(PickleValue::None),
+            0x88 => self.push(PickleValue::Number(1)),
+            0x89 => self.push(PickleValue::Number(0)),
             b'K' => self.number(|m| Ok(m.word::<1>()?[0].into()))?,
             b'M' => self.number(|m| Ok(u16::from_le_bytes(m.word()?).into()))?,
             b'J' => self.number(|m| Ok(i32::from_le_bytes(m.word()?).into()))?,
@@ -186,11 +186,11 @@ impl<'a> Machine<'a> {
                 let count = usize::from(opcode - 0x84);
                 let start = self.stack.len().checked_sub(count).filter(|&s| s >= self.floor()).ok_or(SHORT)?;
                 let items = self.stack.split_off(start);
-                self.push(Value::Tuple(items));
+                self.push(PickleValue::Tuple(items));
             }
             b't' => {
                 let items = self.since_mark()?;
-                self.push(Value::Tuple(items));
+                self.push(PickleValue::Tuple(items));
             }
             b'q' => {
                 let [key] = self.word()?;
@@ -211,22 +211,23 @@ impl<'a> Machine<'a> {
             }
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
-                self.push(Value::Call(Callee::of(module, name)?));
+                self.push(PickleValue::Call(Callee::of(module, name)?));
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                let (Value::Bytes(name), Value::Bytes(module)) = (&self.values[name], &self.values[module]) else {
+                let (PickleValue::Bytes(name), PickleValue::Bytes(module)) = (&self.values[name], &self.values[module])
+                else {
                     return Err("a name that is no text".to_owned());
                 };
                 let callee = Callee::of(module, name)?;
-                self.push(Value::Call(callee));
+                self.push(PickleValue::Call(callee));
             }
             b'R' => self.call()?,
             b'b' => self.build()?,
             b'a' | b'e' => {
                 let items = if opcode == b'e' { self.since_mark()? } else { vec![self.pop()?] };
                 match self.top().map(|id| &mut self.values[id])? {
-                    Value::List(list) => list.extend(items),
+                    PickleValue::List(list) => list.extend(items),
                     _ => return Err("entries for what is no list".to_owned()),
                 }
             }
@@ -239,7 +240,7 @@ impl<'a> Machine<'a> {
                 };
                 let (pairs, rest) = items.as_chunks::<2>();
                 match self.top().map(|id| &mut self.values[id])? {
-                    Value::Dict(dict) if rest.is_empty() => {
+                    PickleValue::Dict(dict) if rest.is_empty() => {
                         dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
                     }
                     _ => return Err("entries for what is no dictionary, or a key without a value".to_owned()),
@@ -274,7 +275,7 @@ impl<'a> Machine<'a> {
 
     fn number(&mut self, read: impl FnOnce(&mut Self) -> Result<i64>) -> Result<()> {
         let number = read(self)?;
-        self.push(Value::Number(number));
+        self.push(PickleValue::Number(number));
         Ok(())
     }
 
@@ -293,11 +294,11 @@ impl<'a> Machine<'a> {
 
     fn text(&mut self, len: usize) -> Result<()> {
         let text = self.take(len)?;
-        self.push(Value::Bytes(Cow::Borrowed(text)));
+        self.push(PickleValue::Bytes(Cow::Borrowed(text)));
         Ok(())
     }
 
-    fn push(&mut self, value: Value<'a>) {
+    fn push(&mut self, value: PickleValue<'a>) {
         self.stack.push(self.values.len());
         self.values.push(value);
     }
@@ -337,15 +338,17 @@ impl<'a> Machine<'a> {
     /// What a call of one of the known names gives.
     fn call(&mut self) -> Result<()> {
         let (arguments, callee) = (self.pop()?, self.pop()?);
-        let (Value::Tuple(arguments), Value::Call(callee)) = (&self.values[arguments], &self.values[callee]) else {
+        let (PickleValue::Tuple(arguments), PickleValue::Call(callee)) =
+            (&self.values[arguments], &self.values[callee])
+        else {
             return Err("a call of what cannot be called".to_owned());
         };
         let made = match (callee, &arguments[..]) {
             (Callee::Encode, &[text, codec]) => self.encode(text, codec)?,
-            (Callee::Reconstruct, &[class, ..]) if matches!(self.values[class], Value::Call(Callee::Array)) => {
-                Value::Array(None)
+            (Callee::Reconstruct, &[class, ..]) if matches!(self.values[class], PickleValue::Call(Callee::Array)) => {
+                PickleValue::Array(None)
             }
-            (Callee::Element, &[name, ..]) => Value::Element(name),
+            (Callee::Element, &[name, ..]) => PickleValue::Element(name),
             _ => return Err(format!("a call of {callee:?} with {} arguments", arguments.len())),
         };
         self.push(made);
@@ -353,8 +356,8 @@ impl<'a> Machine<'a> {
     }
 
     /// The bytes that UTF-8 text of characters below 256 stands for.
-    fn encode(&mut self, text: Id, codec: Id) -> Result<Value<'a>> {
-        let (Value::Bytes(text), Value::Bytes(codec)) = (&self.values[text], &self.values[codec]) else {
+    fn encode(&mut self, text: Id, codec: Id) -> Result<PickleValue<'a>> {
+        let (PickleValue::Bytes(text), PickleValue::Bytes(codec)) = (&self.values[text], &self.values[codec]) else {
             return Err("text to encode that is none".to_owned());
         };
         if !matches!(&**codec, b"latin1" | b"latin-1") {
@@ -363,20 +366,20 @@ impl<'a> Machine<'a> {
         self.budget = self.budget.checked_sub(text.len()).ok_or("text is encoded again and again")?;
         let text = std::str::from_utf8(text).map_err(|e| format!("text that is no UTF-8: {e}"))?;
         let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
-        Ok(Value::Bytes(Cow::Owned(bytes.ok_or("text that is not latin1")?)))
+        Ok(PickleValue::Bytes(Cow::Owned(bytes.ok_or("text that is not latin1")?)))
     }
 
     /// Gives an array its content; what an element type is given changes nothing for single bytes.
     fn build(&mut self) -> Result<()> {
         let (state, target) = (self.pop()?, self.top()?);
-        let Value::Tuple(state) = &self.values[state] else { return Err("a state that is no tuple".to_owned()) };
+        let PickleValue::Tuple(state) = &self.values[state] else { return Err("a state that is no tuple".to_owned()) };
         let content = match state[..] {
             [_, shape, element, fortran, content] => Some([shape, element, fortran, content]),
             _ => None,
         };
         match &mut self.values[target] {
-            Value::Array(array) if content.is_some() => *array = content,
-            Value::Element(_) => {}
+            PickleValue::Array(array) if content.is_some() => *array = content,
+            PickleValue::Element(_) => {}
             _ => return Err("a state for what has none".to_owned()),
         }
         Ok(())

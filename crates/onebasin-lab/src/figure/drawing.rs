@@ -13,12 +13,12 @@ pub(super) type Point = (f64, f64);
 pub(super) struct Drawing {
     pub(super) width: f64,
     pub(super) height: f64,
-    pub(super) marks: Vec<Mark>,
+    pub(super) marks: Vec<DrawnMark>,
 }
 
 /// One thing that is drawn.
 #[derive(Debug, Clone)]
-pub(super) enum Mark {
+pub(super) enum DrawnMark {
     /// Areas of one ink, side by side and in one sense of rotation.
     Areas { rings: Vec<Vec<Point>>, ink: Ink, opacity: f64 },
     /// Strokes of one pen.
@@ -99,22 +99,22 @@ impl Drawing {
 
     pub(super) fn areas(&mut self, rings: Vec<Vec<Point>>, ink: Ink, opacity: f64) {
         if !rings.is_empty() {
-            self.marks.push(Mark::Areas { rings, ink, opacity });
+            self.marks.push(DrawnMark::Areas { rings, ink, opacity });
         }
     }
 
     pub(super) fn strokes(&mut self, paths: Vec<Vec<Point>>, pen: Pen) {
         if !paths.is_empty() {
-            self.marks.push(Mark::Strokes { paths, pen });
+            self.marks.push(DrawnMark::Strokes { paths, pen });
         }
     }
 
     pub(super) fn words(&mut self, at: Point, text: impl Into<String>, hand: Hand) {
-        self.marks.push(Mark::Words { at, text: text.into(), hand });
+        self.marks.push(DrawnMark::Words { at, text: text.into(), hand });
     }
 
     pub(super) fn dot(&mut self, at: Point, radius: f64, ink: Ink, rim: Ink) {
-        self.marks.push(Mark::Dot { at, radius, ink, rim });
+        self.marks.push(DrawnMark::Dot { at, radius, ink, rim });
     }
 
     /// Puts another drawing on this one, its corner at `(dx, dy)`.
@@ -122,12 +122,12 @@ impl Drawing {
         let moved = |(x, y): Point| (x + dx, y + dy);
         let all = |paths: Vec<Vec<Point>>| paths.into_iter().map(|p| p.into_iter().map(moved).collect()).collect();
         self.marks.extend(other.marks.into_iter().map(|mark| match mark {
-            Mark::Areas { rings, ink, opacity } => Mark::Areas { rings: all(rings), ink, opacity },
-            Mark::Strokes { paths, pen } => Mark::Strokes { paths: all(paths), pen },
-            Mark::Dot { at, radius, ink, rim } => Mark::Dot { at: moved(at), radius, ink, rim },
-            Mark::Words { at, text, hand } => Mark::Words { at: moved(at), text, hand },
-            Mark::Window { x, y, width, height } => Mark::Window { x: x + dx, y: y + dy, width, height },
-            Mark::Wall => Mark::Wall,
+            DrawnMark::Areas { rings, ink, opacity } => DrawnMark::Areas { rings: all(rings), ink, opacity },
+            DrawnMark::Strokes { paths, pen } => DrawnMark::Strokes { paths: all(paths), pen },
+            DrawnMark::Dot { at, radius, ink, rim } => DrawnMark::Dot { at: moved(at), radius, ink, rim },
+            DrawnMark::Words { at, text, hand } => DrawnMark::Words { at: moved(at), text, hand },
+            DrawnMark::Window { x, y, width, height } => DrawnMark::Window { x: x + dx, y: y + dy, width, height },
+            DrawnMark::Wall => DrawnMark::Wall,
         }));
     }
 }
@@ -142,9 +142,9 @@ pub(super) fn rectangle(x: f64, y: f64, width: f64, height: f64) -> Vec<Point> {
 ///
 /// Cost: `O(n log n)` in the number of edges.
 pub(super) fn merged(rings: &[Vec<Point>]) -> Vec<Vec<Point>> {
-    type Key = (i64, i64);
+    type PlaceKey = (i64, i64);
     let key = |p: &Point| ((p.0 * 1e4).round() as i64, (p.1 * 1e4).round() as i64);
-    let mut edges: BTreeMap<(Key, Key), (usize, Point)> = BTreeMap::new();
+    let mut edges: BTreeMap<(PlaceKey, PlaceKey), (usize, Point)> = BTreeMap::new();
     for ring in rings {
         for (from, to) in ring.iter().zip(ring.iter().cycle().skip(1)) {
             let (a, b) = (key(from), key(to));

@@ -1,10 +1,10 @@
 //! Maps: filled contours or cells, places with names, and the bar that tells shades apart.
 
-use super::drawing::{Anchor, Drawing, Hand, Mark, Pen, Point, breadth, rectangle};
+use super::drawing::{Anchor, Drawing, DrawnMark, Hand, Pen, Point, breadth, rectangle};
 use super::palette::Ink;
 use super::plot::{Axes, SIZE, WIDTH, frame};
-use super::scale::Scale;
-use super::{Axis, Field, Map, Panel};
+use super::scale::AxisScale;
+use super::{Axis, MapStyle, Panel, PlaneValues};
 
 /// Height of the bar and of what is written below it.
 const BAR: f64 = 12.0;
@@ -12,7 +12,7 @@ const BELOW_BAR: f64 = 22.0;
 
 /// Values on a grid, as places on the scale of values: 0 is the least, 1 the greatest.
 struct Grid<'f> {
-    field: &'f Field,
+    field: &'f PlaneValues,
     /// Row by row; nothing where there is no value.
     heights: Vec<Option<f64>>,
 }
@@ -20,28 +20,28 @@ struct Grid<'f> {
 /// The map with its axes; nothing if there is no value to draw.
 ///
 /// Both directions have one unit of length where their ratio leaves a readable shape.
-pub(super) fn map(panel: &Panel, field: &Field) -> Option<Drawing> {
+pub(super) fn map(panel: &Panel, field: &PlaneValues) -> Option<Drawing> {
     let levels = field.levels.clamp(2, 24);
     let values = shades(field)?;
     let grid = Grid { field, heights: heights(field, &values) };
     let edges = |places: &[f64], log: bool| match field.style {
-        Map::Contours => places.to_vec(),
-        Map::Cells => {
+        MapStyle::Contours => places.to_vec(),
+        MapStyle::Cells => {
             let each = (0..places.len()).flat_map(|i| <[f64; 2]>::from(cell(places, i, log)));
             each.collect()
         }
     };
-    let x = Scale::of(&panel.x, edges(&field.x, panel.x.log).into_iter(), 0.0)?;
-    let y = Scale::of(&panel.y, edges(&field.y, panel.y.log).into_iter(), 0.0)?;
+    let x = AxisScale::of(&panel.x, edges(&field.x, panel.x.log).into_iter(), 0.0)?;
+    let y = AxisScale::of(&panel.y, edges(&field.y, panel.y.log).into_iter(), 0.0)?;
     let ratio = if x.log || y.log { 0.75 } else { (y.high - y.low) / (x.high - x.low) };
     let height = (ratio.clamp(0.35, 1.1) * (WIDTH - 42.0)).round();
     let (mut drawing, axes) = frame(panel, x, y, height, false);
-    drawing.marks.push(Mark::Window { x: axes.left, y: axes.top, width: axes.width, height: axes.height });
+    drawing.marks.push(DrawnMark::Window { x: axes.left, y: axes.top, width: axes.width, height: axes.height });
     match field.style {
-        Map::Contours => contours(&mut drawing, &axes, &grid, levels),
-        Map::Cells => cells(&mut drawing, &axes, &grid, levels),
+        MapStyle::Contours => contours(&mut drawing, &axes, &grid, levels),
+        MapStyle::Cells => cells(&mut drawing, &axes, &grid, levels),
     }
-    drawing.marks.push(Mark::Wall);
+    drawing.marks.push(DrawnMark::Wall);
     outline(&mut drawing, (axes.left, axes.top), (axes.width, axes.height));
     names(&mut drawing, &axes, field);
     bar(&mut drawing, field, &values, levels, &axes);
@@ -49,13 +49,13 @@ pub(super) fn map(panel: &Panel, field: &Field) -> Option<Drawing> {
 }
 
 /// The scale of values.
-fn shades(field: &Field) -> Option<Scale> {
+fn shades(field: &PlaneValues) -> Option<AxisScale> {
     let capped = field.values.iter().map(|v| field.cap.map_or(*v, |cap| if *v > cap { cap } else { *v }));
     let log = field.log && field.values.iter().all(|v| v.is_nan() || *v > 0.0);
-    Scale::of(&Axis { log, to: field.cap, ..Axis::default() }, capped, 0.0)
+    AxisScale::of(&Axis { log, to: field.cap, ..Axis::default() }, capped, 0.0)
 }
 
-fn heights(field: &Field, values: &Scale) -> Vec<Option<f64>> {
+fn heights(field: &PlaneValues, values: &AxisScale) -> Vec<Option<f64>> {
     let height = |v: &f64| match field.cap {
         Some(cap) if *v >= cap => Some(1.0),
         _ => values.place(*v).map(|h| h.clamp(0.0, 1.0)),
@@ -171,7 +171,7 @@ fn cells(drawing: &mut Drawing, axes: &Axes, grid: &Grid<'_>, levels: usize) {
 }
 
 /// Places with their names, each name on the side where the fewest others are.
-fn names(drawing: &mut Drawing, axes: &Axes, field: &Field) {
+fn names(drawing: &mut Drawing, axes: &Axes, field: &PlaneValues) {
     type Box = (f64, f64, f64, f64);
     let meets = |a: &Box, b: &Box| a.0 < b.2 && b.0 < a.2 && a.1 < b.3 && b.1 < a.3;
     let size = SIZE + 1.5;
@@ -210,7 +210,7 @@ fn outline(drawing: &mut Drawing, corner: Point, size: (f64, f64)) {
 }
 
 /// What the shades mean: a bar below the axes, with numbers.
-fn bar(drawing: &mut Drawing, field: &Field, values: &Scale, levels: usize, axes: &Axes) {
+fn bar(drawing: &mut Drawing, field: &PlaneValues, values: &AxisScale, levels: usize, axes: &Axes) {
     let top = axes.bottom() + 26.0;
     let (left, width) = (axes.left, axes.width);
     if !field.label.is_empty() {

@@ -1,12 +1,12 @@
 //! Which line is which.
 
-use super::drawing::{Anchor, Drawing, Hand, Mark, Pen, breadth, rectangle, wrap};
+use super::drawing::{Anchor, Drawing, DrawnMark, Hand, Pen, breadth, rectangle, wrap};
 use super::palette::Ink;
 use super::{Colour, Figure, Line, Shape, Stroke};
 
 /// A line of a legend.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Entry {
+pub(crate) struct LegendEntry {
     /// The name of a curve.
     pub(crate) label: String,
     stroke: Stroke,
@@ -19,9 +19,9 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) enum Legends {
     /// One for all panels.
-    Shared(Vec<Entry>),
+    Shared(Vec<LegendEntry>),
     /// One a panel; a field has none.
-    Each(Vec<Vec<Entry>>),
+    Each(Vec<Vec<LegendEntry>>),
 }
 
 /// Size of a swatch.
@@ -32,7 +32,7 @@ const ROW: f64 = 18.0;
 /// The legends of a figure: one, if all panels that have lines have the same.
 pub(crate) fn legends(figure: &Figure) -> Legends {
     let entries = |lines: &[Line]| lines.iter().filter(|l| !l.label.is_empty()).map(entry).collect();
-    let each: Vec<Vec<Entry>> = figure
+    let each: Vec<Vec<LegendEntry>> = figure
         .panels
         .iter()
         .map(|panel| match &panel.shape {
@@ -49,8 +49,8 @@ pub(crate) fn legends(figure: &Figure) -> Legends {
     }
 }
 
-fn entry(line: &Line) -> Entry {
-    Entry {
+fn entry(line: &Line) -> LegendEntry {
+    LegendEntry {
         label: line.label.clone(),
         stroke: line.style,
         colour: line.colour,
@@ -60,7 +60,7 @@ fn entry(line: &Line) -> Entry {
 }
 
 /// A piece of the line, as it is drawn.
-pub(super) fn swatch(entry: &Entry) -> Drawing {
+pub(super) fn swatch(entry: &LegendEntry) -> Drawing {
     let (width, height) = SWATCH;
     let mut drawing = Drawing::new(width, height);
     let ink = Ink::Line(entry.colour);
@@ -76,7 +76,7 @@ pub(super) fn swatch(entry: &Entry) -> Drawing {
 }
 
 /// A whole legend on a sheet, as wide as `width` allows.
-pub(super) fn drawn(entries: &[Entry], width: f64) -> Drawing {
+pub(super) fn drawn(entries: &[LegendEntry], width: f64) -> Drawing {
     let mut drawing = Drawing::new(width, 0.0);
     let (mut x, mut y) = (0.0, 0.0);
     for entry in entries {
@@ -89,6 +89,7 @@ pub(super) fn drawn(entries: &[Entry], width: f64) -> Drawing {
         drawing.words((x + SWATCH.0 + 6.0, y + 13.0), label, Hand::new(SIZE, Anchor::Start, Ink::Text));
         x += wide + 16.0;
     }
-    drawing.height = if drawing.marks.iter().any(|mark| matches!(mark, Mark::Words { .. })) { y + ROW } else { 0.0 };
+    drawing.height =
+        if drawing.marks.iter().any(|mark| matches!(mark, DrawnMark::Words { .. })) { y + ROW } else { 0.0 };
     drawing
 }

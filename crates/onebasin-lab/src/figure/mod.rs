@@ -81,7 +81,7 @@ pub enum Shape {
     /// Curves over x.
     Lines(Vec<Line>),
     /// A map: values over a plane.
-    Field(Field),
+    Field(PlaneValues),
 }
 
 /// One curve.
@@ -130,7 +130,7 @@ pub enum Colour {
 
 /// Values over a plane, on a grid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Field {
+pub struct PlaneValues {
     /// What is measured, with its unit.
     pub label: String,
     /// Where the columns of the grid lie, rising.
@@ -142,7 +142,7 @@ pub struct Field {
     pub values: Vec<f64>,
     /// How values become areas.
     #[serde(default)]
-    pub style: Map,
+    pub style: MapStyle,
     /// How many shades, from 2 to 24.
     pub levels: usize,
     /// Values above it, +∞ too, are drawn as if they were it.
@@ -159,7 +159,7 @@ pub struct Field {
 /// How the values of a field become areas.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Map {
+pub enum MapStyle {
     /// Filled contours: what lies between values is interpolated.
     #[default]
     Contours,
@@ -297,8 +297,8 @@ pub(crate) fn legends(figure: &Figure) -> legend::Legends {
 }
 
 /// A line of a legend as an SVG element of a page.
-pub(crate) fn swatch(entry: &legend::Entry) -> String {
+pub(crate) fn swatch(entry: &legend::LegendEntry) -> String {
     svg::swatch(&legend::swatch(entry))
 }
 
-pub(crate) use legend::{Entry, Legends};
+pub(crate) use legend::{LegendEntry, Legends};

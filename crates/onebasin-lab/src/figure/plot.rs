@@ -1,8 +1,8 @@
 //! A panel: axes, and lines in them.
 
-use super::drawing::{Anchor, Drawing, Hand, Mark, Pen, Point, breadth, rectangle, wrap};
+use super::drawing::{Anchor, Drawing, DrawnMark, Hand, Pen, Point, breadth, rectangle, wrap};
 use super::palette::Ink;
-use super::scale::{Scale, Tick};
+use super::scale::{AxisScale, Tick};
 use super::{Axis, Line, Panel};
 
 /// Width of a panel. On a screen 360 pixels wide a unit is nine tenths of a pixel.
@@ -25,8 +25,8 @@ pub(super) struct Axes {
     pub(super) top: f64,
     pub(super) width: f64,
     pub(super) height: f64,
-    pub(super) x: Scale,
-    pub(super) y: Scale,
+    pub(super) x: AxisScale,
+    pub(super) y: AxisScale,
 }
 
 impl Axes {
@@ -60,24 +60,24 @@ pub(super) fn empty() -> Drawing {
 }
 
 /// The scales that hold all lines and bands; along y with a `margin` where the axis leaves its ends open.
-pub(super) fn scales(panel: &Panel, lines: &[Line], margin: f64) -> Option<(Scale, Scale)> {
+pub(super) fn scales(panel: &Panel, lines: &[Line], margin: f64) -> Option<(AxisScale, AxisScale)> {
     let seen =
         |(x, y): &(f64, f64)| super::scale::placeable(*x, panel.x.log) && super::scale::placeable(*y, panel.y.log);
     let points = || lines.iter().flat_map(|line| &line.points).filter(|p| seen(p));
     let bands = lines.iter().flat_map(|line| line.band.iter().flatten()).flat_map(|(low, high)| [*low, *high]);
     let aside = if lines.iter().any(|line| line.markers) { 0.02 } else { 0.0 };
-    let x = Scale::of(&panel.x, points().map(|p| p.0), aside)?;
+    let x = AxisScale::of(&panel.x, points().map(|p| p.0), aside)?;
     points().next()?;
-    let y = Scale::of(&panel.y, points().map(|p| p.1).chain(bands), margin)?;
+    let y = AxisScale::of(&panel.y, points().map(|p| p.1).chain(bands), margin)?;
     Some((x, y))
 }
 
-fn curves(panel: &Panel, lines: &[Line], x: Scale, y: Scale) -> Drawing {
+fn curves(panel: &Panel, lines: &[Line], x: AxisScale, y: AxisScale) -> Drawing {
     let (mut drawing, axes) = frame(panel, x, y, HEIGHT, true);
     let slack = 3.0;
     let (x, y) = (axes.left - slack, axes.top - slack);
     let (width, height) = (axes.width + 2.0 * slack, axes.height + 2.0 * slack);
-    drawing.marks.push(Mark::Window { x, y, width, height });
+    drawing.marks.push(DrawnMark::Window { x, y, width, height });
     for line in lines {
         drawing.areas(bands(line, &axes), Ink::Line(line.colour), BAND);
     }
@@ -94,7 +94,7 @@ fn curves(panel: &Panel, lines: &[Line], x: Scale, y: Scale) -> Drawing {
             drawing.dot(at, 2.6, ink, ink);
         }
     }
-    drawing.marks.push(Mark::Wall);
+    drawing.marks.push(DrawnMark::Wall);
     drawing
 }
 
@@ -115,7 +115,7 @@ fn bands(line: &Line, axes: &Axes) -> Vec<Vec<Point>> {
 }
 
 /// Axes with numbers and labels and, where they are not hidden anyway, the lines of their grid.
-pub(super) fn frame(panel: &Panel, x: Scale, y: Scale, height: f64, lines: bool) -> (Drawing, Axes) {
+pub(super) fn frame(panel: &Panel, x: AxisScale, y: AxisScale, height: f64, lines: bool) -> (Drawing, Axes) {
     let wanted = if height > 150.0 { 5 } else { 3 };
     let rows = y.ticks(wanted);
     let widest = rows.iter().map(|tick| breadth(&tick.label, SIZE)).fold(0.0, f64::max);
@@ -134,7 +134,7 @@ pub(super) fn frame(panel: &Panel, x: Scale, y: Scale, height: f64, lines: bool)
 }
 
 /// As many numbers along x as have room, and the room that the last one needs beyond the axis.
-fn columns(x: &Scale, left: f64) -> (Vec<Tick>, f64) {
+fn columns(x: &AxisScale, left: f64) -> (Vec<Tick>, f64) {
     let half = |tick: &Tick| breadth(&tick.label, SIZE) / 2.0;
     for wanted in [6, 5, 4, 3, 2] {
         let ticks = x.ticks(wanted);

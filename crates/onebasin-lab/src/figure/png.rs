@@ -4,7 +4,7 @@ use kuva::backend::raster::RasterBackend;
 use kuva::render::color::Color;
 use kuva::render::render::{PathData, Primitive, Scene, TextAnchor, TextSpan};
 
-use super::drawing::{Anchor, Drawing, Hand, Mark, Pen, Point};
+use super::drawing::{Anchor, Drawing, DrawnMark, Hand, Pen, Point};
 use super::palette::Ink;
 use super::{Error, svg};
 
@@ -33,9 +33,9 @@ fn colour(ink: Ink) -> Color {
 }
 
 /// Areas are filled one by one; a hairline of the same ink closes the seams between those of a map.
-fn add(scene: &mut Scene, mark: &Mark) {
+fn add(scene: &mut Scene, mark: &DrawnMark) {
     match mark {
-        Mark::Areas { rings, ink, opacity } => {
+        DrawnMark::Areas { rings, ink, opacity } => {
             for ring in rings {
                 let stroke = if matches!(ink, Ink::Shade(_)) { colour(*ink) } else { Color::None };
                 let d = svg::path(ring) + "Z";
@@ -45,8 +45,8 @@ fn add(scene: &mut Scene, mark: &Mark) {
                 scene.add(Primitive::Path(Box::new(path)));
             }
         }
-        Mark::Strokes { paths, pen } => strokes(scene, paths, *pen),
-        Mark::Dot { at, radius, ink, rim } => {
+        DrawnMark::Strokes { paths, pen } => strokes(scene, paths, *pen),
+        DrawnMark::Dot { at, radius, ink, rim } => {
             let rim = (rim != ink).then_some(*rim);
             scene.add(Primitive::Circle {
                 cx: at.0,
@@ -58,12 +58,12 @@ fn add(scene: &mut Scene, mark: &Mark) {
                 stroke_width: rim.map(|_| 1.6),
             });
         }
-        Mark::Words { at, text, hand } => words(scene, *at, text, *hand),
-        Mark::Window { x, y, width, height } => {
+        DrawnMark::Words { at, text, hand } => words(scene, *at, text, *hand),
+        DrawnMark::Window { x, y, width, height } => {
             let (x, y, width, height) = (*x, *y, *width, *height);
             scene.add(Primitive::ClipStart { x, y, width, height, id: String::new() });
         }
-        Mark::Wall => scene.add(Primitive::ClipEnd),
+        DrawnMark::Wall => scene.add(Primitive::ClipEnd),
     }
 }
 

@@ -16,15 +16,15 @@ const ROWS: usize = 14;
 /// Pixels of a picture for each unit of the sheet.
 const PIXELS: f64 = 2.0;
 
-enum Format {
+enum FigureFormat {
     Svg,
     Png,
 }
 
-fn format(path: &Path) -> Result<Format, Error> {
+fn format(path: &Path) -> Result<FigureFormat, Error> {
     match path.extension().and_then(|e| e.to_str()) {
-        Some("svg") => Ok(Format::Svg),
-        Some("png") => Ok(Format::Png),
+        Some("svg") => Ok(FigureFormat::Svg),
+        Some("png") => Ok(FigureFormat::Png),
         _ => Err(Error::Format { path: path.to_owned() }),
     }
 }
@@ -44,8 +44,8 @@ pub fn check(path: &Path) -> Result<(), Error> {
 pub fn render(path: &Path, report: &Report) -> Result<Vec<u8>, Error> {
     let figure = of_report(report);
     match format(path)? {
-        Format::Svg => Ok(figure.svg().into_bytes()),
-        Format::Png => figure.png(PIXELS),
+        FigureFormat::Svg => Ok(figure.svg().into_bytes()),
+        FigureFormat::Png => figure.png(PIXELS),
     }
 }
 

@@ -7,7 +7,7 @@ const GREATEST: f64 = 1e300;
 
 /// A range of numbers laid along a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Scale {
+pub(super) struct AxisScale {
     /// The range, `low < high`.
     pub(super) low: f64,
     pub(super) high: f64,
@@ -26,7 +26,7 @@ pub(super) fn placeable(value: f64, log: bool) -> bool {
     value.abs() < GREATEST && (!log || value > 1.0 / GREATEST)
 }
 
-impl Scale {
+impl AxisScale {
     /// The scale that holds what can be placed of `values`, widened by `margin` of its length where the axis leaves its
     /// ends open; nothing where there is nothing to hold.
     pub(super) fn of(axis: &Axis, values: impl Iterator<Item = f64>, margin: f64) -> Option<Self> {
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     fn labels(low: f64, high: f64, log: bool, wanted: usize) -> Vec<String> {
-        Scale { low, high, log }.ticks(wanted).into_iter().map(|t| t.label).collect()
+        AxisScale { low, high, log }.ticks(wanted).into_iter().map(|t| t.label).collect()
     }
 
     #[test]
@@ -211,7 +211,7 @@ mod tests {
     fn every_range_has_ticks_and_few() {
         for (low, high) in [(0.0, 1e-299), (-9e299, 9e299), (1.0, 1.0 + 1e-15), (5e-324, 1e300), (1e9, 1e9 + 1.0)] {
             for log in [false, low > 0.0] {
-                let ticks = Scale { low, high, log }.ticks(5);
+                let ticks = AxisScale { low, high, log }.ticks(5);
                 assert!(ticks.len() <= 12, "{low} to {high}: {} ticks", ticks.len());
             }
         }
@@ -220,15 +220,15 @@ mod tests {
     #[test]
     fn scales_hold_what_can_be_placed() {
         let axis = |log| Axis { log, ..Axis::default() };
-        let scale = |log, values: &[f64]| Scale::of(&axis(log), values.iter().copied(), 0.0);
+        let scale = |log, values: &[f64]| AxisScale::of(&axis(log), values.iter().copied(), 0.0);
         assert_eq!(scale(false, &[f64::NAN, f64::INFINITY, 1e301]), None);
         assert_eq!(scale(true, &[0.0, -1.0]), None);
-        assert_eq!(scale(true, &[0.0, 0.1, 10.0]), Some(Scale { low: 0.1, high: 10.0, log: true }));
-        assert_eq!(scale(false, &[0.0]), Some(Scale { low: -1.0, high: 1.0, log: false }));
-        assert_eq!(scale(true, &[4.0]), Some(Scale { low: 2.0, high: 8.0, log: true }));
+        assert_eq!(scale(true, &[0.0, 0.1, 10.0]), Some(AxisScale { low: 0.1, high: 10.0, log: true }));
+        assert_eq!(scale(false, &[0.0]), Some(AxisScale { low: -1.0, high: 1.0, log: false }));
+        assert_eq!(scale(true, &[4.0]), Some(AxisScale { low: 2.0, high: 8.0, log: true }));
         let from_zero = Axis { from: Some(0.0), ..Axis::default() };
-        let held = Scale::of(&from_zero, [1.0, 2.0].into_iter(), 0.5);
-        assert_eq!(held, Some(Scale { low: 0.0, high: 3.0, log: false }));
+        let held = AxisScale::of(&from_zero, [1.0, 2.0].into_iter(), 0.5);
+        assert_eq!(held, Some(AxisScale { low: 0.0, high: 3.0, log: false }));
         assert_eq!(held.and_then(|s| s.place(1.5)), Some(0.5));
     }
 }

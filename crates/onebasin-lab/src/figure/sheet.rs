@@ -54,7 +54,7 @@ pub(super) fn sheet(figure: &Figure) -> Drawing {
     let tall = legend.height;
     sheet.place(legend, MARGIN, y);
     sheet.height = y + tall + MARGIN - 8.0;
-    sheet.marks[0] = super::drawing::Mark::Areas {
+    sheet.marks[0] = super::drawing::DrawnMark::Areas {
         rings: vec![rectangle(0.0, 0.0, sheet.width, sheet.height)],
         ink: Ink::Ground,
         opacity: 1.0,
@@ -63,7 +63,7 @@ pub(super) fn sheet(figure: &Figure) -> Drawing {
 }
 
 /// A panel with its title above and its legend below.
-fn cell(panel: &Panel, entries: &[super::Entry]) -> Drawing {
+fn cell(panel: &Panel, entries: &[super::LegendEntry]) -> Drawing {
     let mut cell = Drawing::new(WIDTH, 0.0);
     let mut y = 0.0;
     for line in wrap(&panel.title, HEAD, WIDTH, 2).into_iter().filter(|line| !line.is_empty()) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::drawing::{Anchor, Drawing, Hand, Mark, Pen, Point, merged};
+use super::drawing::{Anchor, Drawing, DrawnMark, Hand, Pen, Point, merged};
 use super::palette::{Ink, dark};
 
 /// Where an ink goes.
@@ -80,7 +80,7 @@ pub(crate) fn escape(text: &str) -> String {
 fn write(svg: &mut String, drawing: &Drawing, medium: Medium) {
     for mark in &drawing.marks {
         match mark {
-            Mark::Areas { rings, ink, opacity } => {
+            DrawnMark::Areas { rings, ink, opacity } => {
                 let d = merged(rings).iter().fold(String::new(), |d, ring| d + &path(ring) + "Z");
                 let _ = write!(svg, "<path{}", paint(medium, Some(*ink), None));
                 faded(svg, "fill-opacity", *opacity);
@@ -89,22 +89,22 @@ fn write(svg: &mut String, drawing: &Drawing, medium: Medium) {
                 }
                 let _ = writeln!(svg, " d=\"{d}\"/>");
             }
-            Mark::Strokes { paths, pen } => strokes(svg, paths, *pen, medium),
-            Mark::Dot { at, radius, ink, rim } => {
+            DrawnMark::Strokes { paths, pen } => strokes(svg, paths, *pen, medium),
+            DrawnMark::Dot { at, radius, ink, rim } => {
                 let paint = paint(medium, Some(*ink), (rim != ink).then_some(*rim));
                 let rim = if rim == ink { "" } else { " stroke-width=\"1.6\"" };
                 let (x, y, r) = (short(at.0), short(at.1), short(*radius));
                 let _ = writeln!(svg, "<circle{paint}{rim} cx=\"{x}\" cy=\"{y}\" r=\"{r}\"/>");
             }
-            Mark::Words { at, text, hand } => words(svg, *at, text, *hand, medium),
-            Mark::Window { x, y, width, height } => {
+            DrawnMark::Words { at, text, hand } => words(svg, *at, text, *hand, medium),
+            DrawnMark::Window { x, y, width, height } => {
                 let [x, y, w, h] = [x, y, width, height].map(|v| short(*v));
                 let _ = writeln!(
                     svg,
                     "<svg x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{h}\" viewBox=\"{x} {y} {w} {h}\" overflow=\"hidden\">"
                 );
             }
-            Mark::Wall => svg.push_str("</svg>\n"),
+            DrawnMark::Wall => svg.push_str("</svg>\n"),
         }
     }
 }

@@ -42,7 +42,7 @@ struct Sign {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Cell {
+struct TerminalCell {
     dots: u32,
     /// Of the line drawn last.
     colour: Option<Colour>,
@@ -54,7 +54,7 @@ struct Cell {
 struct Canvas {
     columns: usize,
     rows: usize,
-    cells: Vec<Cell>,
+    cells: Vec<TerminalCell>,
 }
 
 /// The lines over λ from 0 to 1: title and legend, then `rows` rows of lines, the axis and its numbers; `columns` wide at
@@ -162,7 +162,7 @@ impl Brush {
 
 impl Canvas {
     fn new(columns: usize, rows: usize) -> Self {
-        Self { columns, rows, cells: vec![Cell::default(); columns * rows] }
+        Self { columns, rows, cells: vec![TerminalCell::default(); columns * rows] }
     }
 
     /// A line through dots of the canvas.

@@ -2,33 +2,33 @@
 
 use serde::Deserialize;
 
-use super::found::{Found, Reading};
+use super::found::{Findings, Reading};
 use crate::error::Result;
-use crate::figure::{Axis, Colour, Field, Figure, Line, Map, Panel, Shape, Stroke};
+use crate::figure::{Axis, Colour, Figure, Line, MapStyle, Panel, PlaneValues, Shape, Stroke};
 use crate::plan::{Plan, wrong};
-use crate::stage::{Counterexample, Stage, counterexample};
+use crate::stage::{CounterexampleStage, Stage, counterexample};
 
 /// The grid on which they are compared.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Grid {
+pub struct CounterexampleGrid {
     /// Points along each axis.
     pub grid: usize,
     /// Values of λ.
     pub points: usize,
 }
 
-impl Grid {
+impl CounterexampleGrid {
     pub(super) fn plan(&self, plan: &Plan<'_>) -> Result<Reading> {
         let Self { grid, points } = *self;
         if grid < 2 {
             return Err(wrong("setting", format!("a grid has two points along each axis at least, found {grid}")));
         }
         let cost = 4.0 * 100.0 * (grid * grid * points) as f64;
-        let key = plan.add(Stage::Counterexample(Counterexample { grid, points }), cost);
+        let key = plan.add(Stage::Counterexample(CounterexampleStage { grid, points }), cost);
         Ok(Box::new(move |store| {
             let seen: counterexample::Accuracy = store.read_json(&key, counterexample::ACCURACY)?;
-            let mut found = Found::default();
+            let mut found = Findings::default();
             let mut lines = Vec::new();
             for (k, ([first, second], accuracy)) in seen.swaps.iter().enumerate() {
                 let name = match (first, second) {
@@ -70,12 +70,12 @@ impl Grid {
                 title: title.to_owned(),
                 x: axis("x₁"),
                 y: axis("x₂"),
-                shape: Shape::Field(Field {
+                shape: Shape::Field(PlaneValues {
                     label: "output".to_owned(),
                     x: places.clone(),
                     y: places.clone(),
                     values: values.to_vec(),
-                    style: Map::Cells,
+                    style: MapStyle::Cells,
                     levels: 12,
                     cap: None,
                     log: false,

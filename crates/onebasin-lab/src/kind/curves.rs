@@ -2,12 +2,12 @@
 
 use serde::Deserialize;
 
-use super::found::{Found, Reading, pairs};
+use super::found::{Findings, Reading, pairs};
 use super::lines;
 use crate::error::Result;
 use crate::figure::Figure;
 use crate::plan::{Plan, describe};
-use crate::setting::Training;
+use crate::setting::TrainingSetting;
 use crate::stage::Variant;
 
 /// Curves from A to B.
@@ -15,7 +15,7 @@ use crate::stage::Variant;
 #[serde(deny_unknown_fields)]
 pub struct Curves {
     /// The networks.
-    pub training: Training,
+    pub training: TrainingSetting,
     /// How B is aligned with A.
     pub methods: Vec<Variant>,
     /// Values of λ.
@@ -31,7 +31,7 @@ impl Curves {
         let facts = describe(&subject, &self.training);
         Ok(Box::new(move |store| {
             let measured = lines::read(&planned, store)?;
-            let mut found = Found { facts: facts.clone(), ..Found::default() };
+            let mut found = Findings { facts: facts.clone(), ..Findings::default() };
             lines::put(&measured, "", &mut found.values);
             found.figures.push(Figure {
                 name: "curves".to_owned(),

@@ -2,12 +2,12 @@
 
 use serde::Deserialize;
 
-use super::found::{Found, Reading, pairs};
-use super::lines::{self, Measured, colour, spread};
+use super::found::{Findings, Reading, pairs};
+use super::lines::{self, MeasuredLines, colour, spread};
 use crate::error::Result;
 use crate::figure::{Axis, Figure, Line, Panel, Shape, Stroke};
 use crate::plan::{Plan, describe, wrong};
-use crate::setting::Training;
+use crate::setting::TrainingSetting;
 use crate::stage::Variant;
 
 /// The barrier after some epochs.
@@ -15,7 +15,7 @@ use crate::stage::Variant;
 #[serde(deny_unknown_fields)]
 pub struct Epochs {
     /// The networks.
-    pub training: Training,
+    pub training: TrainingSetting,
     /// How B is aligned with A, anew after each of the epochs.
     pub methods: Vec<Variant>,
     /// Values of λ.
@@ -42,7 +42,7 @@ impl Epochs {
         let facts = describe(&subject, &self.training);
         Ok(Box::new(move |store| {
             let measured = planned.iter().map(|p| lines::read(p, store)).collect::<Result<Vec<_>>>()?;
-            let mut found = Found { facts: facts.clone(), ..Found::default() };
+            let mut found = Findings { facts: facts.clone(), ..Findings::default() };
             for (epoch, measured) in at.iter().zip(&measured) {
                 lines::put(measured, &format!("{epoch}."), &mut found.values);
             }
@@ -68,11 +68,11 @@ fn after(epoch: usize) -> String {
 }
 
 /// Barriers of training and test loss over something, one line for every method; the band holds all pairs.
-pub(super) fn by(at: &[f64], measured: &[Vec<Measured>], x: &Axis) -> Vec<Panel> {
+pub(super) fn by(at: &[f64], measured: &[Vec<MeasuredLines>], x: &Axis) -> Vec<Panel> {
     [("test", false), ("train", true)]
         .map(|(split, train)| {
-            let line = |(k, first): (usize, &Measured)| {
-                let over = |all: &Vec<Measured>| spread(all[k].split(train).map(|s| s.barrier.mean_ends));
+            let line = |(k, first): (usize, &MeasuredLines)| {
+                let over = |all: &Vec<MeasuredLines>| spread(all[k].split(train).map(|s| s.barrier.mean_ends));
                 let points = at.iter().zip(measured).map(|(x, all)| (*x, over(all).mean)).collect();
                 let band = (first.curves.len() > 1)
                     .then(|| measured.iter().map(|all| (over(all).low, over(all).high)).collect());

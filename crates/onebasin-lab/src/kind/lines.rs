@@ -6,21 +6,21 @@ use onebasin_core::report::{Curve, Split};
 
 use crate::error::Result;
 use crate::figure::{Axis, Colour, Line, NAIVE, Panel, Stroke, along};
-use crate::page::{Align, Table};
+use crate::page::{ColumnAlign, PageTable};
 use crate::plan::{Plan, Subject};
 use crate::stage::{Net, Variant, line};
 use crate::store::{Key, Store};
 
 /// Lines of one method, one for every pair.
 #[derive(Debug, Clone)]
-pub(super) struct Planned {
+pub(super) struct PlannedLines {
     pub name: String,
     pub lines: Vec<Key>,
 }
 
 /// The same, measured.
 #[derive(Debug, Clone)]
-pub(super) struct Measured {
+pub(super) struct MeasuredLines {
     pub name: String,
     pub curves: Vec<Curve>,
 }
@@ -32,21 +32,21 @@ pub(super) fn plan(
     pairs: &[[Net; 2]],
     methods: &[Variant],
     points: usize,
-) -> Vec<Planned> {
+) -> Vec<PlannedLines> {
     let naive = pairs.iter().map(|[a, b]| plan.line(subject, a, b, points)).collect();
-    let mut all = vec![Planned { name: NAIVE.to_owned(), lines: naive }];
+    let mut all = vec![PlannedLines { name: NAIVE.to_owned(), lines: naive }];
     for method in methods {
         let line = |[a, b]: &[Net; 2]| plan.line(subject, a, &plan.aligned(subject, a, b, *method), points);
-        all.push(Planned { name: method.name().to_owned(), lines: pairs.iter().map(line).collect() });
+        all.push(PlannedLines { name: method.name().to_owned(), lines: pairs.iter().map(line).collect() });
     }
     all
 }
 
 /// Reads what was planned.
-pub(super) fn read(planned: &[Planned], store: &Store) -> Result<Vec<Measured>> {
-    let one = |p: &Planned| {
+pub(super) fn read(planned: &[PlannedLines], store: &Store) -> Result<Vec<MeasuredLines>> {
+    let one = |p: &PlannedLines| {
         let curves = p.lines.iter().map(|key| store.read_json(key, line::CURVE)).collect::<Result<_>>()?;
-        Ok(Measured { name: p.name.clone(), curves })
+        Ok(MeasuredLines { name: p.name.clone(), curves })
     };
     planned.iter().map(one).collect()
 }
@@ -67,10 +67,10 @@ pub(super) fn spread(values: impl IntoIterator<Item = f64>) -> Spread {
 }
 
 /// How one number is had from a split of a curve.
-type Number = fn(&Split) -> f64;
+type SplitNumber = fn(&Split) -> f64;
 
 /// Numbers of a split of a curve, by name.
-const NUMBERS: [(&str, Number); 9] = [
+const NUMBERS: [(&str, SplitNumber); 9] = [
     ("barrier", |s| s.barrier.mean_ends),
     ("chord", |s| s.barrier.chord),
     ("middle", |s| Split::midpoint(&s.loss)),
@@ -86,7 +86,7 @@ const NUMBERS: [(&str, Number); 9] = [
     }),
 ];
 
-impl Measured {
+impl MeasuredLines {
     /// The curves of one split.
     pub(super) fn split(&self, train: bool) -> impl Iterator<Item = &Split> {
         self.curves.iter().map(move |c| if train { &c.train } else { &c.test })
@@ -109,7 +109,7 @@ impl Measured {
 }
 
 /// Adds the means of all methods.
-pub(super) fn put(all: &[Measured], prefix: &str, values: &mut BTreeMap<String, f64>) {
+pub(super) fn put(all: &[MeasuredLines], prefix: &str, values: &mut BTreeMap<String, f64>) {
     for measured in all {
         measured.put(prefix, values);
     }
@@ -121,7 +121,7 @@ pub(super) fn colour(at: usize, name: &str) -> Colour {
 }
 
 /// Loss and accuracy along λ: solid on test, dashed on training data; the band holds all pairs.
-pub(super) fn panels(measured: &[Measured], title: &str) -> Vec<Panel> {
+pub(super) fn panels(measured: &[MeasuredLines], title: &str) -> Vec<Panel> {
     let panel = |what: &str, of: fn(&Split) -> &[f64], y: Axis| {
         let mut lines = Vec::new();
         for (at, m) in measured.iter().enumerate() {
@@ -144,15 +144,15 @@ pub(super) fn panels(measured: &[Measured], title: &str) -> Vec<Panel> {
 }
 
 /// The table of barriers.
-pub(super) fn table(caption: &str, measured: &[Measured]) -> Table {
+pub(super) fn table(caption: &str, measured: &[MeasuredLines]) -> PageTable {
     let number = |v: Spread| {
         if v.high > v.low { format!("{:.4} ({:.4} to {:.4})", v.mean, v.low, v.high) } else { format!("{:.4}", v.mean) }
     };
     let mut rows = Vec::new();
     for m in measured {
         for (split, train) in [("train", true), ("test", false)] {
-            let of = |f: Number| spread(m.split(train).map(f));
-            let percent = |f: Number| format!("{:.2} %", 100.0 * of(f).mean);
+            let of = |f: SplitNumber| spread(m.split(train).map(f));
+            let percent = |f: SplitNumber| format!("{:.2} %", 100.0 * of(f).mean);
             rows.push(vec![
                 m.name.clone(),
                 split.to_owned(),
@@ -168,6 +168,6 @@ pub(super) fn table(caption: &str, measured: &[Measured]) -> Table {
         }
     }
     let head = ["curve", "data", "barrier", "over the chord", "loss A", "middle", "B", "accuracy A", "middle", "B"];
-    let align = [vec![Align::Left; 2], vec![Align::Right; 8]].concat();
-    Table { caption: caption.to_owned(), head: head.map(str::to_owned).to_vec(), rows, align }
+    let align = [vec![ColumnAlign::Left; 2], vec![ColumnAlign::Right; 8]].concat();
+    PageTable { caption: caption.to_owned(), head: head.map(str::to_owned).to_vec(), rows, align }
 }

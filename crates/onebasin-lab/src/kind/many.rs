@@ -2,12 +2,12 @@
 
 use serde::Deserialize;
 
-use super::found::{Found, Reading};
+use super::found::{Findings, Reading};
 use super::worths;
 use crate::error::Result;
 use crate::plan::{Plan, describe, wrong};
-use crate::setting::Training;
-use crate::shelf::Part;
+use crate::setting::TrainingSetting;
+use crate::shelf::DataPart;
 use crate::stage::score::Worth;
 use onebasin::Together;
 
@@ -18,7 +18,7 @@ use crate::stage::Net;
 #[serde(deny_unknown_fields)]
 pub struct Many {
     /// The networks.
-    pub training: Training,
+    pub training: TrainingSetting,
     /// How they are brought together.
     pub together: Vec<Together>,
     /// Share of the training samples that each sees, drawn by its seed.
@@ -41,7 +41,7 @@ impl Many {
         let seeds = self.training.seeds.clone();
         let net = |seed: &u64| {
             if self.share < 1.0 {
-                let part = Part { share: Some((self.share, *seed)), ..subject.data.clone() };
+                let part = DataPart { share: Some((self.share, *seed)), ..subject.data.clone() };
                 plan.trained_on(&subject, &part, self.share, *seed, None)
             } else {
                 plan.trained(&subject, *seed, None)
@@ -62,7 +62,7 @@ impl Many {
         let together = self.together.clone();
         Ok(Box::new(move |store| {
             let worths = worths::read(&scored, store)?;
-            let mut found = Found { facts: facts.clone(), ..Found::default() };
+            let mut found = Findings { facts: facts.clone(), ..Findings::default() };
             worths::put(&worths, &mut found.values);
             let over = |of: fn(&Worth) -> f64| worths[..n].iter().map(|(_, w)| of(w)).sum::<f64>() / n as f64;
             let mean_loss = over(|w| w.test.loss);

@@ -17,8 +17,8 @@ use toml::Table;
 
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::setting::Training;
-pub use found::{Found, Reading};
+use crate::setting::TrainingSetting;
+pub use found::{Findings, Reading};
 
 /// What an experiment does.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,13 +32,13 @@ pub enum Kind {
     /// The barrier by the width of the network.
     Widths(widths::Widths),
     /// Networks trained on different parts of the data.
-    Split(split::Split),
+    Split(split::SplitData),
     /// Many networks and their mean.
     Many(many::Many),
     /// How long matching takes.
     Timings(timings::Timings),
     /// Two networks that no permutation joins.
-    Counterexample(counterexample::Grid),
+    Counterexample(counterexample::CounterexampleGrid),
 }
 
 impl Kind {
@@ -65,7 +65,7 @@ impl Kind {
     }
 
     /// How its networks are trained, if it trains any.
-    pub fn training(&self) -> Option<&Training> {
+    pub fn training(&self) -> Option<&TrainingSetting> {
         match self {
             Self::Curves(k) => Some(&k.training),
             Self::Plane(k) => Some(&k.training),

@@ -2,11 +2,11 @@
 
 use serde::Deserialize;
 
-use super::found::{Found, Reading, pairs};
+use super::found::{Findings, Reading, pairs};
 use crate::error::Result;
-use crate::figure::{Axis, Field, Figure, Map, Mark, Panel, Shape};
+use crate::figure::{Axis, Figure, MapStyle, Mark, Panel, PlaneValues, Shape};
 use crate::plan::{Plan, describe, wrong};
-use crate::setting::Training;
+use crate::setting::TrainingSetting;
 use crate::stage::{Variant, plane};
 
 /// The plane through A, B and π(B).
@@ -14,7 +14,7 @@ use crate::stage::{Variant, plane};
 #[serde(deny_unknown_fields)]
 pub struct PlaneOf {
     /// The networks.
-    pub training: Training,
+    pub training: TrainingSetting,
     /// How B is aligned with A.
     pub method: Variant,
     /// Places along each direction.
@@ -37,8 +37,8 @@ impl PlaneOf {
         let key = plan.plane(&subject, [a, b, moved], self.steps);
         let (facts, cap) = (describe(&subject, &self.training), self.cap);
         Ok(Box::new(move |store| {
-            let map: plane::Map = store.read_json(&key, plane::PLANE)?;
-            let mut found = Found { facts: facts.clone(), ..Found::default() };
+            let map: plane::LossMap = store.read_json(&key, plane::PLANE)?;
+            let mut found = Findings { facts: facts.clone(), ..Findings::default() };
             let (ends, middles) = ([[0.0, 0.0], [1.0, 0.0], map.moved], [[0.5, 0.0], map.moved.map(|m| m / 2.0)]);
             for (name, at) in
                 ["a", "b", "moved", "middle-naive", "middle-aligned"].iter().zip([ends.as_slice(), &middles].concat())
@@ -46,12 +46,12 @@ impl PlaneOf {
                 found.values.insert(format!("{name}.loss"), nearest(&map, at));
             }
             let mark = |label: &str, [x, y]: [f64; 2]| Mark { label: label.to_owned(), x, y };
-            let field = Field {
+            let field = PlaneValues {
                 label: "test loss, nats".to_owned(),
                 x: map.x.clone(),
                 y: map.y.clone(),
                 values: map.loss.clone(),
-                style: Map::Contours,
+                style: MapStyle::Contours,
                 levels: 13,
                 cap: Some(cap),
                 log: false,
@@ -74,7 +74,7 @@ impl PlaneOf {
 }
 
 /// The loss at the place of the grid nearest to this one.
-fn nearest(map: &plane::Map, [x, y]: [f64; 2]) -> f64 {
+fn nearest(map: &plane::LossMap, [x, y]: [f64; 2]) -> f64 {
     let near = |axis: &[f64], at: f64| {
         (0..axis.len()).fold(0, |best, k| if (axis[k] - at).abs() < (axis[best] - at).abs() { k } else { best })
     };

@@ -2,28 +2,28 @@
 
 use serde::Deserialize;
 
-use super::found::{Found, Reading};
+use super::found::{Findings, Reading};
 use super::{lines, worths};
 use crate::error::Result;
 use crate::figure::Figure;
 use crate::plan::{Plan, describe, wrong};
-use crate::setting::Training;
-use crate::shelf::Part;
+use crate::setting::TrainingSetting;
+use crate::shelf::DataPart;
 use crate::stage::{Net, Variant};
 
 /// A on the first part of the split data, B on the second, a third network on all of it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Split {
+pub struct SplitData {
     /// The networks: seeds of A, B, and the one that sees everything.
-    pub training: Training,
+    pub training: TrainingSetting,
     /// How B is aligned with A.
     pub method: Variant,
     /// Values of λ.
     pub points: usize,
 }
 
-impl Split {
+impl SplitData {
     /// Measures on all of the data, which is `data.split` of neither.
     pub(super) fn plan(&self, plan: &Plan<'_>) -> Result<Reading> {
         let [a, b, all] = self.training.seeds[..] else {
@@ -34,7 +34,7 @@ impl Split {
         };
         let subject = plan.subject(&self.training, None)?;
         let on = |which: usize, seed: u64| {
-            plan.trained_on(&subject, &Part { split: Some(which), ..subject.data.clone() }, 0.5, seed, None)
+            plan.trained_on(&subject, &DataPart { split: Some(which), ..subject.data.clone() }, 0.5, seed, None)
         };
         let (a, b, all) = (on(1, a), on(2, b), plan.trained(&subject, all, None));
         let moved = plan.aligned(&subject, &a, &b, self.method);
@@ -53,7 +53,7 @@ impl Split {
         let facts = describe(&subject, &self.training);
         Ok(Box::new(move |store| {
             let (measured, worths) = (lines::read(&planned, store)?, worths::read(&scored, store)?);
-            let mut found = Found { facts: facts.clone(), ..Found::default() };
+            let mut found = Findings { facts: facts.clone(), ..Findings::default() };
             lines::put(&measured, "", &mut found.values);
             worths::put(&worths, &mut found.values);
             found.figures.push(Figure {

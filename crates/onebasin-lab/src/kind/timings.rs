@@ -3,11 +3,11 @@
 use onebasin_nn::Network;
 use serde::Deserialize;
 
-use super::found::{Found, Reading};
+use super::found::{Findings, Reading};
 use crate::error::Result;
-use crate::page::{Align, Table};
+use crate::page::{ColumnAlign, PageTable};
 use crate::plan::{Plan, wrong};
-use crate::stage::{Stage, Timing, timing};
+use crate::stage::{Stage, TimingStage, timing};
 
 /// Algorithm 1 on networks drawn at random.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -28,12 +28,12 @@ impl Timings {
         for (name, input, classes) in &self.networks {
             let network = Network::new(name, input, *classes)?;
             let numbers: usize = network.graph()?.params().map(|p| p.shape.iter().product::<usize>()).sum();
-            let timing = Timing { network, seeds: [0, 1], runs: self.runs };
+            let timing = TimingStage { network, seeds: [0, 1], runs: self.runs };
             // A second or two for ten million parameters.
             planned.push((name.clone(), plan.add(Stage::Timing(timing), self.runs as f64 * 1e4 * numbers as f64)));
         }
         Ok(Box::new(move |store| {
-            let (mut found, mut rows) = (Found::default(), Vec::new());
+            let (mut found, mut rows) = (Findings::default(), Vec::new());
             for (name, key) in &planned {
                 let seconds: timing::Seconds = store.read_json(key, timing::SECONDS)?;
                 let mut runs = seconds.runs.clone();
@@ -48,13 +48,13 @@ impl Timings {
                     format!("{median:.2} ({least:.2} to {most:.2})"),
                 ]);
             }
-            found.tables.push(Table {
+            found.tables.push(PageTable {
                 caption: "Weight matching of two networks drawn at random".to_owned(),
                 head: ["network", "million parameters", "sweeps", "seconds, median (least to most)"]
                     .map(str::to_owned)
                     .to_vec(),
                 rows,
-                align: [vec![Align::Left], vec![Align::Right; 3]].concat(),
+                align: [vec![ColumnAlign::Left], vec![ColumnAlign::Right; 3]].concat(),
             });
             Ok(found)
         }))

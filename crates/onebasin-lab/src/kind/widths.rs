@@ -3,12 +3,12 @@
 use serde::Deserialize;
 
 use super::epochs::by;
-use super::found::{Found, Reading, pairs};
+use super::found::{Findings, Reading, pairs};
 use super::lines::{self, spread};
 use crate::error::Result;
 use crate::figure::{Axis, Figure};
 use crate::plan::{Plan, describe, wrong};
-use crate::setting::Training;
+use crate::setting::TrainingSetting;
 use crate::stage::Variant;
 
 /// The barrier of the same network at several widths.
@@ -16,7 +16,7 @@ use crate::stage::Variant;
 #[serde(deny_unknown_fields)]
 pub struct Widths {
     /// The networks, with `{width}` in their name.
-    pub training: Training,
+    pub training: TrainingSetting,
     /// How B is aligned with A.
     pub methods: Vec<Variant>,
     /// Values of λ.
@@ -47,7 +47,7 @@ impl Widths {
         facts[0].1 = format!("{} at widths {names}", self.training.network);
         Ok(Box::new(move |store| {
             let measured = planned.iter().map(|p| lines::read(p, store)).collect::<Result<Vec<_>>>()?;
-            let mut found = Found { facts: facts.clone(), ..Found::default() };
+            let mut found = Findings { facts: facts.clone(), ..Findings::default() };
             for (width, measured) in widths.iter().zip(&measured) {
                 lines::put(measured, &format!("{width}."), &mut found.values);
                 found.tables.push(lines::table(&format!("Width {width}"), measured));
@@ -55,7 +55,7 @@ impl Widths {
             for k in 0..measured[0].len() {
                 for (split, train) in [("train", true), ("test", false)] {
                     let barrier =
-                        |all: &Vec<lines::Measured>| spread(all[k].split(train).map(|s| s.barrier.mean_ends)).mean;
+                        |all: &Vec<lines::MeasuredLines>| spread(all[k].split(train).map(|s| s.barrier.mean_ends)).mean;
                     let steps = measured.windows(2).map(|w| barrier(&w[1]) - barrier(&w[0]));
                     let rise = steps.fold(f64::NEG_INFINITY, f64::max);
                     found.values.insert(format!("rise.{}.{split}.barrier", measured[0][k].name), rise);

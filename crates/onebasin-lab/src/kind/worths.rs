@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::Result;
 use crate::figure::{Axis, Colour, Figure, Line, Panel, Shape, Stroke};
-use crate::page::{Align, Table};
+use crate::page::{ColumnAlign, PageTable};
 use crate::stage::score::{self, Worth};
 use crate::store::{Key, Store};
 
@@ -31,7 +31,7 @@ pub(super) fn put(all: &[(String, Worth)], values: &mut BTreeMap<String, f64>) {
 }
 
 /// The table of all.
-pub(super) fn table(caption: &str, all: &[(String, Worth)]) -> Table {
+pub(super) fn table(caption: &str, all: &[(String, Worth)]) -> PageTable {
     let percent = |v: f64| format!("{:.2} %", 100.0 * v);
     let row = |(name, w): &(String, Worth)| {
         vec![
@@ -45,8 +45,8 @@ pub(super) fn table(caption: &str, all: &[(String, Worth)]) -> Table {
         ]
     };
     let head = ["network", "train loss", "accuracy", "test loss", "accuracy", "five best", "calibration error"];
-    let align = [vec![Align::Left], vec![Align::Right; 6]].concat();
-    Table {
+    let align = [vec![ColumnAlign::Left], vec![ColumnAlign::Right; 6]].concat();
+    PageTable {
         caption: caption.to_owned(),
         head: head.map(str::to_owned).to_vec(),
         rows: all.iter().map(row).collect(),

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Align, Page, Section, Table};
-use crate::figure::{self, Entry, Figure, Legends, escape};
+use super::{ColumnAlign, Page, PageTable, Section};
+use crate::figure::{self, Figure, LegendEntry, Legends, escape};
 
 /// What a page may do: use the styles and pictures that it carries.
 const POLICY: &str =
@@ -124,7 +124,7 @@ fn measured(panel: &figure::Panel) -> &str {
     }
 }
 
-fn legend(html: &mut String, entries: &[Entry]) {
+fn legend(html: &mut String, entries: &[LegendEntry]) {
     if entries.is_empty() {
         return;
     }
@@ -140,7 +140,7 @@ fn caption(html: &mut String, kind: &str, number: usize, text: &str) {
 }
 
 /// A table, its caption above it; one that is too wide scrolls by itself.
-fn table(html: &mut String, table: &Table, number: usize) {
+fn table(html: &mut String, table: &PageTable, number: usize) {
     let _ = writeln!(html, "<figure id=\"table-{number}\" class=\"tabled\">");
     caption(html, "Table", number, &table.caption);
     let _ = writeln!(
@@ -157,13 +157,13 @@ fn table(html: &mut String, table: &Table, number: usize) {
     html.push_str("</tbody>\n</table>\n</div>\n</figure>\n");
 }
 
-fn row(html: &mut String, cells: &[String], tag: &str, align: &[Align]) {
+fn row(html: &mut String, cells: &[String], tag: &str, align: &[ColumnAlign]) {
     let end = &tag[..2];
     html.push_str("<tr>");
     for (at, cell) in cells.iter().enumerate() {
         let class = match align.get(at) {
-            Some(Align::Right) => "right",
-            Some(Align::Centre) => "centre",
+            Some(ColumnAlign::Right) => "right",
+            Some(ColumnAlign::Centre) => "centre",
             _ if cell.chars().count() <= SHORT => "short",
             _ => "long",
         };

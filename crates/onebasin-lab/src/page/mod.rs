@@ -36,7 +36,7 @@ pub struct Section {
     pub figures: Vec<Figure>,
     /// Numbered through the page.
     #[serde(default)]
-    pub tables: Vec<Table>,
+    pub tables: Vec<PageTable>,
     /// `(name, value)`: commands, seeds, hardware, digests. Values are set as they are, and wrap.
     #[serde(default)]
     pub facts: Vec<(String, String)>,
@@ -44,7 +44,7 @@ pub struct Section {
 
 /// A table, such as the paper's numbers beside those found here.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Table {
+pub struct PageTable {
     /// What it shows.
     pub caption: String,
     /// Names of the columns.
@@ -53,13 +53,13 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
     /// One a column; columns beyond are aligned left.
     #[serde(default)]
-    pub align: Vec<Align>,
+    pub align: Vec<ColumnAlign>,
 }
 
 /// How a column of a table is aligned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Align {
+pub enum ColumnAlign {
     /// Words.
     #[default]
     Left,

@@ -10,9 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::json;
 
 use super::net::ALIGNMENT;
-use super::{Net, Room, Told};
+use super::{Net, Room, StageObserver};
 use crate::error::{Error, Result};
-use crate::shelf::Part;
+use crate::shelf::DataPart;
 
 /// How it was found.
 pub const RECORD: &str = "record.json";
@@ -113,7 +113,7 @@ impl Variant {
 
 /// B aligned with A.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Align {
+pub struct AlignStage {
     /// What both are.
     pub network: Network,
     /// The reference.
@@ -123,7 +123,7 @@ pub struct Align {
     /// How.
     pub method: Variant,
     /// What the method looks at, if it does.
-    pub data: Option<Part>,
+    pub data: Option<DataPart>,
     /// Decides the order of groups and samples.
     pub seed: u64,
     /// How the target moves, in straight-through matching.
@@ -136,7 +136,7 @@ pub struct Align {
 
 /// How an alignment was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct AlignRecord {
     /// `⟨A, B⟩` as they came.
     pub start_objective: f64,
     /// `⟨A, π(B)⟩` at the end.
@@ -145,13 +145,13 @@ pub struct Record {
     pub sweeps: usize,
 }
 
-impl Align {
+impl AlignStage {
     pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
         let pair = Pair::new(self.a.model(&self.network, room.store)?, self.b.model(&self.network, room.store)?)?;
         let aligned = self.find(&pair, room)?;
         room.at(0.95, "")?;
         let found = aligned.record.as_ref().expect("it was found here");
-        let record = Record {
+        let record = AlignRecord {
             start_objective: found.start_objective,
             objective: found.objective,
             sweeps: if self.method == Variant::Plain(Method::Greedy) { 1 } else { found.sweeps.len() },
@@ -171,7 +171,7 @@ impl Align {
                 return Err(Error::Experiment { name, why });
             }
         };
-        let told = Told::new(room);
+        let told = StageObserver::new(room);
         let train = data.map(|d| d as _);
         let context = Context { train, device: room.device, observer: &told, ..Context::default() };
         let options = self.method.options(self.seed);
@@ -191,7 +191,16 @@ impl Align {
                 let downhill = gradient(&program, pair.a().params(), data, &onebasin_nn::task::Classes)?;
                 descend(pair, program.graph(), &scaled(&downhill, -1.0)?, &options, &context)
             }
-            _ => Ok(pair.align(&options, &context)?),
+            (
+                Variant::Weight
+                | Variant::OnePass
+                | Variant::Uncentred
+                | Variant::Activation
+                | Variant::Portfolio
+                | Variant::Greedy,
+                _,
+            )
+            | (Variant::StraightThrough | Variant::SteepestDescent, None) => Ok(pair.align(&options, &context)?),
         }
     }
 }

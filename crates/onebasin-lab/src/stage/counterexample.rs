@@ -10,7 +10,7 @@ pub const ACCURACY: &str = "accuracy.json";
 
 /// Accuracy on a grid over the square, for every permutation and λ.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Counterexample {
+pub struct CounterexampleStage {
     /// Points of the grid along each axis.
     pub grid: usize,
     /// Values of λ, evenly spaced.
@@ -105,7 +105,7 @@ fn outputs(net: &Tiny) -> Vec<f64> {
     (0..COARSE * COARSE).map(|k| net.output([at(k % COARSE), at(k / COARSE)])).collect()
 }
 
-impl Counterexample {
+impl CounterexampleStage {
     pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
         let a = Tiny::new(-1.0, [1.0, 0.0], [-1.0, 1.0], [1.0, 0.0]);
         let b = Tiny::new(1.0, [0.0, 1.0], [1.0, -1.0], [0.0, 1.0]);

@@ -9,14 +9,14 @@ use serde::Serialize;
 use super::net::ready;
 use super::{Net, Room};
 use crate::error::Result;
-use crate::shelf::Part;
+use crate::shelf::DataPart;
 
 /// A [`Curve`](onebasin_core::report::Curve).
 pub const CURVE: &str = "curve.json";
 
 /// The line from A to B.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Line {
+pub struct LineStage {
     /// What both are.
     pub network: Network,
     /// At λ = 0.
@@ -26,13 +26,13 @@ pub struct Line {
     /// Values of λ, evenly spaced.
     pub points: usize,
     /// What they are measured on.
-    pub data: Part,
+    pub data: DataPart,
     /// Where, if not on the processor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
 }
 
-impl Line {
+impl LineStage {
     pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
         let (a, b) = (self.a.load(room.store)?, self.b.load(room.store)?);
         let data = room.shelf.open(&self.data)?;

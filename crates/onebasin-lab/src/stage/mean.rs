@@ -6,15 +6,15 @@ use onebasin_nn::Network;
 use serde::{Deserialize, Serialize};
 
 use super::net::MEAN;
-use super::{Net, Room, Told};
+use super::{Net, Room, StageObserver};
 use crate::error::Result;
 
-/// A [`Record`], if they were brought together.
+/// A [`MeanRecord`], if they were brought together.
 pub const RECORD: &str = "record.json";
 
 /// The mean of many networks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Mean {
+pub struct MeanStage {
     /// What all are.
     pub network: Network,
     /// The networks.
@@ -27,7 +27,7 @@ pub struct Mean {
 
 /// How they were brought together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct MeanRecord {
     /// Rounds over the networks.
     pub rounds: usize,
     /// Similarity of all pairs before.
@@ -36,7 +36,7 @@ pub struct Record {
     pub objective: f64,
 }
 
-impl Mean {
+impl MeanStage {
     pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
         let load = |net: &Net| net.model(&self.network, room.store);
         let models = self.nets.iter().map(load).collect::<Result<Vec<Model>>>()?;
@@ -47,10 +47,10 @@ impl Mean {
             check: false,
             ..MergeMany::default()
         };
-        let told = Told::new(room);
+        let told = StageObserver::new(room);
         let mean = options.run(&models, &Context { observer: &told, ..Context::default() })?;
         room.at(0.95, "")?;
-        let record = mean.found.as_ref().map(|found| Record {
+        let record = mean.found.as_ref().map(|found| MeanRecord {
             rounds: found.rounds.len(),
             start_objective: found.start_objective,
             objective: found.objective,

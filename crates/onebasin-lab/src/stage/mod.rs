@@ -23,15 +23,15 @@ use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Network, Runner};
 use serde::Serialize;
 
-pub use align::{Align, Variant};
-pub use counterexample::Counterexample;
-pub use line::Line;
-pub use mean::Mean;
+pub use align::{AlignStage, Variant};
+pub use counterexample::CounterexampleStage;
+pub use line::LineStage;
+pub use mean::MeanStage;
 pub use net::Net;
-pub use plane::Plane;
-pub use score::Score;
-pub use timing::Timing;
-pub use training::Train;
+pub use plane::PlaneStage;
+pub use score::ScoreStage;
+pub use timing::TimingStage;
+pub use training::TrainStage;
 
 use crate::error::{Error, Result};
 use crate::shelf::Shelf;
@@ -42,21 +42,21 @@ use crate::store::{Key, Store};
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// Trains a network.
-    Train(Train),
+    Train(TrainStage),
     /// Aligns a network with another.
-    Align(Align),
+    Align(AlignStage),
     /// Measures loss and accuracy between two networks.
-    Line(Line),
+    Line(LineStage),
     /// Measures the loss on a plane through three networks.
-    Plane(Plane),
+    Plane(PlaneStage),
     /// Measures a network, or an ensemble: loss, accuracy, calibration.
-    Score(Score),
+    Score(ScoreStage),
     /// Averages many networks.
-    Mean(Mean),
+    Mean(MeanStage),
     /// Measures how long matching takes.
-    Timing(Timing),
+    Timing(TimingStage),
     /// The paper's two networks that no permutation joins.
-    Counterexample(Counterexample),
+    Counterexample(CounterexampleStage),
 }
 
 /// What a stage works in.
@@ -102,14 +102,14 @@ impl Room<'_> {
 }
 
 /// Passes on what the library tells of its work to whoever watches the stage.
-pub(crate) struct Told<'a> {
+pub(crate) struct StageObserver<'a> {
     room: &'a Room<'a>,
     /// In millionths, the share that was told last.
     share: AtomicU32,
     stopped: AtomicBool,
 }
 
-impl<'a> Told<'a> {
+impl<'a> StageObserver<'a> {
     pub(crate) fn new(room: &'a Room<'a>) -> Self {
         Self { room, share: AtomicU32::new(0), stopped: AtomicBool::new(false) }
     }
@@ -122,7 +122,7 @@ impl<'a> Told<'a> {
     }
 }
 
-impl Observer for Told<'_> {
+impl Observer for StageObserver<'_> {
     fn progress(&self, at: &Progress<'_>) {
         // The rest of a stage is short beside the step that is counted.
         let share = 0.9 * at.done as f64 / at.total.max(1) as f64;

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Net, Room};
 use crate::error::{Error, Result};
-use crate::shelf::Part;
+use crate::shelf::DataPart;
 
-/// A [`Map`].
+/// A [`LossMap`].
 pub const PLANE: &str = "plane.json";
 
 /// The plane through three networks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Plane {
+pub struct PlaneStage {
     /// What all are.
     pub network: Network,
     /// A, B and π(B).
@@ -22,7 +22,7 @@ pub struct Plane {
     /// Places along each direction.
     pub steps: usize,
     /// What they are measured on.
-    pub data: Part,
+    pub data: DataPart,
     /// Where, if not on the processor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
@@ -30,7 +30,7 @@ pub struct Plane {
 
 /// Losses on a plane. A lies at (0, 0), B at (1, 0); one unit is the distance of A and B in either direction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Map {
+pub struct LossMap {
     /// Along `B − A`.
     pub x: Vec<f64>,
     /// Along what `π(B) − A` has at a right angle to it.
@@ -44,7 +44,7 @@ pub struct Map {
 /// How far the map reaches beyond the square in which the three lie.
 const MARGIN: f64 = 0.5;
 
-impl Plane {
+impl PlaneStage {
     /// Formula: with `d = B − A`, `c = π(B) − A` and `e = c − (c·d / d·d) d`, the place `(x, y)` is
     /// `A + x d + y (|d| / |e|) e`.
     pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
@@ -77,7 +77,7 @@ impl Plane {
                 room.at(loss.len() as f64 / (self.steps * self.steps) as f64, "")?;
             }
         }
-        let map = Map { x: axis.clone(), y: axis, moved: [along, 1.0 / stretch], loss };
+        let map = LossMap { x: axis.clone(), y: axis, moved: [along, 1.0 / stretch], loss };
         room.store.write_json(room.key, PLANE, &map)
     }
 }

@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 use super::net::ready;
 use super::{Net, Room};
 use crate::error::Result;
-use crate::shelf::Part;
+use crate::shelf::DataPart;
 
 /// A [`Worth`].
 pub const SCORES: &str = "scores.json";
 
 /// Measures a network, or an ensemble of some.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Score {
+pub struct ScoreStage {
     /// What all are.
     pub network: Network,
     /// One network, or more whose probabilities are averaged.
     pub nets: Vec<Net>,
     /// What it is measured on.
-    pub data: Part,
+    pub data: DataPart,
 }
 
 /// What came of it.
@@ -35,7 +35,7 @@ pub struct Worth {
     pub reliability: Vec<Bin>,
 }
 
-impl Score {
+impl ScoreStage {
     pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
         let data = room.shelf.open(&self.data)?;
         let program = Program::new(self.network.graph()?)?;

@@ -6,7 +6,7 @@ use onebasin::{Align, Context, Model, Pair};
 use onebasin_nn::Network;
 use serde::{Deserialize, Serialize};
 
-use super::{Room, Told};
+use super::{Room, StageObserver};
 use crate::error::Result;
 
 /// A [`Seconds`].
@@ -14,7 +14,7 @@ pub const SECONDS: &str = "seconds.json";
 
 /// Algorithm 1 on two networks drawn at random, whose matches are the longest.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Timing {
+pub struct TimingStage {
     /// The network.
     pub network: Network,
     /// Seeds of the two.
@@ -34,11 +34,11 @@ pub struct Seconds {
     pub parameters: usize,
 }
 
-impl Timing {
+impl TimingStage {
     pub(super) fn run(&self, room: &Room<'_>) -> Result<()> {
         let init = |seed: u64| Model::of(&self.network, self.network.init(seed)?);
         let pair = Pair::new(init(self.seeds[0])?, init(self.seeds[1])?)?;
-        let told = Told::new(room);
+        let told = StageObserver::new(room);
         let context = Context { observer: &told, ..Context::default() };
         let options = Align { diagnose: false, ..Align::published(0) };
         let (mut runs, mut sweeps) = (Vec::new(), 0);

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Room;
 use crate::error::{Error, Result};
-use crate::shelf::Part;
+use crate::shelf::DataPart;
 use crate::train::{Event, TrainOptions, TrainState, train_on};
 
 /// Loss and accuracy of every epoch.
@@ -21,11 +21,11 @@ const STATE: &str = "onebasin.train.state";
 
 /// A network trained from scratch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Train {
+pub struct TrainStage {
     /// The network.
     pub network: Network,
     /// What it sees.
-    pub data: Part,
+    pub data: DataPart,
     /// How it is trained.
     pub options: TrainOptions,
     /// Where, and in what precision, if not on the processor.
@@ -47,7 +47,7 @@ pub(crate) fn weights(epoch: usize) -> String {
     format!("epoch-{epoch:03}.safetensors")
 }
 
-impl Train {
+impl TrainStage {
     pub(super) fn files(&self, keep: &[usize]) -> Vec<String> {
         let mut epochs: Vec<usize> = keep.iter().copied().filter(|e| *e < self.options.epochs).collect();
         epochs.push(self.options.epochs);

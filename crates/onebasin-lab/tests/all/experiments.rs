@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use onebasin_lab::report::{self, Outcome};
+use onebasin_lab::report::{self, ExperimentOutcome};
 use onebasin_lab::run::{RunOptions, Watcher, planned};
 use onebasin_lab::shelf::Facts;
 use onebasin_lab::stage::Stage;
@@ -90,7 +90,7 @@ fn reproduce(experiment: &Experiment, folder: &Path) -> usize {
     let (shelf, store) = (Shelf::new("nowhere"), Store::open(folder.join("cache")).unwrap());
     let mut observer = Quiet { stages: 0, total: 0.0, highest: 0.0 };
     let (steps, found) = run(experiment, &shelf, &store, &RunOptions::default(), &mut observer).unwrap();
-    let outcome = Outcome::new(experiment, &steps, &found, &store).unwrap();
+    let outcome = ExperimentOutcome::new(experiment, &steps, &found, &store).unwrap();
     assert!(outcome.holds());
     let page = report::page(experiment, &outcome, &found, "a command", "a machine");
     report::write(&folder.join(&experiment.name), &page, &found, &outcome).unwrap();
@@ -199,7 +199,7 @@ fn a_change_computes_what_it_concerns() {
     let curves = small("curves");
     let (steps, _) = planned(&curves, &|set| Shelf::new("nowhere").facts(set), None).unwrap();
     let store = Store::open(folder.path().join("cache")).unwrap();
-    let trained = |s: &&onebasin_lab::plan::Step| matches!(s.stage, Stage::Train(_));
+    let trained = |s: &&onebasin_lab::plan::PlannedStage| matches!(s.stage, Stage::Train(_));
     for step in steps.iter().filter(trained) {
         assert!(store.done(&step.key, &step.stage.files(&step.epochs())).is_some(), "networks are shared");
     }
@@ -260,7 +260,7 @@ fn what_is_wrong_with_an_experiment_is_named() {
     let (shelf, store) = (Shelf::new("nowhere"), Store::open(folder.path()).unwrap());
     let mut quiet = Quiet { stages: 0, total: 0.0, highest: 0.0 };
     let (steps, found) = run(&experiment, &shelf, &store, &RunOptions::default(), &mut quiet).unwrap();
-    let wrong = Outcome::new(&experiment, &steps, &found, &store).unwrap_err().to_string();
+    let wrong = ExperimentOutcome::new(&experiment, &steps, &found, &store).unwrap_err().to_string();
     assert!(wrong.contains("weight.test.barier") && wrong.contains("weight.test.barrier"), "{wrong}");
     let missing = Shelf::new("nowhere").facts("mnist").unwrap_err().to_string();
     assert!(missing.contains("nowhere/mnist"), "{missing}");

@@ -4,7 +4,7 @@
 use super::common;
 
 use common::{HOSTILE, axis, barriers, figures, line, odd, page, plane};
-use onebasin_lab::figure::{Colour, Field, Figure, Map, Panel, Shape, Stroke};
+use onebasin_lab::figure::{Colour, Figure, MapStyle, Panel, PlaneValues, Shape, Stroke};
 use onebasin_lab::page::{Page, Section};
 
 fn of(shape: Shape, log: bool) -> Figure {
@@ -12,13 +12,13 @@ fn of(shape: Shape, log: bool) -> Figure {
     Figure { name: "one".to_owned(), title: "One".to_owned(), panels: vec![panel] }
 }
 
-fn field(x: Vec<f64>, y: Vec<f64>, values: Vec<f64>) -> Field {
-    Field {
+fn field(x: Vec<f64>, y: Vec<f64>, values: Vec<f64>) -> PlaneValues {
+    PlaneValues {
         label: "v".to_owned(),
         x,
         y,
         values,
-        style: Map::Contours,
+        style: MapStyle::Contours,
         levels: 4,
         cap: None,
         log: false,
@@ -151,13 +151,13 @@ fn nothing_that_can_be_written_down_breaks_a_drawing() {
                 curve.points.push((b, a));
                 curve.band = Some(vec![(a, b); 3]);
                 let curves = of(Shape::Lines(vec![curve]), log);
-                let map = Field {
+                let map = PlaneValues {
                     levels: usize::MAX,
                     cap: Some(a),
                     log,
                     ..field(vec![a, b, 3.0], vec![b, 2.0], vec![a, b, 1.0])
                 };
-                let cells = Field { style: Map::Cells, levels: 0, ..map.clone() };
+                let cells = PlaneValues { style: MapStyle::Cells, levels: 0, ..map.clone() };
                 for figure in [curves, of(Shape::Field(map), log), of(Shape::Field(cells), log)] {
                     let svg = figure.svg();
                     assert!(!svg.contains("NaN") && !svg.contains("inf\""), "{a} and {b}, {log}:\n{svg}");

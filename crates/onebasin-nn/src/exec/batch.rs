@@ -14,7 +14,7 @@ use crate::task::Task;
 /// batch.
 pub type Feed<'a, T> = dyn Fn(Range<usize>, &mut [&mut [T]], &mut [f32]) -> Result<()> + Sync + 'a;
 
-/// Samples to be run together, and how they are judged.
+/// Samples to be run together, and how they are judged. [`Feeds::feed`](crate::samples::Feeds::feed) makes a feed of samples.
 pub struct Batch<'a, T: Real = f32> {
     /// Number of samples.
     pub samples: usize,
@@ -28,7 +28,7 @@ pub struct Batch<'a, T: Real = f32> {
 
 /// What a batch gave.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct BatchOutcome {
     /// Loss and right answers.
     pub outcome: Outcome,
     /// Moments of the input of every BatchNorm over the whole batch, in running order.

@@ -7,10 +7,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::batch::{Batch, Found};
+use super::batch::{Batch, BatchOutcome};
 use super::outcome::Outcome;
 use super::plan::Wants;
-use super::synchronised::{self, Job};
+use super::synchronised::{self, LaneJob};
 use super::{Flat, Program, Workspace};
 use crate::error::Result;
 use crate::ops::Real;
@@ -67,6 +67,26 @@ struct Lane<T: Real> {
 /// BatchNorms use the statistics of the whole batch: all shards run to a BatchNorm, their moments are combined (Chan et
 /// al. 1979), and all go on; likewise backward. Then every shard keeps its own workspace. Without a BatchNorm a lane has
 /// one workspace for all its shards.
+///
+/// Cost: a gradient of the weights for each of at most eight lanes, where gradients are asked for, and the workspaces.
+///
+/// ```
+/// use onebasin_nn::exec::{Batch, Lanes, Program};
+/// use onebasin_nn::samples::{Feeds, Samples, synthetic};
+/// use onebasin_nn::task::OwnLoss;
+/// use onebasin_nn::Network;
+/// let network = Network::new("mlp:16x1", &[8], 1)?;
+/// let (graph, params) = (network.graph()?, network.init(0)?);
+/// let data = synthetic(&graph, 32, 0)?;
+/// let feeds = Feeds::new(&graph, &data)?;
+/// let program = Program::new(graph)?;
+/// let flat = program.flatten(&params)?;
+/// let mut lanes = Lanes::new(&program, 32, true)?;
+/// let batch = Batch { samples: 32, target: feeds.target(), feed: &feeds.feed(&data, 0), task: &OwnLoss };
+/// let found = lanes.run(&program, &flat, &batch)?;
+/// assert_eq!((found.outcome.count, lanes.d_weights(32)[0].len()), (32, program.weight_count()));
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
 pub struct Lanes<T: Real = f32> {
     cut: Cut,
     all: Vec<Lane<T>>,
@@ -77,6 +97,9 @@ pub struct Lanes<T: Real = f32> {
 
 impl<T: Real> Lanes<T> {
     /// Workspaces for at most `batch` samples, with or without gradients.
+    ///
+    /// # Errors
+    /// If the network's shapes do not allow a shard's number of samples.
     pub fn new(program: &Program<T>, batch: usize, gradients: bool) -> Result<Self> {
         let cut = Cut::new(program, batch);
         let wants = Wants { gradients, ..Wants::default() };
@@ -95,7 +118,7 @@ impl<T: Real> Lanes<T> {
     ///
     /// # Errors
     /// If the network's shapes do not allow a shard's number of samples, and those of [`Batch::feed`].
-    pub fn run(&mut self, program: &Program<T>, flat: &Flat<T>, batch: &Batch<'_, T>) -> Result<Found> {
+    pub fn run(&mut self, program: &Program<T>, flat: &Flat<T>, batch: &Batch<'_, T>) -> Result<BatchOutcome> {
         let shards = self.cut.shards(batch.samples);
         let gradients = self.gradients;
         let lanes = &mut self.all[..shards.len()];
@@ -107,7 +130,7 @@ impl<T: Real> Lanes<T> {
                     space.resize(program, shard.len())?;
                 }
                 let targets = shards.iter().map(|s| batch.targets(s.len())).collect();
-                jobs.push(Job { spaces: &mut spaces[..shards.len()], d_weights, shards, targets });
+                jobs.push(LaneJob { spaces: &mut spaces[..shards.len()], d_weights, shards, targets });
             }
             return synchronised::run(program, flat, &mut jobs, batch, gradients);
         }
@@ -132,10 +155,10 @@ impl<T: Real> Lanes<T> {
         };
         let outcomes: Vec<Result<Outcome>> = lanes.par_iter_mut().zip(&shards).map(run).collect();
         let outcome = outcomes.into_iter().sum::<Result<Outcome>>()?;
-        Ok(Found { outcome, moments: Vec::new() })
+        Ok(BatchOutcome { outcome, moments: Vec::new() })
     }
 
-    /// Gradients of the lanes that `batch` samples ran in; their sum is the gradient.
+    /// Gradients of the lanes that `batch` samples ran in; their sum, in this order, is the gradient of the mean loss.
     pub fn d_weights(&self, batch: usize) -> Vec<&[T]> {
         self.all[..batch.div_ceil(self.cut.lane)].iter().map(|l| l.d_weights.as_slice()).collect()
     }

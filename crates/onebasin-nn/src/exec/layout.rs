@@ -10,7 +10,7 @@ use crate::ops::{Call, Kernel, Layout, Real};
 pub(crate) fn memory_shape(shape: &[usize], layout: Layout) -> Vec<usize> {
     match (layout, shape) {
         (Layout::ChannelsLast, [n, c, spatial @ ..]) => [&[*n], spatial, &[*c]].concat(),
-        _ => shape.to_vec(),
+        (Layout::ChannelsLast, [] | [_]) | (Layout::Plain, _) => shape.to_vec(),
     }
 }
 
@@ -69,16 +69,23 @@ pub(crate) fn in_channels_last(op: &Op, inputs: &[&[usize]]) -> Option<Op> {
             after: memory_shape(after, Layout::ChannelsLast),
             mode: *mode,
         },
-        _ => return None,
+        Op::LayerNorm { .. }
+        | Op::Reduce { .. }
+        | Op::Linear
+        | Op::MatMul
+        | Op::Reshape(_)
+        | Op::Transpose(_)
+        | Op::Expand(_)
+        | Op::Gather { .. }
+        | Op::Recurrent { .. }
+        | Op::Unknown(_) => return None,
     })
 }
 
 /// The layout of what an operator gives where its inputs lie channels-last.
 pub(crate) fn after(op: &Op) -> Layout {
-    match op {
-        Op::Reduce { axes, keep: false, .. } if axes.contains(&1) => Layout::Plain,
-        _ => Layout::ChannelsLast,
-    }
+    let without_channels = matches!(op, Op::Reduce { axes, keep: false, .. } if axes.contains(&1));
+    if without_channels { Layout::Plain } else { Layout::ChannelsLast }
 }
 
 /// Copies a value from one layout into the other.

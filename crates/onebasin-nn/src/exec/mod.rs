@@ -5,6 +5,8 @@
 //! [`Lanes`] run the shards of a batch on threads.
 
 mod batch;
+mod buffers;
+mod flat;
 mod lanes;
 mod layout;
 mod outcome;
@@ -13,29 +15,37 @@ mod slots;
 mod stages;
 mod step;
 mod synchronised;
+mod work;
 mod workspace;
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use onebasin_core::graph::{Graph, NodeId, Op, Value, ValueId, ValueSource};
-use onebasin_core::{DType, Params, Tensor};
+use onebasin_core::Params;
+use onebasin_core::graph::{Graph, NodeId, Value, ValueId, ValueSource};
 
-pub use batch::{Batch, Feed, Found};
+pub use batch::{Batch, BatchOutcome, Feed};
+pub use flat::Flat;
+use flat::{ParamPlace, copy, numbers, places, tensor};
 pub use lanes::Lanes;
 pub use outcome::Outcome;
 pub use plan::Wants;
-use plan::{Plan, runnable};
+use plan::{BatchPlan, runnable};
 pub(crate) use stages::{Stages, Tap};
+use work::SampleWork;
 pub use workspace::Workspace;
 
 use crate::error::{Error, Result};
+use crate::ops::Real;
 use crate::ops::batch_norm::Moments;
-use crate::ops::{Layout, Real};
 use crate::task::Task;
 
-/// A graph with a place for every parameter.
+/// A graph with a place for every parameter, and its plans: what to run for a number of samples, made when it is first asked
+/// for and kept.
+///
+/// Of a network it holds nothing: tensors come as [`Flat`], buffers as [`Workspace`], so that one program runs many networks,
+/// on many threads. What most need is done by [`evaluate`](crate::evaluate()), [`gradient`](crate::gradient()) and
+/// [`predict`](crate::predict()), which take a program.
 ///
 /// ```
 /// use onebasin_core::graph::Graph;
@@ -53,47 +63,19 @@ use crate::task::Task;
 /// ```
 pub struct Program<T: Real = f32> {
     graph: Graph,
-    params: Vec<Place>,
+    params: Vec<ParamPlace>,
     constants: Vec<Vec<T>>,
-    work: Work,
+    work: SampleWork,
     plans: Mutex<Plans<T>>,
 }
 
 /// Plans by batch size and by what is wanted of them.
-type Plans<T> = HashMap<(usize, Wants), Arc<Plan<T>>>;
-
-/// A network's numbers, parameter after parameter in the order of [`Graph::params`].
-///
-/// Weights of convolutions `[O, C, kernel…]` lie as `[O, kernel…, C]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Flat<T = f32> {
-    /// What is trained: every parameter but the running statistics.
-    pub weights: Vec<T>,
-    /// Running means and variances of BatchNorms.
-    pub statistics: Vec<T>,
-}
-
-/// Where a parameter lies: in the weights if it is trained, else in the statistics.
-#[derive(Debug, Clone)]
-struct Place {
-    trained: bool,
-    range: Range<usize>,
-    layout: Layout,
-}
-
-/// How much work one sample is.
-#[derive(Debug, Clone, Copy)]
-struct Work {
-    /// Numbers in all values of a sample.
-    numbers: f64,
-    /// Multiply-adds of products.
-    multiply_adds: f64,
-    /// Multiply-adds per weight.
-    reuse: f64,
-}
+type Plans<T> = HashMap<(usize, Wants), Arc<BatchPlan<T>>>;
 
 impl<T: Real> Program<T> {
     /// Prepares a graph.
+    ///
+    /// Cost: one look at every node; the graph's constants are copied.
     ///
     /// # Errors
     /// [`Error::Operator`] names a node that cannot run; [`Error::Options`] says if the graph has no input or output.
@@ -110,10 +92,10 @@ impl<T: Real> Program<T> {
         }
         let constants = graph.values().iter().filter_map(|v| match &v.source {
             ValueSource::Constant(tensor) => Some(numbers(tensor)),
-            _ => None,
+            ValueSource::Input | ValueSource::Param | ValueSource::Node(..) => None,
         });
         let constants = constants.collect::<Result<_>>()?;
-        let work = Work::of(&graph, graph.shape(input).first().copied().unwrap_or(1).max(1));
+        let work = SampleWork::of(&graph, graph.shape(input).first().copied().unwrap_or(1).max(1));
         Ok(Self { params: places(&graph), constants, work, plans: Mutex::default(), graph })
     }
 
@@ -123,6 +105,15 @@ impl<T: Real> Program<T> {
     }
 
     /// Multiply-adds of its products for one sample, forward; a training step takes three times as many.
+    ///
+    /// ```
+    /// use onebasin_nn::exec::Program;
+    /// use onebasin_nn::Network;
+    /// let program = Program::<f32>::new(Network::new("mlp:16x1", &[8], 3)?.graph()?)?;
+    /// assert_eq!(program.multiply_adds(), f64::from(8 * 16 + 16 * 3));
+    /// assert_eq!(program.weight_count(), 8 * 16 + 16 + 16 * 3 + 3);
+    /// # Ok::<(), onebasin_nn::Error>(())
+    /// ```
     pub fn multiply_adds(&self) -> f64 {
         self.work.multiply_adds
     }
@@ -137,28 +128,45 @@ impl<T: Real> Program<T> {
         self.end(false)
     }
 
+    /// Where the last parameter of the weights, or the statistics, ends.
     fn end(&self, trained: bool) -> usize {
         self.params.iter().rev().find(|p| p.trained == trained).map_or(0, |p| p.range.end)
     }
 
     /// Parameters, and where they lie.
-    fn placed(&self) -> impl Iterator<Item = (&Value, &Place)> {
+    fn placed(&self) -> impl Iterator<Item = (&Value, &ParamPlace)> {
         self.graph.params().zip(&self.params)
     }
 
-    /// Copies a network's tensors into flat vectors.
+    /// Copies a network's tensors into flat vectors, in the numbers that the program computes in.
+    ///
+    /// Cost: one pass over the tensors. Tensors that are not the graph's are left out.
     ///
     /// # Errors
     /// If a tensor is missing, is no float, or has another number of elements than the graph says.
+    ///
+    /// ```
+    /// use onebasin_nn::exec::Program;
+    /// use onebasin_nn::Network;
+    /// let network = Network::new("resnet20-bn:1", &[3, 32, 32], 10)?;
+    /// let (program, params) = (Program::<f32>::new(network.graph()?)?, network.init(0)?);
+    /// let flat = program.flatten(&params)?;
+    /// assert_eq!(program.unflatten(&flat)?, params);
+    /// # Ok::<(), onebasin_nn::Error>(())
+    /// ```
     pub fn flatten(&self, params: &Params) -> Result<Flat<T>> {
         Ok(Flat { weights: self.flatten_weights(params)?, statistics: self.gather(params, false)? })
     }
 
     /// Copies those tensors that are trained into one flat vector.
+    ///
+    /// # Errors
+    /// As [`Self::flatten`].
     pub fn flatten_weights(&self, params: &Params) -> Result<Vec<T>> {
         self.gather(params, true)
     }
 
+    /// Copies the tensors that are trained, or those that are not.
     fn gather(&self, params: &Params, trained: bool) -> Result<Vec<T>> {
         let mut flat = Vec::with_capacity(self.end(trained));
         for (value, place) in self.placed().filter(|(_, p)| p.trained == trained) {
@@ -179,25 +187,34 @@ impl<T: Real> Program<T> {
         Ok(())
     }
 
-    /// The tensors of flat vectors.
+    /// The tensors of flat vectors, in the numbers that the program computes in.
+    ///
+    /// # Errors
+    /// If tensors cannot be made of them.
+    ///
+    /// # Panics
+    /// If the vectors are shorter than [`Self::weight_count`] and [`Self::statistic_count`].
     pub fn unflatten(&self, flat: &Flat<T>) -> Result<Params> {
         self.placed().map(|(value, place)| tensor(value, place, flat.of(place))).collect()
     }
 
     /// The tensors of a vector as long as the weights: weights, gradients, an optimiser's moments.
+    ///
+    /// # Errors
+    /// As [`Self::unflatten`].
     pub fn unflatten_weights(&self, weights: &[T]) -> Result<Params> {
         let trained = self.placed().filter(|(_, place)| place.trained);
         trained.map(|(value, place)| tensor(value, place, &weights[place.range.clone()])).collect()
     }
 
     /// The plan for a batch size, made when it is first asked for.
-    fn plan(&self, batch: usize, wants: &Wants) -> Result<Arc<Plan<T>>> {
+    fn plan(&self, batch: usize, wants: &Wants) -> Result<Arc<BatchPlan<T>>> {
         let key = (batch, wants.clone());
         let known = self.plans.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(plan) = known {
             return Ok(plan);
         }
-        let plan = Arc::new(Plan::new(self, batch, wants)?);
+        let plan = Arc::new(BatchPlan::new(self, batch, wants)?);
         self.plans.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&plan));
         Ok(plan)
     }
@@ -214,12 +231,34 @@ impl<T: Real> Program<T> {
     }
 
     /// Computes every value for the samples in the workspace's inputs. BatchNorms use their running statistics.
+    ///
+    /// Cost: [`Self::multiply_adds`] for every sample, on this thread.
     pub fn forward(&self, flat: &Flat<T>, space: &mut Workspace<T>) {
         let steps = 0..space.plan().steps.len();
         space.forward(self, flat, steps, None);
     }
 
-    /// Gradient of `scale ·` the summed loss of the last forward pass with respect to the weights, into the workspace.
+    /// Gradient of `scale ·` the summed loss of the last forward pass with respect to the weights, into the workspace, which
+    /// was made for [gradients](Workspace::training).
+    ///
+    /// Shapes: `targets` as [`Task::outcome`] takes them; [`Workspace::d_weights`] is as long as the weights.
+    ///
+    /// ```
+    /// use onebasin_core::graph::Graph;
+    /// use onebasin_nn::exec::{Flat, Program, Workspace};
+    /// use onebasin_nn::task::Values;
+    /// let mut graph = Graph::new();
+    /// let x = graph.input("x", &[1, 1])?;
+    /// let y = graph.linear("fc", x, 1)?;
+    /// graph.output(y);
+    /// let (program, flat) = (Program::new(graph)?, Flat { weights: vec![2.0_f32, 0.0], statistics: vec![] });
+    /// let mut space = Workspace::training(&program, 1)?;
+    /// space.input(0).copy_from_slice(&[3.0]);
+    /// program.forward(&flat, &mut space);
+    /// program.backward(&flat, &Values, &[5.0], 1.0, &mut space);
+    /// assert_eq!(space.d_weights, [6.0, 2.0]); // of (2 · 3 + 0 − 5)²
+    /// # Ok::<(), onebasin_nn::Error>(())
+    /// ```
     pub fn backward(&self, flat: &Flat<T>, task: &dyn Task<T>, targets: &[f32], scale: T, space: &mut Workspace<T>) {
         let samples = space.batch();
         space.seed(|outputs, seeds| task.gradient(outputs, targets, samples, scale, seeds));
@@ -236,6 +275,7 @@ impl<T: Real> Program<T> {
         self.pull_back(flat, space);
     }
 
+    /// Runs backward from the gradients of the outputs.
     fn pull_back(&self, flat: &Flat<T>, space: &mut Workspace<T>) {
         let mut d_weights = std::mem::take(&mut space.d_weights);
         d_weights.fill(T::default());
@@ -246,6 +286,8 @@ impl<T: Real> Program<T> {
     /// Moves the running statistics towards those of a batch.
     ///
     /// Formula: `r ← (1 − momentum) r + momentum · s`, with the batch's mean, and its variance with divisor `n − 1`.
+    ///
+    /// Shapes: `statistics` are those of [`Flat`], `moments` those that [`Lanes::run`] gives.
     pub fn update_statistics(&self, statistics: &mut [T], moments: &[(NodeId, Moments)], momentum: f64) {
         for (node, moments) in moments {
             let found = [moments.mean.clone(), moments.unbiased_variance()];
@@ -260,14 +302,14 @@ impl<T: Real> Program<T> {
     }
 }
 
-impl<T> Flat<T> {
-    fn of(&self, place: &Place) -> &[T] {
-        let all = if place.trained { &self.weights } else { &self.statistics };
-        &all[place.range.clone()]
-    }
-}
-
 /// What a network answers: the values that leave it, in its order and each once, but for parameters and constants.
+///
+/// ```
+/// use onebasin_nn::{Network, exec::outputs};
+/// let graph = Network::new("mlp:16x1", &[8], 3)?.graph()?;
+/// assert_eq!(outputs(&graph), graph.outputs());
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
 pub fn outputs(graph: &Graph) -> Vec<ValueId> {
     let mut outputs: Vec<ValueId> = Vec::new();
     for value in graph.outputs() {
@@ -277,97 +319,4 @@ pub fn outputs(graph: &Graph) -> Vec<ValueId> {
         }
     }
     outputs
-}
-
-/// The values of a constant of any type; integers above 2⁵³ are rounded.
-fn numbers<T: Real>(tensor: &Tensor) -> Result<Vec<T>> {
-    fn decode<T: Real, const N: usize>(tensor: &Tensor, read: impl Fn([u8; N]) -> f64) -> Vec<T> {
-        let (numbers, _) = tensor.bytes().as_chunks();
-        numbers.iter().map(|bytes| T::of(read(*bytes))).collect()
-    }
-    Ok(match tensor.dtype() {
-        DType::F64 | DType::F32 | DType::F16 | DType::BF16 => T::values(tensor)?.into_owned(),
-        DType::I64 => decode(tensor, |b| i64::from_le_bytes(b) as f64),
-        DType::I32 => decode(tensor, |b| f64::from(i32::from_le_bytes(b))),
-        DType::I16 => decode(tensor, |b| f64::from(i16::from_le_bytes(b))),
-        DType::I8 => decode(tensor, |b| f64::from(i8::from_le_bytes(b))),
-        DType::U64 => decode(tensor, |b| u64::from_le_bytes(b) as f64),
-        DType::U32 => decode(tensor, |b| f64::from(u32::from_le_bytes(b))),
-        DType::U16 => decode(tensor, |b| f64::from(u16::from_le_bytes(b))),
-        DType::U8 | DType::Bool => decode(tensor, |[b]| f64::from(b)),
-    })
-}
-
-/// Copies a parameter's tensor to its place.
-fn copy<T: Real>(value: &Value, place: &Place, params: &Params, to: &mut [T]) -> Result<()> {
-    let tensor = params.require(&value.name)?;
-    if tensor.len() != to.len() {
-        return Err(Error::Weights {
-            network: "graph".to_owned(),
-            tensor: value.name.clone(),
-            expected: value.shape.clone(),
-            found: format!("{:?}", tensor.shape()),
-        });
-    }
-    let values = T::values(tensor)?;
-    match &value.shape[..] {
-        [o, c, kernel @ ..] if place.layout == Layout::ChannelsLast => {
-            layout::transpose([*o, *c, kernel.iter().product()], &values, to, |y, x| *y = x);
-        }
-        _ => to.copy_from_slice(&values),
-    }
-    Ok(())
-}
-
-/// A parameter's name and tensor.
-fn tensor<T: Real>(value: &Value, place: &Place, numbers: &[T]) -> Result<(String, Tensor)> {
-    let mut numbers = numbers.to_vec();
-    if let ([o, c, kernel @ ..], Layout::ChannelsLast) = (&value.shape[..], place.layout) {
-        let source = numbers.clone();
-        layout::transpose([*o, kernel.iter().product(), *c], &source, &mut numbers, |y, x| *y = x);
-    }
-    Ok((value.name.clone(), T::tensor(&value.shape, numbers)?))
-}
-
-/// Lays the parameters out. What a convolution takes as its weight lies channels-last.
-fn places(graph: &Graph) -> Vec<Place> {
-    let statistics: Vec<ValueId> = graph.statistics().collect();
-    let convolutions = graph.nodes().iter().filter(|n| matches!(n.op, Op::Conv(_) | Op::ConvTranspose { .. }));
-    let kernels: Vec<ValueId> = convolutions.map(|n| n.inputs[1]).collect();
-    let mut ends = [0, 0];
-    let place = |id: ValueId| {
-        let trained = !statistics.contains(&id);
-        let end = &mut ends[usize::from(trained)];
-        let start = *end;
-        *end += graph.shape(id).iter().product::<usize>();
-        let layout = if kernels.contains(&id) { Layout::ChannelsLast } else { Layout::Plain };
-        Place { trained, range: start..*end, layout }
-    };
-    graph.ids().filter(|v| graph.value(*v).source == ValueSource::Param).map(place).collect()
-}
-
-impl Work {
-    fn of(graph: &Graph, batch: usize) -> Self {
-        let count = |v: ValueId| graph.shape(v).iter().map(|n| *n as f64).product::<f64>();
-        let computed = |v: &ValueId| matches!(graph.value(*v).source, ValueSource::Input | ValueSource::Node(..));
-        let numbers = graph.ids().filter(computed).map(count).sum::<f64>() / batch as f64;
-        let products = graph.nodes().iter().map(|node| {
-            let [x, w, ..] = node.inputs[..] else { return 0.0 };
-            let output = count(node.outputs[0]);
-            match &node.op {
-                Op::Linear => output * graph.shape(w)[1] as f64,
-                Op::Conv(_) => output * count(w) / graph.shape(w)[0] as f64,
-                Op::ConvTranspose { .. } => count(x) * count(w) / graph.shape(w)[0] as f64,
-                Op::MatMul => output * graph.shape(x).last().map_or(1.0, |n| *n as f64),
-                Op::Recurrent { .. } => {
-                    let steps: usize = graph.shape(x).iter().take(2).product();
-                    steps as f64 * (count(w) + count(node.inputs[2]))
-                }
-                _ => 0.0,
-            }
-        });
-        let weights: f64 = graph.params().map(|p| p.shape.iter().product::<usize>() as f64).sum();
-        let multiply_adds = products.sum::<f64>() / batch as f64;
-        Self { numbers, multiply_adds, reuse: (multiply_adds / weights.max(1.0)).max(f64::EPSILON) }
-    }
 }

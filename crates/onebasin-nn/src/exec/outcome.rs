@@ -1,6 +1,13 @@
 //! What judging outputs adds up to.
 
 /// Loss and right answers, summed.
+///
+/// ```
+/// use onebasin_nn::exec::Outcome;
+/// let one = Outcome { loss: 0.5, correct: Some(1), count: 1 };
+/// let both = one + Outcome { loss: 1.0, correct: Some(0), count: 1 };
+/// assert_eq!(both, Outcome { loss: 1.5, correct: Some(1), count: 2 });
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Outcome {
     /// Sum of the losses.

@@ -5,13 +5,19 @@ use std::collections::HashMap;
 use onebasin_core::graph::{Graph, Node, NodeId, Op, ValueId, ValueSource};
 
 use super::layout::{Convert, after, aligned, in_channels_last, memory_shape, same};
-use super::step::{Buffer, Input, Operand, Step, Work};
+use super::step::{BatchStep, Buffer, Operand, StepInput, StepWork};
 use super::{Program, outputs, slots};
 use crate::error::{Error, Result};
 use crate::ops::batch_norm::{BatchNorm, Sums};
 use crate::ops::{Kernel, Layout, Real, kernel};
 
 /// What a workspace is for, besides the network's outputs.
+///
+/// ```
+/// use onebasin_nn::exec::Wants;
+/// let forward_only = Wants::default();
+/// assert!(!forward_only.gradients && !forward_only.input_gradients && forward_only.values.is_empty());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Wants {
     /// Whether gradients of the weights will be asked for.
@@ -23,9 +29,9 @@ pub struct Wants {
 }
 
 /// The steps of one batch size, in running order.
-pub(crate) struct Plan<T> {
+pub(crate) struct BatchPlan<T> {
     pub batch: usize,
-    pub steps: Vec<Step<T>>,
+    pub steps: Vec<BatchStep<T>>,
     pub buffers: Vec<Buffer>,
     /// Lengths of the slots of numbers and of gradients.
     pub value_slots: Vec<usize>,
@@ -40,7 +46,11 @@ pub(crate) struct Plan<T> {
     pub batch_norms: Vec<usize>,
 }
 
-impl<T: Real> Plan<T> {
+impl<T: Real> BatchPlan<T> {
+    /// Makes the plan: nodes that no output depends on are left out.
+    ///
+    /// # Errors
+    /// If the network's shapes do not allow this batch.
     pub(crate) fn new(program: &Program<T>, batch: usize, wants: &Wants) -> Result<Self> {
         let graph = program.graph().with_batch(batch)?;
         let mut builder =
@@ -61,7 +71,7 @@ impl<T: Real> Plan<T> {
         let Builder { steps, lens, .. } = builder;
         let mut plan = Self {
             batch,
-            batch_norms: (0..steps.len()).filter(|k| matches!(steps[*k].work, Work::BatchNorm(_))).collect(),
+            batch_norms: (0..steps.len()).filter(|k| matches!(steps[*k].work, StepWork::BatchNorm(_))).collect(),
             steps,
             buffers: lens.into_iter().map(|len| Buffer { len, slot: 0, gradient: None }).collect(),
             value_slots: Vec::new(),
@@ -82,8 +92,8 @@ impl<T: Real> Plan<T> {
     /// The BatchNorm that is step `k`.
     pub(crate) fn norm(&self, k: usize) -> Option<BatchNorm> {
         match self.steps[k].work {
-            Work::BatchNorm(norm) => Some(norm),
-            Work::Kernel(_) => None,
+            StepWork::BatchNorm(norm) => Some(norm),
+            StepWork::Kernel(_) => None,
         }
     }
 
@@ -143,12 +153,13 @@ fn live(graph: &Graph, values: &[ValueId]) -> Vec<bool> {
     live
 }
 
+/// A plan on the way, node by node.
 struct Builder<'a, T: Real> {
     program: &'a Program<T>,
     graph: &'a Graph,
     /// Where values lie, in which layout.
     places: HashMap<(ValueId, Layout), Operand>,
-    steps: Vec<Step<T>>,
+    steps: Vec<BatchStep<T>>,
     /// Lengths of the buffers.
     lens: Vec<usize>,
 }
@@ -178,6 +189,7 @@ impl<T: Real> Builder<'_, T> {
         inputs
     }
 
+    /// A new buffer for a value of this shape.
     fn buffer(&mut self, shape: &[usize]) -> usize {
         self.lens.push(shape.iter().product());
         self.lens.len() - 1
@@ -197,10 +209,10 @@ impl<T: Real> Builder<'_, T> {
             source
         } else {
             let output = self.buffer(shape);
-            self.steps.push(Step {
+            self.steps.push(BatchStep {
                 node: None,
-                work: Work::Kernel(Box::new(Convert::new(shape, layout))),
-                inputs: vec![Input { operand: source, shape: memory_shape(shape, other), wanted: false }],
+                work: StepWork::Kernel(Box::new(Convert::new(shape, layout))),
+                inputs: vec![StepInput { operand: source, shape: memory_shape(shape, other), wanted: false }],
                 outputs: vec![(output, wanted.clone())],
                 layout,
                 backward: false,
@@ -212,6 +224,7 @@ impl<T: Real> Builder<'_, T> {
         (operand, wanted)
     }
 
+    /// Adds the step of a node, behind the conversions that it needs.
     fn node(&mut self, id: NodeId) -> Result<()> {
         let graph = self.graph;
         let node = graph.node(id);
@@ -231,7 +244,7 @@ impl<T: Real> Builder<'_, T> {
             } else {
                 self.fetch(value, layout)
             };
-            inputs.push(Input { operand, shape, wanted: false });
+            inputs.push(StepInput { operand, shape, wanted: false });
         }
         let given = if layout == Layout::ChannelsLast { after(&node.op) } else { Layout::Plain };
         let mut outputs = Vec::new();
@@ -241,10 +254,10 @@ impl<T: Real> Builder<'_, T> {
             outputs.push((buffer, memory_shape(graph.shape(value), given)));
         }
         let work = match op {
-            Op::BatchNorm { epsilon } => Work::BatchNorm(BatchNorm { epsilon: *epsilon }),
-            op => Work::Kernel(runnable(node, op)?),
+            Op::BatchNorm { epsilon } => StepWork::BatchNorm(BatchNorm { epsilon: *epsilon }),
+            op => StepWork::Kernel(runnable(node, op)?),
         };
-        self.steps.push(Step {
+        self.steps.push(BatchStep {
             node: Some(id),
             work,
             inputs,

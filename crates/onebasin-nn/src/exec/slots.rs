@@ -2,7 +2,7 @@
 
 use onebasin_core::graph::ValueId;
 
-use super::step::{Buffer, Operand, Step};
+use super::step::{BatchStep, Buffer, Operand};
 
 /// Slots and which of them are free.
 #[derive(Default)]
@@ -33,7 +33,7 @@ pub(crate) fn own(buffers: &mut [Buffer]) -> Vec<usize> {
 
 /// Slots of a forward pass: a buffer is free after the last step that reads it.
 pub(crate) fn forward<T>(
-    steps: &[Step<T>],
+    steps: &[BatchStep<T>],
     buffers: &mut [Buffer],
     inputs: &[usize],
     kept: &[(ValueId, usize, Vec<usize>)],
@@ -62,7 +62,7 @@ pub(crate) fn forward<T>(
 
 /// Slots of gradients: one is taken by the first step, from the back, that adds to it, and free after the step that made
 /// its buffer.
-pub(crate) fn backward<T>(steps: &mut [Step<T>], buffers: &mut [Buffer], outputs: &[usize]) -> Vec<usize> {
+pub(crate) fn backward<T>(steps: &mut [BatchStep<T>], buffers: &mut [Buffer], outputs: &[usize]) -> Vec<usize> {
     let mut slots = Slots::default();
     for &b in outputs {
         buffers[b].gradient = Some(slots.take(buffers[b].len));
@@ -80,9 +80,10 @@ pub(crate) fn backward<T>(steps: &mut [Step<T>], buffers: &mut [Buffer], outputs
     slots.lens
 }
 
+/// The buffer that an operand is, if it is one.
 fn buffer(operand: Operand) -> Option<usize> {
     match operand {
         Operand::Buffer(b) => Some(b),
-        _ => None,
+        Operand::Param(_) | Operand::Constant(_) => None,
     }
 }

@@ -115,6 +115,7 @@ impl<'a, T: Real> Stages<'a, T> {
     }
 }
 
+/// The moments of all shards, in their order.
 fn combine(shards: Vec<Moments>) -> Moments {
     shards.into_iter().reduce(|a, b| a.combine(&b)).unwrap_or_default()
 }

@@ -8,6 +8,7 @@ use crate::ops::{Kernel, Layout, Real};
 /// Where an input of a step lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operand {
+    /// Buffer number, in the order of the plan's.
     Buffer(usize),
     /// Parameter number, in the order of [`Graph::params`].
     Param(usize),
@@ -16,13 +17,15 @@ pub(crate) enum Operand {
 }
 
 /// What a step runs.
-pub(crate) enum Work<T> {
+pub(crate) enum StepWork<T> {
+    /// A kernel, shard by shard.
     Kernel(Box<dyn Kernel<T>>),
     /// A kernel too, which the whole batch takes part in while training.
     BatchNorm(BatchNorm),
 }
 
-impl<T: Real> Work<T> {
+impl<T: Real> StepWork<T> {
+    /// It as a kernel: what it is for one shard.
     pub(crate) fn kernel(&self) -> &dyn Kernel<T> {
         match self {
             Self::Kernel(kernel) => kernel.as_ref(),
@@ -31,18 +34,20 @@ impl<T: Real> Work<T> {
     }
 }
 
-pub(crate) struct Input {
+/// An input of a step.
+pub(crate) struct StepInput {
     pub operand: Operand,
     pub shape: Vec<usize>,
     /// Whether something upstream is trained or asked for.
     pub wanted: bool,
 }
 
-pub(crate) struct Step<T> {
+/// One node, or one conversion from one layout to the other.
+pub(crate) struct BatchStep<T> {
     /// The node it comes from; none for a conversion.
     pub node: Option<NodeId>,
-    pub work: Work<T>,
-    pub inputs: Vec<Input>,
+    pub work: StepWork<T>,
+    pub inputs: Vec<StepInput>,
     /// Buffers and their shapes in memory.
     pub outputs: Vec<(usize, Vec<usize>)>,
     /// How its outputs lie in memory.
@@ -53,6 +58,7 @@ pub(crate) struct Step<T> {
     pub clear: Vec<usize>,
 }
 
+/// The numbers of one value.
 pub(crate) struct Buffer {
     pub len: usize,
     /// Slot of its numbers.

@@ -5,16 +5,16 @@ use std::ops::Range;
 use onebasin_core::graph::NodeId;
 use rayon::prelude::*;
 
-use super::batch::{self, Found};
+use super::batch::{self, BatchOutcome};
 use super::outcome::Outcome;
-use super::plan::Plan;
+use super::plan::BatchPlan;
 use super::{Flat, Program, Workspace};
 use crate::error::Result;
 use crate::ops::Real;
 use crate::ops::batch_norm::{Moments, Statistics, Sums};
 
 /// A lane at work: a workspace and targets for every shard.
-pub(super) struct Job<'a, T: Real> {
+pub(super) struct LaneJob<'a, T: Real> {
     pub spaces: &'a mut [Workspace<T>],
     pub d_weights: &'a mut [T],
     pub shards: &'a [Range<usize>],
@@ -22,7 +22,7 @@ pub(super) struct Job<'a, T: Real> {
 }
 
 /// What all shards share.
-struct Batch<'a, T: Real> {
+struct SynchronisedBatch<'a, T: Real> {
     program: &'a Program<T>,
     flat: &'a Flat<T>,
     samples: &'a batch::Batch<'a, T>,
@@ -40,18 +40,18 @@ struct Batch<'a, T: Real> {
 pub(super) fn run<T: Real>(
     program: &Program<T>,
     flat: &Flat<T>,
-    jobs: &mut [Job<'_, T>],
+    jobs: &mut [LaneJob<'_, T>],
     samples: &batch::Batch<'_, T>,
     gradients: bool,
-) -> Result<Found> {
+) -> Result<BatchOutcome> {
     // All plans of a program have the same steps.
     let (norms, end, nodes) = {
-        let plan: &Plan<T> = jobs[0].spaces[0].plan();
+        let plan: &BatchPlan<T> = jobs[0].spaces[0].plan();
         let nodes: Vec<NodeId> = plan.batch_norms.iter().filter_map(|k| plan.steps[*k].node).collect();
         (plan.batch_norms.clone(), plan.steps.len(), nodes)
     };
-    let mut batch = Batch { program, flat, samples, statistics: Vec::new(), norms, end };
-    let fed = |job: &mut Job<'_, T>| {
+    let mut batch = SynchronisedBatch { program, flat, samples, statistics: Vec::new(), norms, end };
+    let fed = |job: &mut LaneJob<'_, T>| {
         let mut shards = job.spaces.iter_mut().zip(job.shards).zip(&mut job.targets);
         shards.try_for_each(|((space, shard), targets)| (samples.feed)(shard.clone(), &mut space.inputs(), targets))
     };
@@ -62,10 +62,10 @@ pub(super) fn run<T: Real>(
     if gradients {
         batch.run_back(jobs);
     }
-    Ok(Found { outcome, moments })
+    Ok(BatchOutcome { outcome, moments })
 }
 
-impl<T: Real> Batch<'_, T> {
+impl<T: Real> SynchronisedBatch<'_, T> {
     /// The steps from BatchNorm `number − 1`, itself included, to BatchNorm `number` or the end.
     fn segment(&self, number: usize) -> Range<usize> {
         let start = number.checked_sub(1).map_or(0, |before| self.norms[before]);
@@ -73,13 +73,13 @@ impl<T: Real> Batch<'_, T> {
     }
 
     /// Runs up to a BatchNorm and finds its statistics.
-    fn run_to_norm(&mut self, number: usize, jobs: &mut [Job<'_, T>]) -> Moments {
+    fn run_to_norm(&mut self, number: usize, jobs: &mut [LaneJob<'_, T>]) -> Moments {
         let (step, segment) = (self.norms[number], self.segment(number));
         let shard = |space: &mut Workspace<T>| {
             space.forward(self.program, self.flat, segment.clone(), Some(&self.statistics));
             space.moments(step, self.program, self.flat)
         };
-        let lane = |job: &mut Job<'_, T>| job.spaces.iter_mut().map(shard).collect();
+        let lane = |job: &mut LaneJob<'_, T>| job.spaces.iter_mut().map(shard).collect();
         let found: Vec<Vec<Moments>> = jobs.par_iter_mut().map(lane).collect();
         let moments = found.into_iter().flatten().reduce(|a, b| a.combine(&b)).unwrap_or_default();
         let statistics = jobs[0].spaces[0].norm(step).map(|norm| norm.statistics(&moments));
@@ -88,7 +88,7 @@ impl<T: Real> Batch<'_, T> {
     }
 
     /// Runs from the last BatchNorm to the loss.
-    fn run_to_end(&self, jobs: &mut [Job<'_, T>], gradients: bool) -> Outcome {
+    fn run_to_end(&self, jobs: &mut [LaneJob<'_, T>], gradients: bool) -> Outcome {
         let segment = self.segment(self.norms.len());
         let task = self.samples.task;
         let shard = |(space, targets): (&mut Workspace<T>, &Vec<f32>)| {
@@ -101,18 +101,18 @@ impl<T: Real> Batch<'_, T> {
             }
             outcome
         };
-        let lane = |job: &mut Job<'_, T>| job.spaces.iter_mut().zip(&job.targets).map(shard).sum();
+        let lane = |job: &mut LaneJob<'_, T>| job.spaces.iter_mut().zip(&job.targets).map(shard).sum();
         let found: Vec<Outcome> = jobs.par_iter_mut().map(lane).collect();
         found.into_iter().sum()
     }
 
     /// Runs backward, from BatchNorm to BatchNorm.
-    fn run_back(&self, jobs: &mut [Job<'_, T>]) {
+    fn run_back(&self, jobs: &mut [LaneJob<'_, T>]) {
         let mut above: Option<Sums> = None;
         for number in (0..=self.norms.len()).rev() {
             let end = self.segment(number).end;
             let below = number.checked_sub(1);
-            let lane = |Job { spaces, d_weights, .. }: &mut Job<'_, T>| -> Vec<Sums> {
+            let lane = |LaneJob { spaces, d_weights, .. }: &mut LaneJob<'_, T>| -> Vec<Sums> {
                 let shard = |space: &mut Workspace<T>| {
                     if let Some(sums) = &above {
                         space.backward_norm(end, self.program, self.flat, &self.statistics[number], sums);
@@ -126,7 +126,7 @@ impl<T: Real> Batch<'_, T> {
             let found: Vec<Vec<Sums>> = jobs.par_iter_mut().map(lane).collect();
             above = found.into_iter().flatten().reduce(|a, b| a.combine(&b));
             if let (Some(sums), Some(k)) = (&above, below) {
-                let Job { spaces, d_weights, .. } = &mut jobs[0];
+                let LaneJob { spaces, d_weights, .. } = &mut jobs[0];
                 spaces[0].plan().add_norm_gradients(self.norms[k], self.program, sums, d_weights);
             }
         }

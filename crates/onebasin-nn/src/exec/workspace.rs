@@ -5,15 +5,31 @@ use std::sync::Arc;
 
 use onebasin_core::graph::ValueId;
 
+use super::buffers::Buffers;
 use super::layout::memory_axis;
-use super::plan::{Plan, Wants};
-use super::step::{Input, Operand, Step, Work};
+use super::plan::{BatchPlan, Wants};
+use super::step::{BatchStep, Operand, StepInput, StepWork};
 use super::{Flat, Program};
 use crate::error::Result;
 use crate::ops::batch_norm::{BatchNorm, Moments, Statistics, Sums};
 use crate::ops::{Call, Real, add};
 
-/// All buffers one shard needs.
+/// All buffers one shard needs: what goes in, every value, every gradient, and what kernels keep.
+///
+/// Cost: forward only, buffers share memory as soon as a value is no longer needed; with gradients every value is kept.
+///
+/// ```
+/// use onebasin_nn::exec::{Program, Workspace};
+/// use onebasin_nn::Network;
+/// let network = Network::new("mlp:16x1", &[8], 3)?;
+/// let program = Program::new(network.graph()?)?;
+/// let flat = program.flatten(&network.init(0)?)?;
+/// let mut space = Workspace::inference(&program, 4)?;
+/// space.input(0).fill(0.5);
+/// program.forward(&flat, &mut space);
+/// assert_eq!(space.output().len(), 4 * 3);
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
 pub struct Workspace<T: Real = f32> {
     wants: Wants,
     buffers: Buffers<T>,
@@ -21,19 +37,6 @@ pub struct Workspace<T: Real = f32> {
     scratch: Vec<Vec<T>>,
     /// Gradient with respect to the weights, after [`Program::backward`].
     pub d_weights: Vec<T>,
-}
-
-struct Buffers<T> {
-    plan: Arc<Plan<T>>,
-    values: Vec<Vec<T>>,
-    gradients: Vec<Vec<T>>,
-}
-
-/// The parts of a BatchNorm's call that it needs when it runs for a whole batch.
-struct NormInputs<'a, T> {
-    x: &'a [T],
-    gain: &'a [T],
-    bias: &'a [T],
 }
 
 impl<T: Real> Workspace<T> {
@@ -46,11 +49,30 @@ impl<T: Real> Workspace<T> {
     }
 
     /// Buffers for `batch` samples, forward and backward.
+    ///
+    /// # Errors
+    /// As [`Self::inference`].
     pub fn training(program: &Program<T>, batch: usize) -> Result<Self> {
         Self::new(program, batch, Wants { gradients: true, ..Wants::default() })
     }
 
     /// Buffers for `batch` samples and whatever is wanted of them.
+    ///
+    /// # Errors
+    /// As [`Self::inference`].
+    ///
+    /// ```
+    /// use onebasin_nn::exec::{Program, Wants, Workspace};
+    /// use onebasin_nn::Network;
+    /// let network = Network::new("mlp:16x1", &[8], 3)?;
+    /// let graph = network.graph()?;
+    /// let hidden = graph.nodes()[1].outputs[0]; // behind the ReLU
+    /// let (program, wants) = (Program::new(graph)?, Wants { values: vec![hidden], ..Wants::default() });
+    /// let mut space = Workspace::new(&program, 4, wants)?;
+    /// program.forward(&program.flatten(&network.init(0)?)?, &mut space);
+    /// assert_eq!(space.value(hidden).map(|(_, shape)| shape), Some(&[4, 16][..]));
+    /// # Ok::<(), onebasin_nn::Error>(())
+    /// ```
     pub fn new(program: &Program<T>, batch: usize, wants: Wants) -> Result<Self> {
         let d_weights = if wants.gradients { vec![T::default(); program.weight_count()] } else { Vec::new() };
         Ok(Self { d_weights, ..Self::of_lane(program, batch, wants)? })
@@ -65,6 +87,9 @@ impl<T: Real> Workspace<T> {
     }
 
     /// Makes the buffers fit another number of samples; memory is kept.
+    ///
+    /// # Errors
+    /// As [`Self::inference`].
     pub fn resize(&mut self, program: &Program<T>, batch: usize) -> Result<()> {
         if batch != self.batch() {
             self.buffers.plan = program.plan(batch, &self.wants)?;
@@ -73,6 +98,7 @@ impl<T: Real> Workspace<T> {
         Ok(())
     }
 
+    /// Makes slots as long as the plan says, where they are shorter.
     fn allocate(&mut self) {
         fn grow<T: Real>(slots: &mut Vec<Vec<T>>, lens: &[usize]) {
             slots.resize_with(lens.len().max(slots.len()), Vec::new);
@@ -91,7 +117,8 @@ impl<T: Real> Workspace<T> {
         self.buffers.plan.batch
     }
 
-    pub(super) fn plan(&self) -> &Plan<T> {
+    /// What is run for this number of samples.
+    pub(super) fn plan(&self) -> &BatchPlan<T> {
         &self.buffers.plan
     }
 
@@ -105,7 +132,7 @@ impl<T: Real> Workspace<T> {
         &mut values[buffer.slot][..buffer.len]
     }
 
-    /// Where all inputs of the network go, in its order.
+    /// Where all inputs of the network go, in its order, one row per sample each.
     pub fn inputs(&mut self) -> Vec<&mut [T]> {
         let Buffers { plan, values, .. } = &mut self.buffers;
         // Inputs are placed before all else, in their order: theirs are the first slots.
@@ -113,7 +140,7 @@ impl<T: Real> Workspace<T> {
         values.iter_mut().zip(lens).map(|(slot, len)| &mut slot[..len]).collect()
     }
 
-    /// The first output of the last forward pass.
+    /// The first output of the last forward pass, one row per sample.
     pub fn output(&self) -> &[T] {
         self.buffers.value(self.plan().outputs[0])
     }
@@ -153,7 +180,7 @@ impl<T: Real> Workspace<T> {
             let mut owned: Vec<Vec<T>> = slots.clone().map(|s| std::mem::take(&mut self.buffers.values[s])).collect();
             let lens = step.outputs.iter().map(|(b, _)| plan.buffers[*b].len);
             let mut outputs: Vec<&mut [T]> = owned.iter_mut().zip(lens).map(|(v, len)| &mut v[..len]).collect();
-            if let (Some(norms), Work::BatchNorm(_)) = (norms, &step.work) {
+            if let (Some(norms), StepWork::BatchNorm(_)) = (norms, &step.work) {
                 let call = self.buffers.norm(k, program, flat);
                 let number = plan.batch_norms.partition_point(|s| *s < k);
                 norms[number].normalise(call.x, call.gain, call.bias, outputs[0]);
@@ -231,10 +258,12 @@ impl<T: Real> Workspace<T> {
             for (i, input) in step.inputs.iter().enumerate() {
                 let (mut own, mut range) = (None, None);
                 match input.operand {
-                    _ if !input.wanted => {}
+                    Operand::Param(_) | Operand::Buffer(_) | Operand::Constant(_) if !input.wanted => {}
                     Operand::Param(p) if first(i) => range = Some(program.params[p].range.clone()),
                     Operand::Buffer(b) if first(i) => own = self.buffers.take_gradient(b),
-                    _ => own = Some(vec![T::default(); len(input)]),
+                    Operand::Param(_) | Operand::Buffer(_) | Operand::Constant(_) => {
+                        own = Some(vec![T::default(); len(input)]);
+                    }
                 }
                 owned.push(own);
                 ranges.push(range);
@@ -258,7 +287,7 @@ impl<T: Real> Workspace<T> {
                     (Some(own), Operand::Buffer(b)) if first(i) => self.buffers.put_gradient(b, own),
                     (Some(own), Operand::Buffer(b)) => add(self.buffers.gradient_mut(b), &own),
                     (Some(own), Operand::Param(p)) => add(&mut d_weights[program.params[p].range.clone()], &own),
-                    _ => {}
+                    (Some(_), Operand::Constant(_)) | (None, _) => {}
                 }
             }
         }
@@ -299,63 +328,13 @@ impl<T: Real> Workspace<T> {
     }
 }
 
-impl<T: Real> Buffers<T> {
-    fn value(&self, buffer: usize) -> &[T] {
-        let buffer = &self.plan.buffers[buffer];
-        &self.values[buffer.slot][..buffer.len]
-    }
-
-    fn gradient(&self, buffer: usize) -> &[T] {
-        let buffer = &self.plan.buffers[buffer];
-        buffer.gradient.map_or(&[], |slot| &self.gradients[slot][..buffer.len])
-    }
-
-    fn gradient_mut(&mut self, buffer: usize) -> &mut [T] {
-        let buffer = &self.plan.buffers[buffer];
-        match buffer.gradient {
-            Some(slot) => &mut self.gradients[slot][..buffer.len],
-            None => &mut [],
-        }
-    }
-
-    fn take_gradient(&mut self, buffer: usize) -> Option<Vec<T>> {
-        self.plan.buffers[buffer].gradient.map(|slot| std::mem::take(&mut self.gradients[slot]))
-    }
-
-    fn put_gradient(&mut self, buffer: usize, gradient: Vec<T>) {
-        if let Some(slot) = self.plan.buffers[buffer].gradient {
-            self.gradients[slot] = gradient;
-        }
-    }
-
-    fn clear(&mut self, step: &Step<T>) {
-        step.clear.iter().for_each(|b| self.gradient_mut(*b).fill(T::default()));
-    }
-
-    fn operand<'a>(&'a self, operand: Operand, program: &'a Program<T>, flat: &'a Flat<T>) -> &'a [T] {
-        match operand {
-            Operand::Buffer(b) => self.value(b),
-            Operand::Param(p) => flat.of(&program.params[p]),
-            Operand::Constant(c) => &program.constants[c],
-        }
-    }
-
-    fn inputs<'a>(&'a self, step: &Step<T>, program: &'a Program<T>, flat: &'a Flat<T>) -> Vec<&'a [T]> {
-        step.inputs.iter().map(|i| self.operand(i.operand, program, flat)).collect()
-    }
-
-    fn norm<'a>(&'a self, k: usize, program: &'a Program<T>, flat: &'a Flat<T>) -> NormInputs<'a, T> {
-        let step = &self.plan.steps[k];
-        let input = |i: usize| self.operand(step.inputs[i].operand, program, flat);
-        NormInputs { x: input(0), gain: input(1), bias: input(2) }
-    }
-}
-
-fn len(input: &Input) -> usize {
+/// Numbers of an input.
+fn len(input: &StepInput) -> usize {
     input.shape.iter().product()
 }
 
-fn shapes<T>(step: &Step<T>) -> (Vec<&[usize]>, Vec<&[usize]>) {
+/// Shapes of a step's inputs, and of its outputs.
+fn shapes<T>(step: &BatchStep<T>) -> (Vec<&[usize]>, Vec<&[usize]>) {
     (
         step.inputs.iter().map(|i| i.shape.as_slice()).collect(),
         step.outputs.iter().map(|(_, shape)| shape.as_slice()).collect(),

@@ -17,7 +17,26 @@ pub(super) fn draw(graph: &Graph, seed: u64) -> Result<Params> {
             Op::Linear | Op::Conv(_) => (&mut kernels, &[1]),
             Op::BatchNorm { .. } => (&mut ones, &[1, 4]),
             Op::LayerNorm { .. } => (&mut ones, &[1]),
-            _ => continue,
+            Op::MatMul
+            | Op::ConvTranspose { .. }
+            | Op::Pool(_)
+            | Op::GroupNorm { .. }
+            | Op::LocalResponseNorm { .. }
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Where
+            | Op::Softmax { .. }
+            | Op::Reduce { .. }
+            | Op::Reshape(_)
+            | Op::Transpose(_)
+            | Op::Concat { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Expand(_)
+            | Op::Gather { .. }
+            | Op::Resize { .. }
+            | Op::Recurrent { .. }
+            | Op::Unknown(_) => continue,
         };
         parts.0.extend(parts.1.iter().filter_map(|&k| node.inputs.get(k)));
     }
@@ -26,14 +45,15 @@ pub(super) fn draw(graph: &Graph, seed: u64) -> Result<Params> {
         let count = onebasin_core::element_count(&value.shape)?;
         let values = match (kernels.contains(&id), ones.contains(&id)) {
             (true, _) => kernel(&value.shape, count, &mut Stream::new(seed, &format!("init/{}", value.name))),
-            (_, true) => vec![1.0; count],
-            _ => vec![0.0; count],
+            (false, true) => vec![1.0; count],
+            (false, false) => vec![0.0; count],
         };
         Ok((value.name.clone(), Tensor::from_f32(&value.shape, values)?))
     };
     params.par_iter().map(values).collect::<Result<Vec<_>>>().map(Params::from_iter)
 }
 
+/// Whether a value is one of the network's tensors.
 fn is_param(value: &(ValueId, &Value)) -> bool {
     value.1.source == onebasin_core::graph::ValueSource::Param
 }

@@ -23,6 +23,7 @@ impl Norm {
         }
     }
 
+    /// Adds it behind `x`, under a name.
     pub(super) fn add(self, g: &mut Graph, name: &str, x: ValueId) -> Result<ValueId> {
         match self {
             Self::Layer => g.channel_norm(name, x),
@@ -33,7 +34,7 @@ impl Norm {
 
 /// A square convolution without bias: its kernel's side, and how it moves.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Window {
+pub(super) struct SquareWindow {
     pub(super) kernel: usize,
     pub(super) stride: usize,
     pub(super) padding: Padding,
@@ -48,7 +49,7 @@ pub(super) enum Padding {
     Same,
 }
 
-impl Window {
+impl SquareWindow {
     /// A 3 × 3 window with one zero on every side.
     pub(super) fn three(stride: usize) -> Self {
         Self { kernel: 3, stride, padding: Padding::Each(1) }
@@ -64,6 +65,7 @@ impl Window {
         Self { kernel: 1, stride, padding: Padding::Each(0) }
     }
 
+    /// Its attributes over an image with these axes.
     fn over(self, image: &[usize]) -> Conv {
         let (before, after) = match self.padding {
             Padding::Each(zeros) => (vec![zeros; 2], vec![zeros; 2]),
@@ -85,7 +87,7 @@ pub(super) fn conv_norm(
     (conv, norm_name): (&str, &str),
     x: ValueId,
     out: usize,
-    window: Window,
+    window: SquareWindow,
     norm: Norm,
 ) -> Result<ValueId> {
     let attributes = window.over(g.shape(x).get(2..).unwrap_or(&[]));

@@ -57,6 +57,12 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::Network`] lists the names that are known, or says why such samples do not fit.
+    ///
+    /// ```
+    /// use onebasin_nn::Network;
+    /// let unknown = Network::new("resnet21-ln", &[3, 32, 32], 10).unwrap_err();
+    /// assert!(unknown.to_string().contains("known are"));
+    /// ```
     pub fn new(name: &str, input: &[usize], classes: usize) -> Result<Self> {
         let network = Self { name: name.to_owned(), input: input.to_vec(), classes };
         network.graph()?;
@@ -68,6 +74,14 @@ impl Network {
     ///
     /// # Errors
     /// If the name is not known or a tensor is missing or has another shape.
+    ///
+    /// ```
+    /// use onebasin_nn::Network;
+    /// let params = Network::new("mlp:16x2", &[8], 3)?.init(0)?;
+    /// let found = Network::fitting("mlp:16x2", &params)?;
+    /// assert_eq!((found.input, found.classes), (vec![8], 3));
+    /// # Ok::<(), onebasin_nn::Error>(())
+    /// ```
     pub fn fitting(name: &str, params: &Params) -> Result<Self> {
         let architecture = Architecture::read(name).map_err(|why| fail(name, why))?;
         let graph = Self::new(name, &architecture.sample(1), 1)?.graph()?;
@@ -88,10 +102,19 @@ impl Network {
         Ok(network)
     }
 
-    /// The network of the same weights for samples of another shape.
+    /// The network of the same weights for samples of another shape: images of another size, where the network ends in an
+    /// average over pixels.
     ///
     /// # Errors
     /// [`Error::Network`] names the first tensor whose shape would change.
+    ///
+    /// ```
+    /// use onebasin_nn::Network;
+    /// let network = Network::new("resnet20-ln:1", &[3, 32, 32], 10)?;
+    /// assert!(network.with_input(&[3, 16, 16]).is_ok());
+    /// assert!(network.with_input(&[1, 32, 32]).is_err());
+    /// # Ok::<(), onebasin_nn::Error>(())
+    /// ```
     pub fn with_input(&self, input: &[usize]) -> Result<Self> {
         let other = Self::new(&self.name, input, self.classes)?;
         let (from, to) = (self.graph()?, other.graph()?);
@@ -108,7 +131,10 @@ impl Network {
         }
     }
 
-    /// Its operators, for a batch of one.
+    /// Its operators, for a batch of one: one input, one output `[1, classes]`, parameters named
+    /// `LAYER.weight`, `LAYER.bias`, `LAYER.running_mean` and `LAYER.running_var`.
+    ///
+    /// Cost: linear in the number of layers.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -142,6 +168,17 @@ impl Network {
     }
 
     /// Which units may be exchanged, discovered from its graph.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    ///
+    /// ```
+    /// use onebasin_nn::Network;
+    /// let symmetry = Network::new("mlp:16x1", &[8], 3)?.symmetry()?;
+    /// let (first, second) = (&symmetry.tensors["fc1.weight"], &symmetry.tensors["fc2.weight"]);
+    /// assert_eq!(first.axes[0], second.axes[1]);
+    /// # Ok::<(), onebasin_nn::Error>(())
+    /// ```
     pub fn symmetry(&self) -> Result<SymmetrySpec> {
         Ok(discover(&self.graph()?).spec().clone())
     }
@@ -151,6 +188,17 @@ impl Network {
     /// taps. Gains and running variances are one, biases and running means zero. One stream `init/{tensor}` per tensor.
     ///
     /// Cost: one draw per weight, tensors side by side on threads.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    ///
+    /// ```
+    /// use onebasin_nn::Network;
+    /// let network = Network::new("mlp:16x1", &[8], 3)?;
+    /// assert_eq!(network.init(0)?, network.init(0)?);
+    /// assert_ne!(network.init(0)?, network.init(1)?);
+    /// # Ok::<(), onebasin_nn::Error>(())
+    /// ```
     pub fn init(&self, seed: u64) -> Result<Params> {
         init::draw(&self.graph()?, seed)
     }
@@ -160,6 +208,14 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::Weights`] names the first tensor that is missing, extra, or of another shape.
+    ///
+    /// ```
+    /// use onebasin_nn::Network;
+    /// let wide = Network::new("mlp:16x1", &[8], 3)?.init(0)?;
+    /// let misfit = Network::new("mlp:8x1", &[8], 3)?.check(&wide).unwrap_err();
+    /// assert!(misfit.to_string().contains("`fc1.weight`"));
+    /// # Ok::<(), onebasin_nn::Error>(())
+    /// ```
     pub fn check(&self, params: &Params) -> Result<()> {
         let graph = self.graph()?;
         let shapes: BTreeMap<&str, &[usize]> = graph.params().map(|p| (p.name.as_str(), p.shape.as_slice())).collect();
@@ -189,6 +245,7 @@ impl Network {
     }
 }
 
+/// That there is no such network.
 fn fail(name: &str, why: String) -> Error {
     Error::Network { name: name.to_owned(), why }
 }

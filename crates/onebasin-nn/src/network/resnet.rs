@@ -4,7 +4,7 @@ use onebasin_core::error::Result;
 use onebasin_core::graph::op::{PadMode, Pool, PoolKind};
 use onebasin_core::graph::{Graph, Op, ValueId};
 
-use super::layers::{Norm, Padding, Window, conv_norm, images};
+use super::layers::{Norm, Padding, SquareWindow, conv_norm, images};
 
 /// Three groups of blocks with `base`, `2 base` and `4 base` channels, as the paper trains them.
 ///
@@ -20,18 +20,18 @@ pub(super) fn resnet(
     classes: usize,
 ) -> Result<ValueId> {
     let x = images(g, x)?;
-    let x = conv_norm(g, ("conv1", "norm1"), x, base, Window::three_same(1), norm)?;
+    let x = conv_norm(g, ("conv1", "norm1"), x, base, SquareWindow::three_same(1), norm)?;
     let mut x = g.relu(x)?;
     for (group, block) in small_blocks(blocks) {
         let name = format!("layer{}.{block}", group + 1);
         let (out, stride) = (base << group, if group > 0 && block == 0 { 2 } else { 1 });
         let at = |part: &str| format!("{name}.{part}");
-        let y = conv_norm(g, (&at("conv1"), &at("norm1")), x, out, Window::three_same(stride), norm)?;
+        let y = conv_norm(g, (&at("conv1"), &at("norm1")), x, out, SquareWindow::three_same(stride), norm)?;
         let y = g.relu(y)?;
-        let y = conv_norm(g, (&at("conv2"), &at("norm2")), y, out, Window::three_same(1), norm)?;
+        let y = conv_norm(g, (&at("conv2"), &at("norm2")), y, out, SquareWindow::three_same(1), norm)?;
         if stride == 2 {
             let names = (at("shortcut.conv"), at("shortcut.norm"));
-            x = conv_norm(g, (&names.0, &names.1), x, out, Window::three_same(2), norm)?;
+            x = conv_norm(g, (&names.0, &names.1), x, out, SquareWindow::three_same(2), norm)?;
         }
         x = g.add_values(&at("add"), y, x)?;
         x = g.relu(x)?;
@@ -46,15 +46,15 @@ pub(super) fn resnet(
 pub(super) fn option_a(g: &mut Graph, x: ValueId, blocks: usize, classes: usize) -> Result<ValueId> {
     const BASE: usize = 16;
     let x = images(g, x)?;
-    let x = conv_norm(g, ("conv1", "bn1"), x, BASE, Window::three(1), Norm::Batch)?;
+    let x = conv_norm(g, ("conv1", "bn1"), x, BASE, SquareWindow::three(1), Norm::Batch)?;
     let mut x = g.relu(x)?;
     for (group, block) in small_blocks(blocks) {
         let name = format!("layer{}.{block}", group + 1);
         let (out, stride) = (BASE << group, if group > 0 && block == 0 { 2 } else { 1 });
         let at = |part: &str| format!("{name}.{part}");
-        let y = conv_norm(g, (&at("conv1"), &at("bn1")), x, out, Window::three(stride), Norm::Batch)?;
+        let y = conv_norm(g, (&at("conv1"), &at("bn1")), x, out, SquareWindow::three(stride), Norm::Batch)?;
         let y = g.relu(y)?;
-        let y = conv_norm(g, (&at("conv2"), &at("bn2")), y, out, Window::three(1), Norm::Batch)?;
+        let y = conv_norm(g, (&at("conv2"), &at("bn2")), y, out, SquareWindow::three(1), Norm::Batch)?;
         if stride == 2 {
             for axis in [2, 3] {
                 let len = g.shape(x).get(axis).copied().unwrap_or(0).div_ceil(2);
@@ -89,7 +89,7 @@ pub(super) fn torch_resnet(
     classes: usize,
 ) -> Result<ValueId> {
     let x = images(g, x)?;
-    let stem = Window { kernel: 7, stride: 2, padding: Padding::Each(3) };
+    let stem = SquareWindow { kernel: 7, stride: 2, padding: Padding::Each(3) };
     let x = conv_norm(g, ("conv1", "bn1"), x, 64, stem, norm)?;
     let x = g.relu(x)?;
     let mut x = g.max_pool("maxpool", x, Pool::square(PoolKind::Max, 3, 2).padded(1))?;
@@ -98,10 +98,10 @@ pub(super) fn torch_resnet(
         let name = format!("layer{}.{block}", layer + 1);
         let (width, stride) = (64 << layer, if layer > 0 && block == 0 { 2 } else { 1 });
         let out = if bottleneck { 4 * width } else { width };
-        let convs: &[(usize, Window)] = if bottleneck {
-            &[(width, Window::one(1)), (width, Window::three(stride)), (out, Window::one(1))]
+        let convs: &[(usize, SquareWindow)] = if bottleneck {
+            &[(width, SquareWindow::one(1)), (width, SquareWindow::three(stride)), (out, SquareWindow::one(1))]
         } else {
-            &[(width, Window::three(stride)), (out, Window::three(1))]
+            &[(width, SquareWindow::three(stride)), (out, SquareWindow::three(1))]
         };
         let mut y = x;
         for (k, &(out, window)) in convs.iter().enumerate() {
@@ -113,7 +113,7 @@ pub(super) fn torch_resnet(
         }
         if stride != 1 || g.shape(x).get(1) != Some(&out) {
             let names = (format!("{name}.downsample.0"), format!("{name}.downsample.1"));
-            x = conv_norm(g, (&names.0, &names.1), x, out, Window::one(stride), norm)?;
+            x = conv_norm(g, (&names.0, &names.1), x, out, SquareWindow::one(stride), norm)?;
         }
         x = g.add_values(&format!("{name}.add"), y, x)?;
         x = g.relu(x)?;

@@ -23,6 +23,11 @@ pub struct Builtin {
 }
 
 /// Every family of built-in networks.
+///
+/// ```
+/// use onebasin_nn::network::known;
+/// assert!(known().iter().any(|family| family.names.contains(&"vgg16-bn")));
+/// ```
 pub fn known() -> &'static [Builtin] {
     &TABLE
 }
@@ -147,6 +152,7 @@ fn width(base: usize, multiplier: Option<&str>) -> Result<usize, String> {
     Err(format!("`{text}` is no multiplier that makes {base} a whole number between 1 and {MAX_UNITS}"))
 }
 
+/// A network whose name takes nothing behind a colon.
 fn plain(argument: Option<&str>, architecture: Architecture) -> Result<Architecture, String> {
     match argument {
         None => Ok(architecture),

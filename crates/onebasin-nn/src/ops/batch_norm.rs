@@ -15,6 +15,15 @@ pub struct BatchNorm {
 }
 
 /// Count, means, and sums of squared deviations from them, per channel.
+///
+/// ```
+/// use onebasin_nn::ops::batch_norm::Moments;
+/// // Two channels of two positions, and of one more.
+/// let some = Moments::of(&[1.0_f32, 10.0, 3.0, 30.0], 2);
+/// let all = some.combine(&Moments::of(&[5.0_f32, 50.0], 2));
+/// assert_eq!((all.count, &all.mean[..]), (3.0, &[3.0, 30.0][..]));
+/// assert_eq!(all.unbiased_variance(), [4.0, 400.0]);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Moments {
     /// Positions per channel.
@@ -56,7 +65,7 @@ impl Moments {
         Self { count, mean, squares }
     }
 
-    /// Of the units of `x [positions, units, positions]`, in two passes.
+    /// Of the units of `x [positions, units, positions]`, in two passes; `inner` is the last of these lengths.
     pub fn within<T: Real>(x: &[T], units: usize, inner: usize) -> Self {
         if inner == 1 {
             return Self::of(x, units);
@@ -76,6 +85,9 @@ impl Moments {
     }
 
     /// Of both together (Chan, Golub and LeVeque 1979).
+    ///
+    /// Formula: with `d = mean_b − mean_a` and `n = n_a + n_b`, `mean = mean_a + d n_b / n` and
+    /// `squares = squares_a + squares_b + d² n_a n_b / n`.
     #[must_use]
     pub fn combine(mut self, other: &Self) -> Self {
         let count = self.count + other.count;
@@ -98,10 +110,12 @@ impl Moments {
 }
 
 impl Sums {
+    /// Of no position.
     pub(crate) fn zero(channels: usize) -> Self {
         Self { dy: vec![0.0; channels], dy_x: vec![0.0; channels] }
     }
 
+    /// Of `x` and `dy`, both `[positions, channels]`.
     pub(crate) fn of<T: Real>(x: &[T], dy: &[T], norm: &Statistics<T>) -> Self {
         let [dy, dy_x] = columns(norm.mean.len(), x.len(), |at, c| {
             [dy[at].wide(), (dy[at] * ((x[at] - norm.mean[c]) * norm.inverse[c])).wide()]
@@ -109,6 +123,7 @@ impl Sums {
         Self { dy, dy_x }
     }
 
+    /// Of both together.
     pub(crate) fn combine(mut self, other: &Self) -> Self {
         self.dy.iter_mut().zip(&other.dy).for_each(|(a, b)| *a += b);
         self.dy_x.iter_mut().zip(&other.dy_x).for_each(|(a, b)| *a += b);

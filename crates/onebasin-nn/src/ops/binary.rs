@@ -57,7 +57,13 @@ impl<T: Real> Kernel<T> for Binary {
                 Self::Min => add::<T, 0>(call, dy, da, |a, b| choose(!second_extreme(b < a, b))),
                 Self::Max => add::<T, 0>(call, dy, da, |a, b| choose(!second_extreme(b > a, b))),
                 Self::PRelu => add::<T, 0>(call, dy, da, |a, b| if a > zero { one } else { b }),
-                _ => {}
+                Self::Equal
+                | Self::Less
+                | Self::LessOrEqual
+                | Self::Greater
+                | Self::GreaterOrEqual
+                | Self::And
+                | Self::Or => {}
             }
         }
         if let Some(db) = db {
@@ -70,7 +76,13 @@ impl<T: Real> Kernel<T> for Binary {
                 Self::Min => add::<T, 1>(call, dy, db, |a, b| choose(second_extreme(b < a, b))),
                 Self::Max => add::<T, 1>(call, dy, db, |a, b| choose(second_extreme(b > a, b))),
                 Self::PRelu => add::<T, 1>(call, dy, db, |a, _| if a > zero { zero } else { a }),
-                _ => {}
+                Self::Equal
+                | Self::Less
+                | Self::LessOrEqual
+                | Self::Greater
+                | Self::GreaterOrEqual
+                | Self::And
+                | Self::Or => {}
             }
         }
     }

@@ -108,7 +108,7 @@ pub(super) struct Pad {
 }
 
 /// Where a run of the output comes from.
-enum Origin {
+enum PadOrigin {
     /// This position of the input and those behind it.
     Input(usize),
     /// The added number.
@@ -134,32 +134,33 @@ impl Pad {
     }
 
     /// Calls `f` with every run of the output: where it starts, its length, where it comes from.
-    fn runs(&self, input: &[usize], output: &[usize], f: &mut impl FnMut(usize, usize, Origin)) {
+    fn runs(&self, input: &[usize], output: &[usize], f: &mut impl FnMut(usize, usize, PadOrigin)) {
         self.descend(input, output, 0, (Some(0), 0), f);
     }
 
+    /// One axis after the other, until the rest is a single run: `from` is where it begins in the input, if it does.
     fn descend(
         &self,
         input: &[usize],
         output: &[usize],
         axis: usize,
         (from, to): (Option<usize>, usize),
-        f: &mut impl FnMut(usize, usize, Origin),
+        f: &mut impl FnMut(usize, usize, PadOrigin),
     ) {
         let unchanged = input[axis..] == output[axis..];
         let run: usize = output[axis..].iter().product();
         match from {
-            None => f(to * run, run, Origin::Added),
-            Some(from) if unchanged => f(to * run, run, Origin::Input(from * run)),
+            None => f(to * run, run, PadOrigin::Added),
+            Some(from) if unchanged => f(to * run, run, PadOrigin::Input(from * run)),
             Some(from) if axis + 1 == input.len() => {
                 let (len, before) = (input[axis], self.before[axis]);
                 let start = to * run;
                 if len > 0 {
-                    f(start + before, len, Origin::Input(from * len));
+                    f(start + before, len, PadOrigin::Input(from * len));
                 }
                 for i in (0..before).chain(before + len..run) {
-                    let origin = self.origin(i, before, len).map(|i| Origin::Input(from * len + i));
-                    f(start + i, 1, origin.unwrap_or(Origin::Added));
+                    let origin = self.origin(i, before, len).map(|i| PadOrigin::Input(from * len + i));
+                    f(start + i, 1, origin.unwrap_or(PadOrigin::Added));
                 }
             }
             Some(from) => {
@@ -183,8 +184,8 @@ impl<T: Real> Kernel<T> for Pad {
         self.runs(call.input_shapes[0], call.output_shapes[0], &mut |to, run, origin| {
             let y = &mut y[to..to + run];
             match origin {
-                Origin::Input(from) => y.copy_from_slice(&x[from..from + run]),
-                Origin::Added => y.fill(value),
+                PadOrigin::Input(from) => y.copy_from_slice(&x[from..from + run]),
+                PadOrigin::Added => y.fill(value),
             }
         });
     }
@@ -199,7 +200,7 @@ impl<T: Real> Kernel<T> for Pad {
     ) {
         let Some(dx) = &mut d_inputs[0] else { return };
         self.runs(call.input_shapes[0], call.output_shapes[0], &mut |to, run, origin| {
-            if let Origin::Input(from) = origin {
+            if let PadOrigin::Input(from) = origin {
                 add(&mut dx[from..from + run], &d_outputs[0][to..to + run]);
             }
         });

@@ -18,7 +18,7 @@ const TILE: usize = 96 * 1024;
 const ROWS: usize = 400;
 
 /// Sizes of one call.
-struct Sizes {
+struct ConvSizes {
     window: Window,
     /// Output channels of a group.
     out: usize,
@@ -29,7 +29,8 @@ struct Sizes {
     patch: usize,
 }
 
-impl Sizes {
+impl ConvSizes {
+    /// Of a call, channels last.
     fn of<T>(conv: &Conv, call: &Call<'_, T>) -> Self {
         let (x, w, y) = (call.input_shapes[0], call.input_shapes[1], call.output_shapes[0]);
         let rank = x.len();
@@ -44,14 +45,17 @@ impl Sizes {
         self.groups == 1 && self.window.is_identity()
     }
 
+    /// Whether every channel is a group of its own, with one result.
     fn depthwise(&self) -> bool {
         self.groups > 1 && self.channels == 1 && self.out == 1
     }
 
+    /// By Winograd's filtering, where that pays.
     fn winograd(&self) -> Option<Winograd> {
         if self.groups == 1 { Winograd::of(&self.window, self.channels, self.out) } else { None }
     }
 
+    /// By overlapping lines in place of patches, where that pays.
     fn lines(&self) -> Option<Lines> {
         if self.groups == 1 { Lines::of(&self.window, self.channels, self.out) } else { None }
     }
@@ -158,10 +162,10 @@ impl<T: Real> Kernel<T> for Conv {
     }
 
     fn forward(&self, call: &Call<'_, T>, outputs: &mut [&mut [T]], scratch: &mut Vec<T>) {
-        let sizes = Sizes::of(self, call);
+        let sizes = ConvSizes::of(self, call);
         let &[x, w, ref bias @ ..] = call.inputs else { unreachable!("shapes are inferred before running") };
         let y = &mut *outputs[0];
-        let Sizes { out, patch, groups, .. } = sizes;
+        let ConvSizes { out, patch, groups, .. } = sizes;
         let biased = match bias {
             [bias] => {
                 y.chunks_exact_mut(bias.len().max(1)).for_each(|row| row.copy_from_slice(bias));
@@ -222,10 +226,10 @@ impl<T: Real> Kernel<T> for Conv {
         d_inputs: &mut [Option<&mut [T]>],
         scratch: &mut Vec<T>,
     ) {
-        let sizes = Sizes::of(self, call);
+        let sizes = ConvSizes::of(self, call);
         let &[x, w, ..] = call.inputs else { unreachable!("shapes are inferred before running") };
         let dy = d_outputs[0];
-        let Sizes { out, patch, groups, .. } = sizes;
+        let ConvSizes { out, patch, groups, .. } = sizes;
         let [dx, dw, rest @ ..] = d_inputs else { unreachable!("a convolution has a weight") };
         if let [Some(db)] = rest {
             vectorized(

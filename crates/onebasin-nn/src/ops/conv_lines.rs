@@ -68,11 +68,13 @@ impl Lines {
         (self.out_height + self.kernel[0] - 1) * self.stride() * self.channels
     }
 
+    /// Where the image of a sample lies.
     fn image(self, sample: usize) -> Range<usize> {
         let len = self.height * self.width * self.channels;
         sample * len..(sample + 1) * len
     }
 
+    /// Where the result of a sample lies.
     fn result(self, sample: usize) -> Range<usize> {
         let len = self.out_height * self.width * self.out;
         sample * len..(sample + 1) * len
@@ -127,6 +129,7 @@ impl Lines {
         self.over_images(x, w, onto, y, padded, rows);
     }
 
+    /// Image after image: padded, multiplied, and its lines picked out of the rows.
     fn over_images<T: Real>(self, x: &[T], w: &[T], onto: bool, y: &mut [T], padded: &mut [T], rows: &mut [T]) {
         for sample in 0..self.samples {
             self.pad(&x[self.image(sample)], padded);

@@ -10,10 +10,11 @@ use onebasin_core::linalg::Mat;
 use super::walk::sum;
 use super::{Call, Kernel, Real};
 
+/// The transpose of a convolution with these attributes.
 pub(super) struct ConvTranspose(pub(super) Conv);
 
 /// Neighbouring positions of the input's last axis that one tap sends into the image.
-struct Run {
+struct TapRun {
     /// First position, in `[taps, input positions]`.
     column: usize,
     /// Where it goes in the image; the next goes a stride further.
@@ -22,7 +23,7 @@ struct Run {
 }
 
 /// Sizes of one sample and group.
-struct Sizes {
+struct ConvTransposeSizes {
     groups: usize,
     /// Channels of the input.
     inputs: usize,
@@ -33,12 +34,13 @@ struct Sizes {
     grid: usize,
     /// Positions of the output.
     image: usize,
-    runs: Vec<Run>,
+    runs: Vec<TapRun>,
     stride: usize,
 }
 
 impl ConvTranspose {
-    fn sizes<T>(&self, call: &Call<'_, T>) -> Sizes {
+    /// Sizes of a call, and where every tap sends its runs.
+    fn sizes<T>(&self, call: &Call<'_, T>) -> ConvTransposeSizes {
         let (x, w, y) = (call.input_shapes[0], call.input_shapes[1], call.output_shapes[0]);
         let (grid, kernel, image) = (&x[2..], &w[2..], &y[2..]);
         let taps: usize = kernel.iter().product();
@@ -56,7 +58,16 @@ impl ConvTranspose {
         }
         let stride = self.0.strides.last().copied().unwrap_or(1);
         let groups = self.0.groups;
-        Sizes { groups, inputs: x[1] / groups, outputs: w[1], taps, grid: grid_len, image: image_len, runs, stride }
+        ConvTransposeSizes {
+            groups,
+            inputs: x[1] / groups,
+            outputs: w[1],
+            taps,
+            grid: grid_len,
+            image: image_len,
+            runs,
+            stride,
+        }
     }
 
     /// Appends the runs of one tap, from `axis` on, for the positions before it.
@@ -67,7 +78,7 @@ impl ConvTranspose {
         shifts: &[isize],
         axis: usize,
         (column, at): (usize, usize),
-        runs: &mut Vec<Run>,
+        runs: &mut Vec<TapRun>,
     ) {
         let (stride, shift) = (self.0.strides[axis], shifts[axis]);
         let first = (-shift).max(0) as usize;
@@ -79,7 +90,7 @@ impl ConvTranspose {
             return;
         }
         if axis + 1 == grid.len() {
-            return runs.push(Run { column: column * grid[axis] + low, image: to(low), count: high - low });
+            return runs.push(TapRun { column: column * grid[axis] + low, image: to(low), count: high - low });
         }
         for i in low..high {
             self.descend(grid, image, shifts, axis + 1, (column * grid[axis] + i, to(i)), runs);
@@ -94,7 +105,7 @@ impl<T: Real> Kernel<T> for ConvTranspose {
 
     fn forward(&self, call: &Call<'_, T>, outputs: &mut [&mut [T]], scratch: &mut Vec<T>) {
         let sizes = self.sizes(call);
-        let Sizes { groups, inputs, outputs: channels, taps, grid, image, .. } = sizes;
+        let ConvTransposeSizes { groups, inputs, outputs: channels, taps, grid, image, .. } = sizes;
         let (x, w, y) = (call.inputs[0], call.inputs[1], &mut *outputs[0]);
         if y.is_empty() {
             return;
@@ -131,7 +142,7 @@ impl<T: Real> Kernel<T> for ConvTranspose {
         scratch: &mut Vec<T>,
     ) {
         let sizes = self.sizes(call);
-        let Sizes { groups, inputs, outputs: channels, taps, grid, image, .. } = sizes;
+        let ConvTransposeSizes { groups, inputs, outputs: channels, taps, grid, image, .. } = sizes;
         let (x, w, dy) = (call.inputs[0], call.inputs[1], d_outputs[0]);
         if dy.is_empty() {
             return;

@@ -7,9 +7,9 @@ use super::walk::around;
 use super::{Call, Kernel, Real};
 
 /// Slices along this axis.
-pub(super) struct Gather(pub(super) usize);
+pub(super) struct GatherKernel(pub(super) usize);
 
-impl Gather {
+impl GatherKernel {
     /// Calls `f` with where every chosen slice starts in `data`, if it does, where in the output, and its length.
     fn runs<T: Real>(&self, call: &Call<'_, T>, mut f: impl FnMut(Option<usize>, usize, usize)) {
         let (outer, axis, inner) = around(call.input_shapes[0], self.0);
@@ -23,12 +23,13 @@ impl Gather {
     }
 }
 
+/// The position that an index means; none if it lies outside or is no whole number.
 fn position(index: f64, len: usize) -> Option<usize> {
     let index = if index < 0.0 { index + len as f64 } else { index };
     (index >= 0.0 && index < len as f64 && index.fract() == 0.0).then_some(index as usize)
 }
 
-impl<T: Real> Kernel<T> for Gather {
+impl<T: Real> Kernel<T> for GatherKernel {
     fn forward(&self, call: &Call<'_, T>, outputs: &mut [&mut [T]], _scratch: &mut Vec<T>) {
         self.runs(call, |from, to, run| {
             let y = &mut outputs[0][to..to + run];

@@ -25,6 +25,7 @@ struct Groups {
 }
 
 impl Groups {
+    /// Of an array of this shape, normalised over these axes.
     fn of(shape: &[usize], axes: &[usize]) -> Self {
         let len = axes.iter().map(|a| shape[*a]).product();
         let last = shape.len() - axes.len();

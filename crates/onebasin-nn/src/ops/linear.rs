@@ -4,6 +4,7 @@ use onebasin_core::linalg::Mat;
 
 use super::{Call, Kernel, Real};
 
+/// `y = x Wᵀ (+ b)`.
 pub(super) struct Linear;
 
 impl<T: Real> Kernel<T> for Linear {

@@ -7,10 +7,11 @@ use onebasin_core::linalg::Mat;
 use super::walk::Walk;
 use super::{Call, Kernel, Real};
 
+/// `a b`, matrix by matrix.
 pub(super) struct MatMul;
 
 /// One product of a batch is `[m, k] · [k, n]`.
-struct Sizes {
+struct ProductSizes {
     m: usize,
     k: usize,
     n: usize,
@@ -18,7 +19,8 @@ struct Sizes {
     pairs: Vec<[usize; 2]>,
 }
 
-impl Sizes {
+impl ProductSizes {
+    /// Of a call; where only one matrix stands on the right, all on the left are one.
     fn new<T>(call: &Call<'_, T>) -> Self {
         let (a, b) = (call.input_shapes[0], call.input_shapes[1]);
         let (left, m, k) = match a {
@@ -43,17 +45,19 @@ impl Sizes {
     }
 }
 
+/// Matrix number `index` of those of `len` numbers.
 fn part<T>(data: &[T], index: usize, len: usize) -> &[T] {
     &data[index * len..][..len]
 }
 
+/// The same, to be written.
 fn part_mut<T>(data: &mut [T], index: usize, len: usize) -> &mut [T] {
     &mut data[index * len..][..len]
 }
 
 impl<T: Real> Kernel<T> for MatMul {
     fn forward(&self, call: &Call<'_, T>, outputs: &mut [&mut [T]], _scratch: &mut Vec<T>) {
-        let Sizes { m, k, n, pairs } = Sizes::new(call);
+        let ProductSizes { m, k, n, pairs } = ProductSizes::new(call);
         for (s, [i, j]) in pairs.into_iter().enumerate() {
             let a = Mat::new(part(call.inputs[0], i, m * k), m, k);
             let b = Mat::new(part(call.inputs[1], j, k * n), k, n);
@@ -69,7 +73,7 @@ impl<T: Real> Kernel<T> for MatMul {
         d_inputs: &mut [Option<&mut [T]>],
         _scratch: &mut Vec<T>,
     ) {
-        let Sizes { m, k, n, pairs } = Sizes::new(call);
+        let ProductSizes { m, k, n, pairs } = ProductSizes::new(call);
         let [da, db] = d_inputs else { unreachable!("two operands") };
         for (s, [i, j]) in pairs.into_iter().enumerate() {
             let dy = Mat::new(part(d_outputs[0], s, m * n), m, n);

@@ -36,7 +36,13 @@ use onebasin_core::Tensor;
 use onebasin_core::graph::Op;
 use onebasin_core::linalg::Scalar;
 
-/// Numbers kernels compute in.
+/// Numbers kernels compute in: `f32` and `f64`.
+///
+/// ```
+/// use onebasin_nn::ops::Real;
+/// assert_eq!(<f32 as Real>::of(0.1).wide(), f64::from(0.1_f32));
+/// assert!((Real::erf(1.0_f64) - 0.842_700_792_949_714_9).abs() < 1e-15);
+/// ```
 pub trait Real: Scalar + num_traits::Float + std::ops::AddAssign + std::ops::MulAssign + std::iter::Sum {
     /// The nearest number of this type.
     fn of(value: f64) -> Self;
@@ -48,10 +54,16 @@ pub trait Real: Scalar + num_traits::Float + std::ops::AddAssign + std::ops::Mul
     #[must_use]
     fn erf(self) -> Self;
 
-    /// A tensor's values in this type.
+    /// A tensor's values in this type; borrowed where they are of it already.
+    ///
+    /// # Errors
+    /// If the tensor is no float.
     fn values(tensor: &Tensor) -> onebasin_core::error::Result<Cow<'_, [Self]>>;
 
     /// A tensor of values of this type.
+    ///
+    /// # Errors
+    /// If there are not as many as the shape says.
     fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin_core::error::Result<Tensor>;
 }
 
@@ -137,6 +149,8 @@ pub trait Kernel<T: Real>: Send + Sync {
     }
 
     /// Computes the outputs. `scratch` is the kernel's own between calls, unless it is shared; it may be resized.
+    ///
+    /// Shapes: as the call says, which the graph has inferred; kernels do not check them.
     fn forward(&self, call: &Call<'_, T>, outputs: &mut [&mut [T]], scratch: &mut Vec<T>);
 
     /// Adds `Jᵀ · d_outputs` to the gradients of those inputs that want one.
@@ -153,6 +167,18 @@ pub trait Kernel<T: Real>: Send + Sync {
 }
 
 /// The kernel of an operator; `None` for one that is not known.
+///
+/// ```
+/// use onebasin_core::graph::Op;
+/// use onebasin_core::graph::op::Unary;
+/// use onebasin_nn::ops::{Call, kernel};
+/// let relu = kernel::<f32>(&Op::Unary(Unary::Relu)).unwrap();
+/// let (shapes, mut y): ([&[usize]; 1], _) = ([&[2]], [0.0; 2]);
+/// let call = Call { inputs: &[&[-1.0, 2.0]], input_shapes: &shapes, output_shapes: &shapes };
+/// relu.forward(&call, &mut [&mut y], &mut Vec::new());
+/// assert_eq!(y, [0.0, 2.0]);
+/// assert!(kernel::<f32>(&Op::Unknown("Mystery".to_owned())).is_none());
+/// ```
 pub fn kernel<T: Real>(op: &Op) -> Option<Box<dyn Kernel<T>>> {
     Some(match op {
         Op::Unknown(_) => return None,
@@ -173,14 +199,14 @@ pub fn kernel<T: Real>(op: &Op) -> Option<Box<dyn Kernel<T>>> {
         Op::Binary(binary) => Box::new(*binary),
         Op::Where => Box::new(where_::Where),
         &Op::Softmax { axis, log } => Box::new(softmax::Softmax { axis, log }),
-        Op::Reduce { kind, axes, .. } => Box::new(reduce::Reduce { kind: *kind, axes: axes.clone() }),
+        Op::Reduce { kind, axes, .. } => Box::new(reduce::ReduceKernel { kind: *kind, axes: axes.clone() }),
         Op::Reshape(_) => Box::new(reshape::Reshape),
         Op::Transpose(order) => Box::new(transpose::Transpose(order.clone())),
         Op::Concat { axis } => Box::new(concat::Concat(*axis)),
         &Op::Slice { axis, start, len, step } => Box::new(concat::Slice { axis, start, len, step }),
         Op::Pad { before, mode, .. } => Box::new(concat::Pad { before: before.clone(), mode: *mode }),
         Op::Expand(_) => Box::new(reshape::Expand),
-        Op::Gather { axis } => Box::new(gather::Gather(*axis)),
+        Op::Gather { axis } => Box::new(gather::GatherKernel(*axis)),
         Op::Resize { mode, .. } => Box::new(resize::Resize(*mode)),
         &Op::Recurrent { cell, direction } => Box::new(recurrent::Recurrent { cell, direction }),
     })

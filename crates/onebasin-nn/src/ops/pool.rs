@@ -5,7 +5,7 @@
 
 use onebasin_core::graph::op::{Pool, PoolKind};
 
-use super::window::{Start, Window};
+use super::window::{Window, WindowStart};
 use super::{Call, Kernel, Layout, Real};
 
 /// One window: its output position, the pixels it covers, and what a mean divides by.
@@ -25,7 +25,7 @@ fn each(pool: &Pool, x: &[usize], y: &[usize], mut f: impl FnMut(Covered<'_>)) {
         after
     };
     // Positions of one axis inside the image and its padding.
-    let padded = |axis: usize, start: Start| {
+    let padded = |axis: usize, start: WindowStart| {
         let end = (window.input[axis] + after[axis]) as isize - start.at[axis];
         end.clamp(0, window.kernel[axis] as isize) as usize
     };

@@ -43,6 +43,7 @@ struct Trace<'a, T> {
 }
 
 impl<'a, T: Real> Layer<'a, T> {
+    /// Direction `d` of a layer.
     fn new(recurrent: &Recurrent, call: &Call<'a, T>, d: usize) -> Self {
         let &[time, batch, features] = call.input_shapes[0] else { unreachable!("shapes are inferred before running") };
         let hidden = call.output_shapes[1][2];
@@ -61,6 +62,7 @@ impl<'a, T: Real> Layer<'a, T> {
         self.batch * self.hidden
     }
 
+    /// Room for a run, all zeros.
     fn trace<'s>(&self, scratch: &'s mut Vec<T>) -> Trace<'s, T> {
         let (gates, states) = (self.cell.gates() * self.time * self.block(), (self.time + 1) * self.block());
         scratch.clear();
@@ -100,6 +102,7 @@ impl<'a, T: Real> Layer<'a, T> {
         Some((part(bias, gate, self.hidden), part(bias, self.cell.gates() + gate, self.hidden)))
     }
 
+    /// Runs over all times: the products of the input at once, those of the state one time after the other.
     fn run(&self, trace: &mut Trace<'_, T>) {
         let (block, hidden, batch) = (self.block(), self.hidden, self.batch);
         if block == 0 {
@@ -132,6 +135,7 @@ impl<'a, T: Real> Layer<'a, T> {
         }
     }
 
+    /// Gates and states of one time, given the state before.
     fn step(&self, t: usize, trace: &mut Trace<'_, T>) {
         let (block, hidden, batch, time) = (self.block(), self.hidden, self.batch, self.time);
         let (before, after) = self.around(t);
@@ -262,7 +266,7 @@ impl<'a, T: Real> Layer<'a, T> {
             let (d_state, state) = match self.cell {
                 Cell::Gru { reset_after: true } if gate == 2 => (extra, states),
                 Cell::Gru { reset_after: false } if gate == 2 => (dg, extra),
-                _ => (dg, states),
+                Cell::Rnn | Cell::Lstm | Cell::Gru { .. } => (dg, states),
             };
             let at = d * count + gate;
             if let Some(dx) = &mut d_inputs[0] {

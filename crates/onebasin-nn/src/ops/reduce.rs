@@ -8,12 +8,13 @@ use onebasin_core::graph::op::Reduce as Kind;
 use super::walk::{Walk, sum};
 use super::{Call, Kernel, Layout, Real};
 
-pub(super) struct Reduce {
+/// A symmetric function of the numbers along some axes.
+pub(super) struct ReduceKernel {
     pub(super) kind: Kind,
     pub(super) axes: Vec<usize>,
 }
 
-impl Reduce {
+impl ReduceKernel {
     /// The input walked, with the offset in the output.
     fn walk(&self, shape: &[usize]) -> Walk<1> {
         let mut strides = vec![0; shape.len()];
@@ -31,7 +32,7 @@ impl Reduce {
     }
 }
 
-impl<T: Real> Kernel<T> for Reduce {
+impl<T: Real> Kernel<T> for ReduceKernel {
     fn layout(&self) -> Option<Layout> {
         None
     }
@@ -62,7 +63,7 @@ impl<T: Real> Kernel<T> for Reduce {
                     *y = y.sqrt();
                 }
             }
-            _ => {}
+            Kind::Sum | Kind::Max | Kind::Min | Kind::Prod | Kind::SumSquare => {}
         }
     }
 

@@ -16,12 +16,14 @@ struct Mix<T> {
 }
 
 impl<T: Real> Mix<T> {
+    /// It, of the values at its two positions.
     fn of(&self, low: T, high: T) -> T {
         if self.share == T::zero() { low } else { low + self.share * (high - low) }
     }
 }
 
 impl Resize {
+    /// For every position of an axis that becomes `to` long.
     fn mixes<T: Real>(&self, from: usize, to: usize) -> Vec<Mix<T>> {
         let last = from - 1;
         let ratio = from as f64 / to as f64;

@@ -25,6 +25,7 @@ impl Softmax {
         }
     }
 
+    /// Adds the gradient of one row: `y (dy − Σ y dy)`, or `dy − exp y Σ dy` of its logarithm.
     fn row_back<T: Real>(&self, y: &[T], dy: &[T], dx: &mut [T]) {
         let entries = dx.iter_mut().zip(dy).zip(y);
         if self.log {

@@ -16,7 +16,7 @@ pub(super) struct Window {
 
 /// Where a window stands: its sample, and the coordinates of its first tap, which may lie before the image.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Start {
+pub(super) struct WindowStart {
     pub(super) sample: usize,
     pub(super) at: [isize; 3],
 }
@@ -55,11 +55,11 @@ impl Window {
 
     /// The windows in this range: where each starts, and which taps of the last axis lie inside the image.
     #[inline(always)]
-    pub(super) fn taps(&self, range: Range<usize>) -> impl Iterator<Item = (Start, Range<usize>)> {
+    pub(super) fn taps(&self, range: Range<usize>) -> impl Iterator<Item = (WindowStart, Range<usize>)> {
         let window = *self;
         let [depth, height, width] = window.output;
         let mut next = range.start;
-        let mut line = (usize::MAX, Start { sample: 0, at: [0; 3] });
+        let mut line = (usize::MAX, WindowStart { sample: 0, at: [0; 3] });
         std::iter::from_fn(move || {
             let p = next;
             if p >= range.end {
@@ -70,7 +70,7 @@ impl Window {
             if row != line.0 {
                 let start = |axis: usize, o: usize| (o * window.strides[axis]) as isize - window.before[axis] as isize;
                 let (oz, oy) = (row / height % depth, row % height);
-                line = (row, Start { sample: row / height / depth, at: [start(0, oz), start(1, oy), 0] });
+                line = (row, WindowStart { sample: row / height / depth, at: [start(0, oz), start(1, oy), 0] });
             }
             let mut start = line.1;
             start.at[2] = (ox * window.strides[2]) as isize - window.before[2] as isize;
@@ -95,7 +95,7 @@ impl Window {
     /// Pixel number of tap 0 of the last axis on the line of taps (`kz`, `ky`); none if the line lies outside the image.
     /// Only taps inside the image make it a pixel that is there.
     #[inline(always)]
-    pub(super) fn line(&self, start: Start, kz: usize, ky: usize) -> Option<isize> {
+    pub(super) fn line(&self, start: WindowStart, kz: usize, ky: usize) -> Option<isize> {
         let [depth, height, width] = self.input.map(|n| n as isize);
         let z = start.at[0] + (kz * self.dilations[0]) as isize;
         let y = start.at[1] + (ky * self.dilations[1]) as isize;
@@ -104,6 +104,7 @@ impl Window {
     }
 }
 
+/// Numbers for three axes: those given for the last ones, `fill` before.
 fn three(values: &[usize], fill: usize) -> [usize; 3] {
     let mut all = [fill; 3];
     all[3 - values.len()..].copy_from_slice(values);

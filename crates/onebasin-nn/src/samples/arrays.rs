@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 
 /// Samples whose numbers are held, one array a field.
 ///
+/// Cost: 4 bytes a number; filling is a copy.
+///
 /// ```
 /// use onebasin_nn::samples::{Arrays, Field, FieldKind, Samples};
 /// let x = Field { name: "x".to_owned(), shape: vec![2], kind: FieldKind::Real };
@@ -28,7 +30,10 @@ pub struct Arrays {
 }
 
 impl Arrays {
-    /// Takes every field with its numbers, `[samples, shape of the field]`.
+    /// Takes every field with its numbers. `name` is what records and messages call them.
+    ///
+    /// Shapes: `[samples, shape of the field]`, sample after sample; as many samples in every field. Cost: one look at every
+    /// number that is an index.
     ///
     /// # Errors
     /// Names the field that has no numbers a sample, another number of samples than the first, or a number that is no
@@ -59,6 +64,7 @@ impl Arrays {
         Ok(Self { name, samples, inputs, numbers, target })
     }
 
+    /// Copies a run of samples of the array of this number, of `len` numbers a sample.
     fn copy(&self, field: usize, len: usize, samples: Range<usize>, out: &mut [f32]) {
         out.copy_from_slice(&self.numbers[field][samples.start * len..samples.end * len]);
     }
@@ -93,7 +99,7 @@ impl Samples for Arrays {
     }
 }
 
-/// How many samples these numbers are.
+/// How many samples these numbers are; the error says why they are none.
 fn check(field: &Field, numbers: &[f32]) -> std::result::Result<usize, String> {
     let (name, shape, len) = (&field.name, &field.shape, field.len());
     if len == 0 || !numbers.len().is_multiple_of(len) {

@@ -12,6 +12,17 @@ use crate::error::{Error, Result};
 ///
 /// A field needs as many numbers a sample as its input, in whatever shape: images of `[28, 28]` feed an input of
 /// `[N, 784]`. Fields that no input asks for are left out.
+///
+/// ```
+/// use onebasin_nn::samples::Feeds;
+/// use onebasin_nn::{Arrays, Field, FieldKind, Network};
+/// let image = Field { name: "image".to_owned(), shape: vec![4, 4], kind: FieldKind::Real };
+/// let data = Arrays::new("one image", vec![(image, vec![0.5; 16])], None)?;
+/// let feeds = Feeds::new(&Network::new("mlp:8x1", &[16], 10)?.graph()?, &data)?;
+/// assert_eq!(feeds.fields().collect::<Vec<_>>(), [(0, 16)]);
+/// assert!(Feeds::new(&Network::new("mlp:8x1", &[9], 10)?.graph()?, &data).is_err());
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feeds {
     /// Number of the field, for every input.
@@ -63,12 +74,14 @@ impl Feeds {
         self.fields.iter().copied().zip(self.lens.iter().copied())
     }
 
-    /// Numbers in a sample's target.
+    /// Numbers in a sample's target; 0 where there is none.
     pub fn target(&self) -> usize {
         self.target
     }
 
     /// Writes all inputs of a run of samples.
+    ///
+    /// Shapes: `inputs` are the graph's, in its order, each one row per sample.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -92,9 +105,21 @@ impl Feeds {
 }
 
 /// Of how many entries a node picks by the numbers of this input, where one does: they are indices then.
+///
+/// ```
+/// use onebasin_core::graph::{Graph, Op};
+/// use onebasin_nn::samples::picked_from;
+/// let mut graph = Graph::new();
+/// let tokens = graph.input("tokens", &[1, 5])?;
+/// let table = graph.param("embedding", &[100, 8])?;
+/// let y = graph.push("embed", Op::Gather { axis: 0 }, &[table, tokens])?;
+/// graph.output(y);
+/// assert_eq!(picked_from(&graph, tokens), Some(100));
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
 pub fn picked_from(graph: &Graph, input: ValueId) -> Option<usize> {
-    graph.nodes().iter().find_map(|node| match (&node.op, &node.inputs[..]) {
-        (Op::Gather { axis }, [data, indices]) if *indices == input => Some(graph.shape(*data)[*axis]),
-        _ => None,
+    graph.nodes().iter().find_map(|node| {
+        let (Op::Gather { axis }, [data, indices]) = (&node.op, &node.inputs[..]) else { return None };
+        (*indices == input).then(|| graph.shape(*data)[*axis])
     })
 }

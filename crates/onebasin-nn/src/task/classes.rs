@@ -11,15 +11,34 @@ use crate::samples::{Field, FieldKind, Samples};
 /// One label a sample: softmax cross-entropy, in nats, of the first output `[samples, classes]`.
 ///
 /// Formula: `Σ_s (log Σ_c exp z_sc − z_s,label)`; right is a sample whose largest output, the first of equally large ones,
-/// is that of its label. Other outputs count for nothing: their gradients are zero.
+/// is that of its label. Other outputs count for nothing: their gradients are zero. The gradient of the first is
+/// `softmax z − 1_label`. Losses are summed in f64.
+///
+/// Errors of [`Task::check`]: a target that is not one index a sample, and an output of another number of classes.
+///
+/// ```
+/// use onebasin_nn::task::{Classes, Task};
+/// let found = Classes.outcome(&[&[2.0_f32, 0.0, 0.0, 1.0]], &[0.0, 0.0], 2);
+/// assert_eq!((found.correct, found.count), (Some(1), 2));
+/// assert!((found.loss - 1.440_19).abs() < 1e-5);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Classes;
 
 /// One label at every position: softmax cross-entropy, in nats, over the last axis of the first output
 /// `[samples, positions, vocabulary]`; positions may have any shape, that of the target.
 ///
-/// Every position is an answer, so that losses and accuracies are means over positions. Other outputs (states, attention)
-/// count for nothing: their gradients are zero.
+/// Formula: that of [`Classes`], position by position. Every position is an answer, so that losses and accuracies are means
+/// over positions. Other outputs (states, attention) count for nothing: their gradients are zero.
+///
+/// Errors of [`Task::check`]: a target that is no index, an output of another vocabulary or of other positions.
+///
+/// ```
+/// use onebasin_nn::task::{Task, Tokens};
+/// // One sample of two positions, a vocabulary of three.
+/// let found = Tokens.outcome(&[&[0.0_f32, 5.0, 0.0, 0.0, 0.0, 5.0]], &[1.0, 0.0], 1);
+/// assert_eq!((found.correct, found.count), (Some(1), 2));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tokens;
 
@@ -31,7 +50,9 @@ impl<T: Real> Task<T> for Classes {
                 let needed = || format!("its {below} classes need an output of as many numbers a sample");
                 if answers == *below { Ok(()) } else { Err(misfit(graph, output, samples, &needed())) }
             }
-            _ => Err(no_target(samples, "classification judges by one index a sample")),
+            None | Some(Field { kind: FieldKind::Real | FieldKind::Index { .. }, .. }) => {
+                Err(no_target(samples, "classification judges by one index a sample"))
+            }
         }
     }
 
@@ -55,7 +76,9 @@ impl<T: Real> Task<T> for Tokens {
                     graph.shape(output).last() == Some(below) && Some(answers) == target.len().checked_mul(*below);
                 if fits { Ok(()) } else { Err(misfit(graph, output, samples, &needed())) }
             }
-            _ => Err(no_target(samples, "tokens are judged by one index at every position")),
+            None | Some(Field { kind: FieldKind::Real, .. }) => {
+                Err(no_target(samples, "tokens are judged by one index at every position"))
+            }
         }
     }
 

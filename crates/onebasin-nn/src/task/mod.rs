@@ -16,16 +16,38 @@ pub use values::Values;
 
 /// How outputs are judged against targets.
 ///
-/// Outputs are those of [`outputs`](crate::exec::outputs), in that order.
+/// Outputs are those of [`outputs`](crate::exec::outputs), in that order. Of one batch many threads judge parts, and what they
+/// find is added in the order of the samples: a loss has to be a sum over samples, and every sample has as many answers. There
+/// are [`Classes`], [`Tokens`], [`Values`] and [`OwnLoss`]; [`usual`] says which fits a target.
 ///
 /// ```
-/// use onebasin_nn::task::{Classes, Task};
-/// let found = Classes.outcome(&[&[2.0_f32, 0.0, 0.0, 1.0]], &[0.0, 0.0], 2);
-/// assert_eq!((found.correct, found.count), (Some(1), 2));
-/// assert!((found.loss - 1.440_19).abs() < 1e-5);
+/// use onebasin_core::graph::Graph;
+/// use onebasin_nn::exec::Outcome;
+/// use onebasin_nn::task::{Task, Values};
+/// use onebasin_nn::{Result, Samples};
+///
+/// /// The absolute error, summed over the numbers of the first output.
+/// struct Absolute;
+///
+/// impl Task for Absolute {
+///     fn check(&self, graph: &Graph, samples: &dyn Samples) -> Result<()> {
+///         Task::<f32>::check(&Values, graph, samples)
+///     }
+///     fn outcome(&self, outputs: &[&[f32]], targets: &[f32], samples: usize) -> Outcome {
+///         let loss = outputs[0].iter().zip(targets).map(|(y, t)| f64::from((y - t).abs())).sum();
+///         Outcome { loss, correct: None, count: samples }
+///     }
+///     fn gradient(&self, outputs: &[&[f32]], targets: &[f32], _: usize, scale: f32, gradients: &mut [&mut [f32]]) {
+///         for ((d, y), t) in gradients[0].iter_mut().zip(outputs[0]).zip(targets) {
+///             *d = scale * (y - t).signum();
+///         }
+///     }
+/// }
+///
+/// assert_eq!(Absolute.outcome(&[&[1.0, -2.0]], &[0.0, 0.5], 2).loss, 3.5);
 /// ```
 pub trait Task<T: Real = f32>: Sync {
-    /// Passes only if the network's outputs can be judged against these samples' targets.
+    /// Passes only if the network's outputs can be judged against these samples' targets; asked once, before any are.
     ///
     /// # Errors
     /// Names the output, what it gives and what the samples ask for.
@@ -37,12 +59,25 @@ pub trait Task<T: Real = f32>: Sync {
     /// where there are none.
     fn outcome(&self, outputs: &[&[T]], targets: &[f32], samples: usize) -> Outcome;
 
-    /// Writes the gradient of `scale ·` the summed loss with respect to every output.
+    /// Writes the gradient of `scale ·` the summed loss with respect to every output, zeros where it does not matter.
+    ///
+    /// Shapes: `gradients` are as the outputs; what is in them before is arbitrary.
     fn gradient(&self, outputs: &[&[T]], targets: &[f32], samples: usize, scale: T, gradients: &mut [&mut [T]]);
 }
 
 /// The task that the target of samples suggests: [`Classes`] for one index a sample, [`Tokens`] for several, [`Values`] for
 /// real numbers, [`OwnLoss`] where there is none.
+///
+/// ```
+/// use onebasin_nn::task::usual;
+/// use onebasin_nn::{Arrays, Field, FieldKind};
+/// let x = Field { name: "x".to_owned(), shape: vec![], kind: FieldKind::Real };
+/// let y = Field { name: "y".to_owned(), ..x.clone() };
+/// let data = Arrays::new("pairs", vec![(x, vec![1.0, 2.0])], Some((y, vec![3.0, 4.0])))?;
+/// // Mean squared error: (5 − 3)² and (4 − 4)².
+/// assert_eq!(usual(&data).outcome(&[&[5.0, 4.0]], &[3.0, 4.0], 2).loss, 4.0);
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
 pub fn usual(samples: &dyn Samples) -> &'static dyn Task {
     match samples.target() {
         None => &OwnLoss,

@@ -13,7 +13,16 @@ use crate::samples::Samples;
 ///
 /// What the loss is computed from are inputs like any other; a target is not looked at. A loss for the whole batch has to
 /// be a mean over samples for results not to depend on how batches are cut. Nothing is right or wrong. Other outputs count
-/// for nothing: their gradients are zero.
+/// for nothing: their gradients are zero. The gradient of the first is 1, or the number of samples where it is their mean.
+///
+/// Errors of [`Task::check`]: a first output of any other number of numbers.
+///
+/// ```
+/// use onebasin_nn::task::{OwnLoss, Task};
+/// let of_batch = OwnLoss.outcome(&[&[0.25_f32]], &[], 4);
+/// let of_each = OwnLoss.outcome(&[&[0.5_f32, 0.0, 0.25, 0.25]], &[], 4);
+/// assert_eq!((of_batch.loss, of_each.loss), (1.0, 1.0));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnLoss;
 

@@ -12,7 +12,15 @@ use crate::samples::Samples;
 /// target.
 ///
 /// Formula: `Σ_s 1/m Σ_k (y_sk − t_sk)²` with `m` numbers a sample, in f64. Nothing is right or wrong. Other outputs count
-/// for nothing: their gradients are zero.
+/// for nothing: their gradients are zero. The gradient of the first is `2/m (y − t)`.
+///
+/// Errors of [`Task::check`]: samples without a target, and an output of another number of numbers.
+///
+/// ```
+/// use onebasin_nn::task::{Task, Values};
+/// let found = Values.outcome(&[&[1.0_f32, 3.0]], &[0.0, 0.0], 1);
+/// assert_eq!((found.loss, found.correct), (5.0, None));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Values;
 

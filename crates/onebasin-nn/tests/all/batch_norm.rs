@@ -5,7 +5,7 @@ use std::ops::Range;
 use onebasin_core::graph::Graph;
 use onebasin_core::graph::op::{Conv, Unary};
 use onebasin_core::stream::Stream;
-use onebasin_nn::exec::{Batch, Flat, Found, Lanes, Program};
+use onebasin_nn::exec::{Batch, BatchOutcome, Flat, Lanes, Program};
 use onebasin_nn::ops::Real;
 use onebasin_nn::task::Classes;
 use onebasin_nn::{Arrays, Field, FieldKind, recompute_batch_norm};
@@ -43,7 +43,7 @@ fn flat<T: Real>(program: &Program<T>) -> Flat<T> {
 }
 
 /// One batch: what it gave, and the gradient.
-fn batch<T: Real>(program: &Program<T>, flat: &Flat<T>, batch: usize) -> (Found, Vec<T>) {
+fn batch<T: Real>(program: &Program<T>, flat: &Flat<T>, batch: usize) -> (BatchOutcome, Vec<T>) {
     let (images, labels) = images(batch);
     let mut lanes = Lanes::new(program, batch, true).unwrap();
     let feed = |shard: Range<usize>, inputs: &mut [&mut [T]], to: &mut [f32]| {

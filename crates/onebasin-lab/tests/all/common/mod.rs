@@ -1,7 +1,7 @@
 //! A page with everything that a page can hold.
 
-use onebasin_lab::figure::{Axis, Colour, Field, Figure, Line, Map, Mark, Panel, Shape, Stroke};
-use onebasin_lab::page::{Align, Page, Section, Table};
+use onebasin_lab::figure::{Axis, Colour, Figure, Line, MapStyle, Mark, Panel, PlaneValues, Shape, Stroke};
+use onebasin_lab::page::{ColumnAlign, Page, PageTable, Section};
 
 pub(crate) const HOSTILE: &str =
     "</title></style></svg><script>alert(1)</script>\"'&<img src=http://example.invalid/x.png>";
@@ -87,12 +87,12 @@ pub(crate) fn plane() -> Figure {
     let values: Vec<f64> = y.iter().flat_map(|y| x.iter().map(move |x| loss(*x, *y))).collect();
     let mark = |label: &str, x: f64, y: f64| Mark { label: label.to_owned(), x, y };
     let marks = vec![mark("A", 0.0, 0.0), mark("B", 1.0, 0.75), mark("π(B)", 0.62, 0.0)];
-    let field = Field {
+    let field = PlaneValues {
         label: "Loss on the training data".to_owned(),
         x,
         y,
         values,
-        style: Map::Contours,
+        style: MapStyle::Contours,
         levels: 12,
         cap: Some(2.0),
         log: false,
@@ -100,12 +100,12 @@ pub(crate) fn plane() -> Figure {
     };
     let size = 12;
     let cell = |i: usize, j: usize| if (i, j) == (3, 8) { f64::NAN } else { (1.0 + i.abs_diff(j) as f64).recip() };
-    let matrix = Field {
+    let matrix = PlaneValues {
         label: "Similarity".to_owned(),
         x: (0..size).map(|i| i as f64).collect(),
         y: (0..size).map(|i| i as f64).collect(),
         values: (0..size * size).map(|at| cell(at % size, at / size)).collect(),
-        style: Map::Cells,
+        style: MapStyle::Cells,
         levels: 16,
         cap: None,
         log: true,
@@ -153,7 +153,7 @@ pub(crate) fn figures() -> Vec<Figure> {
 
 pub(crate) fn page() -> Page {
     let text = |all: &[&str]| all.iter().map(|s| (*s).to_owned()).collect::<Vec<String>>();
-    let table = Table {
+    let table = PageTable {
         caption: "Accuracy of the midpoint, in percent. Ours are means of five pairs.".to_owned(),
         head: text(&["Network", "Data", "Method", "Paper", "Here", "Difference", "Holds"]),
         rows: vec![
@@ -162,13 +162,21 @@ pub(crate) fn page() -> Page {
             text(&["VGG16, LayerNorm", "CIFAR-10", "straight-through estimator", "90.04", "9.98", "−80.06", "no"]),
             text(&[HOSTILE, "—"]),
         ],
-        align: vec![Align::Left, Align::Left, Align::Left, Align::Right, Align::Right, Align::Right, Align::Centre],
+        align: vec![
+            ColumnAlign::Left,
+            ColumnAlign::Left,
+            ColumnAlign::Left,
+            ColumnAlign::Right,
+            ColumnAlign::Right,
+            ColumnAlign::Right,
+            ColumnAlign::Centre,
+        ],
     };
-    let small = Table {
+    let small = PageTable {
         caption: "Seeds.".to_owned(),
         head: text(&["Network", "Seed"]),
         rows: vec![text(&["A", "0"]), text(&["B", "1"])],
-        align: vec![Align::Left, Align::Right],
+        align: vec![ColumnAlign::Left, ColumnAlign::Right],
     };
     let fact = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let words = "Two networks that were trained from different seeds compute much the same function with their units numbered differently. Averaging their weights as they are ruins both; after one of them is renumbered the loss stays low all the way from one to the other.";

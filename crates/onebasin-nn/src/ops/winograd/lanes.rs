@@ -10,11 +10,11 @@ pub(super) const PIXELS: usize = TILE + 2;
 pub(super) const LANES: usize = 16;
 
 /// So many channels of one pixel.
-pub(super) type Lane<T> = [T; LANES];
+pub(super) type ChannelLane<T> = [T; LANES];
 
 /// The channels that start here.
 #[inline(always)]
-pub(super) fn lane<T: Real>(from: &[T], start: usize) -> Lane<T> {
+pub(super) fn lane<T: Real>(from: &[T], start: usize) -> ChannelLane<T> {
     let mut lane = [T::zero(); LANES];
     lane.copy_from_slice(&from[start..start + LANES]);
     lane
@@ -22,7 +22,7 @@ pub(super) fn lane<T: Real>(from: &[T], start: usize) -> Lane<T> {
 
 /// A lane of each of these pixels, zeros where there is none.
 #[inline(always)]
-pub(super) fn lanes<T: Real>(from: &[T], starts: &[Option<usize>; PIXELS], channel: usize) -> [Lane<T>; PIXELS] {
+pub(super) fn lanes<T: Real>(from: &[T], starts: &[Option<usize>; PIXELS], channel: usize) -> [ChannelLane<T>; PIXELS] {
     let mut lanes = [[T::zero(); LANES]; PIXELS];
     for (to, start) in lanes.iter_mut().zip(starts) {
         if let Some(start) = start {
@@ -34,7 +34,7 @@ pub(super) fn lanes<T: Real>(from: &[T], starts: &[Option<usize>; PIXELS], chann
 
 /// A lane made number by number.
 #[inline(always)]
-pub(super) fn fill<T: Real>(make: impl Fn(usize) -> T) -> Lane<T> {
+pub(super) fn fill<T: Real>(make: impl Fn(usize) -> T) -> ChannelLane<T> {
     let mut lane = [T::zero(); LANES];
     for (k, value) in lane.iter_mut().enumerate() {
         *value = make(k);
@@ -44,13 +44,13 @@ pub(super) fn fill<T: Real>(make: impl Fn(usize) -> T) -> Lane<T> {
 
 /// Writes channels from here on.
 #[inline(always)]
-pub(super) fn put<T: Real>(to: &mut [T], start: usize, value: &Lane<T>) {
+pub(super) fn put<T: Real>(to: &mut [T], start: usize, value: &ChannelLane<T>) {
     to[start..start + LANES].copy_from_slice(value);
 }
 
 /// `Bᵀ d` of every lane.
 #[inline(always)]
-pub(super) fn pixels_of<T: Real>(d: &[Lane<T>; PIXELS]) -> [Lane<T>; PIXELS] {
+pub(super) fn pixels_of<T: Real>(d: &[ChannelLane<T>; PIXELS]) -> [ChannelLane<T>; PIXELS] {
     let (two, four, five) = (T::of(2.0), T::of(4.0), T::of(5.0));
     [
         fill(|k| four * d[0][k] - five * d[2][k] + d[4][k]),
@@ -64,7 +64,7 @@ pub(super) fn pixels_of<T: Real>(d: &[Lane<T>; PIXELS]) -> [Lane<T>; PIXELS] {
 
 /// `Aᵀ m` of every lane.
 #[inline(always)]
-pub(super) fn results_of<T: Real>(m: &[Lane<T>; PIXELS]) -> [Lane<T>; TILE] {
+pub(super) fn results_of<T: Real>(m: &[ChannelLane<T>; PIXELS]) -> [ChannelLane<T>; TILE] {
     let (two, four, eight) = (T::of(2.0), T::of(4.0), T::of(8.0));
     [
         fill(|k| m[0][k] + (m[1][k] + m[2][k]) + (m[3][k] + m[4][k])),
@@ -76,7 +76,7 @@ pub(super) fn results_of<T: Real>(m: &[Lane<T>; PIXELS]) -> [Lane<T>; TILE] {
 
 /// `A y` of every lane.
 #[inline(always)]
-pub(super) fn spread_of<T: Real>(y: &[Lane<T>; TILE]) -> [Lane<T>; PIXELS] {
+pub(super) fn spread_of<T: Real>(y: &[ChannelLane<T>; TILE]) -> [ChannelLane<T>; PIXELS] {
     let (two, four, eight) = (T::of(2.0), T::of(4.0), T::of(8.0));
     [
         y[0],
@@ -90,7 +90,7 @@ pub(super) fn spread_of<T: Real>(y: &[Lane<T>; TILE]) -> [Lane<T>; PIXELS] {
 
 /// `G g` of every lane.
 #[inline(always)]
-pub(super) fn kernel_of<T: Real>([a, b, c]: &[Lane<T>; 3]) -> [Lane<T>; PIXELS] {
+pub(super) fn kernel_of<T: Real>([a, b, c]: &[ChannelLane<T>; 3]) -> [ChannelLane<T>; PIXELS] {
     let [sixth, twelfth, twentyfourth] = [6.0, 12.0, 24.0].map(|n| T::of(1.0 / n));
     let quarter = T::of(0.25);
     [
@@ -105,7 +105,7 @@ pub(super) fn kernel_of<T: Real>([a, b, c]: &[Lane<T>; 3]) -> [Lane<T>; PIXELS] 
 
 /// `Gᵀ u` of every lane.
 #[inline(always)]
-pub(super) fn taps_of<T: Real>(u: &[Lane<T>; PIXELS]) -> [Lane<T>; 3] {
+pub(super) fn taps_of<T: Real>(u: &[ChannelLane<T>; PIXELS]) -> [ChannelLane<T>; 3] {
     let [sixth, twelfth, twentyfourth] = [6.0, 12.0, 24.0].map(|n| T::of(1.0 / n));
     let quarter = T::of(0.25);
     [

@@ -56,14 +56,17 @@ impl Winograd {
         Self { channels: self.out, out: self.channels, ..self }
     }
 
+    /// Tiles in a row of an image.
     fn across(self) -> usize {
         self.width.div_ceil(TILE)
     }
 
+    /// Tiles of an image.
     fn per_image(self) -> usize {
         self.height.div_ceil(TILE) * self.across()
     }
 
+    /// Tiles of all images.
     fn tiles(self) -> usize {
         self.samples * self.per_image()
     }
@@ -82,6 +85,7 @@ impl Winograd {
         (lanes | 1) * LANES
     }
 
+    /// Tiles of the longest run.
     fn longest(self) -> usize {
         self.blocks().map(|b| b.len()).max().unwrap_or(0)
     }
