@@ -86,7 +86,7 @@ struct Stop {
 /// let merged = merge(&a, &b, 0.5, Interpolation::Lerp)?;
 /// let repaired = repair(&Program::new(graph)?, [&a, &b], &merged, &data, &RepairOptions::default())?;
 /// let sites: Vec<&str> = repaired.corrections.iter().map(|c| c.node.as_str()).collect();
-/// assert_eq!(sites, ["fc1", "fc2", "fc3"]);
+/// assert_eq!(sites, ["fc1", "fc2"]);
 /// # Ok::<(), onebasin_nn::Error>(())
 /// ```
 pub fn repair(

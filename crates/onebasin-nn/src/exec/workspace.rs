@@ -67,7 +67,7 @@ impl<T: Real> Workspace<T> {
     /// let network = Network::new("mlp:16x1", &[8], 3)?;
     /// let graph = network.graph()?;
     /// let hidden = graph.nodes()[1].outputs[0]; // behind the ReLU
-    /// let (program, wants) = (Program::new(graph)?, Wants { values: vec![hidden], ..Wants::default() });
+    /// let (program, wants) = (Program::<f32>::new(graph)?, Wants { values: vec![hidden], ..Wants::default() });
     /// let mut space = Workspace::new(&program, 4, wants)?;
     /// program.forward(&program.flatten(&network.init(0)?)?, &mut space);
     /// assert_eq!(space.value(hidden).map(|(_, shape)| shape), Some(&[4, 16][..]));
