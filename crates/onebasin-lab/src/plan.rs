@@ -156,7 +156,8 @@ impl<'a> Plan<'a> {
         let data = method.sees_data().then(|| subject.data.clone());
         let (network, seed, device) = (subject.network.clone(), 0, self.device_name());
         let target = (method == Variant::StraightThrough).then(|| paper_target(seed, subject.trained));
-        let stage = Stage::Align(AlignStage { network, a: a.clone(), b: b.clone(), method, data, seed, target, device });
+        let stage =
+            Stage::Align(AlignStage { network, a: a.clone(), b: b.clone(), method, data, seed, target, device });
         let key = self.add(stage, method.cost(subject.trained as f64 * subject.work));
         b.clone().moved(&key)
     }

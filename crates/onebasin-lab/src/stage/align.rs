@@ -191,15 +191,7 @@ impl AlignStage {
                 let downhill = gradient(&program, pair.a().params(), data, &onebasin_nn::task::Classes)?;
                 descend(pair, program.graph(), &scaled(&downhill, -1.0)?, &options, &context)
             }
-            (
-                Variant::Weight
-                | Variant::OnePass
-                | Variant::Uncentred
-                | Variant::Activation
-                | Variant::Portfolio
-                | Variant::Greedy,
-                _,
-            )
+            (Variant::Weight | Variant::OnePass | Variant::Uncentred | Variant::Plain(_) | Variant::Portfolio, _)
             | (Variant::StraightThrough | Variant::SteepestDescent, None) => Ok(pair.align(&options, &context)?),
         }
     }
