@@ -65,6 +65,10 @@ pub trait Real: Scalar + num_traits::Float + std::ops::AddAssign + std::ops::Mul
     /// # Errors
     /// If there are not as many as the shape says.
     fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin_core::error::Result<Tensor>;
+
+    /// [`kernel`] for this type. Each type has its own, so that all kernels are compiled once, here, and not anew by every
+    /// crate that runs a network.
+    fn kernel(op: &Op) -> Option<Box<dyn Kernel<Self>>>;
 }
 
 impl Real for f32 {
@@ -87,6 +91,10 @@ impl Real for f32 {
     fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin_core::error::Result<Tensor> {
         Tensor::from_f32(shape, values)
     }
+
+    fn kernel(op: &Op) -> Option<Box<dyn Kernel<Self>>> {
+        kernel_of(op)
+    }
 }
 
 impl Real for f64 {
@@ -108,6 +116,10 @@ impl Real for f64 {
 
     fn tensor(shape: &[usize], values: Vec<Self>) -> onebasin_core::error::Result<Tensor> {
         Tensor::from_f64(shape, values)
+    }
+
+    fn kernel(op: &Op) -> Option<Box<dyn Kernel<Self>>> {
+        kernel_of(op)
     }
 }
 
@@ -180,6 +192,10 @@ pub trait Kernel<T: Real>: Send + Sync {
 /// assert!(kernel::<f32>(&Op::Unknown("Mystery".to_owned())).is_none());
 /// ```
 pub fn kernel<T: Real>(op: &Op) -> Option<Box<dyn Kernel<T>>> {
+    T::kernel(op)
+}
+
+fn kernel_of<T: Real>(op: &Op) -> Option<Box<dyn Kernel<T>>> {
     Some(match op {
         Op::Unknown(_) => return None,
         Op::Linear => Box::new(linear::Linear),
