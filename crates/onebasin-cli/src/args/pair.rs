@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use onebasin::{DType, Interpolation, Measure, Method, Repair};
 
+use onebasin_lab::data::KNOWN as DATA;
+
 use super::values::{dtype, group_lambda, method, points, repair, share};
 use super::{MatchingArgs, SourceArgs};
 
@@ -21,8 +23,7 @@ pub struct MatchArgs {
     /// How to align B with A.
     #[arg(long, value_parser = method(), default_value = "auto")]
     pub method: Method,
-    /// The data: `digits`, `mnist:DIR`, `cifar10:PATH`, `cifar100:PATH` or `imagenet:DIR`; an unknown name explains them.
-    #[arg(long, value_name = "DATA")]
+    #[arg(long, value_name = "DATA", help = DATA)]
     pub data: Option<String>,
     /// Where to write how the alignment was found (JSON).
     #[arg(long, value_name = "FILE")]
@@ -110,8 +111,7 @@ pub struct BarrierArgs {
     pub a: PathBuf,
     /// The network at λ = 1.
     pub b: PathBuf,
-    /// The data: `digits`, `mnist:DIR`, `cifar10:PATH`, `cifar100:PATH` or `imagenet:DIR`; an unknown name explains them.
-    #[arg(long)]
+    #[arg(long, help = DATA)]
     pub data: String,
     /// How to align B with A; several give a curve each.
     #[arg(long, value_parser = method(), value_delimiter = ',', default_value = "auto")]

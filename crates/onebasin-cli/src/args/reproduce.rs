@@ -15,8 +15,7 @@ use super::values::{device, precision, scale};
   onebasin reproduce fig6-counterexample
   onebasin reproduce fig2-mnist --scale paper --data data/
 
-The folder of --data holds the data sets by name: data/mnist, data/cifar10, data/cifar100, data/imagenet, in the forms that
-`train --data` opens. What is done is kept in the cache and not done again; a run that was stopped or killed goes on.")]
+The folder of --data holds the data sets by name (data/mnist and so on), in the forms that `train --data` opens. What is done is kept in the cache and not done again; a run that was stopped or killed goes on.")]
 pub struct ReproduceArgs {
     /// The experiment: one of --list, or a file like those of experiments/ (NAME.toml).
     #[arg(required_unless_present = "list")]

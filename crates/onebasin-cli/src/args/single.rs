@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use onebasin::Precision;
 use onebasin_lab::Recipe;
+use onebasin_lab::data::KNOWN as DATA;
 use onebasin_lab::data::Augment;
 use onebasin_nn::optim::{Optimizer, Schedule};
 
@@ -36,8 +37,7 @@ pub struct Augmentation(pub Option<Augment>);
 pub struct TrainArgs {
     /// The network: `mlp:512x3` (three hidden layers of 512), `resnet20-ln:4` (four times as wide); an unknown name lists all.
     pub network: String,
-    /// The data: `digits`, `mnist:DIR`, `cifar10:PATH`, `cifar100:PATH` or `imagenet:DIR`; an unknown name explains them.
-    #[arg(long)]
+    #[arg(long, help = DATA)]
     pub data: String,
     /// Where to write the checkpoint.
     #[arg(short, long, value_name = "FILE")]

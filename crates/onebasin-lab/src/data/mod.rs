@@ -51,6 +51,12 @@ enum Images {
     Files(Photographs),
 }
 
+/// What [`Data::open`] opens, in words.
+pub const KNOWN: &str = "`digits` (built in), `mnist:DIR` (folder of the four IDX files), `cifar10:PATH` and `cifar100:PATH` \
+                         (folder of the binary or the Python version's files, or an official archive), `imagenet:DIR` (folder \
+                         with train/CLASS/*.JPEG and val/CLASS/*.JPEG); all but imagenet are resized by an added size, as in \
+                         `mnist:DIR@32`";
+
 /// A data set with its training and test splits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Data {
@@ -85,11 +91,7 @@ impl Data {
     /// # Errors
     /// For an unknown name (the known ones are listed), and files that are missing or not what they should be.
     pub fn open(spec: &str) -> Result<Self> {
-        const KNOWN: &str = "known: `digits` (built in), `mnist:DIR` (folder of the four IDX files), `cifar10:PATH` and \
-                             `cifar100:PATH` (folder of the binary or the Python version's files, or an official \
-                             archive), `imagenet:DIR` (folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG); \
-                             all but imagenet are resized by an added size, as in `mnist:DIR@32`";
-        let fail = |why: &str| Err(Error::Data { spec: spec.to_owned(), why: format!("{why}; {KNOWN}") });
+        let fail = |why: &str| Err(Error::Data { spec: spec.to_owned(), why: format!("{why}; known: {KNOWN}") });
         let (whole, side) = match spec.rsplit_once('@') {
             Some((whole, side)) if !whole.starts_with("imagenet:") => match side.parse::<usize>() {
                 Ok(side) => (whole, Some(side)),

@@ -154,7 +154,8 @@ impl AlignStage {
         let record = AlignRecord {
             start_objective: found.start_objective,
             objective: found.objective,
-            sweeps: if self.method == Variant::Plain(Method::Greedy) { 1 } else { found.sweeps.len() },
+            // What visits the groups once keeps no record of it.
+            sweeps: found.sweeps.len().max(1),
         };
         let how = json!({ "program": "onebasin", "method": self.method, "seed": self.seed });
         write_alignment(&room.store.path(room.key, ALIGNMENT), &aligned.symmetry, &aligned.alignment, &how)?;
