@@ -11,8 +11,9 @@ use crate::ops::{Layout, Real};
 
 /// A network's numbers, parameter after parameter in the order of [`Graph::params`].
 ///
-/// Weights of convolutions `[O, C, kernel…]` lie as `[O, kernel…, C]`. [`Program::flatten`] makes it of tensors,
-/// [`Program::unflatten`] tensors of it.
+/// Weights of convolutions `[O, C, kernel…]` lie as `[O, kernel…, C]`.
+/// [`Program::flatten`](super::Program::flatten) makes it of tensors, [`Program::unflatten`](super::Program::unflatten)
+/// tensors of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Flat<T = f32> {
     /// What is trained: every parameter but the running statistics.

@@ -58,8 +58,7 @@ pub enum FieldKind {
 ///
 /// Nothing but what is asked for needs to be in memory: a range of one field at a time is written where it is needed, by many
 /// threads at once. The same range always gives the same numbers. [`Arrays`] holds samples in memory, [`Chosen`] picks some of
-/// others; what lies elsewhere, or is computed, implements this. What cannot be read is an
-/// [`Error::Samples`](crate::Error::Samples).
+/// others; what lies elsewhere, or is computed, implements this. What cannot be read is an [`Error::Samples`].
 ///
 /// ```
 /// use std::ops::Range;
