@@ -91,3 +91,7 @@ pub use onebasin_nn::Network;
 pub use onebasin_nn::check::Check;
 pub use onebasin_nn::samples::{Arrays, Field, FieldKind, Samples};
 pub use onebasin_nn::task::Task;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -66,6 +66,18 @@ fn every_method_gives_a_curve_and_repairs_an_average() {
 }
 
 #[test]
+fn images_are_changed_as_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let trained = |how: &str| {
+        done(folder.path(), &format!("-q train mlp:8x1 --data digits --epochs 1 {how} -o a.safetensors"));
+        params(folder.path(), "a.safetensors")
+    };
+    let [usual, none, moved] = ["", "--augment none", "--augment crop-flip"].map(trained);
+    assert_eq!(usual, none);
+    assert_ne!(usual, moved);
+}
+
+#[test]
 fn straight_through_matching_goes_on_to_the_same_bits() {
     let folder = trained();
     let at = folder.path();
