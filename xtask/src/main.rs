@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "usage: cargo xtask test       format, lints, documentation, and every test
        cargo xtask nightly    every experiment of the paper at quick scale, which takes about half an hour; data sets are
@@ -29,23 +29,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs every check; a failure ends it. Tests are built first; while they run, which leaves part of the processor idle, the
-/// same sources are linted and documented. Skipped tests are listed at the end.
+/// Runs every check; the first that fails ends it. Skipped tests are listed at the end.
 fn test() -> Result<()> {
     cargo(&["fmt", "--all", "--check"], &[])?;
-    cargo(&["test", "--workspace", "--no-run"], &[])?;
-    let (checked, tested) = std::thread::scope(|scope| {
-        let checks = scope.spawn(|| -> Result<String> {
-            let clippy = quietly(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
-            let doc = quietly(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])?;
-            Ok(clippy + &doc)
-        });
-        let tested = cargo(&["test", "--workspace", "--", "--nocapture"], &[]);
-        (checks.join(), tested)
-    });
-    let checked = checked.map_err(|_| anyhow!("the checks ended in a panic"))?;
-    println!("\n{}", checked?);
-    let skipped = tested?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
+    cargo(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])?;
+    let skipped = cargo(&["test", "--workspace", "--", "--nocapture"], &[])?;
     println!("\nall checks passed; {} tests skipped", skipped.len());
     for line in skipped {
         println!("  {line}");
@@ -80,21 +69,20 @@ fn nightly() -> Result<()> {
     bail!("{} of {count} experiments could not be run or do not hold: {}", failed.len(), failed.join(", "))
 }
 
-/// A command of cargo.
+/// Runs cargo, passing its output on, and returns the lines by which tests say that they were skipped.
 ///
 /// Without incremental compilation, unless it is asked for: notes for the next time cost more than they save where all is
 /// compiled once.
-fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
-    let incremental = std::env::var("CARGO_INCREMENTAL").unwrap_or_else(|_| "0".to_owned());
-    let mut command = Command::new(env!("CARGO"));
-    command.args(arguments).env("CARGO_INCREMENTAL", incremental).envs(environment.iter().copied());
-    command
-}
-
-/// Runs cargo, passing its output on, and returns the lines by which tests say that they were skipped.
 fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Vec<String>> {
     println!("\n$ cargo {}", arguments.join(" "));
-    let mut child = command(arguments, environment).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let incremental = std::env::var("CARGO_INCREMENTAL").unwrap_or_else(|_| "0".to_owned());
+    let mut child = Command::new(env!("CARGO"))
+        .args(arguments)
+        .env("CARGO_INCREMENTAL", incremental)
+        .envs(environment.iter().copied())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo")?;
     let output = child.stdout.take().context("cargo has no output")?;
     let mut skipped = Vec::new();
     for line in BufReader::new(output).lines() {
@@ -106,14 +94,4 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Vec<String>
         bail!("`cargo {}` failed", arguments.join(" "));
     }
     Ok(skipped)
-}
-
-/// Runs cargo beside something else, and returns the command with the last line it says; an error tells all of it.
-fn quietly(arguments: &[&str], environment: &[(&str, &str)]) -> Result<String> {
-    let output = command(arguments, environment).output().context("cannot start cargo")?;
-    let (said, command) = (String::from_utf8_lossy(&output.stderr), arguments.join(" "));
-    if !output.status.success() {
-        bail!("`cargo {command}` failed:\n{said}");
-    }
-    Ok(format!("$ cargo {command}\n{}\n", said.lines().last().unwrap_or_default()))
 }

@@ -15,6 +15,11 @@ use crate::observer::{Progress, Step};
 use crate::written::{Written, provenance};
 
 /// How an alignment acts.
+///
+/// ```
+/// use onebasin::Apply;
+/// assert!(!Apply::default().inverse);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Apply {

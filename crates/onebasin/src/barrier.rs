@@ -14,7 +14,13 @@ use crate::observer::{Progress, Step};
 use crate::pair::Pair;
 use crate::repair::{Finish, Repair};
 
-/// How the way from A to B is measured.
+/// How the way from A to B is measured, by [`Pair::barrier`].
+///
+/// ```
+/// use onebasin::{Measure, Repair};
+/// let coarse = Measure { points: 5, samples: Some(500), repair: Repair::Weights, ..Measure::default() };
+/// assert_eq!(coarse.batch_norm_samples, 5000);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Measure {

@@ -24,7 +24,12 @@ pub struct Device {
     runner: Box<dyn Runner>,
 }
 
-/// How products are computed where networks are trained on a GPU.
+/// How products are computed where networks are trained on a GPU, for [`Device::cuda_in`].
+///
+/// ```
+/// use onebasin::Precision;
+/// assert_eq!(Precision::default(), Precision::F32);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
     /// In single precision.

@@ -24,6 +24,11 @@ use crate::observer::{Progress, Step};
 use crate::written::{Written, provenance};
 
 /// How many networks are brought together.
+///
+/// ```
+/// use onebasin::Together;
+/// assert_eq!(Together::default().name(), "rounds");
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Together {
@@ -79,6 +84,22 @@ impl Default for MergeMany {
 }
 
 /// The mean of many networks, in the numbering of the first.
+///
+/// ```
+/// use onebasin::{Arrays, Context, Field, FieldKind, MergeMany, Model, Network};
+/// # let field = |name: &str, shape: Vec<usize>, kind| Field { name: name.to_owned(), shape, kind };
+/// # let pixels = (field("x", vec![2], FieldKind::Real), vec![0.0, 1.0, 1.0, 0.0]);
+/// # let labels = (field("y", vec![], FieldKind::Index { below: 2 }), vec![1.0, 0.0]);
+/// # let samples = Arrays::new("two points", vec![pixels], Some(labels))?;
+/// let network = Network::new("mlp:16x2", &[2], 2)?;
+/// let models: Vec<Model> = (0..3).map(|seed| Model::of(&network, network.init(seed)?)).collect::<Result<_, _>>()?;
+/// let context = Context { train: Some(&samples), test: Some(&samples), ..Context::default() };
+/// let mean = MergeMany::default().run(&models, &context)?;
+/// let measured = mean.measure(&models, &context)?;
+/// assert_eq!((measured.models.len(), measured.pairs.len()), (3, 3));
+/// println!("the mean's test loss is {:.3}, the ensemble's {:.3}", measured.mean.test.loss, measured.ensemble.test.loss);
+/// # Ok::<(), onebasin::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Mean {
     /// Which units may be exchanged.

@@ -87,6 +87,20 @@ impl Merge {
 /// A pair and how it is to be merged: everything has been checked, and nothing computed that can wait.
 ///
 /// [`Self::write`] goes from file to file in bounded memory where it can; [`Self::params`] gives the tensors.
+///
+/// ```
+/// use onebasin::{Align, Blueprint, Context, Merge, Model, Network, Pair};
+/// # let folder = tempfile::tempdir()?;
+/// # let network = Network::new("mlp:16x2", &[8], 3)?;
+/// # let [a, b] = [0, 1].map(|seed| Model::of(&network, network.init(seed).unwrap()).unwrap());
+/// let pair = Pair::new(a, b)?;
+/// let aligned = pair.align(&Align::default(), &Context::default())?;
+/// let merged = pair.merge(&aligned, &Merge { lambda: 0.3, ..Merge::default() }, &Context::default())?;
+/// let path = folder.path().join("merged.safetensors");
+/// assert_eq!(merged.write(&path)?.options["lambda"], 0.3);
+/// assert_eq!(*Model::open(&path, &Blueprint::default())?.params(), merged.params()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Merged<'a> {
     pair: Pair,

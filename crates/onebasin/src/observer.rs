@@ -30,6 +30,11 @@ pub struct Progress<'a> {
 }
 
 /// How much a remark matters.
+///
+/// ```
+/// use onebasin::Level;
+/// assert!(Level::Note > Level::Finding && Level::Finding > Level::Detail);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Only for those who want to know every sweep.
@@ -83,6 +88,11 @@ pub trait Observer: Sync {
 }
 
 /// The observer that says nothing and never stops.
+///
+/// ```
+/// use onebasin::{Observer, Quiet};
+/// assert!(!Quiet.stops());
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Quiet;
 

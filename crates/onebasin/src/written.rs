@@ -30,6 +30,12 @@ pub struct Written {
 }
 
 /// How a file came to be, for its header: the verb, its inputs, its options.
+///
+/// ```
+/// let made = onebasin::provenance("merge", &[], &serde_json::json!({ "lambda": 0.5 }));
+/// assert_eq!(made["program"], "onebasin");
+/// assert_eq!(made["options"]["lambda"], 0.5);
+/// ```
 pub fn provenance(verb: &str, inputs: &[Input], options: &Value) -> Value {
     json!({ "program": "onebasin", "version": env!("CARGO_PKG_VERSION"), "verb": verb, "inputs": inputs, "options": options })
 }
