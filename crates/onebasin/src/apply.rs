@@ -27,7 +27,8 @@ pub struct Apply {
     pub inverse: bool,
 }
 
-/// Writes π(B): a network with its units renumbered, computing what it computed before.
+/// Writes π(B): a network with its units renumbered, computing what it computed before. The symmetry is believed here;
+/// where an alignment comes from elsewhere, [`Model::ensure`] tests it first.
 ///
 /// Cost: every byte of the file is read and written once; memory is two tensors and 256 MiB at most, whatever the size of the
 /// network (an ONNX model is held whole).

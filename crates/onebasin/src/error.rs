@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use onebasin_nn::check::Check;
 
 /// An error of this library. Every variant carries its facts as fields, so that programs and other languages can tell them
-/// apart; its text names the file or the tensor, what was expected and what was found.
+/// apart; its text (`{error}`, not `{error:?}`) names the file or the tensor, what was expected and what was found, and
+/// includes that of its causes.
+///
+/// [`Core`](Self::Core) holds an [`onebasin::core::Error`](onebasin_core::Error), [`File`](Self::File) an
+/// [`onebasin::io::Error`](onebasin_io::Error), [`Network`](Self::Network) an [`onebasin::nn::Error`](onebasin_nn::Error).
 ///
 /// ```
 /// use onebasin::{Blueprint, Error, Model};
@@ -49,7 +53,8 @@ pub enum Error {
     },
     /// A network whose file does not say what it is, so that nothing is known of its symmetry.
     #[error(
-        "{} does not say what network it is, so which units may be exchanged is not known", .path.display()
+        "{} does not say what network it is, so which units may be exchanged is not known; a blueprint says it: a built-in \
+         network, an ONNX file of the same network, or a symmetry file", .path.display()
     )]
     NoSymmetry {
         /// The file.
@@ -158,6 +163,12 @@ pub enum Error {
         /// Whether a later run can go on.
         resumable: bool,
     },
+}
+
+impl From<onebasin_core::symmetry::SymmetryError> for Error {
+    fn from(why: onebasin_core::symmetry::SymmetryError) -> Self {
+        Self::Core(why.into())
+    }
 }
 
 /// Result of this library.

@@ -38,7 +38,7 @@
 //! file. Networks made in memory are [`Model::of`] a built-in [`Network`], [`Model::with_graph`], or [`Model::with_symmetry`].
 //!
 //! # Your own data, device, similarity
-//! Samples are anything that implements [`Samples`]; [`Arrays`] holds them in memory. How answers are judged is a [`Task`]:
+//! Samples are anything that implements [`Samples`], whose methods return [`nn::Result`]; [`Arrays`] holds them in memory. How answers are judged is a [`Task`]:
 //! classes, tokens, values, or the network's own loss. A similarity of your own is a [`Source`], for [`Pair::align_by`].
 //!
 //! # Going deeper

@@ -32,7 +32,7 @@ use crate::written::{Written, provenance};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Merge {
-    /// How far from A (0) to B (1).
+    /// How far from A (0) to B (1); ½ by default.
     pub lambda: f64,
     /// The straight line, or the great circle.
     pub interpolation: Interpolation,
@@ -45,7 +45,7 @@ pub struct Merge {
     pub min_correlation: Option<f64>,
     /// λ of single groups, by name; weights between two groups take the smaller.
     pub group_lambda: BTreeMap<String, f64>,
-    /// Test the symmetry on random inputs first, where the network runs.
+    /// Test the symmetry on random inputs first, where the network runs; by default it is.
     pub check: bool,
 }
 
@@ -116,7 +116,8 @@ impl Pair {
     /// Combines A and π(B).
     ///
     /// Formula: `(1 − λ) A + λ π(B)`, tensor by tensor, or the great circle between them. λ = 0 gives A and λ = 1 gives π(B), bit
-    /// for bit. With samples, the statistics of BatchNorms are recomputed on them.
+    /// for bit. With samples, the statistics of BatchNorms are recomputed on them; without, they are interpolated like all else,
+    /// which ruins most networks that have them, and the observer is told so ([`Level::Note`](crate::Level::Note)).
     /// Cost: testing the symmetry takes two forward passes of four samples; the rest is done when the result is asked for.
     ///
     /// # Errors

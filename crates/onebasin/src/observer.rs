@@ -75,7 +75,8 @@ pub enum Level {
 /// assert!(!bar.stops());
 /// ```
 pub trait Observer: Sync {
-    /// A step has come further; the last call for a step has `done == total`.
+    /// A step has come further, by as much as is done at a time (of activations some thousand samples); the last call for a
+    /// step has `done == total`.
     fn progress(&self, _at: &Progress<'_>) {}
 
     /// Something worth saying, without a full stop.

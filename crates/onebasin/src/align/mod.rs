@@ -112,15 +112,15 @@ pub struct Align {
     pub method: Method,
     /// Decides the order of groups in every sweep, random starts, and the order of samples.
     pub seed: u64,
-    /// Sweeps over the groups at most, even if groups still change.
+    /// Sweeps over the groups at most, even if groups still change; 100 by default.
     pub max_sweeps: usize,
     /// What to start from; none tries identity, signature and anchored, and keeps the best.
     pub start: Option<Start>,
-    /// Orders of the sweeps tried from every start, the best of them kept; at least 1.
+    /// Orders of the sweeps tried from every start, the best of them kept; at least 1, by default 2.
     pub restarts: usize,
     /// In which order a sweep visits the groups.
     pub order: Order,
-    /// Training samples that activations, and `auto` with samples, look at.
+    /// Training samples that activations, and `auto` with samples, look at; 10,000 by default.
     pub match_samples: usize,
     /// Share of activations in a blend with weights, from 0 to 1 (activation only).
     pub blend: Option<f64>,
@@ -128,7 +128,7 @@ pub struct Align {
     pub uncentred: bool,
     /// How straight-through matching goes (ste only).
     pub straight_through: StraightThrough,
-    /// Tell what kind of pair the networks are.
+    /// Tell what kind of pair the networks are, in the record and as a [`Finding`](crate::Level::Finding); by default it is told.
     pub diagnose: bool,
 }
 
