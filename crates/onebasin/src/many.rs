@@ -139,13 +139,7 @@ impl MergeMany {
             return Err(Error::Option { option: "models", expected: "at least one network", found: "none".to_owned() });
         };
         models.iter().try_for_each(Model::check_finite)?;
-        for other in others {
-            first.params().check_same_structure(other.params()).map_err(|source| Error::Differ {
-                a: first.path().to_owned(),
-                b: other.path().to_owned(),
-                source: Box::new(source.into()),
-            })?;
-        }
+        others.iter().try_for_each(|other| first.check_like(other))?;
         let symmetry = first.symmetry()?;
         if self.check {
             first.ensure(&symmetry, context)?;

@@ -59,11 +59,7 @@ impl Pair {
     /// # Errors
     /// If they differ in structure: tensors, shapes and element types are listed.
     pub fn new(a: Model, b: Model) -> Result<Self> {
-        a.params().check_same_structure(b.params()).map_err(|source| Error::Differ {
-            a: a.path().to_owned(),
-            b: b.path().to_owned(),
-            source: Box::new(source.into()),
-        })?;
+        a.check_like(&b)?;
         Ok(Self { a: Arc::new(a), b: Arc::new(b) })
     }
 
@@ -117,6 +113,15 @@ impl Model {
         }
         context.detail(&found.to_string());
         Ok(Some(found))
+    }
+
+    /// Passes only if another network has the same structure.
+    pub(crate) fn check_like(&self, other: &Self) -> Result<()> {
+        self.params().check_same_structure(other.params()).map_err(|source| Error::Differ {
+            a: self.path().to_owned(),
+            b: other.path().to_owned(),
+            source: Box::new(source.into()),
+        })
     }
 
     /// The symmetry of the weights alone: running statistics move with their channels but are not compared.
