@@ -1,9 +1,11 @@
 //! A symmetry is checked, not believed: random elements must leave the network's function as it was.
 
+use std::collections::BTreeSet;
+
 use onebasin_core::graph::{Graph, ValueId};
 use onebasin_core::stream::Stream;
 use onebasin_core::symmetry::{Alignment, GroupId, Symmetry};
-use onebasin_core::{Params, Perm};
+use onebasin_core::{Params, Perm, Tensor};
 
 use crate::error::{Error, Result};
 use crate::exec::{Program, Workspace};
@@ -13,23 +15,22 @@ use crate::samples::picked_from;
 ///
 /// ```
 /// use onebasin_nn::CheckOptions;
-/// // Rounding grows with depth.
-/// let options = CheckOptions { tolerance: 1e-3, ..CheckOptions::default() };
-/// assert_eq!((options.seed, options.samples), (0, 4));
+/// let options = CheckOptions { samples: 16, ..CheckOptions::default() };
+/// assert_eq!((options.seed, options.tolerance), (0, None));
 /// ```
 #[derive(Debug, Clone)]
 pub struct CheckOptions {
-    /// Decides the random element and the random inputs.
+    /// Decides the random element, the random inputs and the random weights.
     pub seed: u64,
     /// Samples in the random batch; the graph's own batch where the graph allows no other.
     pub samples: usize,
-    /// The largest relative difference that rounding may make.
-    pub tolerance: f64,
+    /// The largest relative difference that passes; none is what rounding may make, measured on the network.
+    pub tolerance: Option<f64>,
 }
 
 impl Default for CheckOptions {
     fn default() -> Self {
-        Self { seed: 0, samples: 4, tolerance: 1e-4 }
+        Self { seed: 0, samples: 4, tolerance: None }
     }
 }
 
@@ -37,17 +38,18 @@ impl Default for CheckOptions {
 ///
 /// ```
 /// use onebasin_nn::Check;
-/// let wrong = Check { difference: 0.5, tolerance: 1e-4, faults: vec![("h1".to_owned(), 0.5)] };
+/// let wrong = Check { difference: 0.5, tolerance: 1e-4, compared: 40, faults: vec![("h1".to_owned(), 0.5)] };
 /// assert!(!wrong.passes());
 /// assert!(wrong.to_string().contains("at fault: `h1`"));
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
-    /// `max |f(θ, x) − f(π(θ), x)| / max |f(θ, x)|` for a random element π of the whole symmetry, of the output where it is
-    /// largest.
+    /// `max |f(θ, x) − f(π(θ), x)| / max |f(θ, x)|` of the output where it is largest.
     pub difference: f64,
     /// What of it rounding may make.
     pub tolerance: f64,
+    /// Numbers of the outputs that were compared; 0 where nothing moves, so that nothing had to be.
+    pub compared: usize,
     /// Root groups that change the function when they alone are moved, with the difference each makes.
     pub faults: Vec<(String, f64)>,
 }
@@ -61,7 +63,10 @@ impl Check {
 
 impl std::fmt::Display for Check {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { difference, tolerance, faults } = self;
+        let Self { difference, tolerance, compared, faults } = self;
+        if *compared == 0 && self.passes() {
+            return f.write_str("nothing can move, so nothing had to be compared");
+        }
         if self.passes() {
             return write!(
                 f,
@@ -72,22 +77,29 @@ impl std::fmt::Display for Check {
         let faults = faults.iter().map(|(name, d)| format!("`{name}` ({d:.1e})")).collect::<Vec<_>>().join(", ");
         write!(
             f,
-            "the symmetry is wrong: a random element changes the output by {difference:.1e} of its size; at fault: {faults}"
+            "the symmetry is wrong: a random element changes the output by {difference:.1e} of its size, rounding by up to \
+             {tolerance:.0e}; at fault: {faults}"
         )
     }
 }
 
-/// Moves a network by a random element of a symmetry and compares what both compute on a random batch.
+/// Moves a network by a random element of a symmetry and compares what both compute on a random batch, with its own
+/// weights and with random ones.
 ///
-/// Formula: `max |f(θ, x) − f(π(θ), x)| / max |f(θ, x)|` over one output, and the largest of that over all
-/// outputs, with `x` standard normal, or whole numbers in range where the network takes indices. When that exceeds the
-/// tolerance, groups (with their families) are bisected: sets of groups that move the output are halved until single groups
-/// remain.
+/// Formula: `max |f(θ, x) − f(π(θ), x)| / max |f(θ, x)|` over one output, and the largest of that over all outputs, with `x`
+/// standard normal, or whole numbers in range where the network takes indices. Random weights (normal, of variance 1/fan-in)
+/// let units be seen that the network's own have silenced. The tolerance is what rounding does: the difference that factors
+/// `1 ± ε √n` on weights that are summed `n` at a time make, four times, and `16 ε √(number of operators)`. When the
+/// difference exceeds it, groups (with their families) are bisected: sets of groups that move the output are halved until
+/// single groups remain.
 ///
-/// Cost: two forward passes, and two for every halving.
+/// Entries of outputs that are not finite must be so in both.
+///
+/// Cost: six forward passes, and two for every halving.
 ///
 /// # Errors
-/// If the network cannot run, a tensor is missing, or an output is not finite.
+/// If the network cannot run, a tensor is missing, or nothing can be told: no output has a finite number, no output depends
+/// on the weights, or rounding alone changes them by a tenth.
 ///
 /// ```
 /// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
@@ -105,97 +117,243 @@ impl std::fmt::Display for Check {
 /// # Ok::<(), onebasin_nn::Error>(())
 /// ```
 pub fn check(program: &Program, params: &Params, symmetry: &Symmetry, options: &CheckOptions) -> Result<Check> {
-    let checker = Checker::new(program, params, symmetry, options)?;
     let roots = symmetry.roots();
-    let difference = checker.difference(&roots)?;
-    let mut faults = Vec::new();
-    if difference > options.tolerance {
-        let mut sets = vec![roots];
-        while let Some(set) = sets.pop() {
-            let difference = checker.difference(&set)?;
-            match &set[..] {
-                _ if difference <= options.tolerance => {}
-                [] => {}
-                [root] => faults.push((symmetry.group(*root).name.clone(), difference)),
-                many => {
-                    let (left, right) = many.split_at(many.len() / 2);
-                    sets.push(right.to_vec());
-                    sets.push(left.to_vec());
-                }
+    if roots.is_empty() {
+        return Ok(Check {
+            difference: 0.0,
+            tolerance: options.tolerance.unwrap_or(0.0),
+            compared: 0,
+            faults: Vec::new(),
+        });
+    }
+    let element = element(symmetry, options.seed);
+    let batch = Batch::new(program, options);
+    let (mut worst, mut useless): (Option<Check>, Option<Error>) = (None, None);
+    for weights in [params, &random_weights(program, params, options.seed)] {
+        let checker = Checker { symmetry, element: &element, params: weights, run: Run::new(&batch, weights, options) };
+        match checker.check(&roots) {
+            Ok(found) if worst.as_ref().is_none_or(|w| w.passes() && !(found.difference <= w.difference)) => {
+                worst = Some(found);
             }
+            Ok(_) => {}
+            Err(error @ Error::NothingToCompare { .. }) => useless = useless.or(Some(error)),
+            Err(error) => return Err(error),
         }
     }
-    Ok(Check { difference, tolerance: options.tolerance, faults })
+    worst.ok_or_else(|| useless.unwrap_or_else(|| nothing("no weights were tried")))
 }
 
-/// A network, a random element and a random batch, and what it answers unmoved.
-struct Checker<'a> {
+/// Whether a network with other tensors computes what it does with these: compares both on a random batch, as [`check`]
+/// does, where an alignment has moved them.
+///
+/// Cost: three forward passes.
+///
+/// # Errors
+/// As [`check`].
+///
+/// ```
+/// use onebasin_nn::exec::Program;
+/// use onebasin_nn::{CheckOptions, Network, compare};
+/// let network = Network::new("mlp:8x1", &[4], 3)?;
+/// let (program, a, b) = (Program::new(network.graph()?)?, network.init(0)?, network.init(1)?);
+/// assert!(compare(&program, &a, &a, &CheckOptions::default())?.passes());
+/// assert!(!compare(&program, &a, &b, &CheckOptions::default())?.passes());
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
+pub fn compare(program: &Program, before: &Params, after: &Params, options: &CheckOptions) -> Result<Check> {
+    let batch = Batch::new(program, options);
+    let run = Run::new(&batch, before, options)?;
+    let difference = run.difference(after)?;
+    Ok(Check { difference, tolerance: run.tolerance, compared: run.compared, faults: Vec::new() })
+}
+
+/// A random element that moves every group of more than one unit.
+fn element(symmetry: &Symmetry, seed: u64) -> Alignment {
+    let random = Alignment::random(symmetry, &mut Stream::new(seed, "check/element"));
+    let moving = |perm: &Perm| {
+        let len = perm.len();
+        if perm.fixed_points() < len || len < 2 {
+            return perm.clone();
+        }
+        Perm::new((0..len as u32).map(|i| (i + 1) % len as u32).collect()).expect("a rotation is a permutation")
+    };
+    let copies = |id| random.copies(GroupId(id)).iter().map(moving).collect();
+    let perms = (0..symmetry.groups().len()).map(copies).collect();
+    Alignment::new(symmetry, perms).expect("every group keeps its size")
+}
+
+/// Weights at which no unit is silent: normal numbers of variance 1/fan-in, running variances between ½ and 1½.
+///
+/// Numbers come from a ring whose length is prime, so that no two units of a network get the same ones.
+fn random_weights(program: &Program, params: &Params, seed: u64) -> Params {
+    let graph = program.graph();
+    let variances: BTreeSet<&str> =
+        graph.statistics().skip(1).step_by(2).map(|v| graph.value(v).name.as_str()).collect();
+    let mut stream = Stream::new(seed, "check/weights");
+    let ring: Vec<f32> = (0..RING).map(|_| stream.normal() as f32).collect();
+    let mut weights = params.clone();
+    for param in graph.params() {
+        let scale = (1.0 / fan_in(&param.shape).sqrt()) as f32;
+        let is_variance = variances.contains(param.name.as_str());
+        let value = |v: &f32| if is_variance { 0.5 + v.abs().min(1.0) } else { scale * v };
+        let count = param.shape.iter().product();
+        let values = ring.iter().cycle().skip(stream.below(RING)).take(count).map(value).collect();
+        if let Ok(tensor) = Tensor::from_f32(&param.shape, values) {
+            weights.insert(&param.name, tensor);
+        }
+    }
+    weights
+}
+
+/// Numbers of a ring that random weights are taken from.
+const RING: usize = 65_537;
+
+/// How many entries of a weight are summed for one result, as far as its shape tells.
+fn fan_in(shape: &[usize]) -> f64 {
+    shape.iter().skip(1).product::<usize>().max(1) as f64
+}
+
+fn nothing(why: &str) -> Error {
+    Error::NothingToCompare { why: why.to_owned() }
+}
+
+/// A network and a random batch.
+struct Batch<'a> {
     program: &'a Program,
-    params: &'a Params,
-    symmetry: &'a Symmetry,
-    element: Alignment,
     inputs: Vec<Vec<f32>>,
-    batch: usize,
-    /// What the network answers, output after output, and the largest number of each.
-    expected: Vec<Vec<f32>>,
-    scales: Vec<f64>,
+    len: usize,
 }
 
-impl<'a> Checker<'a> {
-    /// Draws element and batch, and runs the network as it is.
-    ///
-    /// # Errors
-    /// If it cannot run, or an output is not finite.
-    fn new(program: &'a Program, params: &'a Params, symmetry: &'a Symmetry, options: &CheckOptions) -> Result<Self> {
+impl<'a> Batch<'a> {
+    fn new(program: &'a Program, options: &CheckOptions) -> Self {
         let own = program.graph();
         let input = own.inputs().next();
         let built = input.and_then(|v| own.shape(v).first().copied()).unwrap_or(1);
         let batched = own.with_batch(options.samples);
-        let batch = if batched.is_ok() { options.samples } else { built };
+        let len = if batched.is_ok() { options.samples } else { built };
         let graph = batched.unwrap_or_else(|_| own.clone());
-        let inputs = random_inputs(&graph, options.seed);
-        let element = Alignment::random(symmetry, &mut Stream::new(options.seed, "check/element"));
-        let mut checker =
-            Self { program, params, symmetry, element, inputs, batch, expected: Vec::new(), scales: Vec::new() };
-        checker.expected = checker.run(params)?;
-        if let Some(value) = checker.expected.iter().flatten().find(|v| !v.is_finite()) {
-            return Err(Error::Options(format!(
-                "the network's output on a random batch is {value}; nothing to compare"
-            )));
-        }
-        let largest = |output: &Vec<f32>| output.iter().fold(0.0, |m: f64, v| m.max(f64::from(v.abs())));
-        checker.scales = checker.expected.iter().map(largest).collect();
-        Ok(checker)
+        Self { program, inputs: random_inputs(&graph, options.seed), len }
     }
 
-    /// What the network of these tensors answers to the batch, output after output.
+    /// What the network of these tensors answers, output after output.
     fn run(&self, params: &Params) -> Result<Vec<Vec<f32>>> {
-        let mut space = Workspace::inference(self.program, self.batch)?;
+        let mut space = Workspace::inference(self.program, self.len)?;
         space.inputs().into_iter().zip(&self.inputs).for_each(|(to, input)| to.copy_from_slice(input));
         self.program.forward(&self.program.flatten(params)?, &mut space);
         Ok(space.outputs().into_iter().map(<[f32]>::to_vec).collect())
     }
+}
 
-    /// The difference that the element makes when only these groups and their families move.
-    fn difference(&self, roots: &[GroupId]) -> Result<f64> {
-        let symmetry = self.symmetry;
-        let copies = |id: GroupId| {
-            let moves = roots.contains(&symmetry.root(id));
-            let still = || vec![Perm::identity(symmetry.group(id).size); symmetry.copies(id)];
-            if moves { self.element.copies(id).to_vec() } else { still() }
+/// What a network answers, the largest number of each output, and what of it rounding may change.
+struct Run<'a> {
+    batch: &'a Batch<'a>,
+    expected: Vec<Vec<f32>>,
+    scales: Vec<f64>,
+    compared: usize,
+    tolerance: f64,
+}
+
+impl<'a> Run<'a> {
+    fn new(batch: &'a Batch<'a>, params: &Params, options: &CheckOptions) -> Result<Self> {
+        const MOST: f64 = 0.1;
+        let expected = batch.run(params)?;
+        let finite = || expected.iter().flatten().filter(|v| v.is_finite());
+        let compared = finite().count();
+        if compared == 0 {
+            return Err(nothing("no number that the network answers to a random batch is finite"));
+        }
+        let largest = |output: &Vec<f32>| {
+            output.iter().filter(|v| v.is_finite()).fold(0.0, |m: f64, v| m.max(f64::from(v.abs())))
         };
-        let perms = (0..symmetry.groups().len()).map(|id| copies(GroupId(id))).collect();
-        let moved = Alignment::new(symmetry, perms)?.apply(symmetry, self.params)?;
-        let found = self.run(&moved)?;
-        let apart = |(x, y): (&f32, &f32)| f64::from(x - y).abs();
-        // A NaN is the largest difference there is.
-        let worst = |m: f64, d: f64| if d.is_nan() { f64::INFINITY } else { m.max(d) };
+        let scales: Vec<f64> = expected.iter().map(largest).collect();
+        let mut run = Self { batch, expected, scales, compared, tolerance: 0.0 };
+        let disturbed = run.difference(&disturbed(params, options.seed)?)?;
+        if disturbed == 0.0 {
+            return Err(nothing("what the network answers does not depend on its weights"));
+        }
+        let operators = batch.program.graph().nodes().len() as f64;
+        let measured = 16.0 * f64::from(f32::EPSILON) * operators.sqrt() + 4.0 * disturbed;
+        if !(measured < MOST) {
+            let why = format!("rounding alone may change what the network answers by {measured:.1e} of its size");
+            return Err(Error::NothingToCompare { why });
+        }
+        run.tolerance = options.tolerance.unwrap_or(measured);
+        Ok(run)
+    }
+
+    /// How far the network with other tensors answers otherwise.
+    fn difference(&self, params: &Params) -> Result<f64> {
+        let found = self.batch.run(params)?;
+        let apart = |(x, y): (&f32, &f32)| match (x.is_finite(), y.is_finite()) {
+            (true, true) => f64::from(x - y).abs(),
+            (false, false) if x == y || (x.is_nan() && y.is_nan()) => 0.0,
+            (true | false, true | false) => f64::INFINITY,
+        };
         let output = |((expected, found), scale): ((&Vec<f32>, &Vec<f32>), &f64)| {
-            let largest = expected.iter().zip(found).map(apart).fold(0.0, worst);
+            let largest = expected.iter().zip(found).map(apart).fold(0.0, f64::max);
             if largest == 0.0 { 0.0 } else { largest / scale }
         };
-        Ok(self.expected.iter().zip(&found).zip(&self.scales).map(output).fold(0.0, worst))
+        Ok(self.expected.iter().zip(&found).zip(&self.scales).map(output).fold(0.0, f64::max))
     }
+}
+
+/// Every weight times `1 ± ε √n`, where `n` of them are summed: as if the sums had been rounded.
+fn disturbed(params: &Params, seed: u64) -> Result<Params> {
+    let mut stream = Stream::new(seed, "check/rounding");
+    let signs: Vec<f32> = (0..RING).map(|_| if stream.bits() & 1 == 0 { 1.0 } else { -1.0 }).collect();
+    let mut other = Params::new();
+    for (name, tensor) in params.iter().filter(|(_, t)| t.dtype().is_float()) {
+        let step = f32::EPSILON * fan_in(tensor.shape()).sqrt() as f32;
+        let signs = signs.iter().cycle().skip(stream.below(RING));
+        let values = tensor.to_f32()?.iter().zip(signs).map(|(v, sign)| v * (1.0 + sign * step)).collect();
+        other.insert(name, Tensor::from_f32(tensor.shape(), values)?);
+    }
+    Ok(other)
+}
+
+/// Weights, a random element, and what the network answers with them unmoved.
+struct Checker<'a> {
+    symmetry: &'a Symmetry,
+    element: &'a Alignment,
+    params: &'a Params,
+    run: Result<Run<'a>>,
+}
+
+impl Checker<'_> {
+    fn check(self, roots: &[GroupId]) -> Result<Check> {
+        let Self { symmetry, element, params, run } = self;
+        let run = run?;
+        let difference = |roots: &[GroupId]| run.difference(&moved(symmetry, element, params, roots)?);
+        let (all, tolerance) = (difference(roots)?, run.tolerance);
+        let mut faults = Vec::new();
+        if !(all <= tolerance) {
+            let mut sets = vec![roots.to_vec()];
+            while let Some(set) = sets.pop() {
+                let difference = difference(&set)?;
+                match &set[..] {
+                    _ if difference <= tolerance => {}
+                    [] => {}
+                    [root] => faults.push((symmetry.group(*root).name.clone(), difference)),
+                    many => {
+                        let (left, right) = many.split_at(many.len() / 2);
+                        sets.push(right.to_vec());
+                        sets.push(left.to_vec());
+                    }
+                }
+            }
+        }
+        Ok(Check { difference: all, tolerance, compared: run.compared, faults })
+    }
+}
+
+/// The tensors when only these groups and their families move.
+fn moved(symmetry: &Symmetry, element: &Alignment, params: &Params, roots: &[GroupId]) -> Result<Params> {
+    let copies = |id: GroupId| {
+        let still = || vec![Perm::identity(symmetry.group(id).size); symmetry.copies(id)];
+        if roots.contains(&symmetry.root(id)) { element.copies(id).to_vec() } else { still() }
+    };
+    let perms = (0..symmetry.groups().len()).map(|id| copies(GroupId(id))).collect();
+    Ok(Alignment::new(symmetry, perms)?.apply(symmetry, params)?)
 }
 
 /// A random batch for every input: whole numbers where a node picks by them, normal numbers elsewhere.

@@ -48,6 +48,12 @@ pub enum Error {
         /// What it is.
         operator: String,
     },
+    /// A check that would not see a fault.
+    #[error("nothing can be told by running the network: {why}")]
+    NothingToCompare {
+        /// What stands in the way.
+        why: String,
+    },
     /// A loss ran away.
     #[error("the loss became {loss} in epoch {epoch}, step {step}; a lower learning rate may help")]
     Diverged {

@@ -26,7 +26,7 @@ pub mod task;
 mod readme {}
 
 pub use activations::{ActivationOptions, activation_similarity};
-pub use check::{Check, CheckOptions, check};
+pub use check::{Check, CheckOptions, check, compare};
 pub use error::{Error, Result};
 pub use evaluate::{Metrics, curve, evaluate, evaluate_on, recompute_batch_norm};
 pub use gradient::gradient;

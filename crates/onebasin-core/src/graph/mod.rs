@@ -19,6 +19,7 @@
 //! ```
 
 mod build;
+mod compare;
 mod display;
 pub mod op;
 pub mod shape;
@@ -28,6 +29,7 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Result};
 use crate::params::nearest;
 use crate::tensor::Tensor;
+pub use compare::Difference;
 pub use op::Op;
 
 /// Index of a value in [`Graph::values`]. Values are numbered as they are added; a node's outputs come after its
