@@ -12,21 +12,32 @@ use crate::args::SourceArgs;
 use crate::talk::Talk;
 use crate::watch::Watch;
 
-/// Opens two networks, and says what of them is not used.
+/// Opens two networks, and says how.
 pub fn open_pair(a: &Path, b: &Path, source: &SourceArgs, talk: Talk) -> Result<Pair> {
-    let blueprint = source.blueprint();
-    let (a, b) = (open(a, &blueprint, talk)?, open(b, &blueprint, talk)?);
-    Ok(Pair::new(a, b)?)
+    let pair = Pair::open(a, b, &source.blueprint())?;
+    [pair.a(), pair.b()].into_iter().for_each(|model| remarks(model, talk));
+    Ok(pair)
 }
 
-/// Opens a network, and says what of it is not used.
+/// Opens a network, and says how.
 pub fn open(path: &Path, blueprint: &onebasin::Blueprint, talk: Talk) -> Result<Model> {
     let model = Model::open(path, blueprint)?;
+    remarks(&model, talk);
     if !model.rest().is_empty() {
         let names: Vec<&str> = model.rest().names().collect();
-        talk.detail(&format!("{}: carried along, not used by the graph: {}", path.display(), names.join(", ")));
+        talk.detail(&format!("{}: not used by the graph: {}", path.display(), names.join(", ")));
     }
     Ok(model)
+}
+
+/// What the user should know of how a network was opened.
+pub fn remarks(model: &Model, talk: Talk) {
+    model.remarks().iter().for_each(|text| talk.say(&format!("note: {}: {text}", model.path().display())));
+}
+
+/// The alignment of a file, for a pair.
+pub fn aligned(path: &Path, pair: &Pair, force: bool) -> Result<onebasin::Aligned> {
+    Ok(if force { onebasin::Aligned::read_any(path, pair.b())? } else { pair.aligned(path)? })
 }
 
 /// Opens a data set and passes on what the user should know of it.

@@ -16,7 +16,12 @@ fn of_error(error: &Error) -> Option<String> {
         }
         Error::NoGraph { .. } => "name it with --network NAME, or give its graph with --graph net.onnx",
         Error::NeedsData { .. } | Error::NeedsIndices { .. } => "give data with --data, such as --data mnist:DIR",
-        Error::WrongSymmetry(_) => "--no-check goes on all the same",
+        Error::Unused { .. } => {
+            "--ignore PATTERN leaves such tensors out, --carry PATTERN takes A's (`*` stands for anything)"
+        }
+        Error::MadeForOther { exchanged: true, .. } => "give the networks in the order in which `match` got them",
+        Error::MadeForOther { exchanged: false, .. } => "--force uses it all the same",
+        Error::Moved(_) | Error::WrongSymmetry(_) => "--no-check goes on all the same",
         Error::NoCuda => "use --device cpu",
         Error::Interrupted { resumable: true, .. } => "run again with --resume to go on",
         Error::Needs { option: "repair by data", .. } => "give --batch-norm-samples above 0",

@@ -216,6 +216,12 @@ impl FromIterator<(String, Tensor)> for Params {
     }
 }
 
+impl Extend<(String, Tensor)> for Params {
+    fn extend<I: IntoIterator<Item = (String, Tensor)>>(&mut self, iter: I) {
+        self.tensors.extend(iter);
+    }
+}
+
 /// The candidate most like `name`, if any is alike enough to be worth suggesting.
 ///
 /// Alike is a Jaro–Winkler similarity above 0.8, which weighs a common beginning; of equally near ones the first in

@@ -4,29 +4,27 @@ use std::path::Path;
 
 use onebasin_core::symmetry::{Alignment, AlignmentError, GroupId, Symmetry, SymmetrySpec};
 use onebasin_core::{Params, Perm, Tensor};
-use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::metadata::{Metadata, PROVENANCE};
+use crate::metadata::Metadata;
 use crate::target::write;
 
 /// Header entry that holds the symmetry an alignment belongs to, as TOML.
 pub const SYMMETRY: &str = "onebasin.symmetry";
 
-/// Writes an alignment as safetensors, atomically.
+/// Writes an alignment as safetensors, atomically, with these header entries and the symmetry.
 ///
 /// Shapes: for a group of `n` units one u32 tensor of its name and shape `[n]`; for a family `[p, …, n]`, one index
 /// vector for every unit of its ancestors, outermost first. Entry `i` is the source unit of result unit `i`.
 ///
 /// # Errors
 /// As [`write`](crate::write()).
-pub fn write_alignment(path: &Path, symmetry: &Symmetry, alignment: &Alignment, provenance: &Value) -> Result<()> {
+pub fn write_alignment(path: &Path, symmetry: &Symmetry, alignment: &Alignment, header: Metadata) -> Result<()> {
     let params =
         alignment_to_params(symmetry, alignment).map_err(|source| Error::Core { path: path.to_owned(), source })?;
-    let mut metadata = Metadata::default();
+    let mut metadata = header;
     metadata.set(SYMMETRY, symmetry.spec().to_toml());
-    metadata.set_json(PROVENANCE, provenance);
     write(path, &params, &metadata)
 }
 

@@ -77,6 +77,12 @@ impl Checkpoint {
         Self { digest: digest.into(), ..Self::new(path, params, metadata, Vec::new()) }
     }
 
+    /// The same file with other tensors: some of its own, or under other names.
+    #[must_use]
+    pub fn with_params(&self, params: Params) -> Self {
+        Self { params, ..self.clone() }
+    }
+
     /// SHA-256 of the file, in lower-case hexadecimal. For shards: of what `sha256sum` prints for all of them, in order
     /// of name.
     ///

@@ -40,6 +40,16 @@ pub enum Error {
         /// Its shape in the checkpoint, or that it is missing.
         found: String,
     },
+    /// A checkpoint that lacks tensors of the network.
+    #[error("the checkpoint lacks {} of the {all} tensors of network `{network}`: {}", .missing.len(), few(.missing))]
+    Missing {
+        /// Name of the network.
+        network: String,
+        /// Number of its tensors.
+        all: usize,
+        /// Those that are missing.
+        missing: Vec<String>,
+    },
     /// An operator that no kernel computes.
     #[error("node `{node}` cannot run: there is no kernel for {operator}")]
     Operator {
@@ -74,3 +84,10 @@ pub enum Error {
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// The first of many names.
+fn few(names: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|n| format!("`{n}`")).collect();
+    if names.len() > SHOWN { format!("{}, …", shown.join(", ")) } else { shown.join(", ") }
+}

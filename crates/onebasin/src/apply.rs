@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
+use onebasin_core::Params;
 use onebasin_core::report::Input;
 use onebasin_io::{Moving, apply_streamed};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::account::{Differs, Likely, Unused, folded_norms, is_bookkeeping};
 use crate::align::Aligned;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Model, is_onnx};
 use crate::observer::{Progress, Step};
 use crate::written::{Written, provenance};
@@ -27,14 +29,18 @@ pub struct Apply {
     pub inverse: bool,
 }
 
-/// Writes π(B): a network with its units renumbered, computing what it computed before. The symmetry is believed here;
-/// where an alignment comes from elsewhere, [`Model::ensure`] tests it first.
+/// Writes π(B): a network with its units renumbered, computing what it computed before. Where the network can be run here, that
+/// is tested on random inputs.
+///
+/// Tensors that the alignment does not cover are copied, if it was made for a pair in which they were found to be none of the
+/// network's.
 ///
 /// Cost: every byte of the file is read and written once; memory is two tensors and 256 MiB at most, whatever the size of the
-/// network (an ONNX model is held whole).
+/// network (an ONNX model, and a network that is run, are held whole).
 ///
 /// # Errors
-/// If a file cannot be read or written, a value is not finite, or the observer stops it; nothing is written then.
+/// If a file cannot be read or written, a value is not finite, a tensor is not covered ([`Error::Unused`]), the network computes
+/// something else ([`Error::Moved`]), or the observer stops it; nothing is written then.
 ///
 /// ```
 /// use onebasin::{Align, Apply, Blueprint, Context, Model, Network, Pair, apply};
@@ -60,20 +66,52 @@ pub fn apply(
 ) -> Result<Written> {
     let target = b.target(output.as_ref())?;
     let inverse = options.inverse.then(|| aligned.inverse());
-    let Aligned { symmetry, alignment, file, .. } = inverse.as_ref().unwrap_or(aligned);
+    let Aligned { symmetry, alignment, file, account, .. } = inverse.as_ref().unwrap_or(aligned);
+    let (covered, rest) = part(aligned, b)?;
     let options = json!({ "inverse": options.inverse });
     let inputs = |digest: &str| -> Vec<Input> { file.iter().cloned().chain(b.input_as("b", digest)).collect() };
     let made = |digest: &str| provenance("apply", &inputs(digest), &options);
-    if is_onnx(target.path()) {
-        b.check_finite()?;
-        let moved = alignment.apply(symmetry, b.params())?;
-        b.write_while(&target, &moved, &made(b.checkpoint().digest()), &|| !context.observer.stops())?;
-    } else {
-        let moving = Moving { b: b.checkpoint(), symmetry, alignment };
-        let passing = Passing::new(Step::Applying, b.weight_count(), context);
-        apply_streamed(&target, &moving, b.rest(), &|digest| b.header(&made(digest)), &|n| passing.more(n))?;
+    let in_memory = is_onnx(target.path()) || b.is_renamed();
+    if in_memory || b.runs() {
+        let moved = alignment.apply(symmetry, &covered)?;
+        b.ensure_moved(&moved, context)?;
+        if in_memory {
+            b.check_finite()?;
+            b.write_while(&target, &moved, &made(b.checkpoint().digest()), &|| !context.observer.stops())?;
+        }
     }
-    Ok(Written { output: target.path().to_owned(), inputs: inputs(b.checkpoint().digest()), options })
+    if !in_memory {
+        let checkpoint = b.checkpoint().with_params(covered);
+        let moving = Moving { b: &checkpoint, symmetry, alignment };
+        let passing = Passing::new(Step::Applying, b.weight_count(), context);
+        apply_streamed(&target, &moving, &rest, &|digest| b.header(&made(digest)), &|n| passing.more(n))?;
+    }
+    let account = Some(account.clone());
+    Ok(Written { output: target.path().to_owned(), inputs: inputs(b.checkpoint().digest()), options, account })
+}
+
+/// The tensors that an alignment covers, and those that are copied.
+///
+/// # Errors
+/// [`Error::Unused`] lists those that are neither.
+fn part(aligned: &Aligned, b: &Model) -> Result<(Params, Params)> {
+    let Aligned { symmetry, account, .. } = aligned;
+    let rules = b.rules();
+    let (mut covered, mut rest, mut lost) = (Params::new(), Params::new(), Vec::new());
+    for (name, tensor) in b.all().iter() {
+        let known = account.copied.contains(name) || account.left_out.contains(name) || rules.carries(name);
+        if symmetry.tensor(name).is_ok() {
+            covered.insert(name, tensor.clone());
+        } else if known || is_bookkeeping(name, tensor) {
+            rest.insert(name, tensor.clone());
+        } else if !rules.ignores(name) {
+            lost.push(name.to_owned());
+        }
+    }
+    let folded = folded_norms(rest.iter());
+    let of = |tensor: String| Unused { likely: Likely::of(&tensor, &folded), how: Differs::Nowhere, tensor };
+    let tensors: Vec<Unused> = lost.into_iter().map(of).collect();
+    if tensors.is_empty() { Ok((covered, rest)) } else { Err(Error::Unused { tensors }) }
 }
 
 /// Weights that pass by from file to file, counted for the observer.

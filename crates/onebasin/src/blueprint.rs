@@ -27,4 +27,10 @@ pub struct Blueprint {
     pub input_shapes: BTreeMap<String, Vec<usize>>,
     /// A symmetry file (TOML) that says which units may be exchanged.
     pub symmetry: Option<PathBuf>,
+    /// What stands before the names of the network's tensors; none finds it.
+    pub prefix: Option<String>,
+    /// Tensors that are none of the network's and are in no result: patterns of names, `*` for anything.
+    pub ignore: Vec<String>,
+    /// Tensors of which a result has A's: patterns of names, `*` for anything.
+    pub carry: Vec<String>,
 }

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use onebasin_core::graph::Difference;
 use onebasin_nn::check::Check;
+
+use crate::account::{Unused, unused_text};
 
 /// An error of this library. Every variant carries its facts as fields, so that programs and other languages can tell them
 /// apart; its text (`{error}`, not `{error:?}`) names the file or the tensor, what was expected and what was found, and
@@ -50,6 +53,56 @@ pub enum Error {
         b: PathBuf,
         /// In what they differ.
         source: Box<Error>,
+    },
+    /// Two networks whose graphs are not the same.
+    #[error("A is {}, B is {}: they are not the same network: {difference}", .a.display(), .b.display())]
+    OtherGraph {
+        /// The reference.
+        a: PathBuf,
+        /// The other one.
+        b: PathBuf,
+        /// The first difference.
+        difference: Difference,
+    },
+    /// Tensors that the network does not use, and of which no result can be made.
+    #[error("the network does not use these tensors, and what would become of them is not known:{}", unused_text(.tensors))]
+    Unused {
+        /// The tensors, with what they likely are.
+        tensors: Vec<Unused>,
+    },
+    /// A tensor stored twice, equal to tensors that do not move together.
+    #[error("`{tensor}`, which the network does not use, equals tensors that do not move together: {}", .originals.join(", "))]
+    Ambiguous {
+        /// The tensor.
+        tensor: String,
+        /// What it equals.
+        originals: Vec<String>,
+    },
+    /// An alignment of other networks.
+    #[error(
+        "{alignment} was made for {role} = {expected}, and {} is not that file{}", .path.display(),
+        if *.exchanged { ": it is the other network that the alignment was made for" } else { "" }
+    )]
+    MadeForOther {
+        /// The file of the alignment.
+        alignment: String,
+        /// Which of the two networks: `a` or `b`.
+        role: &'static str,
+        /// The file it was made for.
+        expected: String,
+        /// The file it was used with.
+        path: PathBuf,
+        /// Whether that is the other one it was made for.
+        exchanged: bool,
+    },
+    /// A network whose moved weights compute something else.
+    #[error("the aligned network does not compute what it computed before: {0}; nothing was written")]
+    Moved(Check),
+    /// A prefix that no name begins with.
+    #[error("no tensor's name begins with `{prefix}`")]
+    NoPrefix {
+        /// The prefix.
+        prefix: String,
     },
     /// A network whose file does not say what it is, so that nothing is known of its symmetry.
     #[error(

@@ -25,7 +25,7 @@
 //! | match | [`Align`], a [`Method`] | [`Aligned`] |
 //! | act with it | [`Apply`] | [`apply`]: a file |
 //! | merge, repair | [`Merge`], [`Repair`] | [`Merged`]: a file, or tensors |
-//! | merge many | [`MergeMany`] | [`Mean`] |
+//! | merge many | [`Many`], [`MergeMany`] | [`Mean`] |
 //! | evaluate | [`Measure`] | [`Report`] |
 //!
 //! Every step is one function with one options struct. Options are plain data: they have defaults, and serde reads and writes
@@ -45,7 +45,9 @@
 //! The parts are crates of their own, and re-exported: [`core`] (tensors, graphs, symmetries, assignment, matching, merging),
 //! [`io`] (formats), [`nn`] (networks that run).
 
+mod account;
 mod align;
+mod alike;
 mod apply;
 mod barrier;
 mod blueprint;
@@ -55,12 +57,14 @@ mod error;
 mod many;
 mod merge;
 mod model;
+mod names;
 mod observer;
 mod pair;
 mod repair;
 mod threads;
 mod written;
 
+pub use account::{Account, Differs, Likely, Unused};
 pub use align::{Align, Aligned, Method, StraightThrough};
 pub use apply::{Apply, apply};
 pub use barrier::Measure;
@@ -68,7 +72,7 @@ pub use blueprint::Blueprint;
 pub use context::Context;
 pub use device::{Device, Precision};
 pub use error::{Error, Result};
-pub use many::{Mean, Measured, MergeMany, PairBarrier, Reached, Together};
+pub use many::{Many, Mean, Measured, MergeMany, PairBarrier, Reached, Together};
 pub use merge::{Merge, Merged};
 pub use model::Model;
 pub use observer::{Level, Observer, Progress, Quiet, Step};

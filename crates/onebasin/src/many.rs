@@ -1,6 +1,7 @@
 //! Many networks: aligned with each other and averaged.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use onebasin_core::Params;
 use onebasin_core::barrier::{Barrier, barrier, lambda_grid};
@@ -17,11 +18,63 @@ use onebasin_nn::{Samples, Scores, evaluate, predict, predict_ensemble, recomput
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::account::Account;
+use crate::alike::alike;
+use crate::blueprint::Blueprint;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::observer::{Progress, Step};
 use crate::written::{Written, provenance};
+
+/// Networks of the same structure. Names of tensors are those of the first; cloning is cheap, networks are shared.
+///
+/// ```
+/// use onebasin::{Context, Many, MergeMany, Model, Network};
+/// let network = Network::new("mlp:16x2", &[8], 3)?;
+/// let models = (0..3).map(|seed| Model::of(&network, network.init(seed)?)).collect::<Result<Vec<_>, _>>()?;
+/// let many = Many::new(models)?;
+/// let mean = MergeMany::default().run(&many, &Context::default())?;
+/// assert_eq!(mean.alignments.len(), many.models().len());
+/// # Ok::<(), onebasin::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Many {
+    models: Arc<[Model]>,
+    account: Account,
+}
+
+impl Many {
+    /// Opens files of networks of the same structure; any formats.
+    ///
+    /// # Errors
+    /// Those of [`Model::open`] and [`Self::new`].
+    pub fn open<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>, blueprint: &Blueprint) -> Result<Self> {
+        Self::new(paths.into_iter().map(|path| Model::open(path, blueprint)).collect::<Result<_>>()?)
+    }
+
+    /// Takes networks of the same structure; the symmetry is that of the first.
+    ///
+    /// # Errors
+    /// If there is none, or as [`Pair::new`](crate::Pair::new), for any of them and the first.
+    pub fn new(models: Vec<Model>) -> Result<Self> {
+        if models.is_empty() {
+            return Err(Error::Option { option: "models", expected: "at least one network", found: "none".to_owned() });
+        }
+        let (models, account) = alike(models)?;
+        Ok(Self { models: models.into(), account })
+    }
+
+    /// The networks, in the order in which they were given.
+    pub fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    /// What becomes of every tensor when they are merged.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+}
 
 /// How many networks are brought together.
 ///
@@ -86,7 +139,7 @@ impl Default for MergeMany {
 /// The mean of many networks, in the numbering of the first.
 ///
 /// ```
-/// use onebasin::{Arrays, Context, Field, FieldKind, MergeMany, Model, Network};
+/// use onebasin::{Arrays, Context, Field, FieldKind, Many, MergeMany, Model, Network};
 /// # let field = |name: &str, shape: Vec<usize>, kind| Field { name: name.to_owned(), shape, kind };
 /// # let pixels = (field("x", vec![2], FieldKind::Real), vec![0.0, 1.0, 1.0, 0.0]);
 /// # let labels = (field("y", vec![], FieldKind::Index { below: 2 }), vec![1.0, 0.0]);
@@ -94,8 +147,8 @@ impl Default for MergeMany {
 /// let network = Network::new("mlp:16x2", &[2], 2)?;
 /// let models: Vec<Model> = (0..3).map(|seed| Model::of(&network, network.init(seed)?)).collect::<Result<_, _>>()?;
 /// let context = Context { train: Some(&samples), test: Some(&samples), ..Context::default() };
-/// let mean = MergeMany::default().run(&models, &context)?;
-/// let measured = mean.measure(&models, &context)?;
+/// let mean = MergeMany::default().run(&Many::new(models)?, &context)?;
+/// let measured = mean.measure(&context)?;
 /// assert_eq!((measured.models.len(), measured.pairs.len()), (3, 3));
 /// println!("the mean's test loss is {:.3}, the ensemble's {:.3}", measured.mean.test.loss, measured.ensemble.test.loss);
 /// # Ok::<(), onebasin::Error>(())
@@ -110,6 +163,7 @@ pub struct Mean {
     pub found: Option<ManyMatch>,
     /// The mean of the moved networks; BatchNorm statistics recomputed where there were samples.
     pub params: Params,
+    many: Many,
     options: MergeMany,
 }
 
@@ -120,26 +174,22 @@ impl MergeMany {
     /// Cost: of `K` networks `K` matches a round (rounds), `K − 1` in all (tree).
     ///
     /// # Errors
-    /// If there is no network, they differ in structure, the symmetry is not known or wrong, a weight is not finite, or the
-    /// observer stops it.
+    /// If the symmetry is not known or wrong, a weight is not finite, or the observer stops it.
     ///
     /// Source: Ainsworth et al. 2023, Algorithm 3; universe: Crisostomi et al. 2024.
     ///
     /// ```
-    /// use onebasin::{Context, MergeMany, Model, Network};
+    /// use onebasin::{Context, Many, MergeMany, Model, Network};
     /// let network = Network::new("mlp:16x2", &[8], 3)?;
     /// let models: Vec<Model> = (0..3).map(|seed| Model::of(&network, network.init(seed)?)).collect::<Result<_, _>>()?;
-    /// let mean = MergeMany::default().run(&models, &Context::default())?;
+    /// let mean = MergeMany::default().run(&Many::new(models)?, &Context::default())?;
     /// assert_eq!(mean.alignments.len(), 3);
     /// assert!(mean.alignments[0].is_identity());
     /// # Ok::<(), onebasin::Error>(())
     /// ```
-    pub fn run(&self, models: &[Model], context: &Context<'_>) -> Result<Mean> {
-        let Some((first, others)) = models.split_first() else {
-            return Err(Error::Option { option: "models", expected: "at least one network", found: "none".to_owned() });
-        };
+    pub fn run(&self, many: &Many, context: &Context<'_>) -> Result<Mean> {
+        let (models, first) = (many.models(), &many.models[0]);
         models.iter().try_for_each(Model::check_finite)?;
-        others.iter().try_for_each(|other| first.check_like(other))?;
         let symmetry = first.symmetry()?;
         if self.check {
             first.ensure(&symmetry, context)?;
@@ -152,13 +202,20 @@ impl MergeMany {
             Some(found) => found.alignments.clone(),
             None => vec![Alignment::identity(&symmetry); models.len()],
         };
+        if self.check && first.runs() {
+            for (model, alignment) in models.iter().zip(&alignments).filter(|(_, a)| !a.is_identity()) {
+                model.ensure_moved(&alignment.apply(&symmetry, model.params())?, context)?;
+                context.go_on()?;
+            }
+        }
         let mut merged = mean(&symmetry, &params, &alignments, None)?;
         if let Some(samples) = context.train {
             merged = recompute_batch_norm(&first.program_for(samples)?, &merged, samples, BATCH)?;
         } else if !first.statistics().is_empty() {
             context.note("the statistics of BatchNorms were averaged; with data they are recomputed");
         }
-        Ok(Mean { symmetry, alignments, found, params: merged, options: self.clone() })
+        first.copied(&mut merged);
+        Ok(Mean { symmetry, alignments, found, params: merged, many: many.clone(), options: self.clone() })
     }
 
     fn align(&self, weights: &Symmetry, models: &[&Params], context: &Context<'_>) -> Result<Option<ManyMatch>> {
@@ -193,19 +250,20 @@ impl Mean {
     ///
     /// # Errors
     /// If it cannot be written; what was there before is then untouched.
-    pub fn write(&self, models: &[Model], output: impl AsRef<Path>, context: &Context<'_>) -> Result<Written> {
+    pub fn write(&self, output: impl AsRef<Path>, context: &Context<'_>) -> Result<Written> {
+        let models = self.many.models();
         let target = models[0].target(output.as_ref())?;
         let inputs: Vec<Input> = models.iter().filter_map(|m| m.input("model")).collect();
         let MergeMany { method, seed, start, .. } = self.options;
-        let found = self.found.as_ref();
+        let (found, account) = (self.found.as_ref(), self.many.account().of(&self.symmetry));
         let options = json!({
             "method": method.name(), "seed": seed, "start": start,
             "start_objective": found.map(|f| f.start_objective), "objective": found.map(|f| f.objective),
-            "rounds": found.map(|f| &f.rounds), "stop": found.map(|f| f.stop),
+            "rounds": found.map(|f| &f.rounds), "stop": found.map(|f| f.stop), "tensors": &account,
         });
         let made = provenance("merge-many", &inputs, &options);
         models[0].write_while(&target, &self.params, &made, &|| !context.observer.stops())?;
-        Ok(Written { output: target.path().to_owned(), inputs, options })
+        Ok(Written { output: target.path().to_owned(), inputs, options, account: Some(account) })
     }
 
     /// What the networks, their mean, their ensemble and the midpoints of pairs reach on training and test samples, which the
@@ -213,7 +271,8 @@ impl Mean {
     ///
     /// # Errors
     /// If the networks do not run or classify, samples are missing or do not fit, or the observer stops it.
-    pub fn measure(&self, models: &[Model], context: &Context<'_>) -> Result<Measured> {
+    pub fn measure(&self, context: &Context<'_>) -> Result<Measured> {
+        let models = self.many.models();
         let what = "measuring a mean";
         let (train, test) = (context.samples(what)?, context.test.ok_or(Error::NeedsData { what })?);
         let program = models[0].program_for(train)?;

@@ -149,6 +149,9 @@ impl Pair {
                 self.check_finite()?;
             }
             self.a.ensure(&aligned.symmetry, context)?;
+            if self.b.runs() {
+                self.b.ensure_moved(&aligned.apply(self.b.params())?, context)?;
+            }
         }
         match (context.train.is_some(), has_statistics) {
             (true, false) if options.repair == Repair::None => {
@@ -187,6 +190,7 @@ impl Merged<'_> {
             let program = samples.map_or_else(|| pair.a.program(), |samples| pair.a.program_for(samples))?;
             let finish = Finish { program: &program, samples, repair: options.repair };
             merged = finish.apply([a, &moved], &merged, options.lambda)?;
+            pair.a.copied(&mut merged);
         }
         Ok(options.dtype.map_or(Ok(merged.clone()), |dtype| cast(&merged, dtype))?)
     }
@@ -230,7 +234,8 @@ impl Merged<'_> {
             let header = |digests: [&str; 2]| a.header(&made(digests));
             merge_streamed(&target, a.checkpoint(), &moving, a.rest(), &rule, &header, &progress)?;
         }
-        Ok(Written { output: target.path().to_owned(), inputs: inputs(digests()), options: recorded })
+        let account = Some(pair.account().of(&aligned.symmetry));
+        Ok(Written { output: target.path().to_owned(), inputs: inputs(digests()), options: recorded, account })
     }
 
     /// What decided the result besides the files.
@@ -242,6 +247,7 @@ impl Merged<'_> {
             "lambda": options.lambda, "interpolation": options.interpolation.to_string(),
             "dtype": options.dtype.map(DType::name), "data": context.train.map(Samples::name),
             "repair": options.repair.name(), "group_lambda": by_group, "matching": aligned.record,
+            "tensors": self.pair.account().of(&aligned.symmetry),
         })
     }
 }

@@ -8,9 +8,11 @@ use onebasin_core::graph::Op;
 use onebasin_core::matching::Weights;
 use onebasin_core::symmetry::Symmetry;
 use onebasin_nn::Samples;
-use onebasin_nn::check::{Check, CheckOptions, check};
+use onebasin_nn::check::{Check, CheckOptions, check, compare};
 use onebasin_nn::exec::Program;
 
+use crate::account::Account;
+use crate::alike::alike;
 use crate::blueprint::Blueprint;
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -35,6 +37,7 @@ use crate::model::Model;
 pub struct Pair {
     pub(crate) a: Arc<Model>,
     pub(crate) b: Arc<Model>,
+    account: Account,
 }
 
 impl Pair {
@@ -54,13 +57,23 @@ impl Pair {
         Self::new(Model::open(a, blueprint)?, Model::open(b, blueprint)?)
     }
 
-    /// Takes two networks of the same structure. The symmetry is that of A.
+    /// Takes two networks of the same structure. The symmetry is that of A, and so are the names of tensors; a network whose
+    /// graph is not known is taken to have the other's.
+    ///
+    /// Cost: that of comparing the graphs, and tensors that no graph uses with those that it does.
     ///
     /// # Errors
-    /// If they differ in structure: tensors, shapes and element types are listed.
+    /// [`Error::OtherGraph`] and [`Error::Differ`] if they differ in structure; [`Error::Unused`] if only one has a tensor that
+    /// its graph does not use, or both have it with other values, so that no merge would be right.
     pub fn new(a: Model, b: Model) -> Result<Self> {
-        a.check_like(&b)?;
-        Ok(Self { a: Arc::new(a), b: Arc::new(b) })
+        let (models, account) = alike(vec![a, b])?;
+        let [a, b] = <[Model; 2]>::try_from(models).expect("two networks stay two").map(Arc::new);
+        Ok(Self { a, b, account })
+    }
+
+    /// What becomes of every tensor when they are merged.
+    pub fn account(&self) -> &Account {
+        &self.account
     }
 
     /// The reference, which stays as it is.
@@ -103,6 +116,7 @@ impl Model {
     /// # Errors
     /// [`Error::WrongSymmetry`] names the groups at fault.
     pub fn ensure(&self, symmetry: &Symmetry, context: &Context<'_>) -> Result<Option<Check>> {
+        self.check_folded()?;
         if !self.runs() {
             context.note("the symmetry was not tested, since the network cannot be run here");
             return Ok(None);
@@ -113,6 +127,19 @@ impl Model {
         }
         context.detail(&found.to_string());
         Ok(Some(found))
+    }
+
+    /// Passes only if this network computes with other tensors what it does with its own, where it can be run here.
+    ///
+    /// # Errors
+    /// [`Error::Moved`].
+    pub(crate) fn ensure_moved(&self, moved: &Params, context: &Context<'_>) -> Result<()> {
+        if !self.runs() {
+            return Ok(());
+        }
+        let found = compare(&self.program()?, self.params(), moved, &CheckOptions::default())?;
+        context.detail(&format!("aligned, {}: {found}", self.path().display()));
+        if found.passes() { Ok(()) } else { Err(Error::Moved(found)) }
     }
 
     /// Passes only if another network has the same structure.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use onebasin_core::report::Input;
 use serde_json::{Value, json};
 
+use crate::account::Account;
+
 /// What a step wrote: where, from what, and how.
 ///
 /// ```
@@ -27,6 +29,8 @@ pub struct Written {
     pub inputs: Vec<Input>,
     /// What else decided the result, as the header of the file says it.
     pub options: Value,
+    /// What became of every tensor.
+    pub account: Option<Account>,
 }
 
 /// How a file came to be, for its header: the verb, its inputs, its options.

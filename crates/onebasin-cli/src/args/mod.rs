@@ -99,6 +99,15 @@ pub struct SourceArgs {
     /// A symmetry file (TOML) that says which units may be exchanged.
     #[arg(long, value_name = "FILE")]
     pub symmetry: Option<PathBuf>,
+    /// What stands before the names of the network's tensors in its file (default: found by fitting names).
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix: Option<String>,
+    /// Tensors that are none of the network's and get into no result, `*` for anything (may be given several times).
+    #[arg(long, value_name = "PATTERN")]
+    pub ignore: Vec<String>,
+    /// Tensors of which results get A's, `*` for anything (may be given several times).
+    #[arg(long, value_name = "PATTERN")]
+    pub carry: Vec<String>,
 }
 
 impl SourceArgs {
@@ -109,6 +118,9 @@ impl SourceArgs {
             graph: self.graph.clone(),
             input_shapes: self.input_shape.iter().cloned().collect(),
             symmetry: self.symmetry.clone(),
+            prefix: self.prefix.clone(),
+            ignore: self.ignore.clone(),
+            carry: self.carry.clone(),
         }
     }
 }

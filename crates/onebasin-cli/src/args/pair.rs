@@ -50,6 +50,9 @@ pub struct ApplyArgs {
     /// Undo the alignment instead.
     #[arg(long)]
     pub inverse: bool,
+    /// Use the alignment on a network that it was not made for.
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     pub source: SourceArgs,
 }
@@ -94,6 +97,9 @@ pub struct MergeArgs {
     /// λ of one group (may be given several times); weights between two groups take the smaller.
     #[arg(long, value_name = "GROUP=LAMBDA", value_parser = group_lambda)]
     pub group_lambda: Vec<(String, f64)>,
+    /// Use the alignment of --align on networks that it was not made for.
+    #[arg(long, requires = "align")]
+    pub force: bool,
     /// Do not test the symmetry on a random batch first.
     #[arg(long)]
     pub no_check: bool,
@@ -119,6 +125,9 @@ pub struct BarrierArgs {
     /// Use this alignment instead of finding one.
     #[arg(long, value_name = "FILE", conflicts_with = "method")]
     pub align: Option<PathBuf>,
+    /// Use the alignment of --align on networks that it was not made for.
+    #[arg(long, requires = "align")]
+    pub force: bool,
     /// Restore the spread that averaging takes from units at every λ: from data, or from weights alone.
     #[arg(long, value_parser = repair(), default_value = "none")]
     pub repair: Repair,

@@ -11,7 +11,8 @@ use crate::watch::Watch;
 
 pub fn run(args: &ApplyArgs, talk: Talk) -> Result<()> {
     let b = open(&args.b, &args.source.blueprint(), talk)?;
-    let aligned = Aligned::read(&args.alignment, &b)?;
+    let aligned =
+        if args.force { Aligned::read_any(&args.alignment, &b)? } else { Aligned::read(&args.alignment, &b)? };
     let (watch, options) = (Watch::new(talk), onebasin::Apply { inverse: args.inverse });
     let written = apply(&aligned, &b, &args.output, &options, &context(None, None, &watch))?;
     let text = format!("{}: {} tensors of {} moved", args.output.display(), b.params().len(), args.b.display());

@@ -1,11 +1,10 @@
 //! `onebasin merge`: match, apply and combine in one go.
 
 use anyhow::Result;
-use onebasin::Aligned;
 use serde_json::json;
 
 use crate::args::MergeArgs;
-use crate::files::{context, open_data, open_pair};
+use crate::files::{aligned, context, open_data, open_pair};
 use crate::talk::Talk;
 use crate::watch::Watch;
 
@@ -18,16 +17,17 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     let data = args.data.as_ref().map(|spec| open_data(spec, talk)).transpose()?;
     let watch = Watch::new(talk);
     let context = context(data.as_ref(), device.as_ref(), &watch);
-    let aligned = match &args.align {
-        Some(path) => Aligned::read(path, pair.b())?,
+    let found = match &args.align {
+        Some(path) => aligned(path, &pair, args.force)?,
         None => pair.align(&args.matching.options(args.method), &context)?,
     };
-    let written = pair.merge(&aligned, &options, &context)?.write(&args.output)?;
-    let how = match &aligned.record {
+    let written = pair.merge(&found, &options, &context)?.write(&args.output)?;
+    let how = match &found.record {
         Some(r) => format!("aligned by {} (⟨A, π(B)⟩ {:.4} → {:.4})", r.compared, r.start_objective, r.objective),
         None => "aligned with the given file".to_owned(),
     };
     let output = args.output.display().to_string();
-    let text = format!("{output}: {} at λ = {}, {how}", args.interpolation, args.lambda);
+    let account = written.account.map_or_else(String::new, |account| format!("\n{account}"));
+    let text = format!("{output}: {} at λ = {}, {how}{account}", args.interpolation, args.lambda);
     talk.result(&json!({ "output": output, "inputs": written.inputs, "options": written.options }), &text)
 }

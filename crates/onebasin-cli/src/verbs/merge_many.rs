@@ -4,34 +4,38 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use onebasin::{Measured, Model, Reached};
+use onebasin::{Many, Measured, Reached};
 use serde_json::json;
 
 use crate::args::MergeManyArgs;
-use crate::files::{context, open, open_data};
+use crate::files::{context, open_data, remarks};
 use crate::talk::Talk;
 use crate::watch::Watch;
 
 pub fn run(args: &MergeManyArgs, talk: Talk) -> Result<()> {
     let blueprint = args.source.blueprint();
-    let models: Vec<Model> = args.models.iter().map(|path| open(path, &blueprint, talk)).collect::<Result<_>>()?;
-    models[0].target(&args.output)?;
+    let many = Many::open(&args.models, &blueprint)?;
+    many.models().iter().for_each(|model| remarks(model, talk));
+    many.models()[0].target(&args.output)?;
     let data = args.data.as_ref().map(|spec| open_data(spec, talk)).transpose()?;
     let watch = Watch::new(talk);
     let context = context(data.as_ref(), None, &watch);
-    let mean = args.options().run(&models, &context)?;
-    let measured = data.is_some().then(|| mean.measure(&models, &context)).transpose()?;
-    let written = mean.write(&models, &args.output, &context)?;
+    let mean = args.options().run(&many, &context)?;
+    let measured = data.is_some().then(|| mean.measure(&context)).transpose()?;
+    let written = mean.write(&args.output, &context)?;
 
     let mut text = String::new();
     if let Some(measured) = &measured {
         describe(measured, &mut text, &args.models)?;
     }
     let output = args.output.display().to_string();
-    write!(text, "{output}: the mean of {} networks", models.len())?;
+    write!(text, "{output}: the mean of {} networks", many.models().len())?;
     if let Some(found) = &mean.found {
         let (from, to, rounds) = (found.start_objective, found.objective, found.rounds.len());
         write!(text, " (similarity of all pairs {from:.4} → {to:.4} in {rounds} rounds; {})", found.stop)?;
+    }
+    if let Some(account) = &written.account {
+        write!(text, "\n{account}")?;
     }
     let value = json!({ "output": output, "inputs": written.inputs, "options": written.options, "measured": measured });
     talk.result(&value, &text)

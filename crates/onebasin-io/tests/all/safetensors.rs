@@ -111,7 +111,7 @@ fn an_alignment_is_read_as_written_and_only_for_its_network() {
     spec.sizes.insert("h".to_owned(), 3);
     let symmetry = Symmetry::resolve(&spec, &net(5)).unwrap();
     let alignment = Alignment::random(&symmetry, &mut Stream::new(0, "alignment"));
-    write_alignment(&path, &symmetry, &alignment, &serde_json::json!({ "made": "here" })).unwrap();
+    write_alignment(&path, &symmetry, &alignment, Metadata::default()).unwrap();
     let file = read(&path).unwrap();
     assert_eq!(read_alignment(&file, &net(5)).unwrap(), (symmetry, alignment));
     let error = read_alignment(&file, &net(6)).unwrap_err().to_string();

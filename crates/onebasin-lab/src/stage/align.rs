@@ -2,7 +2,7 @@
 
 use onebasin::{Aligned, Context, Graph, Method, Pair, Params, StraightThrough};
 use onebasin_core::matching::Weights;
-use onebasin_io::write_alignment;
+use onebasin_io::{Metadata, PROVENANCE, write_alignment};
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Network, SteOptions, gradient};
 use serde::de::Error as _;
@@ -157,8 +157,9 @@ impl AlignStage {
             // What visits the groups once keeps no record of it.
             sweeps: found.sweeps.len().max(1),
         };
-        let how = json!({ "program": "onebasin", "method": self.method, "seed": self.seed });
-        write_alignment(&room.store.path(room.key, ALIGNMENT), &aligned.symmetry, &aligned.alignment, &how)?;
+        let mut header = Metadata::default();
+        header.set_json(PROVENANCE, &json!({ "program": "onebasin", "method": self.method, "seed": self.seed }));
+        write_alignment(&room.store.path(room.key, ALIGNMENT), &aligned.symmetry, &aligned.alignment, header)?;
         room.store.write_json(room.key, RECORD, &record)
     }
 

@@ -1,6 +1,6 @@
 //! The mean of many networks, aligned with each other or as they come.
 
-use onebasin::{Context, MergeMany, Model, Start, Together};
+use onebasin::{Context, Many, MergeMany, Model, Start, Together};
 use onebasin_io::{Metadata, write};
 use onebasin_nn::Network;
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,7 @@ impl MeanStage {
             ..MergeMany::default()
         };
         let told = StageObserver::new(room);
-        let mean = options.run(&models, &Context { observer: &told, ..Context::default() })?;
+        let mean = options.run(&Many::new(models)?, &Context { observer: &told, ..Context::default() })?;
         room.at(0.95, "")?;
         let record = mean.found.as_ref().map(|found| MeanRecord {
             rounds: found.rounds.len(),

@@ -70,10 +70,11 @@ impl Network {
     }
 
     /// The network of this name that a checkpoint's tensors fit: features and classes are read from the first and last
-    /// layer, images are of the size the network was made for.
+    /// layer, images are of the size the network was made for. Tensors that the network does not have are passed over.
     ///
     /// # Errors
-    /// If the name is not known or a tensor is missing or has another shape.
+    /// If the name is not known ([`Error::Network`]), tensors are missing ([`Error::Missing`] lists them), or one has another
+    /// shape ([`Error::Weights`]).
     ///
     /// ```
     /// use onebasin_nn::Network;
@@ -88,18 +89,53 @@ impl Network {
         let is_layer = |op: &Op| matches!(op, Op::Linear | Op::Conv(_));
         let mut layers = graph.nodes().iter().filter(|n| is_layer(&n.op)).map(|n| graph.value(n.inputs[1]));
         let (first, last) = (layers.next(), layers.next_back());
+        let missing: Vec<String> =
+            graph.params().filter(|p| params.get(&p.name).is_none()).map(|p| p.name.clone()).collect();
+        if !missing.is_empty() {
+            let all = graph.params().count();
+            return Err(Error::Missing { network: name.to_owned(), all, missing });
+        }
         let len = |layer: Option<&onebasin_core::graph::Value>, axis: usize| {
-            let tensor = layer.map_or("", |v| &v.name);
-            params.get(tensor).and_then(|t| t.shape().get(axis).copied()).ok_or_else(|| Error::Weights {
+            let shape = layer.and_then(|v| params.get(&v.name)).map_or(&[][..], onebasin_core::Tensor::shape);
+            shape.get(axis).copied().ok_or_else(|| Error::Weights {
                 network: name.to_owned(),
-                tensor: tensor.to_owned(),
-                expected: Vec::new(),
-                found: params.get(tensor).map_or("none of this name".to_owned(), |t| format!("{:?}", t.shape())),
+                tensor: layer.map_or_else(String::new, |v| v.name.clone()),
+                expected: layer.map_or_else(Vec::new, |v| v.shape.clone()),
+                found: format!("{shape:?}"),
             })
         };
         let network = Self::new(name, &architecture.sample(len(first, 1)?), len(last, 0)?)?;
-        network.check(params)?;
+        network.check_own(params)?;
         Ok(network)
+    }
+
+    /// The built-in network whose tensors these are, by names and shapes, if they are exactly those of one; of several the
+    /// first of [`known`], as they have the same units. Fully connected networks are not recognised: too many have layers
+    /// `fc1`, `fc2`.
+    ///
+    /// Cost: that of making every built-in network's graph.
+    ///
+    /// ```
+    /// use onebasin_nn::Network;
+    /// let params = Network::new("resnet20-bn:2", &[3, 32, 32], 10)?.init(0)?;
+    /// assert_eq!(Network::recognised(&params).map(|n| n.name).as_deref(), Some("resnet20-bn:2"));
+    /// assert!(Network::recognised(&Network::new("mlp:16x2", &[8], 3)?.init(0)?).is_none());
+    /// # Ok::<(), onebasin_nn::Error>(())
+    /// ```
+    pub fn recognised(params: &Params) -> Option<Self> {
+        let names = known().iter().flat_map(|family| family.names).filter(|name| !name.contains(':'));
+        names.filter_map(|name| Self::of_width(name, params)).find(|network| network.check(params).is_ok())
+    }
+
+    /// The network of this family whose first layer is as wide as the checkpoint's.
+    fn of_width(family: &str, params: &Params) -> Option<Self> {
+        let architecture = Architecture::read(family).ok()?;
+        let graph = Self::new(family, &architecture.sample(1), 1).ok()?.graph().ok()?;
+        let first = graph.params().find(|p| p.shape.len() > 1)?;
+        let units = *params.get(&first.name)?.shape().first()?;
+        let ratio = units as f64 / first.shape[0] as f64;
+        let name = if ratio == 1.0 { family.to_owned() } else { format!("{family}:{ratio}") };
+        Self::fitting(&name, params).ok()
     }
 
     /// The network of the same weights for samples of another shape: images of another size, where the network ends in an
@@ -217,31 +253,38 @@ impl Network {
     /// # Ok::<(), onebasin_nn::Error>(())
     /// ```
     pub fn check(&self, params: &Params) -> Result<()> {
+        self.check_own(params)?;
         let graph = self.graph()?;
         let shapes: BTreeMap<&str, &[usize]> = graph.params().map(|p| (p.name.as_str(), p.shape.as_slice())).collect();
-        let misfit = |tensor: &str, expected: &[usize], found: String| Error::Weights {
-            network: self.name.clone(),
-            tensor: tensor.to_owned(),
-            expected: expected.to_vec(),
-            found,
-        };
-        for param in graph.params() {
-            match params.get(&param.name) {
-                Some(t) if t.shape() == param.shape && t.dtype().is_float() => {}
-                Some(t) => return Err(misfit(&param.name, &param.shape, format!("{} {:?}", t.dtype(), t.shape()))),
-                None => return Err(misfit(&param.name, &param.shape, "none of this name".to_owned())),
-            }
-        }
         let is_counter = |name: &str| {
             let norm = name.strip_suffix(".num_batches_tracked");
             norm.is_some_and(|norm| shapes.contains_key(format!("{norm}.running_mean").as_str()))
         };
         for (name, tensor) in params.iter().filter(|(name, _)| !shapes.contains_key(name)) {
             if !is_counter(name) || tensor.dtype().is_float() || tensor.dtype() == DType::Bool {
-                return Err(misfit(name, &[], "a tensor the network does not have".to_owned()));
+                return Err(self.misfit(name, &[], "a tensor the network does not have".to_owned()));
             }
         }
         Ok(())
+    }
+
+    /// Passes only if every tensor of the network is there and has its shape.
+    fn check_own(&self, params: &Params) -> Result<()> {
+        for param in self.graph()?.params() {
+            match params.get(&param.name) {
+                Some(t) if t.shape() == param.shape && t.dtype().is_float() => {}
+                Some(t) => {
+                    return Err(self.misfit(&param.name, &param.shape, format!("{} {:?}", t.dtype(), t.shape())));
+                }
+                None => return Err(self.misfit(&param.name, &param.shape, "none of this name".to_owned())),
+            }
+        }
+        Ok(())
+    }
+
+    fn misfit(&self, tensor: &str, expected: &[usize], found: String) -> Error {
+        let (network, tensor, expected) = (self.name.clone(), tensor.to_owned(), expected.to_vec());
+        Error::Weights { network, tensor, expected, found }
     }
 }
 

@@ -8,20 +8,25 @@ use std::path::Path;
 
 use onebasin_core::matching::{MatchOptions, Order, Source, Start, StopReason, ascend, diagnose, objective};
 use onebasin_core::report::{GroupCorrelation, Input, MatchRecord};
-use onebasin_core::symmetry::{Alignment, Group, GroupId, Symmetry};
+use onebasin_core::symmetry::{Alignment, Group, GroupId, Pattern, Symmetry, SymmetrySpec};
 use onebasin_core::{Params, Perm};
-use onebasin_io::{read, read_alignment, write_alignment};
+use onebasin_io::{Metadata, PROVENANCE, SYMMETRY, read, read_alignment, write_alignment};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::account::Account;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::model::{Model, input};
+use crate::model::{Model, input, named};
+use crate::names::Naming;
 use crate::observer::Level;
 use crate::pair::Pair;
 use crate::written::{Written, provenance};
 use methods::{Found, Matching};
 pub use straight_through::StraightThrough;
+
+/// Header entry of an alignment that says what becomes of every tensor.
+const ACCOUNT: &str = "onebasin.account";
 
 /// How units of B are compared with those of A.
 ///
@@ -194,18 +199,68 @@ pub struct Aligned {
     pub record: Option<MatchRecord>,
     /// The file it was read from, if any.
     pub file: Option<Input>,
+    /// What becomes of every tensor of the pair it was made for.
+    pub account: Account,
+    /// The files it was made for, if it was read from one.
+    pub made_for: Vec<Input>,
 }
 
 impl Aligned {
-    /// Reads an alignment and fits it to the network that it moves.
+    /// Reads an alignment and fits it to the network that it moves, whatever stands before the names of its tensors.
     ///
     /// # Errors
-    /// If the file is no alignment, or was made for another network.
+    /// If the file is no alignment, or was made for another network ([`Error::MadeForOther`] where only the weights differ).
     pub fn read(path: impl AsRef<Path>, b: &Model) -> Result<Self> {
+        let found = Self::read_any(path, b)?;
+        found.check_made_for("b", b)?;
+        Ok(found)
+    }
+
+    /// The same for a network of the same structure that it was not made for.
+    ///
+    /// # Errors
+    /// If the file is no alignment, or was made for a network of another structure.
+    pub fn read_any(path: impl AsRef<Path>, b: &Model) -> Result<Self> {
         let path = path.as_ref();
         let checkpoint = read(path)?;
-        let (symmetry, alignment) = read_alignment(&checkpoint, b.params())?;
-        Ok(Self { symmetry, alignment, record: None, file: Some(input("alignment", path, checkpoint.digest())) })
+        let text = checkpoint.metadata.get(SYMMETRY).unwrap_or_default();
+        let spec = SymmetrySpec::from_toml(text).unwrap_or_default();
+        let account: Account = checkpoint.metadata.get_json(ACCOUNT)?.unwrap_or_default();
+        let all = b.all();
+        let wanted: Vec<_> = spec.tensors.keys().map(|name| (name.as_str(), None)).collect();
+        let naming = Naming::fit(&wanted, &named(&all), None);
+        let covered = spec.tensors.keys().filter_map(|n| Some((n.clone(), all.get(naming.in_file(n))?.clone())));
+        let (symmetry, alignment) = read_alignment(&checkpoint, &covered.collect())?;
+        let symmetry = if naming.is_same() {
+            symmetry
+        } else {
+            let of = |(name, pattern): (&String, &Pattern)| (naming.in_file(name).to_owned(), pattern.clone());
+            let spec = symmetry.spec();
+            let spec = SymmetrySpec { sizes: spec.sizes.clone(), tensors: spec.tensors.iter().map(of).collect() };
+            let covered = all.iter().filter(|(n, _)| spec.tensors.contains_key(*n));
+            Symmetry::resolve(&spec, &covered.map(|(n, t)| (n.to_owned(), t.clone())).collect())?
+        };
+        let made: Option<Value> = checkpoint.metadata.get_json(PROVENANCE)?;
+        let made_for = made.and_then(|made| serde_json::from_value(made["inputs"].clone()).ok()).unwrap_or_default();
+        let file = Some(input("alignment", path, checkpoint.digest()));
+        Ok(Self { symmetry, alignment, record: None, file, account, made_for })
+    }
+
+    /// Passes only if a network is the one that this alignment, where it comes from a file, was made for.
+    ///
+    /// # Errors
+    /// [`Error::MadeForOther`].
+    pub(crate) fn check_made_for(&self, role: &'static str, model: &Model) -> Result<()> {
+        let Some(made_for) = self.made_for.iter().find(|input| input.role == role) else { return Ok(()) };
+        let Some(found) = model.input(role).filter(|found| found.sha256 != made_for.sha256) else { return Ok(()) };
+        let is_other = self.made_for.iter().any(|input| input.sha256 == found.sha256);
+        Err(Error::MadeForOther {
+            alignment: self.file.as_ref().map_or_else(String::new, |file| file.name.clone()),
+            role,
+            expected: made_for.name.clone(),
+            path: model.path().to_owned(),
+            exchanged: is_other,
+        })
     }
 
     /// Writes it as safetensors, with how it was found in its header: one u32 tensor a group.
@@ -216,8 +271,11 @@ impl Aligned {
         let path = path.as_ref();
         let inputs: Vec<Input> = [pair.a.input("a"), pair.b.input("b")].into_iter().flatten().collect();
         let options = json!(self.record);
-        write_alignment(path, &self.symmetry, &self.alignment, &provenance("match", &inputs, &options))?;
-        Ok(Written { output: path.to_owned(), inputs, options })
+        let mut header = Metadata::default();
+        header.set_json(PROVENANCE, &provenance("match", &inputs, &options));
+        header.set_json(ACCOUNT, &json!(self.account));
+        write_alignment(path, &self.symmetry, &self.alignment, header)?;
+        Ok(Written { output: path.to_owned(), inputs, options, account: Some(self.account.clone()) })
     }
 
     /// The permutation of a group; of a family, that of its first copy. Entry `i` is the unit of B that becomes unit `i`.
@@ -267,6 +325,17 @@ impl std::fmt::Display for Aligned {
 }
 
 impl Pair {
+    /// Reads an alignment that was made for this pair.
+    ///
+    /// # Errors
+    /// As [`Aligned::read`], also where A is another.
+    pub fn aligned(&self, path: impl AsRef<Path>) -> Result<Aligned> {
+        let found = Aligned::read_any(path, &self.b)?;
+        found.check_made_for("a", &self.a)?;
+        found.check_made_for("b", &self.b)?;
+        Ok(found)
+    }
+
     /// Finds the alignment of B with A.
     ///
     /// Formula: `max ⟨A, π(B)⟩` over the permutations π that leave what B computes as it is, or the same of activations
@@ -359,7 +428,9 @@ impl Matching<'_> {
             diagnosis,
             correlation,
         };
-        Ok(Aligned { symmetry: self.symmetry.clone(), alignment: found.alignment, record: Some(record), file: None })
+        let (symmetry, account) = (self.symmetry.clone(), self.pair.account().of(self.symmetry));
+        let record = Some(record);
+        Ok(Aligned { symmetry, alignment: found.alignment, record, file: None, account, made_for: Vec::new() })
     }
 }
 

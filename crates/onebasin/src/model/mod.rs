@@ -1,20 +1,23 @@
 //! A network as merging sees it: tensors, graph, and how to write it back.
 
-use std::collections::BTreeSet;
+mod open;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use onebasin_core::Params;
 use onebasin_core::graph::{Graph, Op};
-use onebasin_core::nearest;
 use onebasin_core::report::Input;
 use onebasin_core::symmetry::{Symmetry, SymmetrySpec, discover};
-use onebasin_io::{Checkpoint, Format, Metadata, OnnxModel, PROVENANCE, Target, read};
+use onebasin_io::{Checkpoint, Format, Metadata, OnnxModel, PROVENANCE, Target};
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Network, Samples};
 use serde_json::{Value, json};
 
-use crate::blueprint::Blueprint;
+use crate::account::{Differs, Likely, Rules, Unused, folded_norms};
 use crate::error::{Error, InFile, Result};
+use crate::names::Naming;
+pub(crate) use open::named;
 
 /// A network: its tensors, its graph where one is known, and the file it came from.
 ///
@@ -38,52 +41,57 @@ pub struct Model {
     checkpoint: Checkpoint,
     graph: Option<Graph>,
     network: Option<Network>,
-    /// Tensors that the graph does not use; they are carried along.
+    /// Names of a built-in network's tensors in the file.
+    naming: Naming,
+    /// Tensors that the network does not use.
     rest: Params,
+    /// Which tensors are none of the network's, as the blueprint says.
+    rules: Rules,
+    /// Tensors stored twice: the copy, and what it is a copy of.
+    follow: BTreeMap<String, String>,
     onnx: Option<OnnxModel>,
     /// What the user says may be exchanged.
     spec: Option<SymmetrySpec>,
     /// Whether it came from a file.
     is_file: bool,
+    /// Names that tensors have in the file, where they have others here.
+    renamed_from: BTreeMap<String, String>,
+    /// What the user should know of how it was opened.
+    remarks: Vec<String>,
 }
 
 impl Model {
-    /// Opens a file of any format that is read: safetensors, a folder of shards or its index, ONNX, torch, NumPy, Flax.
-    ///
-    /// Its graph is that of the file itself (ONNX), of [`Blueprint::graph`], of [`Blueprint::network`], or of the network that
-    /// the header names; where there is none it can still be matched with a symmetry file.
-    ///
-    /// # Errors
-    /// If a file cannot be read, or the tensors do not fit the graph ([`Error::Unfit`] lists all that is wrong).
-    pub fn open(path: impl AsRef<Path>, blueprint: &Blueprint) -> Result<Self> {
-        let path = path.as_ref();
-        let (checkpoint, onnx) = if is_onnx(path) {
-            let model = OnnxModel::open(path)?;
-            let (params, metadata) = (model.params().clone(), model.metadata().clone());
-            (Checkpoint::identified(path, params, metadata, model.digest()), Some(model))
-        } else {
-            (read(path)?, None)
-        };
-        let mut network = None;
-        let graph = if let Some(file) = &blueprint.graph {
-            Some(OnnxModel::open(file)?.graph(&blueprint.input_shapes)?)
-        } else if let Some(model) = &onnx {
-            Some(model.graph(&blueprint.input_shapes)?)
-        } else {
-            network = built_in(&checkpoint, blueprint.network.as_deref())?;
-            network.as_ref().map(Network::graph).transpose()?
-        };
-        let spec = blueprint.symmetry.as_deref().map(symmetry_file).transpose()?;
-        let model = Self { checkpoint, graph: None, network, rest: Params::new(), onnx, spec, is_file: true };
-        match graph {
-            Some(graph) => model.fitted(graph).in_file(path),
-            None => Ok(model),
+    /// A checkpoint of which nothing more is known, such as an alignment.
+    pub fn bare(checkpoint: Checkpoint) -> Self {
+        Self {
+            checkpoint,
+            graph: None,
+            network: None,
+            naming: Naming::default(),
+            rest: Params::new(),
+            rules: Rules::default(),
+            follow: BTreeMap::new(),
+            onnx: None,
+            spec: None,
+            is_file: true,
+            renamed_from: BTreeMap::new(),
+            remarks: Vec::new(),
         }
     }
 
-    /// A checkpoint of which nothing more is known, such as an alignment.
-    pub fn bare(checkpoint: Checkpoint) -> Self {
-        Self { checkpoint, graph: None, network: None, rest: Params::new(), onnx: None, spec: None, is_file: true }
+    /// A place for a network while it is elsewhere.
+    pub(crate) fn nothing() -> Self {
+        Self::in_memory("", Params::new())
+    }
+
+    pub(crate) fn remarked(mut self, text: String) -> Self {
+        self.remarks.push(text);
+        self
+    }
+
+    /// Whether a file written in its place has all tensors of the file it came from.
+    pub(crate) fn keeps_all(&self) -> bool {
+        self.onnx.is_some()
     }
 
     /// A built-in network with these weights.
@@ -93,15 +101,15 @@ impl Model {
     pub fn of(network: &Network, params: Params) -> Result<Self> {
         network.check(&params)?;
         let model = Self { network: Some(network.clone()), ..Self::in_memory(&network.name, params) };
-        model.fitted(network.graph()?)
+        model.with_own_graph(&network.graph()?)
     }
 
-    /// Weights of a network with this graph; tensors that the graph does not use are carried along.
+    /// Weights of a network with this graph; tensors that the graph does not use are its [`rest`](Self::rest).
     ///
     /// # Errors
     /// [`Error::Unfit`] lists the tensors that are missing or have another shape.
     pub fn with_graph(name: &str, params: Params, graph: Graph) -> Result<Self> {
-        Self::in_memory(name, params).fitted(graph)
+        Self::in_memory(name, params).with_own_graph(&graph)
     }
 
     /// Weights of a network of which only is known which units may be exchanged. It cannot run, so the symmetry is believed.
@@ -124,14 +132,24 @@ impl Model {
         Self { is_file: false, ..Self::bare(checkpoint) }
     }
 
-    /// The same with a graph, its tensors parted into those that the graph uses and the rest.
-    fn fitted(mut self, graph: Graph) -> Result<Self> {
-        let (used, rest) = split(&graph, &self.checkpoint.params)?;
-        if let Some(spec) = &mut self.spec {
-            spec.tensors.retain(|name, _| rest.get(name).is_none());
-        }
-        (self.checkpoint.params, self.rest, self.graph) = (used, rest, Some(graph));
-        Ok(self)
+    /// The same, with tensors that are none of the network's: patterns of names in which `*` stands for anything. Those
+    /// ignored are in no result; of those carried, a result has A's.
+    ///
+    /// ```
+    /// use onebasin::{Model, Network};
+    /// let network = Network::new("mlp:16x2", &[8], 3)?;
+    /// let mut params = network.init(0)?;
+    /// params.insert("ema.fc1.weight", params.require("fc1.weight")?.clone());
+    /// let model = Model::with_graph("mine", params, network.graph()?)?.without(&["ema.*"], &[]);
+    /// assert_eq!(model.rest().len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn without(mut self, ignore: &[&str], carry: &[&str]) -> Self {
+        let owned = |patterns: &[&str]| patterns.iter().map(|p| (*p).to_owned()).collect();
+        self.rules = self.rules.and(&Rules { ignore: owned(ignore), carry: owned(carry) });
+        self.set_aside();
+        self
     }
 
     /// Where it was read from, or the name it was given.
@@ -144,9 +162,15 @@ impl Model {
         &self.checkpoint.params
     }
 
-    /// Tensors that the graph does not use: they are carried along as they are.
+    /// Tensors that the network does not use. What becomes of them is the [`Account`](crate::Account) of a pair.
     pub fn rest(&self) -> &Params {
         &self.rest
+    }
+
+    /// What the user should know of how it was opened: a network that was recognised, prefixes of names, tensors that no graph
+    /// uses.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// Its operators, where they are known.
@@ -189,11 +213,16 @@ impl Model {
     /// # Errors
     /// [`Error::NoSymmetry`] if neither is known; also if what was said does not fit the tensors.
     pub fn symmetry(&self) -> Result<Symmetry> {
-        let spec = match (&self.spec, &self.graph) {
-            (Some(spec), _) => spec.clone(),
+        let mut spec = match (&self.spec, &self.graph) {
+            (Some(spec), _) => spec.expand(self.params().names())?,
             (None, Some(graph)) => discover(graph).spec().clone(),
             (None, None) => return Err(Error::NoSymmetry { path: self.path().to_owned() }),
         };
+        for (copy, original) in &self.follow {
+            if let Some(pattern) = spec.tensors.get(original).cloned() {
+                spec.tensors.insert(copy.clone(), pattern);
+            }
+        }
         Ok(Symmetry::resolve(&spec, self.params()).map_err(onebasin_core::Error::from)?)
     }
 
@@ -232,9 +261,88 @@ impl Model {
     /// As [`Self::program`], and if the weights' shapes do not allow such samples.
     pub fn program_for(&self, samples: &dyn Samples) -> Result<Program> {
         match (&self.network, samples.inputs()) {
-            (Some(network), [images]) => Ok(Program::new(network.with_input(&images.shape)?.graph()?)?),
+            (Some(network), [images]) => {
+                let graph = network.with_input(&images.shape)?.graph()?;
+                Ok(Program::new(graph.with_param_names(|name| self.naming.in_file(name).to_owned())?)?)
+            }
             _ => self.program(),
         }
+    }
+
+    /// Whether its tensors have other names here than in its file.
+    pub(crate) fn is_renamed(&self) -> bool {
+        !self.renamed_from.is_empty()
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Takes tensors that are none of the network's, as the rules say, out of it.
+    fn set_aside(&mut self) {
+        let (rest, used) = self.all().iter().map(|(n, t)| (n.to_owned(), t.clone())).partition(|(name, _)| {
+            self.rest.get(name).is_some() || self.rules.ignores(name) || self.rules.carries(name)
+        });
+        (self.rest, self.checkpoint.params) = (rest, used);
+    }
+
+    /// All tensors.
+    pub(crate) fn all(&self) -> Params {
+        self.with_rest(self.params())
+    }
+
+    /// These tensors, and those that the network does not use.
+    fn with_rest(&self, params: &Params) -> Params {
+        let mut all = self.rest.clone();
+        params.iter().for_each(|(name, tensor)| all.insert(name, tensor.clone()));
+        all
+    }
+
+    /// Lets copies of tensors be tensors of the network, which move as what they are copies of.
+    pub(crate) fn follow(&mut self, follow: &BTreeMap<String, String>) {
+        for (copy, original) in follow {
+            if let Some(tensor) = self.rest.get(copy).or_else(|| self.params().get(original)).cloned() {
+                self.checkpoint.params.insert(copy, tensor);
+            }
+        }
+        self.rest = self
+            .rest
+            .iter()
+            .filter(|(n, _)| !follow.contains_key(*n))
+            .map(|(n, t)| (n.to_owned(), t.clone()))
+            .collect();
+        self.follow.clone_from(follow);
+    }
+
+    /// Gives copies the values of what they are copies of.
+    pub(crate) fn copied(&self, params: &mut Params) {
+        for (copy, original) in &self.follow {
+            if let Some(tensor) = params.get(original).cloned() {
+                params.insert(copy, tensor);
+            }
+        }
+    }
+
+    /// Takes tensors out of every result.
+    pub(crate) fn leave_out(&mut self, names: &BTreeSet<String>) {
+        self.rest =
+            self.rest.iter().filter(|(n, _)| !names.contains(*n)).map(|(n, t)| (n.to_owned(), t.clone())).collect();
+    }
+
+    /// Passes only if no BatchNorm that the file holds is missing in the graph.
+    ///
+    /// # Errors
+    /// [`Error::Unused`].
+    pub(crate) fn check_folded(&self) -> Result<()> {
+        let folded = if self.graph.is_some() { folded_norms(self.rest.iter()) } else { BTreeSet::new() };
+        let of_norm = |name: &str| {
+            let module = name.rsplit_once(['.', '/']).map_or("", |(module, _)| module);
+            folded.contains(module) && !self.rules.ignores(name) && !self.rules.carries(name)
+        };
+        let (how, likely) = (Differs::Nowhere, Likely::FoldedNorm);
+        let lost = self.rest.iter().filter(|(name, t)| t.dtype().is_float() && of_norm(name));
+        let tensors: Vec<Unused> = lost.map(|(name, _)| Unused { tensor: name.to_owned(), how, likely }).collect();
+        if tensors.is_empty() { Ok(()) } else { Err(Error::Unused { tensors }).in_file(self.path()) }
     }
 
     /// The file for records: its role, name and digest; none where it was made in memory.
@@ -275,8 +383,8 @@ impl Model {
         if let Some(network) = &self.network {
             metadata.set_json(Network::HEADER, &json!(network));
         }
-        let mut all = self.rest.clone();
-        self.params().iter().for_each(|(name, tensor)| all.insert(name, tensor.clone()));
+        let own = |name: &str| self.renamed_from.get(name).map_or(name, String::as_str).to_owned();
+        let all: Params = self.all().iter().map(|(name, tensor)| (own(name), tensor.clone())).collect();
         match (&self.onnx, is_onnx(target.path())) {
             (Some(onnx), true) => Ok(onnx.write(target.path(), &all, None)?),
             (Some(_) | None, _) => Ok(target.write(&all, &metadata)?),
@@ -300,8 +408,9 @@ impl Model {
         provenance: &Value,
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<()> {
-        let mut all: Params = self.rest.clone();
-        params.iter().for_each(|(name, tensor)| all.insert(name, tensor.clone()));
+        let all = self.with_rest(params);
+        let own = |name: &str| self.renamed_from.get(name).map_or(name, String::as_str).to_owned();
+        let all: Params = all.iter().map(|(name, tensor)| (own(name), tensor.clone())).collect();
         if let (Some(onnx), true) = (&self.onnx, is_onnx(target.path())) {
             return Ok(onnx.write_while(target.path(), &all, Some(provenance), go_on)?);
         }
@@ -328,55 +437,4 @@ pub(crate) fn input(role: &str, path: &Path, digest: &str) -> Input {
 /// Whether a file's name says that it is ONNX.
 pub(crate) fn is_onnx(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "onnx")
-}
-
-fn symmetry_file(path: &Path) -> Result<SymmetrySpec> {
-    let text = std::fs::read_to_string(path).map_err(|source| onebasin_io::Error::Io {
-        path: path.to_owned(),
-        action: "read",
-        source,
-    })?;
-    SymmetrySpec::from_toml(&text).map_err(onebasin_core::Error::from).in_file(path)
-}
-
-/// The built-in network a checkpoint is of: as asked for, or as its header says.
-fn built_in(checkpoint: &Checkpoint, name: Option<&str>) -> Result<Option<Network>> {
-    let path = &checkpoint.path;
-    let network = match name {
-        Some(name) => Some(Network::fitting(name, &checkpoint.params).in_file(path)?),
-        None => checkpoint.metadata.get_json::<Network>(Network::HEADER)?,
-    };
-    let Some(found) = network else { return Ok(None) };
-    let network = Network::new(&found.name, &found.input, found.classes).in_file(path)?;
-    network.check(&checkpoint.params).in_file(path)?;
-    Ok(Some(network))
-}
-
-/// The tensors a graph uses, and the others.
-fn split(graph: &Graph, params: &Params) -> Result<(Params, Params)> {
-    let (mut used, mut wrong) = (Params::new(), Vec::new());
-    for param in graph.params() {
-        match params.get(&param.name) {
-            Some(tensor) if tensor.shape() == param.shape && tensor.dtype().is_float() => {
-                used.insert(&param.name, tensor.clone());
-            }
-            Some(tensor) => wrong.push(format!(
-                "`{}`: {} {:?}, the graph has {:?}",
-                param.name,
-                tensor.dtype(),
-                tensor.shape(),
-                param.shape
-            )),
-            None => {
-                let hint = nearest(&param.name, params.names()).map_or(String::new(), |n| format!(" (nearest: `{n}`)"));
-                wrong.push(format!("`{}`: missing{hint}", param.name));
-            }
-        }
-    }
-    let rest: Params =
-        params.iter().filter(|(n, _)| used.get(n).is_none()).map(|(n, t)| (n.to_owned(), t.clone())).collect();
-    if wrong.is_empty() {
-        return Ok((used, rest));
-    }
-    Err(Error::Unfit { matched: used.len(), unused: rest.names().map(str::to_owned).collect(), wrong })
 }

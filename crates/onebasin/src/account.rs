@@ -1,0 +1,365 @@
+//! What becomes of every tensor of a pair: merged, following another, copied from A, or left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use onebasin_core::symmetry::{Symmetry, TensorLayout};
+use onebasin_core::{Params, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::model::Model;
+
+/// What becomes of the tensors of two networks when they are merged.
+///
+/// Every tensor of A and of B is in one of four places, and none is there in silence. Displayed, it is one line.
+///
+/// ```
+/// use onebasin::{Model, Network, Pair};
+/// let network = Network::new("mlp:16x2", &[8], 3)?;
+/// let [a, b] = [0, 1].map(|seed| Model::of(&network, network.init(seed).unwrap()).unwrap());
+/// let pair = Pair::new(a, b)?;
+/// assert_eq!(pair.account().to_string(), "6 tensors merged");
+/// # Ok::<(), onebasin::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Account {
+    /// Tensors that are merged.
+    pub merged: usize,
+    /// How many of them have units that may be exchanged; 0 before a match.
+    pub moved: usize,
+    /// Tensors stored twice: the name of the copy, and of the tensor whose result it gets.
+    pub follow: BTreeMap<String, String>,
+    /// Tensors that the network does not use, or that were asked to be: A's are copied.
+    pub copied: BTreeSet<String>,
+    /// Tensors that are in no result: asked to be ignored, or bookkeeping that only B has.
+    pub left_out: BTreeSet<String>,
+}
+
+impl Account {
+    /// The same, with the number of tensors that a symmetry moves.
+    pub(crate) fn of(&self, symmetry: &Symmetry) -> Self {
+        let moves = |layout: &TensorLayout| {
+            let mut digits = layout.axes.iter().flat_map(|a| &a.occurrences).flat_map(|o| &o.digits);
+            digits.any(|digit| digit.group.is_some())
+        };
+        Self { moved: symmetry.tensors().filter(|(_, layout)| moves(layout)).count(), ..self.clone() }
+    }
+}
+
+impl std::fmt::Display for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { merged, moved, follow, copied, left_out } = self;
+        write!(f, "{merged} tensors merged")?;
+        if *moved > 0 {
+            write!(f, ", {moved} of them aligned first")?;
+        }
+        let followers = follow.iter().map(|(copy, of)| format!("`{copy}` as `{of}`")).collect::<Vec<_>>();
+        let named = |names: &BTreeSet<String>| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>();
+        for (what, names) in
+            [("stored twice", followers), ("copied from A", named(copied)), ("left out", named(left_out))]
+        {
+            if !names.is_empty() {
+                write!(f, "; {} {what}: {}", names.len(), few(&names))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first of many names.
+fn few(names: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    if names.len() > SHOWN { format!("{shown}, …") } else { shown }
+}
+
+/// Which tensors are none of the network's, by patterns of names in which `*` stands for anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Rules {
+    pub(crate) ignore: Vec<String>,
+    pub(crate) carry: Vec<String>,
+}
+
+impl Rules {
+    pub(crate) fn ignores(&self, name: &str) -> bool {
+        self.ignore.iter().any(|pattern| fits(pattern, name))
+    }
+
+    pub(crate) fn carries(&self, name: &str) -> bool {
+        self.carry.iter().any(|pattern| fits(pattern, name))
+    }
+
+    /// Both rules.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        let both = |a: &[String], b: &[String]| a.iter().chain(b).cloned().collect();
+        Self { ignore: both(&self.ignore, &other.ignore), carry: both(&self.carry, &other.carry) }
+    }
+}
+
+/// Whether a name fits a pattern in which `*` stands for any run of characters.
+fn fits(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+/// A tensor that cannot be merged, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unused {
+    /// Its name.
+    pub tensor: String,
+    /// In what the networks differ.
+    pub how: Differs,
+    /// What it likely is.
+    pub likely: Likely,
+}
+
+/// How a tensor that the network does not use differs in two networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Differs {
+    /// Both have it, with other values or another shape.
+    Values,
+    /// Only A has it.
+    OnlyA,
+    /// Only B has it.
+    OnlyB,
+    /// It is the same in both, but moves with units that the graph does not tell.
+    Nowhere,
+}
+
+/// What a tensor that a network does not use likely is, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Likely {
+    /// Part of a BatchNorm that an exporter has folded into the layer before it.
+    FoldedNorm,
+    /// What a weight is computed from, which an exporter has computed ahead.
+    Parametrised,
+    /// A moving average of weights.
+    MovingAverage,
+    /// An adapter on top of the network.
+    Adapter,
+    /// State of an optimiser.
+    OptimizerState,
+    /// Nothing that its name tells.
+    Unknown,
+}
+
+impl Likely {
+    pub(crate) fn of(name: &str, folded: &BTreeSet<&str>) -> Self {
+        let lower = name.to_lowercase();
+        let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
+        if folded.contains(module(name)) {
+            Self::FoldedNorm
+        } else if has(&["parametrizations.", "weight_g", "weight_v", "weight_orig"]) {
+            Self::Parametrised
+        } else if has(&["ema", "averag", "swa_", "shadow"]) {
+            Self::MovingAverage
+        } else if has(&["lora_", "adapter", "ia3_"]) {
+            Self::Adapter
+        } else if has(&["exp_avg", "momentum", "optimizer", "opt_state"]) {
+            Self::OptimizerState
+        } else {
+            Self::Unknown
+        }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::FoldedNorm => {
+                "the exporter has folded this BatchNorm into the layer before it: export the graph with BatchNorms kept \
+                 (torch.onnx.export with training=TrainingMode.PRESERVE on a network in training mode, or optimize=False)"
+            }
+            Self::Parametrised => {
+                "a weight is computed from it, which the exporter has done ahead: remove the parametrisation before saving \
+                 and exporting (torch.nn.utils.parametrize.remove_parametrizations), or export with optimize=False"
+            }
+            Self::MovingAverage => "a moving average of weights: ignore it, or merge it in place of the weights",
+            Self::Adapter => "an adapter: merge it into the weights first, or ignore it",
+            Self::OptimizerState => "state of an optimiser: ignore it",
+            Self::Unknown => {
+                "ignore it (no result has it), carry it (the result has A's), or give a graph that uses it"
+            }
+        }
+    }
+}
+
+/// The tensors, a line each, and what to do about each kind.
+pub(crate) fn unused_text(tensors: &[Unused]) -> String {
+    const SHOWN: usize = 8;
+    let mut kinds: Vec<Likely> = tensors.iter().map(|t| t.likely).collect();
+    kinds.sort();
+    kinds.dedup();
+    let line = |t: &Unused| {
+        let how = match t.how {
+            Differs::Values => "differs in A and B",
+            Differs::OnlyA => "only A has it",
+            Differs::OnlyB => "only B has it",
+            Differs::Nowhere => "would stay where its units move",
+        };
+        format!("`{}`: {how}", t.tensor)
+    };
+    let of = |kind: Likely| {
+        let all: Vec<String> = tensors.iter().filter(|t| t.likely == kind).map(line).collect();
+        let more = if all.len() > SHOWN { format!("\n  … and {} more", all.len() - SHOWN) } else { String::new() };
+        format!("\n  {}{more}\n  ({})", all[..all.len().min(SHOWN)].join("\n  "), kind.advice())
+    };
+    kinds.into_iter().map(of).collect()
+}
+
+/// The module a tensor is of.
+fn module(name: &str) -> &str {
+    name.rsplit_once(['.', '/']).map_or("", |(module, _)| module)
+}
+
+fn leaf(name: &str) -> &str {
+    name.rsplit_once(['.', '/']).map_or(name, |(_, leaf)| leaf)
+}
+
+/// Whether a tensor counts or flags, and is no weight: torch's counter of batches, or a single whole number.
+pub(crate) fn is_bookkeeping(name: &str, tensor: &Tensor) -> bool {
+    leaf(name) == "num_batches_tracked" || (!tensor.dtype().is_float() && tensor.len() <= 1)
+}
+
+/// Modules whose running statistics the network does not use.
+pub(crate) fn folded_norms<'n>(rest: impl Iterator<Item = (&'n str, &'n Tensor)>) -> BTreeSet<&'n str> {
+    let is_statistic =
+        |name: &str| matches!(leaf(name), "running_mean" | "running_var" | "moving_mean" | "moving_variance");
+    rest.filter(|(name, tensor)| is_statistic(name) && tensor.dtype().is_float())
+        .map(|(name, _)| module(name))
+        .collect()
+}
+
+/// Whether all its values are one value, so that no order of units changes it.
+fn is_uniform(tensor: &Tensor) -> bool {
+    let size = tensor.dtype().size().max(1);
+    let bytes = tensor.bytes();
+    bytes.len() <= size || bytes.chunks_exact(size).all(|value| value == &bytes[..size])
+}
+
+/// The tensors equal to this one, by name.
+fn equal_to<'p>(params: &'p Params, tensor: &Tensor) -> Vec<&'p str> {
+    params.iter().filter(|(_, other)| *other == tensor).map(|(name, _)| name).collect()
+}
+
+/// Finds a place for every tensor that the networks do not use; tensors stored twice become tensors of all networks.
+///
+/// # Errors
+/// [`Error::Unused`] lists those that have none.
+pub(crate) fn settle(models: &mut [Model]) -> Result<Account> {
+    let rules = models.iter().fold(Rules::default(), |rules, model| rules.and(model.rules()));
+    let mut account = Account::default();
+    let names: BTreeSet<String> = models.iter().flat_map(|m| m.rest().names()).map(str::to_owned).collect();
+    let mut lost = Vec::new();
+    for name in names {
+        let found: Vec<Option<Tensor>> = models.iter().map(|m| m.rest().get(&name).cloned()).collect();
+        let in_a = found[0].is_some();
+        let mut place =
+            |copied: bool| if copied { &mut account.copied } else { &mut account.left_out }.insert(name.clone());
+        if rules.ignores(&name) {
+            place(in_a && models[0].keeps_all());
+            continue;
+        }
+        let all = || found.iter().flatten();
+        if rules.carries(&name) || all().all(|t| is_bookkeeping(&name, t)) {
+            place(in_a);
+            continue;
+        }
+        if !all().all(is_uniform)
+            && let Some(original) = original(&name, models, &found)?
+        {
+            match in_a {
+                true => account.follow.insert(name, original).map_or((), drop),
+                false => drop(place(false)),
+            }
+            continue;
+        }
+        let everywhere = all().count() == models.len();
+        if everywhere && all().all(|t| Some(t) == found[0].as_ref()) {
+            place(true);
+            continue;
+        }
+        let how = if everywhere {
+            Differs::Values
+        } else if in_a {
+            Differs::OnlyA
+        } else {
+            Differs::OnlyB
+        };
+        lost.push((name, how));
+    }
+    let first = &models[0];
+    let folded = if first.graph().is_some() { folded_norms(first.rest().iter()) } else { BTreeSet::new() };
+    let stays = |name: &&String| {
+        let tensor = first.rest().get(name).filter(|t| t.dtype().is_float() && !is_uniform(t));
+        tensor.is_some() && folded.contains(module(name)) && !rules.carries(name) && !rules.ignores(name)
+    };
+    lost.extend(account.copied.iter().filter(stays).map(|name| (name.clone(), Differs::Nowhere)));
+    if !lost.is_empty() {
+        let unused = |(tensor, how): (String, Differs)| Unused { likely: Likely::of(&tensor, &folded), tensor, how };
+        return Err(Error::Unused { tensors: lost.into_iter().map(unused).collect() });
+    }
+    account.merged = first.params().len();
+    for model in models {
+        model.follow(&account.follow);
+        model.leave_out(&account.left_out);
+    }
+    Ok(account)
+}
+
+/// The used tensor that one that is not used is a copy of, in every network that has it.
+///
+/// # Errors
+/// [`Error::Ambiguous`] if it equals several that do not move together.
+fn original(name: &str, models: &[Model], copies: &[Option<Tensor>]) -> Result<Option<String>> {
+    let mut equal: Option<Vec<&str>> = None;
+    for (model, copy) in models.iter().zip(copies) {
+        let Some(copy) = copy else { continue };
+        let here = equal_to(model.params(), copy);
+        equal = Some(match equal {
+            None => here,
+            Some(before) => before.into_iter().filter(|n| here.contains(n)).collect(),
+        });
+    }
+    let equal = equal.unwrap_or_default();
+    match &equal[..] {
+        [] => Ok(None),
+        [one] => Ok(Some((*one).to_owned())),
+        [one, others @ ..] => {
+            let symmetry = models[0].symmetry()?;
+            let pattern = |n: &str| symmetry.tensor(n).map(|t| t.pattern.to_string());
+            let first = pattern(one)?;
+            for other in others {
+                if pattern(other)? != first {
+                    let originals = equal.iter().map(|n| (*n).to_owned()).collect();
+                    return Err(Error::Ambiguous { tensor: name.to_owned(), originals });
+                }
+            }
+            Ok(Some((*one).to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (pattern, name) in
+            [("*", "a.b"), ("model_ema.*", "model_ema.fc"), ("*.lora_*", "fc.lora_A.weight"), ("a*b*c", "abbc")]
+        {
+            assert!(fits(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [("ema", "ema.fc"), ("model_ema.*", "model.fc"), ("a*bc", "abd"), ("ab*ba", "aba")] {
+            assert!(!fits(pattern, name), "{pattern} {name}");
+        }
+    }
+}

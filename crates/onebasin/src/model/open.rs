@@ -1,0 +1,233 @@
+//! Opening a network: what its file holds, which network that is, and how names and tensors fit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use onebasin_core::graph::Graph;
+use onebasin_core::symmetry::SymmetrySpec;
+use onebasin_core::{Params, nearest};
+use onebasin_io::{Checkpoint, OnnxModel, read};
+use onebasin_nn::Network;
+
+use super::{Model, is_onnx};
+use crate::account::{Rules, is_bookkeeping};
+use crate::blueprint::Blueprint;
+use crate::error::{Error, InFile, Result};
+use crate::names::{Naming, Wanted};
+
+impl Model {
+    /// Opens a file of any format that is read: safetensors, a folder of shards or its index, ONNX, torch, NumPy, Flax.
+    ///
+    /// Its graph is that of the file itself (ONNX), of [`Blueprint::graph`], of [`Blueprint::network`], or of the network that
+    /// the header names or that names and shapes show; where there is none it can still be matched with a symmetry file. Names
+    /// are fitted: what training frameworks put before them (`module.`, `model.`) is found. What was found so is in
+    /// [`remarks`](Self::remarks).
+    ///
+    /// # Errors
+    /// If a file cannot be read, or the tensors do not fit the graph ([`Error::Unfit`] lists all that is wrong).
+    pub fn open(path: impl AsRef<Path>, blueprint: &Blueprint) -> Result<Self> {
+        let path = path.as_ref();
+        let (checkpoint, onnx) = if is_onnx(path) {
+            let model = OnnxModel::open(path)?;
+            let (params, metadata) = (model.params().clone(), model.metadata().clone());
+            (Checkpoint::identified(path, params, metadata, model.digest()), Some(model))
+        } else {
+            (read(path)?, None)
+        };
+        let rules = Rules { ignore: blueprint.ignore.clone(), carry: blueprint.carry.clone() };
+        let mut model = Self { onnx, rules, ..Self::bare(checkpoint) };
+        model.set_aside();
+        let prefix = blueprint.prefix.as_deref();
+        if let Some(file) = &blueprint.graph {
+            model = model.fitted(&OnnxModel::open(file)?.graph(&blueprint.input_shapes)?, prefix).in_file(path)?;
+        } else if let Some(onnx) = &model.onnx {
+            let graph = onnx.graph(&blueprint.input_shapes)?;
+            model = model.fitted(&graph, None).in_file(path)?;
+        } else {
+            let spec = blueprint.symmetry.is_some();
+            model = model.built_in(blueprint.network.as_deref(), prefix, spec).in_file(path)?;
+        }
+        match &blueprint.symmetry {
+            Some(file) => model.with_spec(symmetry_file(file)?, prefix).in_file(path),
+            None => Ok(model),
+        }
+    }
+
+    /// The same with a graph, its tensors parted into those that the graph uses and the rest.
+    pub(super) fn with_own_graph(self, graph: &Graph) -> Result<Self> {
+        self.fitted(graph, None)
+    }
+
+    /// The same with a graph whose parameters may have other prefixes than the tensors.
+    pub(crate) fn fitted(mut self, graph: &Graph, prefix: Option<&str>) -> Result<Self> {
+        let all = self.all();
+        let wanted: Vec<Wanted<'_>> = graph.params().map(|p| (p.name.as_str(), Some(p.shape.as_slice()))).collect();
+        let naming = Naming::fit(&wanted, &named(&all), prefix);
+        let renamed = graph.with_param_names(|name| naming.in_file(name).to_owned())?;
+        let (used, rest) = split(&renamed, &all)?;
+        if !naming.is_same() {
+            self.remarks.push(naming.said());
+        }
+        if let Some(spec) = &mut self.spec {
+            spec.tensors.retain(|name, _| rest.get(name).is_none());
+        }
+        (self.checkpoint.params, self.rest, self.graph, self.naming) = (used, rest, Some(renamed), naming);
+        Ok(self)
+    }
+
+    /// The same as a built-in network: as asked for, as its header says, or as its names and shapes show.
+    fn built_in(mut self, name: Option<&str>, prefix: Option<&str>, has_spec: bool) -> Result<Self> {
+        if let Some(name) = name {
+            let network = fitting(name, self.params(), prefix)?;
+            return self.of_network(network, prefix);
+        }
+        if let Some(found) = self.checkpoint.metadata.get_json::<Network>(Network::HEADER)? {
+            return self.of_network(Network::new(&found.name, &found.input, found.classes)?, prefix);
+        }
+        if has_spec {
+            return Ok(self);
+        }
+        let found = stripped(self.params(), prefix).into_iter().find_map(|params| Network::recognised(&params));
+        let Some(network) = found else { return Ok(self) };
+        let classes = network.classes;
+        self.remarks.push(format!("its names and shapes are those of `{}` with {classes} classes", network.name));
+        self.of_network(network, prefix)
+    }
+
+    fn of_network(self, network: Network, prefix: Option<&str>) -> Result<Self> {
+        let graph = network.graph()?;
+        Ok(Self { network: Some(network), ..self.fitted(&graph, prefix)? })
+    }
+
+    /// The same with what the user says may be exchanged. Counters that it does not mention are not the network's.
+    fn with_spec(mut self, spec: SymmetrySpec, prefix: Option<&str>) -> Result<Self> {
+        let (spec, prefix) = prefixed(spec, self.params(), prefix)?;
+        if !prefix.is_empty() {
+            self.remarks.push(format!("its names begin with `{prefix}`"));
+        }
+        let covered: BTreeSet<String> = spec.expand(self.params().names())?.tensors.into_keys().collect();
+        let (rest, used): (Params, Params) = self
+            .all()
+            .iter()
+            .map(|(n, t)| (n.to_owned(), t.clone()))
+            .partition(|(n, t)| self.rest.get(n).is_some() || (!covered.contains(n) && is_bookkeeping(n, t)));
+        (self.rest, self.checkpoint.params) = (rest, used);
+        let unused: BTreeSet<&str> = self.rest.names().collect();
+        let tensors = spec.tensors.into_iter().filter(|(name, _)| !unused.contains(name.as_str())).collect();
+        self.spec = Some(SymmetrySpec { tensors, ..spec });
+        Ok(self)
+    }
+
+    /// The same under other names of its tensors.
+    pub(crate) fn renamed(mut self, name: &BTreeMap<String, String>) -> Result<Self> {
+        let new = |old: &str| name.get(old).map_or(old, String::as_str).to_owned();
+        let all = |params: &Params| params.iter().map(|(n, t)| (new(n), t.clone())).collect::<Params>();
+        let (params, rest) = (all(self.params()), all(&self.rest));
+        self.graph = self.graph.map(|graph| graph.with_param_names(new)).transpose()?;
+        self.spec = self.spec.map(|spec| SymmetrySpec {
+            tensors: spec.tensors.into_iter().map(|(n, p)| (new(&n), p)).collect(),
+            ..spec
+        });
+        if let Some(network) = &self.network {
+            self.naming = self.naming.renamed(network.graph()?.params().map(|p| p.name.as_str()), &new);
+        }
+        (self.checkpoint.params, self.rest) = (params, rest);
+        self.renamed_from.extend(name.iter().map(|(old, new)| (new.clone(), old.clone())));
+        Ok(self)
+    }
+}
+
+/// Names and shapes.
+pub(crate) fn named(params: &Params) -> Vec<Wanted<'_>> {
+    params.iter().map(|(name, tensor)| (name, Some(tensor.shape()))).collect()
+}
+
+fn symmetry_file(path: &Path) -> Result<SymmetrySpec> {
+    let text = std::fs::read_to_string(path).map_err(|source| onebasin_io::Error::Io {
+        path: path.to_owned(),
+        action: "read",
+        source,
+    })?;
+    SymmetrySpec::from_toml(&text).map_err(onebasin_core::Error::from).in_file(path)
+}
+
+/// The network of this name that the tensors fit, whatever stands before their names.
+fn fitting(name: &str, params: &Params, prefix: Option<&str>) -> Result<Network> {
+    let mut first = None;
+    for params in stripped(params, prefix) {
+        match Network::fitting(name, &params) {
+            Ok(network) => return Ok(network),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    Err(first.map_or_else(|| Error::NoPrefix { prefix: prefix.unwrap_or_default().to_owned() }, Error::from))
+}
+
+/// The tensors as they come, and without what stands before at least half of their names.
+fn stripped(params: &Params, prefix: Option<&str>) -> Vec<Params> {
+    let without = |prefix: &str| -> Params {
+        params.iter().filter_map(|(n, t)| Some((n.strip_prefix(prefix)?.to_owned(), t.clone()))).collect()
+    };
+    match prefix {
+        Some(prefix) => vec![without(prefix)].into_iter().filter(|p| !p.is_empty()).collect(),
+        None => common_prefixes(params).iter().map(|prefix| without(prefix)).collect(),
+    }
+}
+
+/// What stands before at least half of the names, cut at dots; the empty prefix first.
+fn common_prefixes(params: &Params) -> Vec<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in params.names() {
+        let cuts = name.char_indices().filter(|(_, c)| matches!(c, '.' | '/')).map(|(i, _)| &name[..=i]);
+        cuts.for_each(|prefix| *counts.entry(prefix).or_default() += 1);
+    }
+    let common = counts.into_iter().filter(|(_, n)| 2 * n >= params.len()).map(|(prefix, _)| prefix.to_owned());
+    std::iter::once(String::new()).chain(common).collect()
+}
+
+/// A symmetry file under the names of the tensors: with the prefix under which it covers most of them.
+fn prefixed(spec: SymmetrySpec, params: &Params, prefix: Option<&str>) -> Result<(SymmetrySpec, String)> {
+    let under = |prefix: &str| SymmetrySpec {
+        tensors: spec.tensors.iter().map(|(name, pattern)| (format!("{prefix}{name}"), pattern.clone())).collect(),
+        sizes: spec.sizes.clone(),
+    };
+    let prefixes = prefix.map_or_else(|| common_prefixes(params), |prefix| vec![prefix.to_owned()]);
+    let mut best: Option<(usize, SymmetrySpec, String)> = None;
+    for prefix in prefixes {
+        let candidate = under(&prefix);
+        let covers = candidate.expand(params.names())?.tensors.keys().filter(|n| params.get(n).is_some()).count();
+        if best.as_ref().is_none_or(|(most, ..)| covers > *most) {
+            best = Some((covers, candidate, prefix));
+        }
+    }
+    Ok(best.map_or((spec.clone(), String::new()), |(_, spec, prefix)| (spec, prefix)))
+}
+
+/// The tensors a graph uses, and the others.
+fn split(graph: &Graph, params: &Params) -> Result<(Params, Params)> {
+    let (mut used, mut wrong) = (Params::new(), Vec::new());
+    for param in graph.params() {
+        match params.get(&param.name) {
+            Some(tensor) if tensor.shape() == param.shape && tensor.dtype().is_float() => {
+                used.insert(&param.name, tensor.clone());
+            }
+            Some(tensor) => wrong.push(format!(
+                "`{}`: {} {:?}, the graph has {:?}",
+                param.name,
+                tensor.dtype(),
+                tensor.shape(),
+                param.shape
+            )),
+            None => {
+                let hint = nearest(&param.name, params.names()).map_or(String::new(), |n| format!(" (nearest: `{n}`)"));
+                wrong.push(format!("`{}`: missing{hint}", param.name));
+            }
+        }
+    }
+    let rest: Params =
+        params.iter().filter(|(n, _)| used.get(n).is_none()).map(|(n, t)| (n.to_owned(), t.clone())).collect();
+    if wrong.is_empty() {
+        return Ok((used, rest));
+    }
+    Err(Error::Unfit { matched: used.len(), unused: rest.names().map(str::to_owned).collect(), wrong })
+}
