@@ -43,7 +43,8 @@ impl Account {
             let mut digits = layout.axes.iter().flat_map(|a| &a.occurrences).flat_map(|o| &o.digits);
             digits.any(|digit| digit.group.is_some())
         };
-        Self { moved: symmetry.tensors().filter(|(_, layout)| moves(layout)).count(), ..self.clone() }
+        let own = symmetry.tensors().filter(|(name, _)| !self.follow.contains_key(*name));
+        Self { moved: own.filter(|(_, layout)| moves(layout)).count(), ..self.clone() }
     }
 }
 
@@ -60,7 +61,7 @@ impl std::fmt::Display for Account {
             [("stored twice", followers), ("copied from A", named(copied)), ("left out", named(left_out))]
         {
             if !names.is_empty() {
-                write!(f, "; {} {what}: {}", names.len(), few(&names))?;
+                write!(f, "; {what}: {}", few(&names))?;
             }
         }
         Ok(())
@@ -71,7 +72,7 @@ impl std::fmt::Display for Account {
 fn few(names: &[String]) -> String {
     const SHOWN: usize = 4;
     let shown = names[..names.len().min(SHOWN)].join(", ");
-    if names.len() > SHOWN { format!("{shown}, …") } else { shown }
+    if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
 }
 
 /// Which tensors are none of the network's, by patterns of names in which `*` stands for anything.
@@ -123,7 +124,7 @@ pub struct Unused {
 }
 
 /// How a tensor that the network does not use differs in two networks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Differs {
     /// Both have it, with other values or another shape.
     Values,
@@ -191,25 +192,21 @@ impl Likely {
     }
 }
 
-/// The tensors, a line each, and what to do about each kind.
+/// A line for every kind: how many there are, the first of them, in what they differ, and what to do.
 pub(crate) fn unused_text(tensors: &[Unused]) -> String {
-    const SHOWN: usize = 8;
-    let mut kinds: Vec<Likely> = tensors.iter().map(|t| t.likely).collect();
+    let mut kinds: Vec<(Likely, Differs)> = tensors.iter().map(|t| (t.likely, t.how)).collect();
     kinds.sort();
     kinds.dedup();
-    let line = |t: &Unused| {
-        let how = match t.how {
-            Differs::Values => "differs in A and B",
-            Differs::OnlyA => "only A has it",
-            Differs::OnlyB => "only B has it",
-            Differs::Nowhere => "would stay where its units move",
+    let of = |(likely, how): (Likely, Differs)| {
+        let alike = tensors.iter().filter(|t| (t.likely, t.how) == (likely, how));
+        let names: Vec<String> = alike.map(|t| format!("`{}`", t.tensor)).collect();
+        let how = match how {
+            Differs::Values => "not the same in A and B",
+            Differs::OnlyA => "only in A",
+            Differs::OnlyB => "only in B",
+            Differs::Nowhere => "would stay where units move",
         };
-        format!("`{}`: {how}", t.tensor)
-    };
-    let of = |kind: Likely| {
-        let all: Vec<String> = tensors.iter().filter(|t| t.likely == kind).map(line).collect();
-        let more = if all.len() > SHOWN { format!("\n  … and {} more", all.len() - SHOWN) } else { String::new() };
-        format!("\n  {}{more}\n  ({})", all[..all.len().min(SHOWN)].join("\n  "), kind.advice())
+        format!("\n  {} ({how}): {}", few(&names), likely.advice())
     };
     kinds.into_iter().map(of).collect()
 }

@@ -65,7 +65,7 @@ pub enum Error {
         difference: Difference,
     },
     /// Tensors that the network does not use, and of which no result can be made.
-    #[error("the network does not use these tensors, and what would become of them is not known:{}", unused_text(.tensors))]
+    #[error("{} tensors are not used by the network, and no merge of them would be right:{}", .tensors.len(), unused_text(.tensors))]
     Unused {
         /// The tensors, with what they likely are.
         tensors: Vec<Unused>,

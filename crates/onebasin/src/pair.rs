@@ -116,17 +116,26 @@ impl Model {
     /// # Errors
     /// [`Error::WrongSymmetry`] names the groups at fault.
     pub fn ensure(&self, symmetry: &Symmetry, context: &Context<'_>) -> Result<Option<Check>> {
-        self.check_folded()?;
         if !self.runs() {
+            self.check_folded()?;
             context.note("the symmetry was not tested, since the network cannot be run here");
             return Ok(None);
         }
-        let found = check(&self.program()?, self.params(), symmetry, &CheckOptions::default())?;
+        let found = self.check(symmetry, &CheckOptions::default())?;
         if !found.passes() {
             return Err(Error::WrongSymmetry(found));
         }
         context.detail(&found.to_string());
         Ok(Some(found))
+    }
+
+    /// What a random element of a symmetry changes; see [`onebasin_nn::check()`].
+    ///
+    /// # Errors
+    /// If the network does not run, or its graph lacks a BatchNorm that its file has ([`Error::Unused`]).
+    pub fn check(&self, symmetry: &Symmetry, options: &CheckOptions) -> Result<Check> {
+        self.check_folded()?;
+        Ok(check(&self.program()?, self.params(), symmetry, options)?)
     }
 
     /// Passes only if this network computes with other tensors what it does with its own, where it can be run here.
@@ -151,10 +160,10 @@ impl Model {
         })
     }
 
-    /// The symmetry of the weights alone: running statistics move with their channels but are not compared.
+    /// The symmetry of the weights alone: running statistics, and copies of other tensors, move but are not compared.
     pub(crate) fn weights_of(&self, symmetry: &Symmetry) -> Symmetry {
         let statistics = self.statistics();
-        symmetry.restrict(|name| !statistics.contains(name))
+        symmetry.restrict(|name| !statistics.contains(name) && !self.follows(name))
     }
 
     /// The weights of two such networks to be compared, roots in the order of the network.

@@ -1,7 +1,7 @@
 //! `onebasin check`: does the symmetry leave the function as it is.
 
 use anyhow::{Result, bail};
-use onebasin_nn::check::{CheckOptions, check};
+use onebasin_nn::CheckOptions;
 use serde_json::json;
 
 use crate::args::CheckArgs;
@@ -13,7 +13,7 @@ pub fn run(args: &CheckArgs, talk: Talk) -> Result<()> {
     model.check_finite()?;
     let symmetry = model.symmetry()?;
     let options = CheckOptions { seed: args.seed, samples: args.samples, ..CheckOptions::default() };
-    let found = check(&model.program()?, model.params(), &symmetry, &options)?;
+    let found = model.check(&symmetry, &options)?;
     let faults: Vec<_> = found.faults.iter().map(|(name, d)| json!({ "group": name, "difference": d })).collect();
     let value = json!({
         "file": args.file.display().to_string(), "passes": found.passes(), "difference": found.difference,

@@ -314,6 +314,11 @@ impl Model {
         self.follow.clone_from(follow);
     }
 
+    /// Whether a tensor is a copy of another.
+    pub(crate) fn follows(&self, name: &str) -> bool {
+        self.follow.contains_key(name)
+    }
+
     /// Gives copies the values of what they are copies of.
     pub(crate) fn copied(&self, params: &mut Params) {
         for (copy, original) in &self.follow {
