@@ -3,3 +3,4 @@
 mod apart;
 mod examples;
 mod options;
+mod trust;
