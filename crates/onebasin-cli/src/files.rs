@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use onebasin::{Context, Device, Model, Pair};
-use onebasin_io::write_atomic;
+use onebasin_io::{PROVENANCE, write_atomic};
 use onebasin_lab::Data;
+use onebasin_lab::data::Normalise;
 use serde::Serialize;
 
-use crate::args::SourceArgs;
+use crate::args::{NormalizeArgs, SourceArgs};
 use crate::talk::Talk;
 use crate::watch::Watch;
 
@@ -40,11 +41,43 @@ pub fn aligned(path: &Path, pair: &Pair, force: bool) -> Result<onebasin::Aligne
     Ok(if force { onebasin::Aligned::read_any(path, pair.b())? } else { pair.aligned(path)? })
 }
 
-/// Opens a data set and passes on what the user should know of it.
-pub fn open_data(spec: &str, talk: Talk) -> Result<Data> {
+/// Opens a data set and passes on what the user should know of it. Its images are prepared as asked for, or as the networks say
+/// that they were trained.
+pub fn open_data(spec: &str, asked: &NormalizeArgs, models: &[&Model], talk: Talk) -> Result<Data> {
     let data = Data::open(spec)?;
     data.notes.iter().for_each(|note| talk.say(&format!("note: {note}")));
-    Ok(data)
+    if let Some(how) = asked.how()? {
+        return Ok(data.prepared(&how)?);
+    }
+    let mut said: Option<(Option<Normalise>, &Model)> = None;
+    for model in models {
+        let header = &model.checkpoint().metadata;
+        let how: Option<Normalise> = header.get_json(Normalise::HEADER)?;
+        if how.is_none() && header.get(PROVENANCE).is_none() {
+            talk.say(&format!(
+                "note: {} does not say how its inputs were prepared; {} are fed as this program trains with them (--normalize \
+                 says otherwise)",
+                model.path().display(),
+                data.name
+            ));
+        }
+        match &said {
+            Some((other, first)) if *other != how => bail!(
+                "{} and {} were trained with differently prepared inputs; --normalize says how to feed both",
+                first.path().display(),
+                model.path().display()
+            ),
+            Some(_) => {}
+            None => said = Some((how, model)),
+        }
+    }
+    match said.and_then(|(how, _)| how) {
+        Some(how) => {
+            talk.say(&format!("note: inputs are prepared as the networks say that they were trained: {how}"));
+            Ok(data.prepared(&how)?)
+        }
+        None => Ok(data),
+    }
 }
 
 /// What a step of the library works with.

@@ -7,6 +7,24 @@ pub fn of(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|e| e.downcast_ref::<Error>()).and_then(of_error)
 }
 
+/// Whether an error is one of usage: a name was typed that there is not.
+pub fn is_usage(error: &anyhow::Error) -> bool {
+    use onebasin::nn::Error::NoNetwork;
+    error.chain().any(|e| {
+        matches!(e.downcast_ref(), Some(NoNetwork { .. }))
+            || matches!(e.downcast_ref(), Some(onebasin_lab::Error::Unknown { .. }))
+            || e.downcast_ref::<Error>().is_some_and(names_no_network)
+    })
+}
+
+fn names_no_network(error: &Error) -> bool {
+    match error {
+        Error::Network(onebasin::nn::Error::NoNetwork { .. }) => true,
+        Error::At { source, .. } => names_no_network(source),
+        _ => false,
+    }
+}
+
 fn of_error(error: &Error) -> Option<String> {
     let hint = match error {
         Error::NoSymmetry { .. } => {

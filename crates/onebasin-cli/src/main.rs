@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Err(error) if talk::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             talk::error(&error);
-            ExitCode::FAILURE
+            if hints::is_usage(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

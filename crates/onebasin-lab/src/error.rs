@@ -5,7 +5,19 @@ use std::path::PathBuf;
 /// Why data could not be opened, a network not trained, or an experiment not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A data set that is not known, or does not fit.
+    /// A name that is none of those known.
+    #[error("there is no {what} `{name}`{}; known: {known}", near.as_ref().map_or_else(String::new, |n| format!("; did you mean `{n}`?")))]
+    Unknown {
+        /// What it should name.
+        what: &'static str,
+        /// The name asked for.
+        name: String,
+        /// The nearest name there is, if one is near.
+        near: Option<String>,
+        /// The names there are.
+        known: String,
+    },
+    /// A data set that does not fit.
     #[error("data `{spec}`: {why}")]
     Data {
         /// What was asked for.

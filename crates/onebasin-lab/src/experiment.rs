@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use onebasin_core::nearest;
+
 use crate::error::{Error, Result};
 use crate::kind::Kind;
 use crate::recipe::Recipe;
@@ -135,9 +137,11 @@ impl Experiment {
     /// If there is none; all are listed.
     pub fn named(name: &str, scale: Scale) -> Result<Self> {
         let found = BUILT_IN.iter().find(|(known, _)| *known == name);
-        let (_, text) = found.ok_or_else(|| Error::Experiment {
+        let (_, text) = found.ok_or_else(|| Error::Unknown {
+            what: "experiment",
             name: name.to_owned(),
-            why: format!("is not known; known are\n  {}", built_in().collect::<Vec<_>>().join("\n  ")),
+            near: nearest(name, built_in()).map(str::to_owned),
+            known: format!("\n  {}", built_in().collect::<Vec<_>>().join("\n  ")),
         })?;
         Self::read(name, text, scale)
     }

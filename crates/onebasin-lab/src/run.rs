@@ -41,6 +41,24 @@ pub trait Watcher: Send {
     fn ends(&mut self, title: &str, seconds: f64);
 }
 
+/// What is there of a stage.
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// All of it, as it was when it was done.
+    Done,
+    /// All of it, but this file is no longer what it was.
+    Changed(String),
+    /// Not all of it.
+    Missing,
+}
+
+impl State {
+    fn of(step: &PlannedStage, store: &Store) -> Result<Self> {
+        let Some(done) = store.done(&step.key, &step.stage.files(&step.epochs())) else { return Ok(Self::Missing) };
+        Ok(store.changed(&step.key, &done)?.map_or(Self::Done, Self::Changed))
+    }
+}
+
 /// The steps of an experiment, and how to read what they leave; data sets are opened.
 ///
 /// # Errors
@@ -58,7 +76,7 @@ pub fn planned(
 /// Runs an experiment: every stage that is not done, and reads what all of them left.
 ///
 /// Killed at any moment and run again it goes on where it was, and comes to the same bytes. The same stage of two
-/// experiments is computed once.
+/// experiments is computed once. A stage whose files are no longer what they were is done again, and the watcher hears why.
 ///
 /// # Errors
 /// Those of the stages; [`Error::Stopped`] if the watcher stops it.
@@ -70,18 +88,23 @@ pub fn run(
     watcher: &mut dyn Watcher,
 ) -> Result<(Vec<PlannedStage>, Findings)> {
     let (steps, reading) = planned(experiment, &|set| shelf.facts(set), options.device)?;
-    let is_done = |step: &PlannedStage| store.done(&step.key, &step.stage.files(&step.epochs())).is_some();
+    let state = |step: &PlannedStage| State::of(step, store);
+    let states = steps.iter().map(state).collect::<Result<Vec<_>>>()?;
     let total = steps.iter().map(|s| s.cost).sum();
-    let mut done = steps.iter().filter(|s| is_done(s)).map(|s| s.cost).sum();
+    let mut done = steps.iter().zip(&states).filter(|(_, s)| **s == State::Done).map(|(step, _)| step.cost).sum();
     watcher.planned(total, done);
-    for step in &steps {
-        if is_done(step) {
+    for (step, before) in steps.iter().zip(states) {
+        if before == State::Done {
             continue;
         }
         let lock = store.lock(&step.key)?;
         // Another process may have done it while this one was at an earlier stage.
-        if !is_done(step) {
-            let title = step.stage.title();
+        let now = state(step)?;
+        if now != State::Done {
+            let title = match &now {
+                State::Changed(file) => format!("{} (again: {file} has changed since)", step.stage.title()),
+                State::Missing | State::Done => step.stage.title(),
+            };
             watcher.begins(&title);
             let begun = Instant::now();
             let stopped = AtomicBool::new(false);

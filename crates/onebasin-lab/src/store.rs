@@ -85,6 +85,21 @@ impl Store {
         files.iter().all(there).then_some(done)
     }
 
+    /// The first file of a stage that is not what it was when the stage was done, if there is one.
+    ///
+    /// Cost: one pass over the files.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn changed(&self, key: &Key, done: &Done) -> Result<Option<String>> {
+        for (name, was) in &done.files {
+            if digest(&self.path(key, name))? != *was {
+                return Ok(Some(name.clone()));
+            }
+        }
+        Ok(None)
+    }
+
     /// Takes a stage for this process.
     ///
     /// # Errors

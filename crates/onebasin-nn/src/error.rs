@@ -7,7 +7,17 @@ pub enum Error {
     /// The mathematics refused.
     #[error(transparent)]
     Core(#[from] onebasin_core::Error),
-    /// A network that is not known, or does not fit its samples.
+    /// A name that no built-in network has.
+    #[error("there is no network `{name}`{}; known are{known}", near.as_ref().map_or_else(String::new, |n| format!("; did you mean `{n}`?")))]
+    NoNetwork {
+        /// The name asked for.
+        name: String,
+        /// The nearest name there is, if one is near.
+        near: Option<String>,
+        /// The names there are, a line a family.
+        known: String,
+    },
+    /// A network that cannot be built, or does not fit its samples.
     #[error("network `{name}`: {why}")]
     Network {
         /// The name asked for.
@@ -83,7 +93,7 @@ pub enum Error {
 }
 
 /// Result of this crate.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The first of many names.
 fn few(names: &[String]) -> String {

@@ -40,6 +40,9 @@ impl Default for Measure {
     }
 }
 
+/// An end whose accuracy lies so far below what its file records is remarked on.
+const FAR: f64 = 0.05;
+
 impl Pair {
     /// Measures loss and accuracy on the straight line from A to B as it came, and to π(B) for every alignment given by name;
     /// on training and test samples, which the context must have.
@@ -101,6 +104,19 @@ impl Pair {
             });
             context.go_on()?;
             curves.push(found?);
+        }
+        for (model, end) in [(&self.a, 0), (&self.b, lambda.len() - 1)] {
+            let found = curves.first().and_then(|curve| curve.test.accuracy.get(end).copied());
+            if let (Some(recorded), Some(found)) = (model.recorded_accuracy(), found)
+                && found + FAR < recorded
+            {
+                context.note(&format!(
+                    "{} reaches {:.1} % here, where its file records {:.1} %: other data, or inputs prepared otherwise?",
+                    model.path().display(),
+                    100.0 * found,
+                    100.0 * recorded
+                ));
+            }
         }
         let files = [self.a.input("a"), self.b.input("b")].into_iter().flatten();
         Ok(Report {

@@ -79,7 +79,7 @@ pub use observer::{Level, Observer, Progress, Quiet, Step};
 pub use pair::Pair;
 pub use repair::Repair;
 pub use threads::Threads;
-pub use written::{Written, provenance};
+pub use written::{ACCURACY, Written, provenance};
 
 pub use onebasin_core as core;
 pub use onebasin_core::barrier::Barrier;

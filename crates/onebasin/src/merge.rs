@@ -9,6 +9,7 @@ use onebasin_core::symmetry::GroupId;
 use onebasin_core::{DType, Params};
 use onebasin_io::{Moving, merge_streamed, products_streamed};
 use onebasin_nn::Samples;
+use onebasin_nn::samples::Chosen;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -40,6 +41,9 @@ pub struct Merge {
     pub dtype: Option<DType>,
     /// How units get back the spread that averaging takes from them.
     pub repair: Repair,
+    /// Training samples on which BatchNorm statistics are recomputed and repair by data measures; 0 interpolates them. 5000 by
+    /// default.
+    pub batch_norm_samples: usize,
     /// Average only groups whose matched correlation exceeds this, from 0 to 1; the others stay as in A. Needs an alignment by
     /// activations.
     pub min_correlation: Option<f64>,
@@ -56,6 +60,7 @@ impl Default for Merge {
             interpolation: Interpolation::Lerp,
             dtype: None,
             repair: Repair::None,
+            batch_norm_samples: 5000,
             min_correlation: None,
             group_lambda: BTreeMap::new(),
             check: true,
@@ -139,11 +144,16 @@ impl Pair {
     /// ```
     pub fn merge<'a>(&self, aligned: &Aligned, options: &Merge, context: &Context<'a>) -> Result<Merged<'a>> {
         options.check()?;
-        if options.repair == Repair::Data && context.train.is_none() {
+        let repairs_by_data = options.repair == Repair::Data;
+        if repairs_by_data && context.train.is_none() {
             return Err(Error::NeedsData { what: "repair by data" });
         }
+        let has_data = context.train.is_some_and(|samples| !samples.is_empty()) && options.batch_norm_samples > 0;
+        if repairs_by_data && !has_data {
+            return Err(Error::Needs { option: "repair by data", needs: "batch_norm_samples above 0" });
+        }
         let has_statistics = !self.a.statistics().is_empty();
-        let finishes = (context.train.is_some() && has_statistics) || options.repair != Repair::None;
+        let finishes = (has_data && has_statistics) || options.repair != Repair::None;
         if options.check {
             if self.a.runs() {
                 self.check_finite()?;
@@ -153,12 +163,13 @@ impl Pair {
                 self.b.ensure_moved(&aligned.apply(self.b.params())?, context)?;
             }
         }
-        match (context.train.is_some(), has_statistics) {
+        match (has_data, has_statistics) {
             (true, false) if options.repair == Repair::None => {
                 context.detail("the network has no BatchNorm, so the merged weights are left as they are");
             }
-            (false, true) => context.note(
-                "the statistics of BatchNorms were interpolated, which ruins most merged networks; with data they are recomputed",
+            (false, true) if options.lambda > 0.0 && options.lambda < 1.0 => context.note(
+                "the merged network cannot be used as it stands: the statistics of its BatchNorms are interpolated, which ruins \
+                 most networks; merge with data, on which they are recomputed",
             ),
             (true | false, _) => {}
         }
@@ -186,8 +197,9 @@ impl Merged<'_> {
             merge_by_group(&aligned.symmetry, a, &moved, options.lambda, by_group)?
         };
         if self.finishes {
-            let samples = context.train;
-            let program = samples.map_or_else(|| pair.a.program(), |samples| pair.a.program_for(samples))?;
+            let program = context.train.map_or_else(|| pair.a.program(), |samples| pair.a.program_for(samples))?;
+            let chosen = context.train.map(|samples| Chosen::first(samples, options.batch_norm_samples));
+            let samples = chosen.as_ref().filter(|chosen| !chosen.is_empty()).map(|chosen| chosen as &dyn Samples);
             let finish = Finish { program: &program, samples, repair: options.repair };
             merged = finish.apply([a, &moved], &merged, options.lambda)?;
             pair.a.copied(&mut merged);
@@ -246,7 +258,7 @@ impl Merged<'_> {
         json!({
             "lambda": options.lambda, "interpolation": options.interpolation.to_string(),
             "dtype": options.dtype.map(DType::name), "data": context.train.map(Samples::name),
-            "repair": options.repair.name(), "group_lambda": by_group, "matching": aligned.record,
+            "repair": options.repair.name(), "batch_norm_samples": options.batch_norm_samples, "group_lambda": by_group, "matching": aligned.record,
             "tensors": self.pair.account().of(&aligned.symmetry),
         })
     }

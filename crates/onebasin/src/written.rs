@@ -33,6 +33,9 @@ pub struct Written {
     pub account: Option<Account>,
 }
 
+/// Option of a provenance that tells which accuracy the network has on the test samples of its data, from 0 to 1.
+pub const ACCURACY: &str = "test_accuracy";
+
 /// How a file came to be, for its header: the verb, its inputs, its options.
 ///
 /// ```

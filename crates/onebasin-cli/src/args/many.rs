@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use onebasin::{Start, Together};
 
-use super::SourceArgs;
 use super::values::{start, together};
+use super::{NormalizeArgs, SourceArgs};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -25,6 +25,8 @@ pub struct MergeManyArgs {
     /// Measure networks, mean and the midpoints of pairs on this data, and recompute the mean's BatchNorm statistics on it.
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
+    #[command(flatten)]
+    pub normalize: NormalizeArgs,
     /// Decides the order of networks and groups.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use onebasin::Blueprint;
+use onebasin_lab::data::Normalise;
 
 pub use many::MergeManyArgs;
 pub use matching::{DeviceName, MatchingArgs};
@@ -108,6 +109,21 @@ pub struct SourceArgs {
     /// Tensors of which results get A's, `*` for anything (may be given several times).
     #[arg(long, value_name = "PATTERN")]
     pub carry: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct NormalizeArgs {
+    /// How images are prepared: a network sees (pixel / 255 − mean) / std (default: as the checkpoint says, else 0 to 1 for digits
+    /// and MNIST, ImageNet's numbers for all else).
+    #[arg(long, num_args = 2, value_names = ["mean=M,…", "std=S,…"])]
+    normalize: Vec<String>,
+}
+
+impl NormalizeArgs {
+    /// What was typed, if anything was.
+    pub fn how(&self) -> onebasin_lab::Result<Option<Normalise>> {
+        if self.normalize.is_empty() { Ok(None) } else { self.normalize.join(" ").parse().map(Some) }
+    }
 }
 
 impl SourceArgs {

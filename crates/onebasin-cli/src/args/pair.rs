@@ -8,7 +8,7 @@ use onebasin::{DType, Interpolation, Measure, Method, Repair};
 use onebasin_lab::data::KNOWN as DATA;
 
 use super::values::{dtype, group_lambda, method, points, repair, share};
-use super::{MatchingArgs, SourceArgs};
+use super::{MatchingArgs, NormalizeArgs, SourceArgs};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  onebasin match a.safetensors b.safetensors -o alignment.safetensors")]
@@ -25,6 +25,8 @@ pub struct MatchArgs {
     pub method: Method,
     #[arg(long, value_name = "DATA", help = DATA)]
     pub data: Option<String>,
+    #[command(flatten)]
+    pub normalize: NormalizeArgs,
     /// Where to write how the alignment was found (JSON).
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
@@ -88,9 +90,14 @@ pub struct MergeArgs {
     /// Match, repair and recompute BatchNorm statistics on the training split of this data.
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
+    #[command(flatten)]
+    pub normalize: NormalizeArgs,
     /// Restore the spread that averaging takes from units: from data, or from weights alone.
     #[arg(long, value_parser = repair(), default_value = "none")]
     pub repair: Repair,
+    /// Samples of the training split on which BatchNorm statistics are recomputed and repair by data measures; 0 interpolates them.
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    pub batch_norm_samples: usize,
     /// Average only groups whose matched correlation exceeds this; the others stay as in A.
     #[arg(long, value_name = "R", value_parser = share)]
     pub min_correlation: Option<f64>,
@@ -119,6 +126,8 @@ pub struct BarrierArgs {
     pub b: PathBuf,
     #[arg(long, help = DATA)]
     pub data: String,
+    #[command(flatten)]
+    pub normalize: NormalizeArgs,
     /// How to align B with A; several give a curve each.
     #[arg(long, value_parser = method(), value_delimiter = ',', default_value = "auto")]
     pub method: Vec<Method>,
@@ -160,6 +169,7 @@ impl MergeArgs {
             interpolation: self.interpolation,
             dtype: self.dtype,
             repair: self.repair,
+            batch_norm_samples: self.batch_norm_samples,
             min_correlation: self.min_correlation,
             group_lambda: self.group_lambda.iter().cloned().collect(),
             check: !self.no_check,

@@ -10,7 +10,7 @@ use onebasin_lab::data::KNOWN as DATA;
 use onebasin_nn::optim::{Optimizer, Schedule};
 
 use super::values::{augment, device, optimizer, positive, precision, recipe, schedule, tensor_axis, warmup};
-use super::{DeviceName, SourceArgs};
+use super::{DeviceName, NormalizeArgs, SourceArgs};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  onebasin demo --out basin-demo")]
@@ -39,6 +39,8 @@ pub struct TrainArgs {
     pub network: String,
     #[arg(long, help = DATA)]
     pub data: String,
+    #[command(flatten)]
+    pub normalize: NormalizeArgs,
     /// Where to write the checkpoint.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,

@@ -19,7 +19,7 @@ pub fn run(args: &BarrierArgs, talk: Talk) -> Result<()> {
     let device = args.matching.device.open(talk)?;
     let pair = open_pair(&args.a, &args.b, &args.source, talk)?;
     pair.check_finite()?;
-    let data = open_data(&args.data, talk)?;
+    let data = open_data(&args.data, &args.normalize, &[pair.a(), pair.b()], talk)?;
     let watch = Watch::new(talk);
     let context = context(Some(&data), device.as_ref(), &watch);
     let aligned: Vec<(&str, Aligned)> = if let Some(path) = &args.align {

@@ -27,7 +27,7 @@ pub fn run(args: &DemoArgs, talk: Talk) -> Result<()> {
         let options = TrainOptions { seed, epochs: EPOCHS, batch: BATCH, ..TrainOptions::default() };
         let output = file(&format!("{name}.safetensors"));
         let (network, data, options, output) = (&network, &data, &options, &*output);
-        let job = TrainingJob { network, data, options, output, checkpoint_every: None, device: None };
+        let job = TrainingJob { network, data, prepared: None, options, output, checkpoint_every: None, device: None };
         let (_, summary) = job.train(&TrainState::fresh(network, seed)?, talk)?;
         talk.say(&format!("  test accuracy {:.2} %", 100.0 * summary.test.accuracy.unwrap_or_default()));
     }

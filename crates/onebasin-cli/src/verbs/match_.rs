@@ -16,7 +16,8 @@ pub fn run(args: &MatchArgs, talk: Talk) -> Result<()> {
     }
     let device = args.matching.device.open(talk)?;
     let pair = open_pair(&args.a, &args.b, &args.source, talk)?;
-    let data = args.data.as_ref().map(|spec| open_data(spec, talk)).transpose()?;
+    let data =
+        args.data.as_ref().map(|spec| open_data(spec, &args.normalize, &[pair.a(), pair.b()], talk)).transpose()?;
     let mut options = args.matching.options(args.method);
     options.straight_through.state = Some(sibling(&args.output, "resume"));
     options.straight_through.resume = args.resume;

@@ -14,7 +14,8 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     options.check()?;
     let pair = open_pair(&args.a, &args.b, &args.source, talk)?;
     pair.a().target(&args.output)?;
-    let data = args.data.as_ref().map(|spec| open_data(spec, talk)).transpose()?;
+    let data =
+        args.data.as_ref().map(|spec| open_data(spec, &args.normalize, &[pair.a(), pair.b()], talk)).transpose()?;
     let watch = Watch::new(talk);
     let context = context(data.as_ref(), device.as_ref(), &watch);
     let found = match &args.align {

@@ -17,7 +17,8 @@ pub fn run(args: &MergeManyArgs, talk: Talk) -> Result<()> {
     let many = Many::open(&args.models, &blueprint)?;
     many.models().iter().for_each(|model| remarks(model, talk));
     many.models()[0].target(&args.output)?;
-    let data = args.data.as_ref().map(|spec| open_data(spec, talk)).transpose()?;
+    let all: Vec<_> = many.models().iter().collect();
+    let data = args.data.as_ref().map(|spec| open_data(spec, &args.normalize, &all, talk)).transpose()?;
     let watch = Watch::new(talk);
     let context = context(data.as_ref(), None, &watch);
     let mean = args.options().run(&many, &context)?;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::{HumanDuration, ProgressBar};
 use onebasin_lab::experiment::{Experiment, Tests};
 use onebasin_lab::report::{self, ExperimentOutcome};
@@ -49,7 +49,12 @@ pub fn run(args: &ReproduceArgs, talk: Talk) -> Result<()> {
         &machine(device.as_ref().map(onebasin::Device::trains_as)),
     );
     report::write(&folder, &page, &found, &outcome)?;
-    talk.result(&outcome, &text(&experiment, &outcome, &folder)?)
+    talk.result(&outcome, &text(&experiment, &outcome, &folder)?)?;
+    let missed = outcome.claims.iter().filter(|c| c.holds == Some(false)).count();
+    if missed > 0 {
+        bail!("{missed} of {} claims do not hold", outcome.claims.iter().filter(|c| c.holds.is_some()).count());
+    }
+    Ok(())
 }
 
 /// An experiment that comes along, or one of the user's.

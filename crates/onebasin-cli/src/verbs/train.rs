@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use indicatif::HumanDuration;
-use onebasin::{Device, Network, provenance};
+use onebasin::{ACCURACY, Device, Network, provenance};
 use onebasin_io::{Metadata, PROVENANCE, read, write};
 use onebasin_lab::Data;
+use onebasin_lab::data::Normalise;
 use onebasin_lab::train::{Event, TrainOptions, TrainState, train_on};
 use onebasin_nn::optim::{Optimizer, Schedule};
 use onebasin_nn::task::Classes;
@@ -27,7 +28,7 @@ const STATE: &str = "onebasin.train.state";
 const OPTIONS: &str = "onebasin.train.options";
 
 pub fn run(args: &TrainArgs, talk: Talk) -> Result<()> {
-    let data = open_data(&args.data, talk)?.with_share(args.share, args.seed)?;
+    let data = open_data(&args.data, &args.normalize, &[], talk)?.with_share(args.share, args.seed)?;
     let network = Network::new(&args.network, data.train.shape(), data.train.classes())?;
     let options = options(args)?;
     check_writable(&args.output)?;
@@ -35,6 +36,7 @@ pub fn run(args: &TrainArgs, talk: Talk) -> Result<()> {
     let job = TrainingJob {
         network: &network,
         data: &data,
+        prepared: args.normalize.how()?,
         options: &options,
         output: &args.output,
         checkpoint_every: args.checkpoint_every,
@@ -79,6 +81,8 @@ fn options(args: &TrainArgs) -> Result<TrainOptions> {
 pub struct TrainingJob<'a> {
     pub network: &'a Network,
     pub data: &'a Data,
+    /// How its images are prepared, where that is not as the data set says.
+    pub prepared: Option<Normalise>,
     pub options: &'a TrainOptions,
     pub output: &'a Path,
     pub checkpoint_every: Option<u32>,
@@ -172,7 +176,7 @@ impl TrainingJob<'_> {
             train: evaluate_on(runner, &program, &state.params, &self.data.train, &Classes)?,
             test: evaluate_on(runner, &program, &state.params, &self.data.test, &Classes)?,
         };
-        write(self.output, &state.params, &self.metadata(&state)?)?;
+        write(self.output, &state.params, &self.metadata(&state, summary.test.accuracy)?)?;
         Ok((state, summary))
     }
 
@@ -180,11 +184,18 @@ impl TrainingJob<'_> {
         self.device.map(Device::trains_as)
     }
 
-    fn metadata(&self, state: &TrainState) -> Result<Metadata> {
+    fn metadata(&self, state: &TrainState, accuracy: Option<f64>) -> Result<Metadata> {
         let mut metadata = Metadata::default();
         metadata.set_json(Network::HEADER, &serde_json::to_value(self.network)?);
+        if let Some(how) = &self.prepared {
+            metadata.set_json(Normalise::HEADER, &json!(how));
+        }
         let device = self.device_name();
-        let options = json!({ "data": self.data.name, "train": self.options, "epoch": state.epoch, "device": device });
+        let mut options =
+            json!({ "data": self.data.name, "train": self.options, "epoch": state.epoch, "device": device });
+        if let Some(accuracy) = accuracy {
+            options[ACCURACY] = json!(accuracy);
+        }
         metadata.set_json(PROVENANCE, &provenance("train", &[], &options));
         Ok(metadata)
     }
@@ -192,14 +203,14 @@ impl TrainingJob<'_> {
     /// Writes the weights of an epoch, and all that is needed to go on from it.
     fn checkpoint(&self, state: &TrainState) -> Result<()> {
         let path = sibling(self.output, &format!("epoch-{:03}", state.epoch));
-        write(&path, &state.params, &self.metadata(state)?)?;
+        write(&path, &state.params, &self.metadata(state, None)?)?;
         self.save(state)
     }
 
     /// Writes all that is needed to go on.
     fn save(&self, state: &TrainState) -> Result<()> {
         let (all, entry) = state.pack();
-        let mut metadata = self.metadata(state)?;
+        let mut metadata = self.metadata(state, None)?;
         metadata.set_json(STATE, &entry);
         metadata.set_json(OPTIONS, &self.resumable()?);
         Ok(write(&sibling(self.output, "resume"), &all, &metadata)?)

@@ -181,16 +181,17 @@ fn a_full_disk_leaves_the_old_file() {
 fn unknown_data_and_networks() {
     let f = Folder::new();
     let out = f.path("out.safetensors");
-    for (network, data, words) in [
-        ("mlp:8", "minst:x", ["unknown data set", "mnist:DIR"]),
-        ("mlp:8", "mnist", ["folder is missing", "mnist:DIR"]),
-        ("mlp:8", "mnist:/nowhere", ["/nowhere", "train-images"]),
-        ("mlp:0x3", "digits", ["mlp:0x3", "mlp:512x3"]),
-        ("vgg", "digits", ["vgg", "mlp:512x3"]),
+    for (code, network, data, words) in [
+        (2, "mlp:8", "minst:x", ["did you mean `mnist:x`", "mnist:DIR"]),
+        (1, "mlp:8", "mnist", ["folder is missing", "mnist:DIR"]),
+        (1, "mlp:8", "mnist:/nowhere", ["/nowhere", "train-images"]),
+        (1, "mlp:0x3", "digits", ["mlp:0x3", "mlp:512x3"]),
+        (2, "vgg", "digits", ["vgg", "mlp:512x3"]),
+        (2, "resnet20-nl:4", "digits", ["did you mean `resnet20-ln:4`", "known are"]),
     ] {
         let output = onebasin(&["train", network, "--data", data, "-o", text(&out)]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(output.status.code(), Some(code), "{said}");
         assert!(words.iter().all(|w| said.contains(w)), "{said}");
         assert!(!out.exists());
     }

@@ -10,6 +10,7 @@ mod idx;
 mod imagenet;
 mod jpeg;
 mod mnist;
+mod normalise;
 mod pickle;
 mod resample;
 mod tarball;
@@ -18,11 +19,13 @@ mod views;
 use std::ops::Range;
 use std::path::Path;
 
+use onebasin_core::nearest;
 use onebasin_core::stream::Stream;
 use onebasin_nn::{Field, FieldKind, Network, Samples};
 
 use crate::error::{Error, Result};
 pub use augment::Augment;
+pub use normalise::Normalise;
 use views::Photographs;
 
 /// One split of a data set. Pixels are bytes; networks see them divided by 255, and normalised where the data set says
@@ -50,6 +53,8 @@ enum Images {
     /// In a file each.
     Files(Photographs),
 }
+
+const SETS: [&str; 5] = ["digits", "mnist", "cifar10", "cifar100", "imagenet"];
 
 /// What [`Data::open`] opens, in words.
 pub const KNOWN: &str = "`digits` (built in), `mnist:DIR` (folder of the four IDX files), `cifar10:PATH` and `cifar100:PATH` \
@@ -109,7 +114,11 @@ impl Data {
             Some(("cifar10", path)) => cifar::open(&cifar::CIFAR10, Path::new(path))?,
             Some(("cifar100", path)) => cifar::open(&cifar::CIFAR100, Path::new(path))?,
             Some(("imagenet", folder)) => imagenet::open(Path::new(folder))?,
-            _ => return fail("unknown data set"),
+            other => {
+                let set = other.map_or(whole, |(set, _)| set);
+                let near = nearest(set, SETS).map(|near| spec.replacen(set, near, 1));
+                return Err(Error::Unknown { what: "data set", name: spec.to_owned(), near, known: KNOWN.to_owned() });
+            }
         };
         let Some(side) = side else { return Ok(data) };
         let (train, test) = (data.train.resized(side, side)?, data.test.resized(side, side)?);
@@ -209,7 +218,8 @@ impl Dataset {
     /// # Errors
     /// If there are not as many means and deviations as channels, or a deviation is not positive.
     pub fn normalised(self, mean: &[f64], std: &[f64]) -> Result<Self> {
-        if [mean.len(), std.len()] != [self.shape()[0]; 2] || !std.iter().all(|s| *s > 0.0) {
+        let channels = if self.shape().len() == 3 { self.shape()[0] } else { 1 };
+        if [mean.len(), std.len()] != [channels; 2] || !std.iter().all(|s| *s > 0.0) {
             let why = format!("means {mean:?} and deviations {std:?} do not normalise its channels");
             return Err(Error::Data { spec: self.name, why });
         }

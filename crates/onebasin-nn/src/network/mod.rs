@@ -84,7 +84,7 @@ impl Network {
     /// # Ok::<(), onebasin_nn::Error>(())
     /// ```
     pub fn fitting(name: &str, params: &Params) -> Result<Self> {
-        let architecture = Architecture::read(name).map_err(|why| fail(name, why))?;
+        let architecture = Architecture::read(name)?;
         let graph = Self::new(name, &architecture.sample(1), 1)?.graph()?;
         let is_layer = |op: &Op| matches!(op, Op::Linear | Op::Conv(_));
         let mut layers = graph.nodes().iter().filter(|n| is_layer(&n.op)).map(|n| graph.value(n.inputs[1]));
@@ -175,7 +175,7 @@ impl Network {
     /// # Errors
     /// As [`Self::new`].
     pub fn graph(&self) -> Result<Graph> {
-        let architecture = Architecture::read(&self.name).map_err(|why| fail(&self.name, why))?;
+        let architecture = Architecture::read(&self.name)?;
         let numbers = self.input.iter().try_fold(1_usize, |n, &len| n.checked_mul(len));
         if self.input.is_empty() || !numbers.is_some_and(|n| (1..=MAX_INPUT).contains(&n)) {
             return Err(fail(&self.name, format!("samples of shape {:?} are out of range", self.input)));

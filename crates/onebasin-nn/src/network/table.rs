@@ -1,11 +1,11 @@
 //! The table of built-in networks: it reads names, and lists what is known.
 
-use std::fmt::Write;
-
 use onebasin_core::graph::{Graph, ValueId};
+use onebasin_core::nearest;
 
 use super::layers::Norm;
-use super::{MAX_UNITS, mlp, resnet, vgg};
+use super::{MAX_UNITS, fail, mlp, resnet, vgg};
+use crate::error::{Error, Result};
 
 /// Reads a name, cut at the colon; `None` if it is of another family.
 type Read = fn(&str, Option<&str>) -> Option<Result<Architecture, String>>;
@@ -173,17 +173,22 @@ pub(super) enum Architecture {
 }
 
 impl Architecture {
-    /// Reads a name; the error says what is wrong with it and what is known.
-    pub(super) fn read(name: &str) -> Result<Self, String> {
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// [`Error::NoNetwork`], or [`Error::Network`] if it is of a known family with something wrong behind the colon.
+    pub(super) fn read(name: &str) -> Result<Self> {
         let (family, argument) = name.split_once(':').map_or((name, None), |(family, rest)| (family, Some(rest)));
-        let found = TABLE.iter().find_map(|row| (row.read)(family, argument));
-        found.unwrap_or_else(|| Err("there is no such network".to_owned())).map_err(|why| {
-            let mut text = format!("{why}; known are");
-            for row in known() {
-                let _ = write!(text, "\n  {}: {}", row.names.join(", "), row.what);
-            }
-            text
-        })
+        if let Some((row, found)) = TABLE.iter().find_map(|row| Some((row, (row.read)(family, argument)?))) {
+            return found.map_err(|why| fail(name, format!("{why}; such names are {}", row.names.join(", "))));
+        }
+        let families = known().iter().flat_map(|row| row.names).map(|n| n.split(':').next().unwrap_or(n));
+        let near = nearest(family, families).map(|near| match argument {
+            Some(argument) => format!("{near}:{argument}"),
+            None => near.to_owned(),
+        });
+        let lines = known().iter().map(|row| format!("\n  {}: {}", row.names.join(", "), row.what)).collect();
+        Err(Error::NoNetwork { name: name.to_owned(), near, known: lines })
     }
 
     /// Shape of one sample it was made for, with `features` numbers or channels.

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::account::{Differs, Likely, Rules, Unused, folded_norms};
 use crate::error::{Error, InFile, Result};
 use crate::names::Naming;
+use crate::written::ACCURACY;
 pub(crate) use open::named;
 
 /// A network: its tensors, its graph where one is known, and the file it came from.
@@ -267,6 +268,12 @@ impl Model {
             }
             _ => self.program(),
         }
+    }
+
+    /// The accuracy on test samples that its file tells.
+    pub(crate) fn recorded_accuracy(&self) -> Option<f64> {
+        let made: Value = self.checkpoint.metadata.get_json(PROVENANCE).ok()??;
+        made["options"][ACCURACY].as_f64()
     }
 
     /// Whether its tensors have other names here than in its file.
