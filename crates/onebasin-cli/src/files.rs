@@ -36,11 +36,6 @@ pub fn remarks(model: &Model, talk: Talk) {
     model.remarks().iter().for_each(|text| talk.say(&format!("note: {}: {text}", model.path().display())));
 }
 
-/// The alignment of a file, for a pair.
-pub fn aligned(path: &Path, pair: &Pair, force: bool) -> Result<onebasin::Aligned> {
-    Ok(if force { onebasin::Aligned::read_any(path, pair.b())? } else { pair.aligned(path)? })
-}
-
 /// Opens a data set and passes on what the user should know of it. Its images are prepared as asked for, or as the networks say
 /// that they were trained.
 pub fn open_data(spec: &str, asked: &NormalizeArgs, models: &[&Model], talk: Talk) -> Result<Data> {

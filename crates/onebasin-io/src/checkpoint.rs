@@ -120,3 +120,26 @@ impl Checkpoint {
         Error::Core { path: self.path.clone(), source }
     }
 }
+
+/// SHA-256 of tensors, whatever files they lie in: of a line `NAME TYPE SHAPE SHA-256` for each, in order of name.
+///
+/// Cost: one pass over the bytes, tensors side by side on threads.
+///
+/// ```
+/// use onebasin_core::{Params, Tensor};
+/// let net = |v: f32| -> Result<Params, onebasin_core::Error> {
+///     Ok(Params::from_iter([("bias".to_owned(), Tensor::from_f32(&[1], vec![v])?)]))
+/// };
+/// assert_eq!(onebasin_io::tensor_digest(&net(1.0)?), onebasin_io::tensor_digest(&net(1.0)?));
+/// assert_ne!(onebasin_io::tensor_digest(&net(1.0)?), onebasin_io::tensor_digest(&net(2.0)?));
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn tensor_digest(params: &Params) -> String {
+    let tensors: Vec<(&str, &Tensor)> = params.iter().collect();
+    let line = |(name, tensor): &(&str, &Tensor)| {
+        let digest = hex::encode(Sha256::digest(tensor.bytes()));
+        format!("{name} {} {:?} {digest}\n", tensor.dtype(), tensor.shape())
+    };
+    let lines: Vec<String> = tensors.par_iter().map(line).collect();
+    hex::encode(Sha256::digest(lines.concat()))
+}

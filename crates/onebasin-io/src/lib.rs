@@ -28,7 +28,7 @@ mod write;
 
 pub use alignment::{SYMMETRY, alignment_from_params, alignment_to_params, read_alignment, write_alignment};
 pub use atomic::{GoOn, write_atomic, write_atomic_while};
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, tensor_digest};
 pub use error::{Error, Result};
 pub use format::Format;
 pub use metadata::{Metadata, PROVENANCE};

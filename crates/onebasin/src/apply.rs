@@ -25,8 +25,10 @@ use crate::written::{Written, provenance};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Apply {
-    /// Undo the alignment instead.
+    /// Undo the alignment instead, of a network that it was applied to.
     pub inverse: bool,
+    /// Use an alignment on a network that it was not made for.
+    pub force: bool,
 }
 
 /// Writes π(B): a network with its units renumbered, computing what it computed before. Where the network can be run here, that
@@ -39,7 +41,8 @@ pub struct Apply {
 /// network (an ONNX model, and a network that is run, are held whole).
 ///
 /// # Errors
-/// If a file cannot be read or written, a value is not finite, a tensor is not covered ([`Error::Unused`]), the network computes
+/// If a file cannot be read or written, the alignment was made for another network ([`Error::MadeForOther`]), a value is not
+/// finite, a tensor is not covered ([`Error::Unused`]), the network computes
 /// something else ([`Error::Moved`]), or the observer stops it; nothing is written then.
 ///
 /// ```
@@ -65,6 +68,10 @@ pub fn apply(
     context: &Context<'_>,
 ) -> Result<Written> {
     let target = b.target(output.as_ref())?;
+    let undoes = || aligned.file.as_ref().is_some_and(|file| b.was_made_with(&file.sha256));
+    if !options.force && !(options.inverse && undoes()) {
+        aligned.check_made_for("b", b)?;
+    }
     let inverse = options.inverse.then(|| aligned.inverse());
     let Aligned { symmetry, alignment, file, account, .. } = inverse.as_ref().unwrap_or(aligned);
     let (covered, rest) = part(aligned, b)?;

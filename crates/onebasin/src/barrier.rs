@@ -32,11 +32,13 @@ pub struct Measure {
     pub batch_norm_samples: usize,
     /// Only the first so many samples of each split are measured on.
     pub samples: Option<usize>,
+    /// Use alignments on networks that they were not made for.
+    pub force: bool,
 }
 
 impl Default for Measure {
     fn default() -> Self {
-        Self { points: 25, repair: Repair::None, batch_norm_samples: 5000, samples: None }
+        Self { points: 25, repair: Repair::None, batch_norm_samples: 5000, samples: None, force: false }
     }
 }
 
@@ -72,6 +74,9 @@ impl Pair {
     /// ```
     pub fn barrier(&self, aligned: &[(&str, &Aligned)], options: &Measure, context: &Context<'_>) -> Result<Report> {
         let what = "measuring a barrier";
+        if !options.force {
+            aligned.iter().try_for_each(|(_, found)| self.check_made_for(found))?;
+        }
         let (train, test) = (context.samples(what)?, context.test.ok_or(Error::NeedsData { what })?);
         let lambda = lambda_grid(options.points)?;
         if options.repair == Repair::Data && options.batch_norm_samples == 0 {

@@ -65,7 +65,7 @@ mod threads;
 mod written;
 
 pub use account::{Account, Differs, Likely, Unused};
-pub use align::{Align, Aligned, Method, StraightThrough};
+pub use align::{Align, Aligned, MadeFor, Method, StraightThrough};
 pub use apply::{Apply, apply};
 pub use barrier::Measure;
 pub use blueprint::Blueprint;

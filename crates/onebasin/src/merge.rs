@@ -51,6 +51,8 @@ pub struct Merge {
     pub group_lambda: BTreeMap<String, f64>,
     /// Test the symmetry on random inputs first, where the network runs; by default it is.
     pub check: bool,
+    /// Use an alignment on networks that it was not made for.
+    pub force: bool,
 }
 
 impl Default for Merge {
@@ -64,6 +66,7 @@ impl Default for Merge {
             min_correlation: None,
             group_lambda: BTreeMap::new(),
             check: true,
+            force: false,
         }
     }
 }
@@ -126,7 +129,8 @@ impl Pair {
     /// Cost: testing the symmetry takes two forward passes of four samples; the rest is done when the result is asked for.
     ///
     /// # Errors
-    /// [`Error::WrongSymmetry`] if the symmetry changes what A computes; also if an option makes no sense, samples are needed
+    /// [`Error::WrongSymmetry`] if the symmetry changes what A computes, [`Error::Moved`] if the alignment changes what B computes,
+    /// [`Error::MadeForOther`] if it was made for others; also if an option makes no sense, samples are needed
     /// and not there, or a group is not known.
     ///
     /// Source: Ainsworth et al. 2023, section 2; slerp: Shoemake 1985; λ by group is ours.
@@ -144,6 +148,9 @@ impl Pair {
     /// ```
     pub fn merge<'a>(&self, aligned: &Aligned, options: &Merge, context: &Context<'a>) -> Result<Merged<'a>> {
         options.check()?;
+        if !options.force {
+            self.check_made_for(aligned)?;
+        }
         let repairs_by_data = options.repair == Repair::Data;
         if repairs_by_data && context.train.is_none() {
             return Err(Error::NeedsData { what: "repair by data" });

@@ -173,6 +173,7 @@ impl MergeArgs {
             min_correlation: self.min_correlation,
             group_lambda: self.group_lambda.iter().cloned().collect(),
             check: !self.no_check,
+            force: self.force,
         }
     }
 }
@@ -185,6 +186,7 @@ impl BarrierArgs {
             repair: self.repair,
             batch_norm_samples: self.batch_norm_samples,
             samples: self.samples.map(|n| n as usize),
+            force: self.force,
         }
     }
 }

@@ -11,9 +11,8 @@ use crate::watch::Watch;
 
 pub fn run(args: &ApplyArgs, talk: Talk) -> Result<()> {
     let b = open(&args.b, &args.source.blueprint(), talk)?;
-    let aligned =
-        if args.force { Aligned::read_any(&args.alignment, &b)? } else { Aligned::read(&args.alignment, &b)? };
-    let (watch, options) = (Watch::new(talk), onebasin::Apply { inverse: args.inverse });
+    let aligned = Aligned::read(&args.alignment, &b)?;
+    let (watch, options) = (Watch::new(talk), onebasin::Apply { inverse: args.inverse, force: args.force });
     let written = apply(&aligned, &b, &args.output, &options, &context(None, None, &watch))?;
     let text = format!("{}: {} tensors of {} moved", args.output.display(), b.params().len(), args.b.display());
     talk.result(&json!({ "output": args.output.display().to_string(), "inputs": written.inputs }), &text)

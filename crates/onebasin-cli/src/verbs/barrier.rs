@@ -8,7 +8,7 @@ use onebasin_io::write_atomic;
 use onebasin_lab::figure;
 
 use crate::args::BarrierArgs;
-use crate::files::{self, check_writable, context, open_data, open_pair, write_json};
+use crate::files::{check_writable, context, open_data, open_pair, write_json};
 use crate::talk::{self, Talk};
 use crate::watch::Watch;
 
@@ -23,7 +23,7 @@ pub fn run(args: &BarrierArgs, talk: Talk) -> Result<()> {
     let watch = Watch::new(talk);
     let context = context(Some(&data), device.as_ref(), &watch);
     let aligned: Vec<(&str, Aligned)> = if let Some(path) = &args.align {
-        vec![("aligned", files::aligned(path, &pair, args.force)?)]
+        vec![("aligned", Aligned::read(path, pair.b())?)]
     } else {
         let found =
             |method: &onebasin::Method| Ok((method.name(), pair.align(&args.matching.options(*method), &context)?));

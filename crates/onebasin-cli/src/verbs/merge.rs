@@ -1,10 +1,11 @@
 //! `onebasin merge`: match, apply and combine in one go.
 
 use anyhow::Result;
+use onebasin::Aligned;
 use serde_json::json;
 
 use crate::args::MergeArgs;
-use crate::files::{aligned, context, open_data, open_pair};
+use crate::files::{context, open_data, open_pair};
 use crate::talk::Talk;
 use crate::watch::Watch;
 
@@ -19,7 +20,7 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     let watch = Watch::new(talk);
     let context = context(data.as_ref(), device.as_ref(), &watch);
     let found = match &args.align {
-        Some(path) => aligned(path, &pair, args.force)?,
+        Some(path) => Aligned::read(path, pair.b())?,
         None => pair.align(&args.matching.options(args.method), &context)?,
     };
     let written = pair.merge(&found, &options, &context)?.write(&args.output)?;

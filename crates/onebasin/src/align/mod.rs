@@ -12,7 +12,7 @@ use onebasin_core::symmetry::{Alignment, Group, GroupId, Pattern, Symmetry, Symm
 use onebasin_core::{Params, Perm};
 use onebasin_io::{Metadata, PROVENANCE, SYMMETRY, read, read_alignment, write_alignment};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::account::Account;
 use crate::context::Context;
@@ -27,6 +27,9 @@ pub use straight_through::StraightThrough;
 
 /// Header entry of an alignment that says what becomes of every tensor.
 const ACCOUNT: &str = "onebasin.account";
+
+/// Header entry of an alignment that says which networks it was made for.
+const MADE_FOR: &str = "onebasin.made_for";
 
 /// How units of B are compared with those of A.
 ///
@@ -201,26 +204,26 @@ pub struct Aligned {
     pub file: Option<Input>,
     /// What becomes of every tensor of the pair it was made for.
     pub account: Account,
-    /// The files it was made for, if it was read from one.
-    pub made_for: Vec<Input>,
+    /// The networks it was made for, if it was read from a file.
+    pub made_for: Vec<MadeFor>,
+}
+
+/// A network that an alignment was made for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MadeFor {
+    /// The file.
+    pub input: Input,
+    /// [`onebasin_io::tensor_digest`], which stays the same where tensors are only filed otherwise.
+    pub tensors: String,
 }
 
 impl Aligned {
-    /// Reads an alignment and fits it to the network that it moves, whatever stands before the names of its tensors.
-    ///
-    /// # Errors
-    /// If the file is no alignment, or was made for another network ([`Error::MadeForOther`] where only the weights differ).
-    pub fn read(path: impl AsRef<Path>, b: &Model) -> Result<Self> {
-        let found = Self::read_any(path, b)?;
-        found.check_made_for("b", b)?;
-        Ok(found)
-    }
-
-    /// The same for a network of the same structure that it was not made for.
+    /// Reads an alignment and fits it to the network that it moves, whatever stands before the names of its tensors. What uses it
+    /// tests that it was made for the networks it is used on.
     ///
     /// # Errors
     /// If the file is no alignment, or was made for a network of another structure.
-    pub fn read_any(path: impl AsRef<Path>, b: &Model) -> Result<Self> {
+    pub fn read(path: impl AsRef<Path>, b: &Model) -> Result<Self> {
         let path = path.as_ref();
         let checkpoint = read(path)?;
         let text = checkpoint.metadata.get(SYMMETRY).unwrap_or_default();
@@ -240,26 +243,32 @@ impl Aligned {
             let covered = all.iter().filter(|(n, _)| spec.tensors.contains_key(*n));
             Symmetry::resolve(&spec, &covered.map(|(n, t)| (n.to_owned(), t.clone())).collect())?
         };
-        let made: Option<Value> = checkpoint.metadata.get_json(PROVENANCE)?;
-        let made_for = made.and_then(|made| serde_json::from_value(made["inputs"].clone()).ok()).unwrap_or_default();
+        let made_for: Vec<MadeFor> = checkpoint.metadata.get_json(MADE_FOR)?.unwrap_or_default();
         let file = Some(input("alignment", path, checkpoint.digest()));
         Ok(Self { symmetry, alignment, record: None, file, account, made_for })
     }
 
     /// Passes only if a network is the one that this alignment, where it comes from a file, was made for.
     ///
+    /// Cost: a digest of its file, and of its tensors where that is another.
+    ///
     /// # Errors
     /// [`Error::MadeForOther`].
     pub(crate) fn check_made_for(&self, role: &'static str, model: &Model) -> Result<()> {
-        let Some(made_for) = self.made_for.iter().find(|input| input.role == role) else { return Ok(()) };
-        let Some(found) = model.input(role).filter(|found| found.sha256 != made_for.sha256) else { return Ok(()) };
-        let is_other = self.made_for.iter().any(|input| input.sha256 == found.sha256);
+        let Some(made_for) = self.made_for.iter().find(|made| made.input.role == role) else { return Ok(()) };
+        let is = |made: &MadeFor| {
+            model.input(role).is_some_and(|found| found.sha256 == made.input.sha256)
+                || model.tensor_digest() == made.tensors
+        };
+        if is(made_for) {
+            return Ok(());
+        }
         Err(Error::MadeForOther {
             alignment: self.file.as_ref().map_or_else(String::new, |file| file.name.clone()),
             role,
-            expected: made_for.name.clone(),
+            expected: made_for.input.name.clone(),
             path: model.path().to_owned(),
-            exchanged: is_other,
+            exchanged: self.made_for.iter().any(is),
         })
     }
 
@@ -274,6 +283,10 @@ impl Aligned {
         let mut header = Metadata::default();
         header.set_json(PROVENANCE, &provenance("match", &inputs, &options));
         header.set_json(ACCOUNT, &json!(self.account));
+        let made =
+            |(model, role): (&Model, &str)| Some(MadeFor { input: model.input(role)?, tensors: model.tensor_digest() });
+        let made_for: Vec<MadeFor> = [(&*pair.a, "a"), (&*pair.b, "b")].into_iter().filter_map(made).collect();
+        header.set_json(MADE_FOR, &json!(made_for));
         write_alignment(path, &self.symmetry, &self.alignment, header)?;
         Ok(Written { output: path.to_owned(), inputs, options, account: Some(self.account.clone()) })
     }
@@ -325,17 +338,6 @@ impl std::fmt::Display for Aligned {
 }
 
 impl Pair {
-    /// Reads an alignment that was made for this pair.
-    ///
-    /// # Errors
-    /// As [`Aligned::read`], also where A is another.
-    pub fn aligned(&self, path: impl AsRef<Path>) -> Result<Aligned> {
-        let found = Aligned::read_any(path, &self.b)?;
-        found.check_made_for("a", &self.a)?;
-        found.check_made_for("b", &self.b)?;
-        Ok(found)
-    }
-
     /// Finds the alignment of B with A.
     ///
     /// Formula: `max ⟨A, π(B)⟩` over the permutations π that leave what B computes as it is, or the same of activations

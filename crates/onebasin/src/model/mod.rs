@@ -9,7 +9,7 @@ use onebasin_core::Params;
 use onebasin_core::graph::{Graph, Op};
 use onebasin_core::report::Input;
 use onebasin_core::symmetry::{Symmetry, SymmetrySpec, discover};
-use onebasin_io::{Checkpoint, Format, Metadata, OnnxModel, PROVENANCE, Target};
+use onebasin_io::{Checkpoint, Format, Metadata, OnnxModel, PROVENANCE, Target, tensor_digest};
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Network, Samples};
 use serde_json::{Value, json};
@@ -268,6 +268,18 @@ impl Model {
             }
             _ => self.program(),
         }
+    }
+
+    /// What identifies its tensors, whatever files they lie in.
+    pub(crate) fn tensor_digest(&self) -> String {
+        tensor_digest(self.params())
+    }
+
+    /// Whether its file was made with an alignment, of which this is the digest.
+    pub(crate) fn was_made_with(&self, alignment: &str) -> bool {
+        let made: Option<Value> = self.checkpoint.metadata.get_json(PROVENANCE).ok().flatten();
+        let inputs = made.and_then(|made| serde_json::from_value::<Vec<Input>>(made["inputs"].clone()).ok());
+        inputs.is_some_and(|inputs| inputs.iter().any(|input| input.sha256 == alignment))
     }
 
     /// The accuracy on test samples that its file tells.

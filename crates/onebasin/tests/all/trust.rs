@@ -229,16 +229,35 @@ fn an_alignment_is_used_on_what_it_was_made_for() {
     let aligned = pair.align(&Align::default(), &Context::default()).unwrap();
     aligned.write(path("al.safetensors"), &pair).unwrap();
 
-    assert_eq!(pair.aligned(path("al.safetensors")).unwrap().alignment, aligned.alignment);
+    let merge = |pair: &Pair, force: bool| {
+        let read = Aligned::read(path("al.safetensors"), pair.b()).unwrap();
+        let options = Merge { force, ..Merge::default() };
+        pair.merge(&read, &options, &Context::default()).map(|merged| merged.params().unwrap())
+    };
+    assert!(merge(&pair, false).is_ok());
     for (other, exchanged) in [(open(0, 2), false), (open(2, 1), false), (open(1, 0), true)] {
-        match other.aligned(path("al.safetensors")) {
+        match merge(&other, false) {
             Err(Error::MadeForOther { exchanged: found, .. }) => assert_eq!(found, exchanged),
             found => panic!("{found:?}"),
         }
-        assert!(Aligned::read_any(path("al.safetensors"), other.b()).is_ok());
+        assert!(merge(&other, true).is_ok());
     }
-    let error = Aligned::read(path("al.safetensors"), open(0, 2).b()).unwrap_err();
+    let other = open(0, 2);
+    let read = Aligned::read(path("al.safetensors"), other.b()).unwrap();
+    let act = |b: &Model, name: &str, inverse: bool, force: bool| {
+        apply(&read, b, path(name), &Apply { inverse, force }, &Context::default())
+    };
+    let error = act(other.b(), "x.safetensors", false, false).unwrap_err();
     assert!(error.to_string().contains("was made for b = 1.safetensors"), "{error}");
+
+    // Back again, and refiled.
+    act(pair.b(), "moved.safetensors", false, false).unwrap();
+    let moved = Model::open(path("moved.safetensors"), &Blueprint::default()).unwrap();
+    assert!(act(&moved, "again.safetensors", false, false).is_err());
+    act(&moved, "back.safetensors", true, false).unwrap();
+    let back = Model::open(path("back.safetensors"), &Blueprint::default()).unwrap();
+    assert_eq!(back.params(), pair.b().params());
+    assert!(act(&back, "again.safetensors", false, false).is_ok());
 }
 
 #[test]
