@@ -8,12 +8,12 @@ use onebasin_io::{Moving, apply_streamed};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::account::{Differs, Likely, Unused, folded_norms, is_bookkeeping};
 use crate::align::Aligned;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::model::{Model, is_onnx};
 use crate::observer::{Progress, Step};
+use crate::unused::{Differs, Likely, Unused, folded_norms, is_bookkeeping};
 use crate::written::{Written, provenance};
 
 /// How an alignment acts.

@@ -1,7 +1,9 @@
 //! What a step works with, besides its options.
 
-use onebasin_nn::Samples;
+use onebasin_core::Params;
+use onebasin_nn::exec::Program;
 use onebasin_nn::task::{Task, usual};
+use onebasin_nn::{Runner, Samples};
 
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -67,6 +69,19 @@ impl<'a> Context<'a> {
     /// Fails if the observer asks to stop.
     pub(crate) fn go_on(&self) -> Result<()> {
         if self.observer.stops() { Err(Error::INTERRUPTED) } else { Ok(()) }
+    }
+
+    /// What evaluates a network, if not the processor; says so where a device was given and cannot.
+    pub(crate) fn runner(&self, program: &Program, params: &Params) -> Result<Option<&'a dyn Runner>> {
+        let Some(device) = self.device else { return Ok(None) };
+        let runner = device.runner(program, params)?;
+        if runner.is_none() {
+            self.note(&format!(
+                "a node of the network does not run on {}; it is evaluated on the processor",
+                device.name()
+            ));
+        }
+        Ok(runner)
     }
 
     pub(crate) fn detail(&self, text: &str) {

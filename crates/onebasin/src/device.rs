@@ -5,7 +5,6 @@ use onebasin_core::matching::{Accelerator, Weights};
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Error as NetworkError, Runner};
 
-use crate::context::Context;
 use crate::error::{Error, Result};
 
 /// A device that is not the processor: it computes similarities of weights, and evaluates and trains networks.
@@ -118,20 +117,5 @@ impl Device {
 impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Device").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl<'a> Context<'a> {
-    /// What evaluates a network, if not the processor; says so where a device was given and cannot.
-    pub(crate) fn runner(&self, program: &Program, params: &Params) -> Result<Option<&'a dyn Runner>> {
-        let Some(device) = self.device else { return Ok(None) };
-        let runner = device.runner(program, params)?;
-        if runner.is_none() {
-            self.note(&format!(
-                "a node of the network does not run on {}; it is evaluated on the processor",
-                device.name
-            ));
-        }
-        Ok(runner)
     }
 }

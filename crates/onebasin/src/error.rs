@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use onebasin_core::graph::Difference;
 use onebasin_nn::check::Check;
 
-use crate::account::{Unused, unused_text};
+use crate::unused::{Unused, unused_text};
 
 /// An error of this library. Every variant carries its facts as fields, so that programs and other languages can tell them
 /// apart; its text (`{error}`, not `{error:?}`) names the file or the tensor, what was expected and what was found, and

@@ -62,9 +62,10 @@ mod observer;
 mod pair;
 mod repair;
 mod threads;
+mod unused;
 mod written;
 
-pub use account::{Account, Differs, Likely, Unused};
+pub use account::Account;
 pub use align::{Align, Aligned, MadeFor, Method, StraightThrough};
 pub use apply::{Apply, apply};
 pub use barrier::Measure;
@@ -79,6 +80,7 @@ pub use observer::{Level, Observer, Progress, Quiet, Step};
 pub use pair::Pair;
 pub use repair::Repair;
 pub use threads::Threads;
+pub use unused::{Differs, Likely, Unused};
 pub use written::{ACCURACY, Written, provenance};
 
 pub use onebasin_core as core;

@@ -12,7 +12,6 @@ use onebasin_nn::check::{Check, CheckOptions, check, compare};
 use onebasin_nn::exec::Program;
 
 use crate::account::Account;
-use crate::align::Aligned;
 use crate::alike::alike;
 use crate::blueprint::Blueprint;
 use crate::context::Context;
@@ -104,12 +103,6 @@ impl Pair {
     /// [`Error::WrongSymmetry`] names the groups at fault.
     pub fn ensure(&self, symmetry: &Symmetry, context: &Context<'_>) -> Result<Option<Check>> {
         self.a.ensure(symmetry, context)
-    }
-
-    /// Passes only if an alignment that comes from a file was made for this pair.
-    pub(crate) fn check_made_for(&self, aligned: &Aligned) -> Result<()> {
-        aligned.check_made_for("a", &self.a)?;
-        aligned.check_made_for("b", &self.b)
     }
 
     pub(crate) fn ends(&self) -> [&Params; 2] {

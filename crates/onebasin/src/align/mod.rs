@@ -338,6 +338,12 @@ impl std::fmt::Display for Aligned {
 }
 
 impl Pair {
+    /// Passes only if an alignment that comes from a file was made for this pair.
+    pub(crate) fn check_made_for(&self, aligned: &Aligned) -> Result<()> {
+        aligned.check_made_for("a", &self.a)?;
+        aligned.check_made_for("b", &self.b)
+    }
+
     /// Finds the alignment of B with A.
     ///
     /// Formula: `max ⟨A, π(B)⟩` over the permutations π that leave what B computes as it is, or the same of activations

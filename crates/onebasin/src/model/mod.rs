@@ -14,9 +14,9 @@ use onebasin_nn::exec::Program;
 use onebasin_nn::{Network, Samples};
 use serde_json::{Value, json};
 
-use crate::account::{Differs, Likely, Rules, Unused, folded_norms};
 use crate::error::{Error, InFile, Result};
 use crate::names::Naming;
+use crate::unused::{Differs, Likely, Rules, Unused, folded_norms};
 use crate::written::ACCURACY;
 pub(crate) use open::named;
 

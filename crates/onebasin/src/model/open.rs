@@ -10,10 +10,10 @@ use onebasin_io::{Checkpoint, OnnxModel, read};
 use onebasin_nn::Network;
 
 use super::{Model, is_onnx};
-use crate::account::{Rules, is_bookkeeping};
 use crate::blueprint::Blueprint;
 use crate::error::{Error, InFile, Result};
 use crate::names::{Naming, Wanted};
+use crate::unused::{Rules, is_bookkeeping};
 
 impl Model {
     /// Opens a file of any format that is read: safetensors, a folder of shards or its index, ONNX, torch, NumPy, Flax.
