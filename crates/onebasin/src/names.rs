@@ -46,6 +46,13 @@ impl Naming {
         Self { of, ..self.clone() }
     }
 
+    /// The same for who asks by yet other names: of each the name asked for here.
+    pub(crate) fn after(&self, names: impl Iterator<Item = (String, String)>) -> Self {
+        let of =
+            names.map(|(asked, wanted)| (asked, self.in_file(&wanted).to_owned())).filter(|(a, b)| a != b).collect();
+        Self { of, ..self.clone() }
+    }
+
     /// In words, for a remark.
     pub(crate) fn said(&self) -> String {
         match (self.file_prefix.as_str(), self.wanted_prefix.as_str()) {

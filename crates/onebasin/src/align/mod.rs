@@ -4,6 +4,7 @@ mod methods;
 mod state;
 mod straight_through;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use onebasin_core::matching::{MatchOptions, Order, Source, Start, StopReason, ascend, diagnose, objective};
@@ -27,6 +28,9 @@ pub use straight_through::StraightThrough;
 
 /// Header entry of an alignment that says what becomes of every tensor.
 const ACCOUNT: &str = "onebasin.account";
+
+/// Header entry of an alignment that says how tensors are called in B, where that is not as in A.
+const NAMES: &str = "onebasin.names";
 
 /// Header entry of an alignment that says which networks it was made for.
 const MADE_FOR: &str = "onebasin.made_for";
@@ -229,9 +233,13 @@ impl Aligned {
         let text = checkpoint.metadata.get(SYMMETRY).unwrap_or_default();
         let spec = SymmetrySpec::from_toml(text).unwrap_or_default();
         let account: Account = checkpoint.metadata.get_json(ACCOUNT)?.unwrap_or_default();
+        let names: BTreeMap<String, String> = checkpoint.metadata.get_json(NAMES)?.unwrap_or_default();
         let all = b.all();
-        let wanted: Vec<_> = spec.tensors.keys().map(|name| (name.as_str(), None)).collect();
-        let naming = Naming::fit(&wanted, &named(&all), None);
+        let in_b = |name: &String| names.get(name).filter(|own| all.get(own).is_some()).unwrap_or(name).clone();
+        let wanted: Vec<String> = spec.tensors.keys().map(in_b).collect();
+        let wanted: Vec<_> = wanted.iter().map(|name| (name.as_str(), None)).collect();
+        let fitted = Naming::fit(&wanted, &named(&all), None);
+        let naming = fitted.after(spec.tensors.keys().map(|name| (name.clone(), in_b(name))));
         let covered = spec.tensors.keys().filter_map(|n| Some((n.clone(), all.get(naming.in_file(n))?.clone())));
         let (symmetry, alignment) = read_alignment(&checkpoint, &covered.collect())?;
         let symmetry = if naming.is_same() {
@@ -287,6 +295,9 @@ impl Aligned {
             |(model, role): (&Model, &str)| Some(MadeFor { input: model.input(role)?, tensors: model.tensor_digest() });
         let made_for: Vec<MadeFor> = [(&*pair.a, "a"), (&*pair.b, "b")].into_iter().filter_map(made).collect();
         header.set_json(MADE_FOR, &json!(made_for));
+        if pair.b.is_renamed() {
+            header.set_json(NAMES, &json!(pair.b.own_names()));
+        }
         write_alignment(path, &self.symmetry, &self.alignment, header)?;
         Ok(Written { output: path.to_owned(), inputs, options, account: Some(self.account.clone()) })
     }

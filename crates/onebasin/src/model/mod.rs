@@ -293,6 +293,11 @@ impl Model {
         !self.renamed_from.is_empty()
     }
 
+    /// Names that tensors have in its file, where they have others here.
+    pub(crate) fn own_names(&self) -> &BTreeMap<String, String> {
+        &self.renamed_from
+    }
+
     pub(crate) fn rules(&self) -> &Rules {
         &self.rules
     }

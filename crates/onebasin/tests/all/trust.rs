@@ -291,6 +291,23 @@ fn an_alignment_covers_what_is_copied_and_applies_without_a_graph() {
 }
 
 #[test]
+fn an_alignment_knows_what_tensors_are_called_in_b() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let graph = tied();
+    let a = random(&graph, 0);
+    let b = renumbered(&graph, &a, 1);
+    let other = |name: &str| format!("onnx::{}", name.replace('.', "_"));
+    let renamed = |p: &Params| p.iter().map(|(n, t)| (other(n), t.clone())).collect::<Params>();
+    let of_b = Model::with_graph("b", renamed(&b), graph.with_param_names(other).unwrap()).unwrap();
+    let pair = Pair::new(Model::with_graph("a", a.clone(), graph).unwrap(), of_b).unwrap();
+    pair.align(&Align::default(), &Context::default()).unwrap().write(path("al.safetensors"), &pair).unwrap();
+    let bare = Model::open(save(folder.path(), "b.safetensors", &renamed(&b)), &Blueprint::default()).unwrap();
+    let read = Aligned::read(path("al.safetensors"), &bare).unwrap();
+    assert_eq!(read.apply(bare.params()).unwrap(), renamed(&a));
+}
+
+#[test]
 fn many_networks_share_one_account() {
     let graph = tied();
     let a = random(&graph, 0);
