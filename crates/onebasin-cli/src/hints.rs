@@ -4,6 +4,9 @@ use onebasin::Error;
 
 /// A hint for an error of the library, if there is one.
 pub fn of(error: &anyhow::Error) -> Option<String> {
+    if error.chain().any(|e| matches!(e.downcast_ref(), Some(onebasin_nn::Error::Memory { .. }))) {
+        return Some("--memory SIZE allows more, such as --memory 64GiB".to_owned());
+    }
     error.chain().find_map(|e| e.downcast_ref::<Error>()).and_then(of_error)
 }
 

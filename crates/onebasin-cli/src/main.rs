@@ -17,7 +17,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let program = args::CommandLine::parse();
+    let mut program = args::CommandLine::parse();
+    if let Some(source) = program.verb.source_mut() {
+        source.memory = program.common.memory;
+    }
     let talk = talk::Talk::new(&program.common);
     let done =
         signals::install().and_then(|()| threads(program.common.threads)).and_then(|()| verbs::run(program.verb, talk));

@@ -127,7 +127,7 @@ pub fn check(program: &Program, params: &Params, symmetry: &Symmetry, options: &
         });
     }
     let element = element(symmetry, options.seed);
-    let batch = Batch::new(program, options);
+    let batch = Batch::new(program, options)?;
     let (mut worst, mut useless): (Option<Check>, Option<Error>) = (None, None);
     for weights in [params, &random_weights(program, params, options.seed)] {
         let checker = Checker { symmetry, element: &element, params: weights, run: Run::new(&batch, weights, options) };
@@ -161,7 +161,7 @@ pub fn check(program: &Program, params: &Params, symmetry: &Symmetry, options: &
 /// # Ok::<(), onebasin_nn::Error>(())
 /// ```
 pub fn compare(program: &Program, before: &Params, after: &Params, options: &CheckOptions) -> Result<Check> {
-    let batch = Batch::new(program, options);
+    let batch = Batch::new(program, options)?;
     let run = Run::new(&batch, before, options)?;
     let difference = run.difference(after)?;
     Ok(Check { difference, tolerance: run.tolerance, compared: run.compared, faults: Vec::new() })
@@ -225,14 +225,15 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(program: &'a Program, options: &CheckOptions) -> Self {
+    fn new(program: &'a Program, options: &CheckOptions) -> Result<Self> {
         let own = program.graph();
         let input = own.inputs().next();
         let built = input.and_then(|v| own.shape(v).first().copied()).unwrap_or(1);
         let batched = own.with_batch(options.samples);
         let len = if batched.is_ok() { options.samples } else { built };
         let graph = batched.unwrap_or_else(|_| own.clone());
-        Self { program, inputs: random_inputs(&graph, options.seed), len }
+        program.ensure_memory(len)?;
+        Ok(Self { program, inputs: random_inputs(&graph, options.seed), len })
     }
 
     /// What the network of these tensors answers, output after output.

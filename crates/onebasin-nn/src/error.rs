@@ -1,5 +1,7 @@
 //! What can go wrong when a network runs.
 
+use crate::memory::gibibytes;
+
 /// An error of running, training or feeding a network.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -73,6 +75,19 @@ pub enum Error {
     NothingToCompare {
         /// What stands in the way.
         why: String,
+    },
+    /// More memory than there may be.
+    #[error(
+        "{what} takes {} of memory, and {} may be taken; run fewer samples at a time, give its inputs smaller shapes, or \
+         allow more", gibibytes(*.needed), gibibytes(*.limit)
+    )]
+    Memory {
+        /// What asks for it.
+        what: String,
+        /// Bytes it takes.
+        needed: u64,
+        /// Bytes it may take.
+        limit: u64,
     },
     /// A loss ran away.
     #[error("the loss became {loss} in epoch {epoch}, step {step}; a lower learning rate may help")]

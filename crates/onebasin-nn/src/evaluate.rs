@@ -147,6 +147,7 @@ pub(crate) fn each_shard<R: Send>(
     let flat = program.flatten(params)?;
     let size = program.shard(SHARD);
     let starts: Vec<usize> = (0..data.len()).step_by(size).collect();
+    program.ensure_threads(size.min(data.len()), starts.len())?;
     let shard = |space: &mut Option<Workspace>, &start: &usize| {
         let batch = size.min(data.len() - start);
         let space = match space {

@@ -33,4 +33,7 @@ pub struct Blueprint {
     pub ignore: Vec<String>,
     /// Tensors of which a result has A's: patterns of names, `*` for anything.
     pub carry: Vec<String>,
+    /// Bytes of memory that running the network may take; what the machine has, if nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
 }

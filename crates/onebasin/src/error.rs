@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use onebasin_core::DType;
 use onebasin_core::graph::Difference;
 use onebasin_nn::check::Check;
 
@@ -138,6 +139,21 @@ pub enum Error {
         unused: Vec<String>,
         /// Tensors that are missing or have another shape, in words.
         wrong: Vec<String>,
+    },
+    /// Quantised weights, which were to be compared or averaged.
+    #[error(
+        "{}: tensor `{tensor}` ({dtype}) holds quantised weights, which node `{node}` dequantises: whole numbers are not \
+         averaged; merge the float networks and quantise the result again", .path.display()
+    )]
+    Quantized {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its element type.
+        dtype: DType,
+        /// The node that makes floats of it.
+        node: String,
     },
     /// A step that looks at samples, and none were given.
     #[error("{what} looks at data, and none were given")]

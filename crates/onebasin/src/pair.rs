@@ -153,6 +153,10 @@ impl Model {
 
     /// Passes only if another network has the same structure.
     pub(crate) fn check_like(&self, other: &Self) -> Result<()> {
+        if let Some((tensor, node)) = self.graph().and_then(|graph| graph.quantized().next()) {
+            let (path, dtype) = (self.path().to_owned(), self.params().require(tensor)?.dtype());
+            return Err(Error::Quantized { path, tensor: tensor.to_owned(), dtype, node: node.to_owned() });
+        }
         self.params().check_same_structure(other.params()).map_err(|source| Error::Differ {
             a: self.path().to_owned(),
             b: other.path().to_owned(),

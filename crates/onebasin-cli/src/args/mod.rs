@@ -18,7 +18,7 @@ pub use matching::{DeviceName, MatchingArgs};
 pub use pair::{ApplyArgs, BarrierArgs, MatchArgs, MergeArgs};
 pub use reproduce::ReproduceArgs;
 pub use single::{CheckArgs, DemoArgs, InspectArgs, TrainArgs};
-use values::{input_shape, positive};
+use values::{bytes, input_shape, positive};
 
 /// Bring independently trained neural networks into one basin of the loss landscape, and merge them.
 #[derive(Debug, Parser)]
@@ -45,6 +45,9 @@ pub struct CommonArgs {
     /// Number of threads (default: one per core). It changes no result.
     #[arg(long, global = true, value_name = "N", value_parser = positive)]
     pub threads: Option<usize>,
+    /// Memory that running a network may take, such as 4GiB (default: what the machine has). It changes no result.
+    #[arg(long, global = true, value_name = "SIZE", value_parser = bytes)]
+    pub memory: Option<u64>,
     /// Say nothing but errors.
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -109,6 +112,9 @@ pub struct SourceArgs {
     /// Tensors of which results get A's, `*` for anything (may be given several times).
     #[arg(long, value_name = "PATTERN")]
     pub carry: Vec<String>,
+    /// What was said of memory, which is an option of every command.
+    #[arg(skip)]
+    pub memory: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -126,6 +132,22 @@ impl NormalizeArgs {
     }
 }
 
+impl Verb {
+    /// Where the graph of a verb that opens files comes from.
+    pub fn source_mut(&mut self) -> Option<&mut SourceArgs> {
+        match self {
+            Self::Inspect(args) => Some(&mut args.source),
+            Self::Check(args) => Some(&mut args.source),
+            Self::Match(args) => Some(&mut args.source),
+            Self::Apply(args) => Some(&mut args.source),
+            Self::Merge(args) => Some(&mut args.source),
+            Self::MergeMany(args) => Some(&mut args.source),
+            Self::Barrier(args) => Some(&mut args.source),
+            Self::Demo(_) | Self::Train(_) | Self::Reproduce(_) | Self::Completions { .. } => None,
+        }
+    }
+}
+
 impl SourceArgs {
     /// What was typed, as options.
     pub fn blueprint(&self) -> Blueprint {
@@ -137,6 +159,7 @@ impl SourceArgs {
             prefix: self.prefix.clone(),
             ignore: self.ignore.clone(),
             carry: self.carry.clone(),
+            memory: self.memory,
         }
     }
 }

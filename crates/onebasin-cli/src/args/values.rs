@@ -161,6 +161,28 @@ pub(super) fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| (1..=4096).contains(n)).ok_or_else(|| "a number from 1 to 4096".to_owned())
 }
 
+/// A number of bytes, with a unit or without.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let expected = || "a number of bytes with a unit, such as 512MiB or 4GiB".to_owned();
+    let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => 1024.0 * 1024.0,
+        "g" | "gib" => 1024.0 * 1024.0 * 1024.0,
+        "t" | "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "tb" => 1e12,
+        _ => return Err(expected()),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| expected())?;
+    let bytes = number * factor;
+    if (1.0..=1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(expected()) }
+}
+
 pub(super) fn warmup(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|n| (0.0..=1e4).contains(n)).ok_or_else(|| "a number from 0 to 10000".to_owned())
 }

@@ -62,6 +62,10 @@ pub fn run(args: &InspectArgs, talk: Talk) -> Result<()> {
             .filter(|n| matches!(n.op, Op::Unknown(_)))
             .map(|n| format!("{} ({})", n.name, n.op.name()))
             .collect();
+        let quantized: Vec<&str> = graph.iter().flat_map(|g| g.quantized()).map(|(name, _)| name).collect();
+        if !quantized.is_empty() {
+            writeln!(text, "quantised weights, which cannot be compared or averaged: {}", quantized.join(", "))?;
+        }
         if !unknown.is_empty() {
             writeln!(text, "operators not known, all they touch is fixed: {}", unknown.join(", "))?;
         }

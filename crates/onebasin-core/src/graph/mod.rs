@@ -21,6 +21,7 @@
 mod build;
 mod compare;
 mod display;
+mod numbers;
 pub mod op;
 pub mod shape;
 
@@ -30,6 +31,7 @@ use crate::error::{Error, Result};
 use crate::params::nearest;
 use crate::tensor::Tensor;
 pub use compare::Difference;
+pub use numbers::Numbers;
 pub use op::Op;
 
 /// Index of a value in [`Graph::values`]. Values are numbered as they are added; a node's outputs come after its
@@ -149,6 +151,8 @@ pub struct Graph {
     outputs: Vec<ValueId>,
     /// Parameters by name.
     params: BTreeMap<String, ValueId>,
+    /// Inputs and parameters that are not any numbers.
+    numbers: BTreeMap<ValueId, Numbers>,
 }
 
 impl Graph {
@@ -483,7 +487,8 @@ impl Graph {
     /// Cost: a copy of the graph, constants shared, and one inference per node.
     ///
     /// # Errors
-    /// [`Error::Graph`] names the first node whose attributes hold the old batch. Outputs of unknown operators keep the
+    /// [`Error::Graph`] names the first node whose attributes hold the old batch; [`Error::TooLarge`] if a shape overflows.
+    /// Outputs of unknown operators keep the
     /// shapes they were given.
     ///
     /// ```
@@ -506,6 +511,7 @@ impl Graph {
             let found = shape::infer(&node.op, &shapes).map_err(|why| Error::Graph { node: node.name.clone(), why })?;
             node.outputs.iter().zip(found).for_each(|(v, shape)| graph.values[v.0].shape = shape);
         }
+        graph.values.iter().try_for_each(|v| crate::tensor::element_count(&v.shape).map(drop))?;
         Ok(graph)
     }
 

@@ -295,7 +295,7 @@ fn pooled(pool: &Pool, x: &[usize]) -> Result<Vec<usize>, String> {
 
 fn reshaped(dims: &[Dim], x: &[usize]) -> Result<Vec<usize>, String> {
     let fail = || format!("shape {x:?} cannot become {dims:?}");
-    let count: usize = x.iter().product();
+    let count = x.iter().try_fold(1_usize, |p, n| p.checked_mul(*n)).ok_or_else(fail)?;
     let known = dims.iter().map(|d| match d {
         Dim::Same(axis) => x.get(*axis).copied().map(Some),
         Dim::Size(n) => Some(Some(*n)),

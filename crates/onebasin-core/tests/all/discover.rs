@@ -413,3 +413,23 @@ fn ten_thousand_nodes_take_no_time() {
     let why = found.why("stem.weight", 0).unwrap();
     assert_eq!(why.len(), 3 + 3333);
 }
+
+/// Slices of one axis, each a group of its own: structures that grow with every node.
+#[test]
+fn a_network_made_to_be_slow_ends_the_search() {
+    let count = 20_000;
+    let mut graph = Graph::new();
+    let x = graph.input("x", &[1, 3]).unwrap();
+    let mut rest = graph.param("w", &[2 * count]).unwrap();
+    for k in 1..count {
+        let op = Op::Slice { axis: 0, start: 2, len: 2 * (count - k), step: 1 };
+        rest = graph.push(&format!("s{k}"), op, &[rest]).unwrap();
+    }
+    let sum = graph.push("sum", Op::Reduce { kind: Reduce::Sum, axes: vec![0], keep: false }, &[rest]).unwrap();
+    let y = graph.push("y", Op::Binary(Binary::Add), &[x, sum]).unwrap();
+    graph.output(y);
+    let found = discover(&graph);
+    assert!(found.spec().sizes.is_empty());
+    let why = found.why("w", 0).unwrap().join("\n");
+    assert!(why.contains("too large, or nested too deep, to look through"), "{why}");
+}

@@ -53,7 +53,7 @@ use crate::metadata::Metadata;
 type Checked<T> = std::result::Result<T, String>;
 
 /// The oldest and the newest version of ONNX's operators that is known.
-pub const OPSETS: std::ops::RangeInclusive<i64> = 8..=21;
+pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
 
 /// A model: its weights, its nodes, and the bytes it was read from.
 #[derive(Debug, Clone)]
@@ -67,6 +67,7 @@ pub struct OnnxModel {
     opsets: BTreeMap<String, i64>,
     ir_version: i64,
     nodes: Vec<Node>,
+    functions: Vec<model::Function>,
     inputs: Vec<Value>,
     outputs: Vec<Value>,
     values: Vec<Value>,
@@ -128,6 +129,7 @@ impl OnnxModel {
             opsets,
             ir_version: proto.ir_version,
             nodes: Vec::new(),
+            functions: Vec::new(),
             inputs: Vec::new(),
             outputs: main.output.iter().map(model::graph_value).collect(),
             values: main.value_info.iter().map(model::graph_value).collect(),
@@ -136,6 +138,8 @@ impl OnnxModel {
             weights: BTreeMap::new(),
             filled: BTreeMap::new(),
         };
+        let functions = proto.functions.iter().filter_map(|f| model::function(path, f, &model.externals).ok());
+        model.functions = functions.collect();
         model.read_tensors(main, graph)?;
         model.read_nodes(main, graph)?;
         Ok(model)

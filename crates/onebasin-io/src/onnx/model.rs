@@ -7,7 +7,7 @@ use onebasin_core::{DType, Tensor};
 
 use super::external::Externals;
 use super::fail;
-use super::proto::{AttributeProto, GraphProto, NodeProto, ValueInfoProto};
+use super::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 use super::tensor::{decode, dtype};
 use crate::error::Result;
 
@@ -82,17 +82,47 @@ pub enum Attribute {
     Graph(Subgraph),
     /// Several graphs that run within the node.
     Graphs(Vec<Subgraph>),
+    /// Whatever the attribute of this name is where the function that the node stands in is called.
+    Reference(String),
     /// Anything else, which is carried along but not looked at: what it is.
     Other(&'static str),
 }
 
 /// A graph within a node (`If`, `Loop`, `Scan`), carried along unchanged; its tensors are no weights of the model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Subgraph {
     /// Values of the graph around it that it reads.
     pub captures: Vec<String>,
     /// Tensors that it holds itself.
     pub initializers: Vec<String>,
+    /// What it computes; none where that cannot be read.
+    pub(super) body: Option<Body>,
+}
+
+/// What a graph within a node computes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Body {
+    /// Its tensors; none stands for an element type that is no [`DType`].
+    pub(super) tensors: Vec<(String, Option<Tensor>)>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) inputs: Vec<String>,
+    pub(super) outputs: Vec<String>,
+}
+
+/// An operator that the model itself says how to compute.
+#[derive(Debug, Clone)]
+pub(super) struct Function {
+    pub(super) domain: String,
+    pub(super) name: String,
+    pub(super) inputs: Vec<String>,
+    pub(super) outputs: Vec<String>,
+    /// Names of the attributes it takes.
+    pub(super) attributes: Vec<String>,
+    /// Values of those that a call may leave out.
+    pub(super) defaults: BTreeMap<String, Attribute>,
+    pub(super) nodes: Vec<Node>,
+    /// The version of ONNX's operators that its nodes use, if they use any.
+    pub(super) opset: Option<i64>,
 }
 
 /// An input or output of the model.
@@ -161,7 +191,7 @@ pub(super) fn graph_value(proto: &ValueInfoProto) -> Value {
 fn value(path: &Path, place: impl Fn() -> String, proto: &AttributeProto, externals: &Externals) -> Result<Attribute> {
     let text = |bytes: &bytes::Bytes| std::str::from_utf8(bytes).map(str::to_owned).ok();
     if !proto.ref_attr_name.is_empty() {
-        return Ok(Attribute::Other("a reference to an attribute of a function"));
+        return Ok(Attribute::Reference(proto.ref_attr_name.clone()));
     }
     Ok(match proto.r#type {
         1 => Attribute::Float(proto.f),
@@ -174,7 +204,7 @@ fn value(path: &Path, place: impl Fn() -> String, proto: &AttributeProto, extern
         }
         5 => {
             let graph = proto.g.as_ref().ok_or_else(|| fail(path, place(), "is a graph, but holds none"))?;
-            Attribute::Graph(subgraph(graph))
+            Attribute::Graph(subgraph(path, graph, externals))
         }
         6 => Attribute::Floats(proto.floats.clone()),
         7 => Attribute::Ints(proto.ints.clone()),
@@ -183,18 +213,45 @@ fn value(path: &Path, place: impl Fn() -> String, proto: &AttributeProto, extern
             texts.map_or(Attribute::Other("bytes that are no text"), Attribute::Strings)
         }
         9 => Attribute::Other("tensors"),
-        10 => Attribute::Graphs(proto.graphs.iter().map(subgraph).collect()),
+        10 => Attribute::Graphs(proto.graphs.iter().map(|g| subgraph(path, g, externals)).collect()),
         11 | 12 => Attribute::Other("sparse tensors"),
         13 | 14 => Attribute::Other("types"),
         found => return Err(fail(path, place(), format!("is of kind {found}; known are 1 to 14"))),
     })
 }
 
-fn subgraph(graph: &GraphProto) -> Subgraph {
+fn subgraph(path: &Path, graph: &GraphProto, externals: &Externals) -> Subgraph {
     Subgraph {
         captures: captures(graph).into_iter().collect(),
         initializers: graph.initializer.iter().map(|t| t.name.clone()).collect(),
+        body: body(path, graph, externals).ok(),
     }
+}
+
+fn body(path: &Path, graph: &GraphProto, externals: &Externals) -> Result<Body> {
+    let tensor = |t: &TensorProto| Ok((t.name.clone(), decode(path, &t.name, t, externals)?));
+    Ok(Body {
+        tensors: graph.initializer.iter().map(tensor).collect::<Result<_>>()?,
+        nodes: graph.node.iter().map(|n| node(path, n, externals)).collect::<Result<_>>()?,
+        inputs: graph.input.iter().map(|v| v.name.clone()).collect(),
+        outputs: graph.output.iter().map(|v| v.name.clone()).collect(),
+    })
+}
+
+/// A function of the model; an error where its nodes cannot be read.
+pub(super) fn function(path: &Path, proto: &FunctionProto, externals: &Externals) -> Result<Function> {
+    let default = |a: &AttributeProto| Ok((a.name.clone(), value(path, || a.name.clone(), a, externals)?));
+    let opset = proto.opset_import.iter().find(|set| domain(&set.domain).is_empty());
+    Ok(Function {
+        domain: domain(&proto.domain).to_owned(),
+        name: proto.name.clone(),
+        inputs: proto.input.clone(),
+        outputs: proto.output.clone(),
+        attributes: proto.attribute.clone(),
+        defaults: proto.attribute_proto.iter().map(default).collect::<Result<_>>()?,
+        nodes: proto.node.iter().map(|n| node(path, n, externals)).collect::<Result<_>>()?,
+        opset: opset.map(|set| set.version),
+    })
 }
 
 /// Values that a subgraph, and the subgraphs within it, read from outside.

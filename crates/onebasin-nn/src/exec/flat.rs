@@ -1,8 +1,9 @@
 //! A network's tensors in flat vectors, and where each lies in them.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
-use onebasin_core::graph::{Graph, Op, Value, ValueId, ValueSource};
+use onebasin_core::graph::{Graph, Numbers, Op, Value, ValueId, ValueSource};
 use onebasin_core::{DType, Params, Tensor};
 
 use super::layout::transpose;
@@ -28,6 +29,8 @@ pub(super) struct ParamPlace {
     pub trained: bool,
     pub range: Range<usize>,
     pub layout: Layout,
+    /// Whether its tensor holds whole numbers.
+    pub whole: bool,
 }
 
 impl<T> Flat<T> {
@@ -40,9 +43,9 @@ impl<T> Flat<T> {
 
 /// Lays the parameters out. What a convolution takes as its weight lies channels-last.
 pub(super) fn places(graph: &Graph) -> Vec<ParamPlace> {
-    let statistics: Vec<ValueId> = graph.statistics().collect();
+    let statistics: HashSet<ValueId> = graph.statistics().collect();
     let convolutions = graph.nodes().iter().filter(|n| matches!(n.op, Op::Conv(_) | Op::ConvTranspose { .. }));
-    let kernels: Vec<ValueId> = convolutions.map(|n| n.inputs[1]).collect();
+    let kernels: HashSet<ValueId> = convolutions.map(|n| n.inputs[1]).collect();
     let mut ends = [0, 0];
     let place = |id: ValueId| {
         let trained = !statistics.contains(&id);
@@ -50,7 +53,8 @@ pub(super) fn places(graph: &Graph) -> Vec<ParamPlace> {
         let start = *end;
         *end += graph.shape(id).iter().product::<usize>();
         let layout = if kernels.contains(&id) { Layout::ChannelsLast } else { Layout::Plain };
-        ParamPlace { trained, range: start..*end, layout }
+        let whole = graph.numbers(id) == Numbers::Whole;
+        ParamPlace { trained, range: start..*end, layout, whole }
     };
     graph.ids().filter(|v| graph.value(*v).source == ValueSource::Param).map(place).collect()
 }
@@ -66,7 +70,7 @@ pub(super) fn copy<T: Real>(value: &Value, place: &ParamPlace, params: &Params, 
             found: format!("{:?}", tensor.shape()),
         });
     }
-    let values = T::values(tensor)?;
+    let values = if place.whole { numbers(tensor)?.into() } else { T::values(tensor)? };
     if let ([o, c, kernel @ ..], Layout::ChannelsLast) = (&value.shape[..], place.layout) {
         transpose([*o, *c, kernel.iter().product()], &values, to, |y, x| *y = x);
     } else {
@@ -86,7 +90,7 @@ pub(super) fn tensor<T: Real>(value: &Value, place: &ParamPlace, numbers: &[T]) 
 }
 
 /// The values of a constant of any type; integers above 2⁵³ are rounded.
-pub(super) fn numbers<T: Real>(tensor: &Tensor) -> Result<Vec<T>> {
+pub(crate) fn numbers<T: Real>(tensor: &Tensor) -> Result<Vec<T>> {
     fn decode<T: Real, const N: usize>(tensor: &Tensor, read: impl Fn([u8; N]) -> f64) -> Vec<T> {
         let (numbers, _) = tensor.bytes().as_chunks();
         numbers.iter().map(|bytes| T::of(read(*bytes))).collect()

@@ -99,18 +99,22 @@ impl<T: Real> Lanes<T> {
     /// Workspaces for at most `batch` samples, with or without gradients.
     ///
     /// # Errors
-    /// If the network's shapes do not allow a shard's number of samples.
+    /// If the network's shapes do not allow a shard's number of samples, or all workspaces together take more memory than
+    /// there may be.
     pub fn new(program: &Program<T>, batch: usize, gradients: bool) -> Result<Self> {
         let cut = Cut::new(program, batch);
         let wants = Wants { gradients, ..Wants::default() };
         let synchronised = !program.plan(cut.shard.min(batch), &wants)?.batch_norms.is_empty();
+        let shards = cut.shards(batch);
+        let lanes = if synchronised { shards.iter().map(Vec::len).sum() } else { shards.len() };
+        program.afford(cut.shard.min(batch), &wants, lanes)?;
         let lane = |shards: &Vec<Range<usize>>| {
             let kept = if synchronised { &shards[..] } else { &shards[..1] };
             let spaces = kept.iter().map(|s| Workspace::of_lane(program, s.len(), wants.clone()));
             let len = if gradients { program.weight_count() } else { 0 };
             Ok(Lane { spaces: spaces.collect::<Result<_>>()?, d_weights: vec![T::default(); len] })
         };
-        let all = cut.shards(batch).iter().map(lane).collect::<Result<_>>()?;
+        let all = shards.iter().map(lane).collect::<Result<_>>()?;
         Ok(Self { cut, all, gradients, synchronised })
     }
 

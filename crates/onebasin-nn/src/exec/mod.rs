@@ -26,7 +26,8 @@ use onebasin_core::graph::{Graph, NodeId, Value, ValueId, ValueSource};
 
 pub use batch::{Batch, BatchOutcome, Feed};
 pub use flat::Flat;
-use flat::{ParamPlace, copy, numbers, places, tensor};
+pub(crate) use flat::numbers;
+use flat::{ParamPlace, copy, places, tensor};
 pub use lanes::Lanes;
 pub use outcome::Outcome;
 pub use plan::Wants;
@@ -36,6 +37,7 @@ use work::SampleWork;
 pub use workspace::Workspace;
 
 use crate::error::{Error, Result};
+use crate::memory::{self, machine_memory};
 use crate::ops::Real;
 use crate::ops::batch_norm::Moments;
 use crate::task::Task;
@@ -66,6 +68,8 @@ pub struct Program<T: Real = f32> {
     params: Vec<ParamPlace>,
     constants: Vec<Vec<T>>,
     work: SampleWork,
+    /// Bytes that running it may take.
+    memory: u64,
     plans: Mutex<Plans<T>>,
 }
 
@@ -96,7 +100,72 @@ impl<T: Real> Program<T> {
         });
         let constants = constants.collect::<Result<_>>()?;
         let work = SampleWork::of(&graph, graph.shape(input).first().copied().unwrap_or(1).max(1));
-        Ok(Self { params: places(&graph), constants, work, plans: Mutex::default(), graph })
+        let memory = machine_memory();
+        Ok(Self { params: places(&graph), constants, work, memory, plans: Mutex::default(), graph })
+    }
+
+    /// The same, which may take this many bytes of memory when it runs, instead of what the
+    /// [machine has](machine_memory).
+    ///
+    /// What counts is its tensors and constants, and of every workspace the values (and gradients) it holds at a time.
+    ///
+    /// ```
+    /// use onebasin_nn::Network;
+    /// use onebasin_nn::exec::{Program, Workspace};
+    /// let program = Program::<f32>::new(Network::new("mlp:16x1", &[8], 3)?.graph()?)?.within(10_000);
+    /// assert!(Workspace::inference(&program, 4).is_ok());
+    /// let error = Workspace::inference(&program, 4000).err().unwrap().to_string();
+    /// assert!(error.starts_with("running 4000 samples of the network takes"));
+    /// # Ok::<(), onebasin_nn::Error>(())
+    /// ```
+    #[must_use]
+    pub fn within(mut self, bytes: u64) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// Passes if so many samples can be run forward in the memory that there may be. Nothing is allocated.
+    ///
+    /// # Errors
+    /// [`Error::Memory`], and if the network's shapes do not allow this batch.
+    ///
+    /// ```
+    /// use onebasin_nn::Network;
+    /// use onebasin_nn::exec::Program;
+    /// let program = Program::<f32>::new(Network::new("mlp:16x1", &[8], 3)?.graph()?)?;
+    /// assert!(program.ensure_memory(1000).is_ok());
+    /// assert!(program.within(1000).ensure_memory(1001).is_err());
+    /// # Ok::<(), onebasin_nn::Error>(())
+    /// ```
+    pub fn ensure_memory(&self, batch: usize) -> Result<()> {
+        self.plan(batch, &Wants::default()).map(drop)
+    }
+
+    /// Passes if this many workspaces for `batch` samples, each with a gradient of the weights if one is wanted, can be
+    /// had at a time.
+    fn afford(&self, batch: usize, wants: &Wants, spaces: usize) -> Result<()> {
+        let plan = self.plan(batch, wants)?;
+        self.afford_plan(&plan, wants, spaces)
+    }
+
+    /// Passes if `shards` shards of `batch` samples can be run forward, as many side by side as there are threads.
+    pub(crate) fn ensure_threads(&self, batch: usize, shards: usize) -> Result<()> {
+        match shards.min(rayon::current_num_threads()) {
+            0 => Ok(()),
+            spaces => self.afford(batch, &Wants::default(), spaces),
+        }
+    }
+
+    fn afford_plan(&self, plan: &BatchPlan<T>, wants: &Wants, spaces: usize) -> Result<()> {
+        let sum = |lens: &[usize]| lens.iter().map(|n| *n as u128).sum::<u128>();
+        let weights = self.weight_count() as u128;
+        let gradient = if wants.gradients { weights } else { 0 };
+        let each = sum(&plan.value_slots) + sum(&plan.gradient_slots) + gradient;
+        let constants: u128 = self.constants.iter().map(|c| c.len() as u128).sum();
+        let numbers = weights + self.statistic_count() as u128 + constants + spaces as u128 * each;
+        let samples = spaces as u128 * plan.batch as u128;
+        let what = || format!("running {samples} samples of the network");
+        memory::ensure(what, numbers * size_of::<T>() as u128, self.memory)
     }
 
     /// The graph.
@@ -215,6 +284,7 @@ impl<T: Real> Program<T> {
             return Ok(plan);
         }
         let plan = Arc::new(BatchPlan::new(self, batch, wants)?);
+        self.afford_plan(&plan, wants, 1)?;
         self.plans.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&plan));
         Ok(plan)
     }

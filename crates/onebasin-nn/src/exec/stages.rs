@@ -109,6 +109,10 @@ impl<'a, T: Real> Stages<'a, T> {
             Ok(run(space, program, 0))
         };
         let rest = &self.shards[self.held.len()..];
+        if let Some(first) = rest.first() {
+            let spaces = self.held.len() + rest.len().min(rayon::current_num_threads());
+            program.afford(first.len(), &Wants::default(), spaces)?;
+        }
         let mut found: Vec<Result<R>> = self.held.par_iter_mut().map_init(Vec::new, kept).collect();
         found.extend(rest.par_iter().map_init(|| None, fresh).collect::<Vec<_>>());
         found.into_iter().collect()

@@ -43,7 +43,7 @@ impl<T: Real> Workspace<T> {
     /// Buffers for `batch` samples, forward only.
     ///
     /// # Errors
-    /// If the network's shapes do not allow this batch.
+    /// If the network's shapes do not allow this batch, or it takes more memory than the program [may](Program::within).
     pub fn inference(program: &Program<T>, batch: usize) -> Result<Self> {
         Self::new(program, batch, Wants::default())
     }
@@ -74,6 +74,7 @@ impl<T: Real> Workspace<T> {
     /// # Ok::<(), onebasin_nn::Error>(())
     /// ```
     pub fn new(program: &Program<T>, batch: usize, wants: Wants) -> Result<Self> {
+        program.afford(batch, &wants, 1)?;
         let d_weights = if wants.gradients { vec![T::default(); program.weight_count()] } else { Vec::new() };
         Ok(Self { d_weights, ..Self::of_lane(program, batch, wants)? })
     }

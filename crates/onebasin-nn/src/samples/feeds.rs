@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use onebasin_core::graph::{Graph, Op, ValueId};
+use onebasin_core::graph::Graph;
 
 use super::{Field, Samples};
 use crate::error::{Error, Result};
@@ -102,24 +102,4 @@ impl Feeds {
             if targets.is_empty() { Ok(()) } else { samples.fill_target(run, targets) }
         }
     }
-}
-
-/// Of how many entries a node picks by the numbers of this input, where one does: they are indices then.
-///
-/// ```
-/// use onebasin_core::graph::{Graph, Op};
-/// use onebasin_nn::samples::picked_from;
-/// let mut graph = Graph::new();
-/// let tokens = graph.input("tokens", &[1, 5])?;
-/// let table = graph.param("embedding", &[100, 8])?;
-/// let y = graph.push("embed", Op::Gather { axis: 0 }, &[table, tokens])?;
-/// graph.output(y);
-/// assert_eq!(picked_from(&graph, tokens), Some(100));
-/// # Ok::<(), onebasin_core::Error>(())
-/// ```
-pub fn picked_from(graph: &Graph, input: ValueId) -> Option<usize> {
-    graph.nodes().iter().find_map(|node| {
-        let (Op::Gather { axis }, [data, indices]) = (&node.op, &node.inputs[..]) else { return None };
-        (*indices == input).then(|| graph.shape(*data)[*axis])
-    })
 }

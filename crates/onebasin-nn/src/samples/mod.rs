@@ -3,6 +3,7 @@
 mod arrays;
 mod chosen;
 mod feeds;
+mod picked;
 mod synthetic;
 
 use std::ops::Range;
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 pub use arrays::Arrays;
 pub use chosen::Chosen;
-pub use feeds::{Feeds, picked_from};
+pub use feeds::Feeds;
+pub use picked::picked_from;
 pub use synthetic::synthetic;
 
 /// One thing that every sample has: an input of the network, or what the network ought to answer.

@@ -5,6 +5,7 @@ use onebasin_core::stream::Stream;
 
 use super::{Arrays, Field, FieldKind};
 use crate::error::Result;
+use crate::memory::{self, machine_memory};
 
 /// Waves that make an image.
 const WAVES: usize = 60;
@@ -19,7 +20,7 @@ const WAVES: usize = 60;
 /// Cost: for every pixel and channel a cosine or less a wave, of 60 waves.
 ///
 /// # Errors
-/// If the graph has no input, or one without numbers.
+/// If the graph has no input, or one without numbers, or they take more memory than the machine has.
 ///
 /// ```
 /// use onebasin_nn::samples::synthetic;
@@ -34,6 +35,8 @@ pub fn synthetic(graph: &Graph, count: usize, seed: u64) -> Result<Arrays> {
     for (n, input) in graph.inputs().enumerate() {
         let (name, shape) = (graph.value(input).name.clone(), graph.shape(input).get(1..).unwrap_or_default().to_vec());
         let pixels: usize = shape.iter().product();
+        let bytes = 4 * pixels as u128 * count as u128;
+        memory::ensure(|| format!("making {count} inputs `{name}` up"), bytes, machine_memory())?;
         let mut images = vec![0.0; pixels * count];
         for (k, image) in images.chunks_exact_mut(pixels.max(1)).enumerate() {
             let stream = if n == 0 { format!("synthetic/{k}") } else { format!("synthetic/{name}/{k}") };

@@ -57,6 +57,8 @@ pub struct Model {
     is_file: bool,
     /// Names that tensors have in the file, where they have others here.
     renamed_from: BTreeMap<String, String>,
+    /// Bytes that running it may take, if that was said.
+    memory: Option<u64>,
     /// What the user should know of how it was opened.
     remarks: Vec<String>,
 }
@@ -76,6 +78,7 @@ impl Model {
             spec: None,
             is_file: true,
             renamed_from: BTreeMap::new(),
+            memory: None,
             remarks: Vec::new(),
         }
     }
@@ -253,7 +256,15 @@ impl Model {
     /// [`Error::NoGraph`], and [`Error::Network`] naming an operator that does not run.
     pub fn program(&self) -> Result<Program> {
         let graph = self.graph.clone().ok_or_else(|| Error::NoGraph { path: self.path().to_owned() })?;
-        Ok(Program::new(graph)?)
+        Ok(self.within(Program::new(graph)?))
+    }
+
+    /// The program, which may take as much memory as was said.
+    fn within(&self, program: Program) -> Program {
+        match self.memory {
+            Some(bytes) => program.within(bytes),
+            None => program,
+        }
     }
 
     /// The network, ready to run on these samples: a built-in one takes their shape.
@@ -264,7 +275,8 @@ impl Model {
         match (&self.network, samples.inputs()) {
             (Some(network), [images]) => {
                 let graph = network.with_input(&images.shape)?.graph()?;
-                Ok(Program::new(graph.with_param_names(|name| self.naming.in_file(name).to_owned())?)?)
+                let graph = graph.with_param_names(|name| self.naming.in_file(name).to_owned())?;
+                Ok(self.within(Program::new(graph)?))
             }
             _ => self.program(),
         }

@@ -35,7 +35,7 @@ impl Model {
             (read(path)?, None)
         };
         let rules = Rules { ignore: blueprint.ignore.clone(), carry: blueprint.carry.clone() };
-        let mut model = Self { onnx, rules, ..Self::bare(checkpoint) };
+        let mut model = Self { onnx, rules, memory: blueprint.memory, ..Self::bare(checkpoint) };
         model.set_aside();
         let prefix = blueprint.prefix.as_deref();
         if let Some(file) = &blueprint.graph {
@@ -206,9 +206,11 @@ fn prefixed(spec: SymmetrySpec, params: &Params, prefix: Option<&str>) -> Result
 /// The tensors a graph uses, and the others.
 fn split(graph: &Graph, params: &Params) -> Result<(Params, Params)> {
     let (mut used, mut wrong) = (Params::new(), Vec::new());
+    let whole: BTreeSet<&str> = graph.quantized().map(|(name, _)| name).collect();
     for param in graph.params() {
+        let float = !whole.contains(param.name.as_str());
         match params.get(&param.name) {
-            Some(tensor) if tensor.shape() == param.shape && tensor.dtype().is_float() => {
+            Some(tensor) if tensor.shape() == param.shape && tensor.dtype().is_float() == float => {
                 used.insert(&param.name, tensor.clone());
             }
             Some(tensor) => wrong.push(format!(

@@ -3,4 +3,5 @@
 mod apart;
 mod examples;
 mod options;
+mod quantized;
 mod trust;

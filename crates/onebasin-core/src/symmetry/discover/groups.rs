@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Discoverer;
 use super::terms::{AtomId, TermForm, Terms};
-use crate::graph::{Op, ValueId, ValueSource};
+use crate::graph::{NodeId, Op, ValueId, ValueSource};
 use crate::symmetry::SymmetrySpec;
 use crate::symmetry::pattern::{Pattern, Term, TermKind};
 
@@ -12,7 +12,7 @@ use crate::symmetry::pattern::{Pattern, Term, TermKind};
 pub(super) fn spec(d: &Discoverer<'_>) -> (SymmetrySpec, Vec<Option<Pattern>>) {
     let forms: Vec<Vec<TermForm>> = d.axes.iter().map(|axes| axes.iter().map(|a| d.terms.form(*a)).collect()).collect();
     let params: Vec<ValueId> = d.graph.ids().filter(|v| d.graph.value(*v).source == ValueSource::Param).collect();
-    let mut names = Names { of: BTreeMap::new(), taken: BTreeSet::new() };
+    let mut names = Names { of: BTreeMap::new(), taken: BTreeSet::new(), numbers: BTreeMap::new() };
     for value in &params {
         let stem = stem(&d.graph.value(*value).name);
         forms[value.0].iter().for_each(|form| form.each_free(&mut |atom| names.give(atom, &stem)));
@@ -49,6 +49,8 @@ fn stem(name: &str) -> String {
 struct Names {
     of: BTreeMap<AtomId, String>,
     taken: BTreeSet<String>,
+    /// The number that was last put behind a stem.
+    numbers: BTreeMap<String, usize>,
 }
 
 impl Names {
@@ -57,10 +59,15 @@ impl Names {
             return;
         }
         let mut name = stem.to_owned();
-        let mut number = 2;
-        while !self.taken.insert(name.clone()) {
-            name = format!("{stem}.{number}");
-            number += 1;
+        if !self.taken.insert(name.clone()) {
+            let number = self.numbers.entry(name).or_insert(1);
+            loop {
+                *number += 1;
+                name = format!("{stem}.{number}");
+                if self.taken.insert(name.clone()) {
+                    break;
+                }
+            }
         }
         self.of.insert(atom, name);
     }
@@ -69,6 +76,7 @@ impl Names {
 /// Where the entries of a pad stand in the group that both its ends make together.
 struct PadSlice {
     start: usize,
+    end: usize,
     units: usize,
     /// The end that gives the group its name.
     first: AtomId,
@@ -79,12 +87,18 @@ fn pads(d: &Discoverer<'_>, forms: &[Vec<TermForm>], names: &Names) -> BTreeMap<
     let mut pairs: Vec<(AtomId, AtomId)> =
         d.pads.iter().map(|(front, back)| (d.terms.find(*front), d.terms.find(*back))).collect();
     pairs.retain(|(f, b)| f != b && names.of.contains_key(f) && names.of.contains_key(b));
-    pairs.retain(|(f, b)| forms.iter().flatten().all(|form| together(form, *f, *b, false)));
+    if pairs.is_empty() {
+        return BTreeMap::new();
+    }
+    let places = Places::new(d, forms);
+    pairs.retain(|(f, b)| {
+        places.of(*f).chain(places.of(*b)).all(|v| forms[v].iter().all(|form| together(form, *f, *b, false)))
+    });
     let mut slices = BTreeMap::new();
     for (front, back) in pairs {
         let (p, q) = (d.terms.len(front), d.terms.len(back));
-        slices.insert(front, PadSlice { start: 0, units: p + q, first: front });
-        slices.insert(back, PadSlice { start: p, units: p + q, first: front });
+        slices.insert(front, PadSlice { start: 0, end: p, units: p + q, first: front });
+        slices.insert(back, PadSlice { start: p, end: p + q, units: p + q, first: front });
     }
     slices
 }
@@ -124,8 +138,10 @@ fn families(
     if candidates.is_empty() {
         return BTreeMap::new();
     }
+    let places = Places::new(d, forms);
     let fails = |inner: AtomId, outer: AtomId| {
-        forms.iter().any(|axes| !indexed(axes, inner, outer)) || crossed(d, forms, inner, outer)
+        let mut holding = places.of(inner);
+        !holding.all(|v| indexed(&forms[v], inner, outer)) || crossed(d, forms, &places, inner, outer)
     };
     let nearest =
         |(inner, outer): (AtomId, Vec<AtomId>)| outer.into_iter().rev().find(|o| !fails(inner, *o)).map(|o| (inner, o));
@@ -178,13 +194,56 @@ fn indexed(axes: &[TermForm], inner: AtomId, outer: AtomId) -> bool {
 }
 
 /// Whether a product of matrices pairs `inner` of one `outer` with `inner` of another.
-fn crossed(d: &Discoverer<'_>, forms: &[Vec<TermForm>], inner: AtomId, outer: AtomId) -> bool {
+fn crossed(d: &Discoverer<'_>, forms: &[Vec<TermForm>], places: &Places<'_, '_>, inner: AtomId, outer: AtomId) -> bool {
     let holds = |v: &ValueId, atom: AtomId| forms[v.0].iter().map(|f| count(f, atom)).sum::<usize>();
-    d.graph
-        .nodes()
-        .iter()
-        .filter(|n| matches!(n.op, Op::MatMul))
-        .any(|n| n.inputs.iter().any(|v| holds(v, inner) > 0) && n.outputs.iter().any(|v| holds(v, outer) > 1))
+    places
+        .of(inner)
+        .flat_map(|v| places.readers.get(&ValueId(v)).into_iter().flatten())
+        .any(|node| d.graph.node(*node).outputs.iter().any(|v| holds(v, outer) > 1))
+}
+
+/// Where every free atom stands, so that not all values need to be looked at for each.
+struct Places<'d, 'g> {
+    d: &'d Discoverer<'g>,
+    /// Indices of the values that hold it, ascending, and how much looking at them is.
+    values: BTreeMap<AtomId, (Vec<usize>, usize)>,
+    /// Matrix products that read a value.
+    readers: BTreeMap<ValueId, Vec<NodeId>>,
+}
+
+impl<'d, 'g> Places<'d, 'g> {
+    fn new(d: &'d Discoverer<'g>, forms: &[Vec<TermForm>]) -> Self {
+        let mut values: BTreeMap<AtomId, (Vec<usize>, usize)> = BTreeMap::new();
+        for (value, axes) in forms.iter().enumerate() {
+            let mut atoms = Vec::new();
+            for form in axes {
+                form.each_free(&mut |atom| atoms.push(atom));
+            }
+            let size = 1 + atoms.len();
+            d.terms.spend(size);
+            atoms.sort_unstable();
+            atoms.dedup();
+            for atom in atoms {
+                let (held, cost) = values.entry(atom).or_default();
+                held.push(value);
+                *cost += size;
+            }
+        }
+        let mut readers: BTreeMap<ValueId, Vec<NodeId>> = BTreeMap::new();
+        for (k, node) in d.graph.nodes().iter().enumerate().filter(|(_, n)| matches!(n.op, Op::MatMul)) {
+            node.inputs.iter().for_each(|v| readers.entry(*v).or_default().push(NodeId(k)));
+        }
+        Self { d, values, readers }
+    }
+
+    /// Values that hold an atom; none if the search has gone on for too long.
+    fn of(&self, atom: AtomId) -> impl Iterator<Item = usize> {
+        let found = self.values.get(&atom).filter(|(_, cost)| {
+            self.d.terms.spend(*cost);
+            !self.d.terms.gave_up()
+        });
+        found.into_iter().flat_map(|(values, _)| values.iter().copied())
+    }
 }
 
 struct Write<'a> {
@@ -215,18 +274,11 @@ impl Write<'_> {
                 let slice = self.pads.get(atom);
                 let name = slice.map_or(atom, |s| &s.first);
                 let (name, parent) = (self.names[name].clone(), self.parents.get(atom).map(|p| self.names[p].clone()));
-                let entries = |s: &PadSlice| if s.start > 0 { (s.start, s.units) } else { (0, self.front(s)) };
-                TermKind::Group { name, parent, slice: slice.map(entries) }
+                TermKind::Group { name, parent, slice: slice.map(|s| (s.start, s.end)) }
             }
             TermForm::Product(factors) => TermKind::Product(all(factors)),
             TermForm::Sum(parts) => TermKind::Sum(all(parts)),
         };
         Term { kind, column: 1 }
-    }
-
-    /// Where the front end of a pad stops: where the back end starts.
-    fn front(&self, slice: &PadSlice) -> usize {
-        let back = self.pads.values().find(|s| s.first == slice.first && s.start > 0);
-        back.map_or(slice.units, |s| s.start)
     }
 }

@@ -66,7 +66,8 @@ struct Reason {
 ///
 /// Groups are named after the first parameter they stand in. Parameters that no node uses are fixed.
 ///
-/// Cost: near linear in the number of axes, plus the lengths of constants.
+/// Cost: near linear in the number of axes, plus the lengths of constants. Work has a limit, far above what networks need:
+/// beyond it nothing may be exchanged, and [`Discovery::why`] says so.
 ///
 /// Source: the hand-written specifications of Ainsworth et al. 2023 are special cases; the rules are ours.
 ///
@@ -86,6 +87,20 @@ struct Reason {
 /// ```
 pub fn discover(graph: &Graph) -> Discovery<'_> {
     let mut d = Discoverer::new(graph);
+    let found = search(&mut d);
+    if d.terms.gave_up() {
+        d = Discoverer::new(graph);
+        graph.ids().for_each(|value| d.fix_all(value, "the network is too large, or nested too deep, to look through"));
+        let (spec, values) = groups::spec(&d);
+        return Discovery { graph, spec, values, relations: d.relations, reasons: d.reasons };
+    }
+    let (spec, values) = found;
+    Discovery { graph, spec, values, relations: d.relations, reasons: d.reasons }
+}
+
+/// Applies every rule and reads off what is found.
+fn search(d: &mut Discoverer<'_>) -> (SymmetrySpec, Vec<Option<Pattern>>) {
+    let graph = d.graph;
     for input in graph.inputs() {
         d.fix_all(input, "an input of the network");
     }
@@ -97,7 +112,10 @@ pub fn discover(graph: &Graph) -> Discovery<'_> {
     let mut used = vec![false; graph.values().len()];
     for (k, node) in graph.nodes().iter().enumerate() {
         d.node = Some(NodeId(k));
-        rules::apply(&mut d, node);
+        if d.terms.gave_up() {
+            break;
+        }
+        rules::apply(d, node);
         node.inputs.iter().for_each(|v| used[v.0] = true);
     }
     d.node = None;
@@ -107,8 +125,7 @@ pub fn discover(graph: &Graph) -> Discovery<'_> {
     for value in graph.ids().filter(|v| graph.value(*v).source == ValueSource::Param && !used[v.0]) {
         d.fix_all(value, "no node uses this parameter");
     }
-    let (spec, values) = groups::spec(&d);
-    Discovery { graph, spec, values, relations: d.relations, reasons: d.reasons }
+    groups::spec(d)
 }
 
 impl Discovery<'_> {
@@ -260,10 +277,11 @@ impl<'g> Discoverer<'g> {
         for axis in 0..self.rank(value) {
             let shape = tensor.shape();
             let inner = shape[axis + 1..].iter().product::<usize>() * tensor.dtype().size();
-            let uniform = tensor
-                .bytes()
-                .chunks_exact((shape[axis] * inner).max(1))
-                .all(|block| block.chunks_exact(inner.max(1)).all(|slice| slice == &block[..inner]));
+            let uniform = shape[axis] <= 1
+                || tensor
+                    .bytes()
+                    .chunks_exact((shape[axis] * inner).max(1))
+                    .all(|block| block.chunks_exact(inner.max(1)).all(|slice| slice == &block[..inner]));
             if !uniform {
                 self.fix(AxisRef { value, axis }, "a constant of the graph");
             }

@@ -3,6 +3,10 @@
 //! Every axis of every value starts as one unknown. Operators unite unknowns; where an axis meets a product or a
 //! concatenation, the unknown becomes one, and its parts go on as unknowns of their own. What is still unknown at the end
 //! is a group.
+//!
+//! Work is counted. A network made to be slow, or to nest without end, ends the search; nothing of it is then believed.
+
+use std::cell::Cell;
 
 /// Index of an unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,7 +16,8 @@ pub(super) struct AtomId(usize);
 enum State {
     Free,
     Fixed,
-    Same(AtomId),
+    /// What stands for it, or is on the way there.
+    Same(Cell<AtomId>),
     Product(Vec<AtomId>),
     Sum(Vec<AtomId>),
 }
@@ -27,10 +32,32 @@ pub(super) enum TermForm {
 }
 
 /// All unknowns.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Terms {
     lens: Vec<usize>,
     states: Vec<State>,
+    /// Steps that are left.
+    left: Cell<usize>,
+    /// Unions within each other, now.
+    depth: usize,
+}
+
+/// Steps that a search may take: thousands of times what known networks need.
+const STEPS: usize = 1 << 26;
+
+/// Steps that whatever is kept counts as: it takes memory.
+const KEPT: usize = 16;
+
+/// Unions within each other.
+const UNIONS: usize = 200;
+
+/// Products and concatenations within each other.
+pub(super) const NESTED: usize = 48;
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { lens: Vec::new(), states: Vec::new(), left: Cell::new(STEPS), depth: 0 }
+    }
 }
 
 /// Two axes that cannot be made of the same parts; both were fixed.
@@ -39,9 +66,25 @@ pub(super) struct Conflict;
 
 impl Terms {
     fn make(&mut self, len: usize, state: State) -> AtomId {
+        self.spend(KEPT);
         self.lens.push(len);
         self.states.push(state);
         AtomId(self.lens.len() - 1)
+    }
+
+    /// Counts steps.
+    pub(super) fn spend(&self, steps: usize) {
+        self.left.set(self.left.get().saturating_sub(steps));
+    }
+
+    /// Ends the search.
+    pub(super) fn give_up(&self) {
+        self.left.set(0);
+    }
+
+    /// Whether the search has ended before it was done, so that nothing of it counts.
+    pub(super) fn gave_up(&self) -> bool {
+        self.left.get() == 0
     }
 
     /// An unknown of `len` entries.
@@ -56,13 +99,15 @@ impl Terms {
 
     /// The product of these, the last running fastest.
     pub(super) fn product(&mut self, factors: Vec<AtomId>) -> AtomId {
-        let len = factors.iter().map(|f| self.len(*f)).product();
+        let len = factors.iter().map(|f| self.len(*f)).fold(1, usize::saturating_mul);
+        self.spend(factors.len());
         self.make(len, State::Product(factors))
     }
 
     /// These one after the other.
     pub(super) fn sum(&mut self, parts: Vec<AtomId>) -> AtomId {
-        let len = parts.iter().map(|p| self.len(*p)).sum();
+        let len = parts.iter().map(|p| self.len(*p)).fold(0, usize::saturating_add);
+        self.spend(parts.len());
         self.make(len, State::Sum(parts))
     }
 
@@ -72,29 +117,28 @@ impl Terms {
     }
 
     /// The one that stands for all those united with this.
-    pub(super) fn find(&self, mut atom: AtomId) -> AtomId {
-        while let State::Same(next) = self.states[atom.0] {
-            atom = next;
+    pub(super) fn find(&self, atom: AtomId) -> AtomId {
+        let mut root = atom;
+        while let State::Same(next) = &self.states[root.0] {
+            root = next.get();
         }
-        atom
-    }
-
-    fn find_compressing(&mut self, atom: AtomId) -> AtomId {
-        let root = self.find(atom);
         let mut at = atom;
-        while let State::Same(next) = self.states[at.0] {
-            self.states[at.0] = State::Same(root);
-            at = next;
+        while let State::Same(next) = &self.states[at.0] {
+            at = next.replace(root);
         }
         root
     }
 
     /// Says that all entries of this stay.
     pub(super) fn fix(&mut self, atom: AtomId) {
-        let atom = self.find_compressing(atom);
-        match std::mem::replace(&mut self.states[atom.0], State::Fixed) {
-            State::Product(children) | State::Sum(children) => children.into_iter().for_each(|c| self.fix(c)),
-            State::Free | State::Fixed | State::Same(_) => {}
+        let mut stack = vec![atom];
+        while let Some(atom) = stack.pop() {
+            let atom = self.find(atom);
+            self.spend(1);
+            match std::mem::replace(&mut self.states[atom.0], State::Fixed) {
+                State::Product(children) | State::Sum(children) => stack.extend(children),
+                State::Free | State::Fixed | State::Same(_) => {}
+            }
         }
     }
 
@@ -103,14 +147,28 @@ impl Terms {
     /// # Errors
     /// If their parts do not fit each other; both are then fixed.
     pub(super) fn unite(&mut self, a: AtomId, b: AtomId) -> Result<(), Conflict> {
-        let (a, b) = (self.find_compressing(a), self.find_compressing(b));
+        if self.depth == UNIONS {
+            self.give_up();
+        }
+        if self.gave_up() {
+            return Ok(());
+        }
+        self.depth += 1;
+        let united = self.unite_within(a, b);
+        self.depth -= 1;
+        united
+    }
+
+    fn unite_within(&mut self, a: AtomId, b: AtomId) -> Result<(), Conflict> {
+        let (a, b) = (self.find(a), self.find(b));
+        self.spend(1);
         if a == b {
             return Ok(());
         }
         if self.len(a) != self.len(b) {
             return self.conflict(a, b);
         }
-        match (self.states[a.0].clone(), self.states[b.0].clone()) {
+        match (&self.states[a.0], &self.states[b.0]) {
             (State::Fixed, _) => {
                 self.fix(b);
                 self.link(b, a);
@@ -138,7 +196,7 @@ impl Terms {
     }
 
     fn link(&mut self, from: AtomId, to: AtomId) {
-        self.states[from.0] = State::Same(to);
+        self.states[from.0] = State::Same(Cell::new(to));
     }
 
     fn conflict(&mut self, a: AtomId, b: AtomId) -> Result<(), Conflict> {
@@ -149,36 +207,50 @@ impl Terms {
 
     /// Whether `needle` is a part of `atom`.
     fn occurs(&self, needle: AtomId, atom: AtomId) -> bool {
-        let atom = self.find(atom);
-        match &self.states[atom.0] {
-            State::Product(children) | State::Sum(children) => children.iter().any(|c| self.occurs(needle, *c)),
-            State::Free | State::Fixed | State::Same(_) => atom == needle,
+        let mut stack = vec![atom];
+        while let Some(atom) = stack.pop().filter(|_| !self.gave_up()) {
+            let atom = self.find(atom);
+            self.spend(1);
+            match &self.states[atom.0] {
+                State::Product(children) | State::Sum(children) => stack.extend(children),
+                State::Free | State::Fixed | State::Same(_) if atom == needle => return true,
+                State::Free | State::Fixed | State::Same(_) => {}
+            }
         }
+        false
     }
 
     /// The factors of a product, products in it opened and factors of one entry left out.
     fn factors(&self, atom: AtomId) -> Vec<AtomId> {
-        let atom = self.find(atom);
-        match &self.states[atom.0] {
-            State::Product(children) => children.iter().flat_map(|c| self.factors(*c)).collect(),
-            _ if self.len(atom) == 1 => Vec::new(),
-            _ => vec![atom],
-        }
+        self.opened(atom, 1, |state| if let State::Product(children) = state { Some(children) } else { None })
     }
 
     /// The parts of a concatenation, concatenations in it opened and empty parts left out.
     fn parts(&self, atom: AtomId) -> Vec<AtomId> {
-        let atom = self.find(atom);
-        match &self.states[atom.0] {
-            State::Sum(children) => children.iter().flat_map(|c| self.parts(*c)).collect(),
-            _ if self.len(atom) == 0 => Vec::new(),
-            _ => vec![atom],
+        self.opened(atom, 0, |state| if let State::Sum(children) = state { Some(children) } else { None })
+    }
+
+    /// What a structure of one kind is made of, in order, without what is as long as nothing.
+    fn opened(&self, atom: AtomId, nothing: usize, children: impl Fn(&State) -> Option<&Vec<AtomId>>) -> Vec<AtomId> {
+        let (mut found, mut stack) = (Vec::new(), vec![atom]);
+        while let Some(atom) = stack.pop().filter(|_| !self.gave_up()) {
+            let atom = self.find(atom);
+            self.spend(1);
+            match children(&self.states[atom.0]) {
+                Some(children) => stack.extend(children.iter().rev()),
+                None if self.len(atom) == nothing => {}
+                None => found.push(atom),
+            }
         }
+        found
     }
 
     fn unite_products(&mut self, a: AtomId, b: AtomId) -> Result<(), Conflict> {
         let (mut left, mut right) = (vec![a], vec![b]);
         while let (Some(x), Some(y)) = (self.next(&mut left, Self::factors), self.next(&mut right, Self::factors)) {
+            if self.gave_up() {
+                return Ok(());
+            }
             let (p, q) = (self.len(x), self.len(y));
             let (longer, rest) = if p >= q { (x, &mut left) } else { (y, &mut right) };
             let (short, long) = (p.min(q), p.max(q));
@@ -231,7 +303,7 @@ impl Terms {
             }
             State::Sum(_) => {
                 let parts = self.parts(atom);
-                if parts.iter().any(|p| !self.len(*p).is_multiple_of(rest)) {
+                if self.gave_up() || parts.iter().any(|p| !self.len(*p).is_multiple_of(rest)) {
                     return Err(Conflict);
                 }
                 let inner = self.fresh(rest);
@@ -251,6 +323,9 @@ impl Terms {
     fn unite_sums(&mut self, a: AtomId, b: AtomId) -> Result<(), Conflict> {
         let (mut left, mut right) = (vec![a], vec![b]);
         while let (Some(x), Some(y)) = (self.next(&mut left, Self::parts), self.next(&mut right, Self::parts)) {
+            if self.gave_up() {
+                return Ok(());
+            }
             let (p, q) = (self.len(x), self.len(y));
             let (shorter, mut longer, rest) = if p >= q { (y, x, &mut left) } else { (x, y, &mut right) };
             if p != q {
@@ -277,6 +352,9 @@ impl Terms {
             }
             State::Product(_) => {
                 let factors = self.factors(atom);
+                if self.gave_up() {
+                    return Err(Conflict);
+                }
                 let inner: usize = factors[1..].iter().map(|f| self.len(*f)).product();
                 if !first.is_multiple_of(inner) || !rest.is_multiple_of(inner) {
                     return Err(Conflict);
@@ -294,6 +372,9 @@ impl Terms {
     /// A product whose outer factor is cut where the parts of the concatenation end.
     fn unite_product_and_sum(&mut self, product: AtomId, sum: AtomId) -> Result<(), Conflict> {
         let (factors, parts) = (self.factors(product), self.parts(sum));
+        if self.gave_up() {
+            return Ok(());
+        }
         let inner: usize = factors.get(1..).unwrap_or_default().iter().map(|f| self.len(*f)).product();
         if factors.is_empty() || inner == 0 || parts.iter().any(|p| !self.len(*p).is_multiple_of(inner)) {
             return self.conflict(product, sum);
@@ -311,15 +392,26 @@ impl Terms {
 
     /// What an atom is made of, neighbours that stay written as one.
     pub(super) fn form(&self, atom: AtomId) -> TermForm {
+        self.form_within(atom, 0)
+    }
+
+    fn form_within(&self, atom: AtomId, depth: usize) -> TermForm {
         let atom = self.find(atom);
         let len = self.len(atom);
+        self.spend(2 * KEPT);
+        if depth == NESTED {
+            self.give_up();
+        }
+        if self.gave_up() {
+            return TermForm::Fixed(len);
+        }
         match &self.states[atom.0] {
             _ if len <= 1 => TermForm::Fixed(len),
             State::Free | State::Same(_) => TermForm::Free(atom),
             State::Fixed => TermForm::Fixed(len),
             State::Product(_) => {
                 let mut factors: Vec<TermForm> = Vec::new();
-                for form in self.factors(atom).into_iter().map(|f| self.form(f)) {
+                for form in self.factors(atom).into_iter().map(|f| self.form_within(f, depth + 1)) {
                     match (factors.last_mut(), form) {
                         (Some(TermForm::Fixed(n)), TermForm::Fixed(m)) => *n *= m,
                         (_, form) => factors.push(form),
@@ -329,7 +421,7 @@ impl Terms {
             }
             State::Sum(_) => {
                 let mut parts: Vec<TermForm> = Vec::new();
-                for form in self.parts(atom).into_iter().map(|p| self.form(p)) {
+                for form in self.parts(atom).into_iter().map(|p| self.form_within(p, depth + 1)) {
                     match (parts.last_mut(), form) {
                         (Some(TermForm::Fixed(n)), TermForm::Fixed(m)) => *n += m,
                         (_, form) => parts.push(form),

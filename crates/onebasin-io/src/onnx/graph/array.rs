@@ -1,7 +1,11 @@
 //! Small tensors that are known before the network runs: shapes, axes, paddings, indices.
 
+use onebasin_core::graph::Numbers;
 use onebasin_core::graph::shape::broadcast;
 use onebasin_core::{DType, Tensor, element_count};
+
+/// Most axes of a value.
+pub(super) const RANK: usize = 64;
 
 /// Largest number of elements that is followed.
 pub(super) const CAP: usize = 1 << 16;
@@ -20,6 +24,15 @@ impl ElementKind {
             dtype if dtype.is_float() => Self::Float,
             DType::Bool => Self::Bool,
             _ => Self::Int,
+        }
+    }
+
+    /// The same for a graph.
+    pub(super) fn numbers(self) -> Numbers {
+        match self {
+            Self::Float => Numbers::Real,
+            Self::Int => Numbers::Whole,
+            Self::Bool => Numbers::Truth,
         }
     }
 
@@ -107,10 +120,10 @@ fn small(shape: &[usize]) -> Option<usize> {
     element_count(shape).ok().filter(|n| *n <= CAP && bounded(shape))
 }
 
-/// Whether products of any of these lengths, and of small factors, are numbers of this machine.
+/// Whether there are few axes, and products of any of these lengths, and of small factors, are numbers of this machine.
 pub(super) fn bounded(shape: &[usize]) -> bool {
     let product = shape.iter().try_fold(1_usize, |p, n| p.checked_mul(*n.max(&1)));
-    product.is_some_and(|p| p <= 1 << 40)
+    shape.len() <= RANK && product.is_some_and(|p| p <= 1 << 40)
 }
 
 impl Array {

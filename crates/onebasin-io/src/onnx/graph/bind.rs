@@ -8,14 +8,14 @@ use super::array::{Array, ElementKind, bounded, constant, elements};
 use super::plan::PlanSlot;
 use super::{Binding, DEPTH, Importer, PerBatch};
 use crate::error::{Error, Result};
-use crate::onnx::model::{Dim, Node, Value};
+use crate::onnx::model::{Dim, Value};
 use crate::onnx::{fail, unfit};
 
 impl<'a> Importer<'a> {
     /// Every name in the caller's shapes is an input, or a value that a node makes.
     pub(super) fn check_names(&self) -> Result<()> {
         let inputs = || self.model.inputs.iter().map(|v| v.name.as_str());
-        let made = || self.model.nodes.iter().flat_map(Node::makes);
+        let made = || self.nodes.iter().flat_map(|placed| placed.node.makes());
         for name in self.shapes.keys() {
             if !inputs().chain(made()).any(|known| known == name) {
                 let hint =
@@ -117,6 +117,7 @@ impl<'a> Importer<'a> {
         if let Some(tensor) = self.model.params.get(name) {
             binding.known = Array::of(tensor).map(|array| Rc::new([array.clone(), array]));
             binding.weight = tensor.dtype().is_float();
+            binding.dtype = Some(tensor.dtype());
             self.bindings.insert(name, binding.clone());
         }
         binding
@@ -154,7 +155,7 @@ impl<'a> Importer<'a> {
         } else if let Some(tensor) = self.model.params.get(name) {
             self.check(name, tensor.shape())?;
             if tensor.dtype().is_float() {
-                self.plan.param(name, tensor.shape())
+                self.plan.param(name, ElementKind::Float, tensor.shape())
             } else {
                 let data = elements(tensor).ok_or_else(|| self.absent(name))?;
                 let made = constant(tensor.shape(), &data).map_err(refused)?;

@@ -57,13 +57,14 @@ pub(super) const LONGEST: usize = 1 << 20;
 pub(super) struct NodeCall<'i, 'a> {
     importer: &'i mut Importer<'a>,
     pub(super) node: &'a Node,
+    opset: i64,
     seen: RefCell<BTreeSet<String>>,
     read: BTreeSet<usize>,
 }
 
 impl<'i, 'a> NodeCall<'i, 'a> {
-    pub(super) fn new(importer: &'i mut Importer<'a>, node: &'a Node) -> Self {
-        Self { importer, node, seen: RefCell::default(), read: BTreeSet::new() }
+    pub(super) fn new(importer: &'i mut Importer<'a>, node: &'a Node, opset: i64) -> Self {
+        Self { importer, node, opset, seen: RefCell::default(), read: BTreeSet::new() }
     }
 
     /// Passes if nothing that the node says was passed over, and all outputs that are needed were made.
@@ -85,7 +86,7 @@ impl<'i, 'a> NodeCall<'i, 'a> {
     }
 
     pub(super) fn opset(&self) -> i64 {
-        self.importer.model.opset()
+        self.opset
     }
 
     /// An attribute, which has now been looked at.
@@ -173,10 +174,30 @@ impl<'i, 'a> NodeCall<'i, 'a> {
     /// Input `k` as a value of the graph.
     pub(super) fn input(&mut self, k: usize) -> Made<PlanSlot> {
         let name = self.name(k)?;
-        if self.importer.model.carried.iter().any(|c| c == name) {
+        if self.importer.carried.contains(name) {
             return unknown(format!("`{name}`, a tensor of an element type without numbers here, is an input"));
         }
         Ok(self.importer.slot(name)?)
+    }
+
+    /// Input `k` as a value of the graph; whole numbers of the model are a parameter.
+    pub(super) fn quantized(&mut self, k: usize) -> Made<PlanSlot> {
+        let name = self.name(k)?;
+        let tensor = self.importer.model.params.get(name).filter(|t| !t.dtype().is_float() && t.len() > 1);
+        let Some(tensor) = tensor else { return self.input(k) };
+        Ok(self.importer.plan.param(name, ElementKind::Int, tensor.shape()))
+    }
+
+    /// The element type of input `k`, where a tensor of the model says it.
+    pub(super) fn dtype(&mut self, k: usize) -> Made<Option<onebasin_core::DType>> {
+        let name = self.name(k)?;
+        Ok(self.importer.binding(name).dtype)
+    }
+
+    /// The kind of numbers that input `k` holds.
+    pub(super) fn kind_of(&mut self, k: usize) -> Made<ElementKind> {
+        let name = self.name(k)?;
+        self.importer.kind_of(name).map_or_else(|| unknown(format!("what numbers `{name}` holds is not known")), Ok)
     }
 
     /// All inputs as values of the graph.
@@ -301,7 +322,7 @@ impl<'i, 'a> NodeCall<'i, 'a> {
 
     /// A constant of one value.
     pub(super) fn filled(&mut self, shape: &[usize], value: f64) -> Made<PlanSlot> {
-        let count = onebasin_core::element_count(shape).ok().filter(|n| *n <= super::BUDGET);
+        let count = onebasin_core::element_count(shape).ok().filter(|n| self.importer.spend(*n));
         let Some(count) = count else { return broken(format!("a constant of shape {shape:?} is too large")) };
         let tensor = Tensor::from_f64_as(onebasin_core::DType::F32, shape, &vec![value; count]);
         let tensor = tensor.map_err(|e| Refusal::Broken(e.to_string()))?;
@@ -311,6 +332,9 @@ impl<'i, 'a> NodeCall<'i, 'a> {
 
     /// Small whole numbers or floats as a constant.
     pub(super) fn constant(&mut self, array: &Array) -> Made<PlanSlot> {
+        if !self.importer.spend(array.data.len()) {
+            return broken(format!("the model holds more than {} numbers that are computed beforehand", super::BUDGET));
+        }
         let tensor = array.tensor().map_err(|e| Refusal::Broken(e.to_string()))?;
         let name = format!("{}/constant", self.node.makes().next().unwrap_or_default());
         Ok(self.importer.plan.constant(&name, tensor, array.kind()))

@@ -6,7 +6,10 @@ use onebasin_core::graph::op::{Binary, Unary};
 use super::array::ElementKind;
 use super::call::{Made, NodeCall, broken, unknown};
 use super::plan::PlanSlot;
-use super::{images, layout, linear, norm, recurrent, slices};
+use super::{images, layout, linear, norm, quantized, recurrent, slices};
+
+/// What to do about a network that was exported while it was being trained.
+pub(super) const EVALUATION: &str = "export the network in evaluation mode, as by model.eval()";
 
 /// The values that a node makes, as operators.
 pub(super) fn convert(call: &mut NodeCall<'_, '_>) -> Made<Vec<PlanSlot>> {
@@ -49,7 +52,15 @@ pub(super) fn convert(call: &mut NodeCall<'_, '_>) -> Made<Vec<PlanSlot>> {
         "Gather" => one(slices::gather(call)),
         "Pad" => one(slices::pad(call)),
         "LSTM" | "GRU" | "RNN" => recurrent::recurrent(call),
+        "QuantizeLinear" => one(quantized::quantize(call)),
+        "DequantizeLinear" => one(quantized::dequantize(call)),
         "Cast" => one(cast(call)),
+        "CastLike" => one(cast_like(call)),
+        "Swish" => one(swish(call)),
+        "If" => unknown("an If whose condition is not known beforehand is not known"),
+        "RandomNormal" | "RandomNormalLike" | "RandomUniform" | "RandomUniformLike" | "Bernoulli" | "Multinomial" => {
+            unknown(format!("{} draws random numbers, which is not known ({EVALUATION})", call.node.op_type))
+        }
         "Dropout" => one(dropout(call)),
         "Where" => one(choose(call)),
         "Sum" => one(chain(call, Binary::Add)),
@@ -177,6 +188,18 @@ fn cast(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
         return unknown(format!("a Cast to element type {code} is not known"));
     };
     let x = call.input(0)?;
+    cast_to(call, x, to)
+}
+
+fn cast_like(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
+    call.ignore(&["saturate"]);
+    let to = call.kind_of(1)?;
+    let x = call.input(0)?;
+    cast_to(call, x, to)
+}
+
+/// The same numbers as numbers of another kind: whole ones are cut off towards zero, as ONNX does.
+fn cast_to(call: &mut NodeCall<'_, '_>, x: PlanSlot, to: ElementKind) -> Made<PlanSlot> {
     match (call.kind(x), to) {
         (from, to) if from == to => Ok(x),
         (ElementKind::Bool, _) | (ElementKind::Int, ElementKind::Float) => {
@@ -186,16 +209,36 @@ fn cast(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
             let zero = call.unary(Unary::Not, x)?;
             call.push_as(ElementKind::Bool, Op::Unary(Unary::Not), &[zero])
         }
-        _ => unknown("a Cast of floats to whole numbers is not known"),
+        (_, ElementKind::Int) => {
+            let sign = call.unary(Unary::Sign, x)?;
+            let size = call.unary(Unary::Abs, x)?;
+            let size = call.unary(Unary::Floor, size)?;
+            call.push_as(ElementKind::Int, Op::Binary(Binary::Mul), &[sign, size])
+        }
+        (ElementKind::Float, ElementKind::Float) => Ok(x),
     }
 }
 
+/// `x σ(alpha x)`.
+fn swish(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
+    let alpha = call.float("alpha", 1.0)?;
+    let x = call.input(0)?;
+    if alpha == 1.0 {
+        return call.unary(Unary::Silu, x);
+    }
+    let alpha = call.scalar(alpha)?;
+    let scaled = call.binary(Binary::Mul, x, alpha)?;
+    let gate = call.unary(Unary::Sigmoid, scaled)?;
+    call.binary(Binary::Mul, x, gate)
+}
+
 fn dropout(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
-    call.ignore(&["ratio", "seed", "is_test"]);
+    call.ignore(&["ratio", "seed"]);
     let training = call.number(2)?.unwrap_or(0.0);
-    call.number(1)?;
-    if training != 0.0 {
-        return unknown("Dropout in training is not known");
+    let ratio = if call.has(1) { call.number(1)? } else { None };
+    // What is left out with probability 0 is left out never.
+    if training != 0.0 && ratio != Some(0.0) {
+        return unknown(format!("Dropout in training is not known ({EVALUATION})"));
     }
     call.input(0)
 }

@@ -1,6 +1,6 @@
 //! What follows from tensors that are known: the arithmetic of shapes that exporters leave in a model.
 
-use super::array::{Array, CAP, ElementKind, Elements};
+use super::array::{Array, CAP, ElementKind, Elements, RANK};
 use crate::onnx::model::{Attribute, Node};
 
 /// A function of two whole numbers that fit.
@@ -21,6 +21,9 @@ pub(super) fn axis(number: i64, rank: usize) -> Option<usize> {
 
 /// Several axes, ascending and each once.
 pub(super) fn axes(numbers: &[i64], rank: usize) -> Option<Vec<usize>> {
+    if numbers.len() > RANK {
+        return None;
+    }
     let mut axes = numbers.iter().map(|&n| axis(n, rank)).collect::<Option<Vec<_>>>()?;
     axes.sort_unstable();
     axes.windows(2).all(|w| w[0] != w[1]).then_some(axes)

@@ -10,21 +10,25 @@ mod call;
 mod convert;
 mod fold;
 mod images;
+mod inline;
 mod layout;
 mod linear;
 mod norm;
 mod plan;
+mod quantized;
 mod recurrent;
 mod slices;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
+use onebasin_core::DType;
 use onebasin_core::graph::Graph;
 
 use self::array::{Array, ElementKind};
 use self::call::{NodeCall, Refusal};
 use self::fold::Known;
+use self::inline::{Inlined, PlacedNode, Step};
 use self::plan::{GraphPlan, PlanSlot};
 use super::model::{Node, Value};
 use super::{OnnxModel, fail};
@@ -46,7 +50,11 @@ impl OnnxModel {
     /// what `shapes` says, by the input's name, on any other. Weights are parameters of the names that they have in
     /// [`params`](Self::params), so what is done to them goes back by [`write`](Self::write); numbers and tensors that
     /// only say how to compute (axes, shapes, paddings) become attributes. A node becomes one operator or several, of
-    /// its name or, where it has none, that of its output.
+    /// its name or, where it has none, that of its output. Calls of the model's own functions are replaced by what they
+    /// call, and an `If` whose condition is known by the branch that is taken.
+    ///
+    /// Whole numbers that `DequantizeLinear` makes weights of are parameters too, which
+    /// [`Graph::numbers`] tells apart.
     ///
     /// A node whose operator or combination of attributes is not known is [`Op::Unknown`](onebasin_core::graph::Op::Unknown)
     /// in the graph. Its outputs have the shapes that the model gives, or that `shapes` gives by the output's name.
@@ -57,7 +65,7 @@ impl OnnxModel {
     /// If a length is not given; names in `shapes` that are no value of the model, or shapes that contradict it; shapes
     /// of a node that do not fit; an unknown node whose output has no shape.
     ///
-    /// Source: the operators of ONNX, versions 8 to 21, <https://onnx.ai/onnx/operators>.
+    /// Source: the operators of ONNX, versions 7 to 25, <https://onnx.ai/onnx/operators>.
     ///
     /// ```
     /// # use std::collections::BTreeMap;
@@ -69,15 +77,11 @@ impl OnnxModel {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn graph(&self, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Graph> {
-        let mut importer = Importer::new(self, shapes);
+        let inlined = Inlined::new(self);
+        let mut importer = Importer::new(self, &inlined, shapes);
         importer.check_names()?;
         importer.bind_inputs()?;
-        for index in 0..self.nodes.len() {
-            let node = &self.nodes[index];
-            if node.makes().any(|name| importer.used.contains(name)) && !importer.fold(index) {
-                importer.convert(index)?;
-            }
-        }
+        importer.steps(&inlined.order)?;
         let outputs = self.outputs.iter().map(|v| Ok((v.name.as_str(), importer.slot(&v.name)?)));
         let outputs = outputs.collect::<Result<Vec<_>>>()?;
         importer.plan.build(&outputs).map_err(|source| Error::Core { path: self.path.clone(), source })
@@ -95,11 +99,16 @@ struct Binding {
     node: Option<usize>,
     /// Whether weights went into it, which must stay what they are in the graph.
     weight: bool,
+    /// Its element type, where a tensor of the model says it.
+    dtype: Option<DType>,
 }
 
 struct Importer<'a> {
     model: &'a OnnxModel,
+    nodes: &'a [PlacedNode],
     shapes: &'a BTreeMap<String, Vec<usize>>,
+    /// Tensors of the model that have no numbers here.
+    carried: HashSet<&'a str>,
     /// Lengths of the axes that the model names.
     symbols: HashMap<&'a str, PerBatch<usize>>,
     /// Types that the model gives to values within it.
@@ -113,17 +122,14 @@ struct Importer<'a> {
 }
 
 impl<'a> Importer<'a> {
-    fn new(model: &'a OnnxModel, shapes: &'a BTreeMap<String, Vec<usize>>) -> Self {
-        let mut used: HashSet<&str> = model.outputs.iter().map(|v| v.name.as_str()).collect();
-        for node in model.nodes.iter().rev() {
-            if node.makes().any(|name| used.contains(name)) {
-                used.extend(node.reads());
-            }
-        }
+    fn new(model: &'a OnnxModel, inlined: &'a Inlined, shapes: &'a BTreeMap<String, Vec<usize>>) -> Self {
+        let used = inlined.used(model.outputs.iter().map(|v| v.name.as_str()));
         let declared = model.values.iter().chain(&model.outputs).map(|v| (v.name.as_str(), v)).collect();
         Self {
             model,
+            nodes: &inlined.nodes,
             shapes,
+            carried: model.carried.iter().map(String::as_str).collect(),
             symbols: HashMap::new(),
             declared,
             used,
@@ -134,27 +140,93 @@ impl<'a> Importer<'a> {
         }
     }
 
+    /// Goes through nodes in running order. Depth: that of branches within each other, which is bounded.
+    fn steps(&mut self, steps: &'a [Step]) -> Result<()> {
+        for step in steps {
+            let (Step::Node(index) | Step::Choice { node: index, .. }) = *step;
+            let nodes = self.nodes;
+            let node = &nodes[index].node;
+            if !node.makes().any(|name| self.used.contains(name)) {
+                continue;
+            }
+            match step {
+                Step::Choice { branches, .. } => match self.choice(node) {
+                    Some(taken) => self.steps(&branches[taken])?,
+                    None => self.convert(index)?,
+                },
+                Step::Node(_) if self.fold(index) => {}
+                Step::Node(_) => self.convert(index)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Which branch counts; none if that depends on the inputs.
+    fn choice(&mut self, node: &'a Node) -> Option<usize> {
+        if !node.is("If") {
+            return Some(0);
+        }
+        let condition = self.binding(node.inputs.first()?).known?;
+        match [0, 1].map(|k| condition[k].whole()) {
+            [Some(a), Some(b)] if a.len() == 1 && a == b => Some(usize::from(a[0] == 0)),
+            _ => None,
+        }
+    }
+
     /// Computes a node if all its inputs are known. Whether it did.
     fn fold(&mut self, index: usize) -> bool {
-        let node = &self.model.nodes[index];
+        let nodes = self.nodes;
+        let PlacedNode { node, opset, .. } = &nodes[index];
         let [output] = &node.outputs[..] else { return false };
+        if self.budget == 0 {
+            return false;
+        }
         let (arrays, weight) = match node.op_type.as_str() {
             "Shape" | "Size" if node.domain.is_empty() => (self.shape_of(node), false),
-            _ => self.fold_arrays(node),
+            "CastLike" if node.domain.is_empty() => self.cast_like(node),
+            _ => self.fold_arrays(node, *opset),
         };
         let Some(arrays) = arrays else { return false };
         let count = arrays.iter().map(|a| a.data.len().max(1)).sum();
-        let Some(rest) = self.budget.checked_sub(count) else { return false };
-        self.budget = rest;
+        if !self.spend(count) {
+            return false;
+        }
+        let dtype = match node.attributes.get("value") {
+            Some(super::Attribute::Tensor(tensor)) if node.is("Constant") => Some(tensor.dtype()),
+            _ => None,
+        };
         let is_weight = node.is("Constant") && arrays[0].kind() == ElementKind::Float && !arrays[0].shape.is_empty();
         let is_weight = is_weight && self.model.params.get(output).is_some();
         let node = (!node.is("Constant")).then_some(index);
         let slot = None;
-        self.bindings.insert(output, Binding { slot, known: Some(Rc::new(arrays)), node, weight: weight || is_weight });
+        let weight = weight || is_weight;
+        self.bindings.insert(output, Binding { slot, known: Some(Rc::new(arrays)), node, weight, dtype });
         true
     }
 
-    fn fold_arrays(&mut self, node: &'a Node) -> (Option<PerBatch<Array>>, bool) {
+    /// Takes elements from what may be computed. Once there are not enough, nothing more is.
+    fn spend(&mut self, count: usize) -> bool {
+        let rest = self.budget.checked_sub(count);
+        self.budget = rest.unwrap_or(0);
+        rest.is_some()
+    }
+
+    /// A known tensor in the kind of numbers of another value.
+    fn cast_like(&mut self, node: &'a Node) -> (Option<PerBatch<Array>>, bool) {
+        let [name, like] = &node.inputs[..] else { return (None, false) };
+        let binding = self.binding(name);
+        let Some((kind, pair)) = self.kind_of(like).zip(binding.known) else { return (None, false) };
+        (Some([0, 1].map(|k| pair[k].cast(kind))), binding.weight)
+    }
+
+    /// What kind of numbers a value holds, if it has been reached.
+    fn kind_of(&mut self, name: &'a str) -> Option<ElementKind> {
+        let binding = self.binding(name);
+        let tensor = || self.model.params.get(name).map(|t| ElementKind::of(t.dtype()));
+        binding.slot.map(|slot| self.plan.kind(slot)).or_else(|| Some(binding.known?[0].kind())).or_else(tensor)
+    }
+
+    fn fold_arrays(&mut self, node: &'a Node, opset: i64) -> (Option<PerBatch<Array>>, bool) {
         let mut known = Vec::with_capacity(node.inputs.len());
         let mut weight = false;
         for name in &node.inputs {
@@ -169,7 +241,7 @@ impl<'a> Importer<'a> {
         }
         let probe = |k: usize| {
             let inputs = known.iter().map(|i| i.as_ref().map(|pair| &pair[k])).collect();
-            fold::fold(&Known { node, inputs, opset: self.model.opset() })
+            fold::fold(&Known { node, inputs, opset })
         };
         let arrays = probe(0).and_then(|first| Some([first, probe(1)?]));
         (arrays, weight)
@@ -196,12 +268,15 @@ impl<'a> Importer<'a> {
 
     /// Turns a node into operators, or into one that is unknown.
     fn convert(&mut self, index: usize) -> Result<()> {
-        let model = self.model;
-        let node = &model.nodes[index];
+        let (model, nodes) = (self.model, self.nodes);
+        let PlacedNode { node, opset, why } = &nodes[index];
         let name = if node.name.is_empty() { node.makes().next().unwrap_or_default() } else { &node.name };
         let mark = self.plan.mark();
-        let mut call = NodeCall::new(self, node);
-        let made = convert::convert(&mut call).and_then(|made| call.finish(made));
+        let mut call = NodeCall::new(self, node, *opset);
+        let made = match why {
+            Some(why) => Err(Refusal::Unknown(why.clone())),
+            None => convert::convert(&mut call).and_then(|made| call.finish(made)),
+        };
         let made = match made {
             Ok(made) => made,
             Err(Refusal::Broken(why)) => return Err(fail(&model.path, node.label(), why)),
@@ -223,7 +298,7 @@ impl<'a> Importer<'a> {
     fn unknown(&mut self, node: &'a Node, name: &str, why: &str) -> Result<()> {
         let mut inputs = Vec::new();
         for input in node.reads() {
-            if !self.model.carried.iter().any(|c| c == input) {
+            if !self.carried.contains(input) {
                 inputs.push(self.slot(input)?);
             }
         }

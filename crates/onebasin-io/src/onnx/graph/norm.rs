@@ -5,14 +5,20 @@ use onebasin_core::graph::op::{Binary, Dim, Reduce, Unary};
 
 use super::array::ElementKind;
 use super::call::{Made, NodeCall, axes_of, axis_of, broken, unknown};
+use super::convert::EVALUATION;
 use super::layout::to_shape;
 use super::plan::PlanSlot;
 
 pub(super) fn batch(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
-    call.ignore(&["momentum", "is_test"]);
+    call.ignore(&["momentum"]);
     let epsilon = call.float("epsilon", 1e-5)?;
-    if call.flag("training_mode", false)? || !call.flag("spatial", true)? {
-        return unknown("BatchNormalization in training, or of every position, is not known");
+    // Before version 14 more than one output says that it is training.
+    let outputs = call.node.makes().count();
+    if call.flag("training_mode", false)? || (call.opset() < 14 && outputs > 1) {
+        return unknown(format!("BatchNormalization in training is not known ({EVALUATION})"));
+    }
+    if !call.flag("spatial", true)? {
+        return unknown("BatchNormalization of every position is not known");
     }
     let inputs = call.inputs()?;
     call.push(Op::BatchNorm { epsilon }, &inputs)

@@ -40,6 +40,7 @@ struct PlanStep {
 #[derive(Debug, Default)]
 pub(super) struct GraphPlan {
     values: Vec<PlanValue>,
+    inputs: Vec<PlanSlot>,
     steps: Vec<PlanStep>,
     params: HashMap<String, PlanSlot>,
 }
@@ -51,14 +52,16 @@ impl GraphPlan {
     }
 
     pub(super) fn input(&mut self, name: &str, kind: ElementKind, shape: PerBatch<Vec<usize>>) -> PlanSlot {
-        self.add(name, SlotOrigin::Input, kind, shape)
+        let slot = self.add(name, SlotOrigin::Input, kind, shape);
+        self.inputs.push(slot);
+        slot
     }
 
-    pub(super) fn param(&mut self, name: &str, shape: &[usize]) -> PlanSlot {
+    pub(super) fn param(&mut self, name: &str, kind: ElementKind, shape: &[usize]) -> PlanSlot {
         if let Some(known) = self.params.get(name) {
             return *known;
         }
-        let slot = self.add(name, SlotOrigin::Param, ElementKind::Float, [shape.to_vec(), shape.to_vec()]);
+        let slot = self.add(name, SlotOrigin::Param, kind, [shape.to_vec(), shape.to_vec()]);
         self.params.insert(name.to_owned(), slot);
         slot
     }
@@ -78,9 +81,8 @@ impl GraphPlan {
 
     /// An input whose first axis has these lengths for the two batches.
     pub(super) fn batch(&self, lengths: PerBatch<usize>) -> Option<PlanSlot> {
-        let first = |v: &PlanValue| Some([*v.shape[0].first()?, *v.shape[1].first()?]);
-        let found = self.values.iter().position(|v| matches!(v.origin, SlotOrigin::Input) && first(v) == Some(lengths));
-        found.map(PlanSlot)
+        let first = |shape: &PerBatch<Vec<usize>>| Some([*shape[0].first()?, *shape[1].first()?]);
+        self.inputs.iter().copied().find(|slot| first(self.shape(*slot)) == Some(lengths))
     }
 
     /// The matrix that a value is the transpose of.
@@ -174,7 +176,9 @@ impl GraphPlan {
         let mut graph = Graph::new();
         let mut ids: Vec<Option<ValueId>> = vec![None; self.values.len()];
         for (k, value) in self.values.iter().enumerate().filter(|(_, v)| matches!(v.origin, SlotOrigin::Input)) {
-            ids[k] = Some(graph.input(&value.name, &value.shape[0])?);
+            let id = graph.input(&value.name, &value.shape[0])?;
+            graph.set_numbers(id, value.kind.numbers());
+            ids[k] = Some(id);
         }
         for step in self.steps.iter().filter(|s| s.outputs.iter().any(|o| live[o.0])) {
             let inputs = step.inputs.iter().map(|s| self.leaf(&mut graph, &mut ids, *s));
@@ -204,7 +208,11 @@ impl GraphPlan {
         let value = &self.values[slot.0];
         let id = match (ids[slot.0], &value.origin) {
             (Some(id), _) => id,
-            (None, SlotOrigin::Param) => graph.param(&value.name, &value.shape[0])?,
+            (None, SlotOrigin::Param) => {
+                let id = graph.param(&value.name, &value.shape[0])?;
+                graph.set_numbers(id, value.kind.numbers());
+                id
+            }
             (None, SlotOrigin::Constant(tensor)) => graph.constant(&value.name, tensor.clone())?,
             (None, SlotOrigin::Input | SlotOrigin::Step(_)) => {
                 let why = "is read before it is made".to_owned();

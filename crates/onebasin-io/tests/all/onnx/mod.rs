@@ -3,6 +3,7 @@
 mod goldens;
 mod graph;
 mod hostile;
+mod inlined;
 mod real;
 mod written;
 
