@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use onebasin::core::escaped;
 use serde::Serialize;
 
 use crate::args::CommonArgs;
@@ -68,7 +69,7 @@ impl Talk {
 
 fn line(text: &str) {
     // Nothing is left to do if standard error itself is closed.
-    writeln!(std::io::stderr().lock(), "{text}").ok();
+    writeln!(std::io::stderr().lock(), "{}", shown(text)).ok();
 }
 
 /// Says what failed, and why, as far as what was said does not end with it; nothing silences it.
@@ -83,6 +84,11 @@ pub fn error(error: &anyhow::Error) {
     if let Some(hint) = hints::of(error) {
         line(&format!("hint: {hint}"));
     }
+}
+
+/// A text of several lines in which nothing moves the cursor or changes colours, whatever names it holds.
+pub fn shown(text: &str) -> String {
+    text.split('\n').map(escaped).collect::<Vec<_>>().join("\n")
 }
 
 /// Columns of the terminal on standard output; 80 where it is none.

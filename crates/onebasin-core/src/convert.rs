@@ -28,6 +28,8 @@ impl WithSimd for Decode<'_> {
             DType::F64 => read(bytes, values, f64::from_le_bytes),
             DType::F32 => read(bytes, values, |b| f64::from(f32::from_le_bytes(b))),
             DType::BF16 => read(bytes, values, |b| f64::from(f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))),
+            DType::F8E4M3 => read(bytes, values, |[b]| E4M3.decode(b)),
+            DType::F8E5M2 => read(bytes, values, |[b]| E5M2.decode(b)),
             _ => {
                 let mut bits = [0; LANES];
                 for (bytes, values) in bytes.chunks(2 * LANES).zip(values.chunks_mut(LANES)) {
@@ -42,7 +44,8 @@ impl WithSimd for Decode<'_> {
 
 /// Writes f64 values in another floating-point type, rounded to nearest even.
 ///
-/// Formula: to 16 bits by way of f32, rounded to odd on the way there, so that two roundings give what one would.
+/// Formula: to 16 bits by way of f32, rounded to odd on the way there, so that two roundings give what one would. What
+/// exceeds the largest number becomes an infinity, in F8E4M3, which has none, a NaN.
 ///
 /// # Panics
 /// As [`decode`].
@@ -66,6 +69,8 @@ impl WithSimd for Encode<'_> {
             DType::F64 => write(values, bytes, f64::to_le_bytes),
             DType::F32 => write(values, bytes, |v| (v as f32).to_le_bytes()),
             DType::BF16 => write(values, bytes, |v| nearest_bf16(v).to_le_bytes()),
+            DType::F8E4M3 => write(values, bytes, |v| [E4M3.encode(v)]),
+            DType::F8E5M2 => write(values, bytes, |v| [E5M2.encode(v)]),
             _ => {
                 let (mut odd, mut bits) = ([0.0; LANES], [0_u16; LANES]);
                 for (values, bytes) in values.chunks(LANES).zip(bytes.chunks_mut(2 * LANES)) {
@@ -101,11 +106,68 @@ pub fn all_finite(dtype: DType, bytes: &[u8]) -> bool {
         DType::F32 => none(bytes, |b| u32::from_le_bytes(b) << 1 >= 0xff << 24),
         DType::F16 => none(bytes, |b| u16::from_le_bytes(b) << 1 >= 0x1f << 11),
         DType::BF16 => none(bytes, |b| u16::from_le_bytes(b) << 1 >= 0xff << 8),
+        DType::F8E4M3 => none(bytes, |[b]| b & 0x7f >= E4M3.infinity),
+        DType::F8E5M2 => none(bytes, |[b]| b & 0x7f >= E5M2.infinity),
         other => panic!("{other} is no float"),
     }
 }
 
 const LANES: usize = 256;
+
+/// A float of 8 bits.
+#[derive(Debug)]
+pub(crate) struct Float8 {
+    fraction: i32,
+    bias: i32,
+    /// The bits of the magnitude that follows the largest number: infinity, or NaN where there is none.
+    infinity: u8,
+}
+
+/// [`DType::F8E4M3`].
+pub(crate) const E4M3: Float8 = Float8 { fraction: 3, bias: 7, infinity: 0x7f };
+/// [`DType::F8E5M2`].
+pub(crate) const E5M2: Float8 = Float8 { fraction: 2, bias: 15, infinity: 0x7c };
+
+impl Float8 {
+    /// The value of these bits, exactly.
+    #[inline(always)]
+    pub(crate) fn decode(&self, bits: u8) -> f64 {
+        let magnitude = bits & 0x7f;
+        let (exponent, mantissa) =
+            (i32::from(magnitude >> self.fraction), f64::from(magnitude & ((1 << self.fraction) - 1)));
+        let one = f64::from(1 << self.fraction);
+        let value = if magnitude >= self.infinity {
+            if magnitude == 0x7c { f64::INFINITY } else { f64::NAN }
+        } else if exponent == 0 {
+            mantissa * power(1 - self.bias - self.fraction)
+        } else {
+            (one + mantissa) * power(exponent - self.bias - self.fraction)
+        };
+        if bits > 0x7f { -value } else { value }
+    }
+
+    /// The bits of the nearest number, the even one of two.
+    ///
+    /// Formula: at the magnitude's own exponent `e`, at least that of the smallest numbers, `round(|v| 2^(f - e))` counts
+    /// steps from 0; every exponent above the smallest has `2^f` numbers more.
+    #[inline(always)]
+    fn encode(&self, value: f64) -> u8 {
+        let sign = if value.is_sign_negative() { 0x80 } else { 0 };
+        if value.is_nan() {
+            return sign | 0x7f;
+        }
+        let exponent = ((value.to_bits() >> 52 & 0x7ff) as i32 - 1023).clamp(1 - self.bias, self.bias + 2);
+        let steps = (value.abs() * power(self.fraction - exponent)).round_ties_even().min(255.0) as i32;
+        let bits = steps + ((exponent + self.bias - 1) << self.fraction);
+        sign | bits.min(i32::from(self.infinity)) as u8
+    }
+}
+
+/// 2ⁿ, where it is no subnormal number.
+#[inline(always)]
+fn power(n: i32) -> f64 {
+    f64::from_bits(((1023 + n) as u64) << 52)
+}
 
 fn check(dtype: DType, bytes: usize, values: usize) {
     assert!(dtype.is_float() && bytes == values * dtype.size(), "{bytes} bytes for {values} values of {dtype}");
@@ -229,6 +291,44 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn eight_bits_are_rounded_once_and_read_back() {
+        let mut stream = Stream::new(0, "values");
+        for (dtype, float) in [(DType::F8E4M3, E4M3), (DType::F8E5M2, E5M2)] {
+            let encoded = |value: f64| {
+                let mut bits = [0];
+                encode(dtype, &[value], &mut bits);
+                bits[0]
+            };
+            let value = |bits: u8| magnitude(bits.into(), float.fraction, float.bias);
+            for bits in 0..float.infinity {
+                let mut read = [0.0; 2];
+                decode(dtype, &[bits, bits | 0x80], &mut read);
+                assert_eq!(read, [value(bits), -value(bits)]);
+                assert!(all_finite(dtype, &[bits, bits | 0x80]));
+                let (down, up) = (value(bits), value(bits + 1));
+                let middle = f64::midpoint(down, up);
+                let even = bits + bits % 2;
+                for (v, expected) in [
+                    (down, bits),
+                    (middle, even),
+                    (middle.next_up(), bits + 1),
+                    (middle.next_down(), bits),
+                    (down + (up - down) * 0.499 * stream.uniform(), bits),
+                ] {
+                    assert_eq!([encoded(v), encoded(-v)], [expected, expected | 0x80], "{v:e} as {dtype}");
+                }
+            }
+            for bits in float.infinity..0x80 {
+                assert!(!all_finite(dtype, &[bits]) && !float.decode(bits).is_finite());
+            }
+            assert_eq!([f64::INFINITY, 1e300, f64::MAX].map(encoded), [float.infinity; 3]);
+            assert_eq!(encoded(f64::NAN) & 0x7f, 0x7f);
+            assert_eq!([5e-324, 0.0, -0.0].map(encoded), [0, 0, 0x80]);
+        }
+        assert_eq!([E4M3.decode(0x7e), E5M2.decode(0x7b)], [448.0, 57344.0]);
     }
 
     #[test]

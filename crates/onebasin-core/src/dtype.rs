@@ -22,6 +22,12 @@ pub enum DType {
     F16,
     /// The upper half of a binary32: its range with 8 bits of precision.
     BF16,
+    /// 4 bits of exponent, 4 bits of precision, up to 448; no infinities (E4M3FN of OCP's 8-bit floats).
+    #[serde(rename = "f8_e4m3")]
+    F8E4M3,
+    /// The upper half of a binary16: its range with 3 bits of precision (E5M2 of OCP's 8-bit floats).
+    #[serde(rename = "f8_e5m2")]
+    F8E5M2,
     /// Signed, 64 bits.
     I64,
     /// Signed, 32 bits.
@@ -54,7 +60,7 @@ impl DType {
             Self::F64 | Self::I64 | Self::U64 => 8,
             Self::F32 | Self::I32 | Self::U32 => 4,
             Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 2,
-            Self::I8 | Self::U8 | Self::Bool => 1,
+            Self::F8E4M3 | Self::F8E5M2 | Self::I8 | Self::U8 | Self::Bool => 1,
         }
     }
 
@@ -65,7 +71,7 @@ impl DType {
     /// assert!(DType::BF16.is_float() && !DType::I64.is_float());
     /// ```
     pub fn is_float(self) -> bool {
-        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
+        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16 | Self::F8E4M3 | Self::F8E5M2)
     }
 
     /// The name users write: `f32`, `bf16`, `u32`, `bool`.
@@ -80,6 +86,8 @@ impl DType {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::BF16 => "bf16",
+            Self::F8E4M3 => "f8_e4m3",
+            Self::F8E5M2 => "f8_e5m2",
             Self::I64 => "i64",
             Self::I32 => "i32",
             Self::I16 => "i16",

@@ -1,6 +1,7 @@
 //! What can go wrong in the mathematics, each with the facts a reader needs to mend it.
 
 use crate::dtype::DType;
+use crate::names::escaped;
 
 /// An error of the core crate: names the tensor, the axis, what was expected and what came.
 ///
@@ -49,7 +50,10 @@ pub enum Error {
         why: String,
     },
     /// A value that is NaN or infinite where only finite numbers make sense.
-    #[error("tensor `{tensor}` holds {count} value(s) that are not finite, the first ({value}) at index {index:?}")]
+    #[error(
+        "tensor `{tensor}` holds {count} value(s) that are not finite, the first ({value}) at index {index:?}",
+        tensor = escaped(.tensor)
+    )]
     NotFinite {
         /// Tensor name.
         tensor: String,
@@ -69,7 +73,7 @@ pub enum Error {
         found: DType,
     },
     /// A tensor of integers or booleans where weights were expected.
-    #[error("tensor `{tensor}` is {dtype}; {what} needs floating-point weights")]
+    #[error("tensor `{tensor}` is {dtype}; {what} needs floating-point weights", tensor = escaped(.tensor))]
     NotFloat {
         /// Tensor name.
         tensor: String,
@@ -97,7 +101,7 @@ pub enum Error {
     #[error(transparent)]
     Symmetry(#[from] crate::symmetry::SymmetryError),
     /// A graph whose shapes do not fit.
-    #[error("node `{node}`: {why}")]
+    #[error("node `{node}`: {why}", node = escaped(.node))]
     Graph {
         /// Name of the node.
         node: String,
@@ -105,7 +109,7 @@ pub enum Error {
         why: String,
     },
     /// A tensor that a network lacks.
-    #[error("there is no tensor `{tensor}`{}", hint(.near.as_deref()))]
+    #[error("there is no tensor `{tensor}`{}", hint(.near.as_deref()), tensor = escaped(.tensor))]
     NoTensor {
         /// The name asked for.
         tensor: String,
@@ -113,7 +117,7 @@ pub enum Error {
         near: Option<String>,
     },
     /// A parameter that a graph lacks.
-    #[error("the network has no parameter `{parameter}`{}", hint(.near.as_deref()))]
+    #[error("the network has no parameter `{parameter}`{}", hint(.near.as_deref()), parameter = escaped(.parameter))]
     NoParameter {
         /// The name asked for.
         parameter: String,
@@ -131,7 +135,10 @@ pub enum Error {
         shape: Vec<usize>,
     },
     /// A tensor of another shape than a graph or a symmetry has for it.
-    #[error("tensor `{tensor}` should have shape {expected:?} as in {place}, found {found:?}")]
+    #[error(
+        "tensor `{tensor}` should have shape {expected:?} as in {place}, found {found:?}",
+        tensor = escaped(.tensor)
+    )]
     Shape {
         /// Tensor name.
         tensor: String,
@@ -161,7 +168,7 @@ pub enum Error {
         found: String,
     },
     /// A λ of one group outside [0, 1].
-    #[error("λ of group `{group}` must lie between 0 and 1, found {lambda}")]
+    #[error("λ of group `{group}` must lie between 0 and 1, found {lambda}", group = escaped(.group))]
     GroupLambda {
         /// Group name.
         group: String,
@@ -194,7 +201,10 @@ pub enum Error {
         weights: usize,
     },
     /// A matrix whose eigenvectors no solver finds.
-    #[error("`{tensor}`: its eigenvectors cannot be found ({why}); use a method without denoising")]
+    #[error(
+        "`{tensor}`: its eigenvectors cannot be found ({why}); use a method without denoising",
+        tensor = escaped(.tensor)
+    )]
     Eigenvectors {
         /// Tensor name.
         tensor: String,
@@ -220,11 +230,11 @@ impl Error {
 }
 
 fn hint(near: Option<&str>) -> String {
-    near.map_or(String::new(), |near| format!("; did you mean `{near}`?"))
+    near.map_or(String::new(), |near| format!("; did you mean `{}`?", escaped(near)))
 }
 
 fn no_axis(tensor: Option<&str>, axis: usize, shape: &[usize]) -> String {
-    match (tensor, shape.len().checked_sub(1)) {
+    match (tensor.map(escaped), shape.len().checked_sub(1)) {
         (Some(tensor), Some(last)) => format!("`{tensor}` has axes 0 to {last}, not {axis} (shape {shape:?})"),
         (Some(tensor), None) => format!("`{tensor}` is a single number without axes; there is no axis {axis}"),
         (None, _) => format!("there is no axis {axis} in shape {shape:?}"),

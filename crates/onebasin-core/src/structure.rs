@@ -1,5 +1,7 @@
 //! How two networks differ.
 
+use crate::names::escaped;
+
 /// How two networks differ in names and shapes: what [`Params::diff`](crate::Params::diff) finds.
 ///
 /// Printed it has one line per difference, shapes first, at most 20 of them.
@@ -40,14 +42,14 @@ impl std::fmt::Display for StructureDiff {
         const SHOWN: usize = 20;
         let mut lines = Vec::new();
         for (name, a, b) in &self.shapes {
-            lines.push(format!("  `{name}`: shape {a:?} in A, {b:?} in B"));
+            lines.push(format!("  `{}`: shape {a:?} in A, {b:?} in B", escaped(name)));
         }
         for (name, near) in &self.only_a {
-            let hint = near.as_ref().map_or(String::new(), |n| format!(" (nearest name in B: `{n}`)"));
-            lines.push(format!("  `{name}`: only in A{hint}"));
+            let hint = near.as_ref().map_or(String::new(), |n| format!(" (nearest name in B: `{}`)", escaped(n)));
+            lines.push(format!("  `{}`: only in A{hint}", escaped(name)));
         }
         for name in &self.only_b {
-            lines.push(format!("  `{name}`: only in B"));
+            lines.push(format!("  `{}`: only in B", escaped(name)));
         }
         let more = lines.len().saturating_sub(SHOWN);
         lines.truncate(SHOWN);

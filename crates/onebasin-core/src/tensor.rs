@@ -197,6 +197,8 @@ impl Tensor {
             DType::F64 => decode(&self.data, |b| f64::from_le_bytes(b) as f32),
             DType::F16 => decode(&self.data, |b| f16::from_le_bytes(b).to_f32()),
             DType::BF16 => decode(&self.data, |b| bf16::from_le_bytes(b).to_f32()),
+            DType::F8E4M3 => decode(&self.data, |[b]| convert::E4M3.decode(b) as f32),
+            DType::F8E5M2 => decode(&self.data, |[b]| convert::E5M2.decode(b) as f32),
             dtype => return Err(not_float(dtype)),
         }))
     }

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
+use crate::format::Gathered;
 use crate::metadata::Metadata;
 use crate::position::read_exact_at;
 
@@ -23,7 +24,15 @@ pub struct Checkpoint {
     pub params: Params,
     /// The text entries of its header (of all its shards' headers); formats other than safetensors have none.
     pub metadata: Metadata,
-    pub(crate) parts: Vec<FilePart>,
+    /// The part of a training checkpoint that the tensors are, named by the keys that lead to it; none if they are all that
+    /// the file holds.
+    pub part: Option<String>,
+    /// The parts that could have been taken, in the order of the file. [`read_part`](crate::read_part()) takes another one.
+    pub parts: Vec<String>,
+    /// What lies among the tensors and was passed over: its name, and why. Tensors of other element types, NumPy arrays
+    /// beside torch tensors, states of a training, tensors in shards that their index leaves out.
+    pub passed_over: Vec<(String, String)>,
+    pub(crate) files: Vec<FilePart>,
     pub(crate) index: Option<Index>,
     pub(crate) digest: OnceLock<String>,
 }
@@ -68,8 +77,24 @@ impl FilePart {
 }
 
 impl Checkpoint {
-    pub(crate) fn new(path: &Path, params: Params, metadata: Metadata, parts: Vec<FilePart>) -> Self {
-        Self { path: path.to_owned(), params, metadata, parts, index: None, digest: OnceLock::new() }
+    pub(crate) fn new(path: &Path, params: Params, metadata: Metadata, files: Vec<FilePart>) -> Self {
+        Self {
+            path: path.to_owned(),
+            params,
+            metadata,
+            part: None,
+            parts: Vec::new(),
+            passed_over: Vec::new(),
+            files,
+            index: None,
+            digest: OnceLock::new(),
+        }
+    }
+
+    /// What a reader gathered.
+    pub(crate) fn gathered(path: &Path, gathered: Gathered, metadata: Metadata, files: Vec<FilePart>) -> Self {
+        let Gathered { params, passed_over, part, parts } = gathered;
+        Self { part, parts, passed_over, ..Self::new(path, params, metadata, files) }
     }
 
     /// Tensors that came from elsewhere, identified by `digest`.
@@ -89,7 +114,7 @@ impl Checkpoint {
     /// Cost: one pass over the bytes the first time, unless a streamed merge has met them already.
     pub fn digest(&self) -> &str {
         self.digest.get_or_init(|| {
-            let digests = self.parts.par_iter().map(|part| hex::encode(Sha256::digest(&part.bytes)));
+            let digests = self.files.par_iter().map(|part| hex::encode(Sha256::digest(&part.bytes)));
             self.combined(&digests.collect::<Vec<String>>())
         })
     }
@@ -103,14 +128,14 @@ impl Checkpoint {
         if let ([digest], None) = (digests, &self.index) {
             return digest.clone();
         }
-        let lines = self.parts.iter().zip(digests).map(|(part, digest)| format!("{digest}  {}\n", part.name()));
+        let lines = self.files.iter().zip(digests).map(|(part, digest)| format!("{digest}  {}\n", part.name()));
         hex::encode(Sha256::digest(lines.collect::<String>()))
     }
 
     /// The file a tensor lies in, and where, if its bytes are those of a file.
     pub(crate) fn locate(&self, tensor: &Tensor) -> Option<(usize, u64)> {
         let at = tensor.bytes().as_ptr() as usize;
-        self.parts.iter().enumerate().find_map(|(k, part)| {
+        self.files.iter().enumerate().find_map(|(k, part)| {
             let offset = at.checked_sub(part.bytes.as_ptr() as usize)?;
             (offset + tensor.bytes().len() <= part.bytes.len()).then_some((k, offset as u64))
         })

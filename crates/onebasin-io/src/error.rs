@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use onebasin_core::symmetry::SymmetryError;
 
+use onebasin_core::escaped;
+
 use crate::format::Format;
 
 /// An error of reading or writing a file.
@@ -49,18 +51,50 @@ pub enum Error {
     },
     /// A folder that does not hold one checkpoint.
     #[error(
-        "{}: is a folder without one checkpoint: expected a *.safetensors.index.json, or model.safetensors, or \
-         pytorch_model.bin, found {}; name the file itself", .path.display(),
-        if .found.is_empty() { "none".to_owned() } else { .found.join(", ") }
+        "{}: is a folder without one checkpoint: {why}; found {}", .path.display(),
+        if .found.is_empty() { "none".to_owned() } else { listed(.found) }
     )]
     NoCheckpoint {
         /// The folder.
         path: PathBuf,
-        /// Files of checkpoints in it.
+        /// What was expected, and what to do.
+        why: String,
+        /// Files of checkpoints in it, and folders that hold some.
         found: Vec<String>,
     },
+    /// A file that is something else than a checkpoint.
+    #[error("{}: is {}; {remedy}", .path.display(), escaped(.what))]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is, with its article.
+        what: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A part that a checkpoint does not have.
+    #[error(
+        "{}: has no part `{}`; its parts: {}", .path.display(), escaped(.part),
+        if .parts.is_empty() { "none, it is one network".to_owned() } else { listed(.parts) }
+    )]
+    NoPart {
+        /// The file.
+        path: PathBuf,
+        /// The part asked for.
+        part: String,
+        /// The parts there are.
+        parts: Vec<String>,
+    },
+    /// A checkpoint of several networks, none of which is more plausible than the others.
+    #[error("{}: holds several networks, and which one is meant is not said: {}", .path.display(), listed(.parts))]
+    SeveralParts {
+        /// The file.
+        path: PathBuf,
+        /// The parts that are networks.
+        parts: Vec<String>,
+    },
     /// An index of shards that cannot be used, or does not agree with its shards.
-    #[error("{}: not a usable index of shards: {why}", .path.display())]
+    #[error("{}: not a usable index of shards: {}", .path.display(), escaped(.why))]
     Index {
         /// The index.
         path: PathBuf,
@@ -79,7 +113,7 @@ pub enum Error {
         found: Vec<String>,
     },
     /// Bytes that are not what their format says.
-    #[error("{}: not a valid {format} file: {why}", .path.display())]
+    #[error("{}: not a valid {format} file: {}", .path.display(), escaped(.why))]
     Format {
         /// The file.
         path: PathBuf,
@@ -89,7 +123,7 @@ pub enum Error {
         why: String,
     },
     /// A header entry whose text is not what it should be.
-    #[error("header entry `{key}`: {why}")]
+    #[error("header entry `{}`: {}", escaped(.key), escaped(.why))]
     Metadata {
         /// The key.
         key: String,
@@ -129,7 +163,7 @@ pub enum Error {
         source: onebasin_core::Error,
     },
     /// Bytes that are not an ONNX model, or one that cannot be used.
-    #[error("{}: not a usable ONNX model: {place}: {why}", .path.display())]
+    #[error("{}: not a usable ONNX model: {}: {}", .path.display(), escaped(.place), escaped(.why))]
     Onnx {
         /// The file.
         path: PathBuf,
@@ -139,7 +173,7 @@ pub enum Error {
         why: String,
     },
     /// Something handed in that does not fit an ONNX model.
-    #[error("{}: {place}: {why}", .path.display())]
+    #[error("{}: {}: {}", .path.display(), escaped(.place), escaped(.why))]
     Unfit {
         /// The model.
         path: PathBuf,
@@ -164,7 +198,9 @@ pub enum Error {
         last: i64,
     },
     /// Tensor data of an ONNX model that lies, or should lie, in a file of its own.
-    #[error("{}: tensor `{tensor}`: external data `{location}`: {why}", .path.display())]
+    #[error(
+        "{}: tensor `{}`: external data `{}`: {}", .path.display(), escaped(.tensor), escaped(.location), escaped(.why)
+    )]
     ExternalData {
         /// The model.
         path: PathBuf,
@@ -197,6 +233,11 @@ pub enum Error {
         /// What is wrong.
         source: onebasin_core::Error,
     },
+}
+
+/// Names, told apart.
+fn listed(names: &[String]) -> String {
+    names.iter().map(|name| escaped(name)).collect::<Vec<_>>().join(", ")
 }
 
 /// Result of this crate.

@@ -5,17 +5,23 @@ use std::path::Path;
 
 use bytes::Bytes;
 use onebasin_core::{DType, Params, Tensor};
-use zip::ZipArchive;
+
+use crate::archive::entries;
 
 /// The first bytes of a NumPy array.
 pub(crate) const NPY: &[u8] = b"\x93NUMPY";
+/// Element types that tensors can have.
+pub(crate) const KNOWN: &str = "f64, f32, f16, bf16, f8_e4m3, f8_e5m2, integers up to 64 bits, bool";
+/// The name under which safetensors keeps its header entries.
+const RESERVED: &str = "__metadata__";
 
 /// A format of checkpoints that [`read`](crate::read()) opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// A JSON header and raw tensors.
     Safetensors,
-    /// What `torch.save` writes: a zip archive, or the pickle stream of versions before 1.6.
+    /// What `torch.save` writes: a zip archive, or the pickle stream of versions before 1.6; or an archive around one, as
+    /// Stable-Baselines3 writes it.
     Torch,
     /// A zip archive of arrays, as `numpy.savez` writes it.
     Npz,
@@ -41,7 +47,7 @@ impl Format {
     /// | first bytes | format |
     /// |---|---|
     /// | header length (u64, at most 100 MB), `{` | safetensors |
-    /// | `PK`, an entry `data.pkl` / entries `*.npy` | torch / npz |
+    /// | `PK`, an entry `data.pkl` or entries `*.pth` / entries `*.npy` | torch / npz |
     /// | pickle of protocol 2 to 5, or `ustar` at 257 | torch |
     /// | `\x93NUMPY` | npz, refused with a hint: a lone array has no name |
     pub fn of(bytes: &[u8], path: &Path) -> Self {
@@ -67,9 +73,13 @@ impl Format {
         }
         match bytes {
             [b'P', b'K', ..] => {
-                let archive = ZipArchive::new(std::io::Cursor::new(bytes)).ok()?;
-                let holds = |end: &[u8]| archive.file_names_raw().any(|name| name.ends_with(end));
-                if holds(b"data.pkl") { Some(Self::Torch) } else { holds(b".npy").then_some(Self::Npz) }
+                let entries = entries(bytes).ok()?;
+                let holds = |end: &[u8]| entries.iter().any(|entry| entry.name.ends_with(end));
+                if holds(b"data.pkl") || holds(b".pth") {
+                    Some(Self::Torch)
+                } else {
+                    holds(b".npy").then_some(Self::Npz)
+                }
             }
             [0x80, 2..=5, ..] => Some(Self::Torch),
             _ if bytes.get(257..262) == Some(b"ustar") => Some(Self::Torch),
@@ -87,7 +97,7 @@ impl Format {
     pub fn named(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "safetensors" => Some(Self::Safetensors),
-            "pt" | "pth" | "th" | "bin" => Some(Self::Torch),
+            "pt" | "pth" | "th" | "bin" | "ckpt" | "pkl" => Some(Self::Torch),
             "npz" | "npy" => Some(Self::Npz),
             "msgpack" | "flax" => Some(Self::Flax),
             _ => None,
@@ -95,19 +105,49 @@ impl Format {
     }
 }
 
-/// Adds a tensor of a file, or says what is wrong with it.
-pub(crate) fn insert(
-    params: &mut Params,
-    name: &str,
-    dtype: DType,
-    shape: &[usize],
-    data: Bytes,
-) -> Result<(), String> {
-    if params.get(name).is_some() {
-        return Err(format!("tensor `{name}` occurs twice"));
+/// Tensors of a file, and names in it that were passed over, each with the reason.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    pub(crate) params: Params,
+    pub(crate) passed_over: Vec<(String, String)>,
+    pub(crate) part: Option<String>,
+    pub(crate) parts: Vec<String>,
+}
+
+impl Gathered {
+    /// Adds a tensor of a file, or says what is wrong with it.
+    pub(crate) fn insert(&mut self, name: &str, dtype: DType, shape: &[usize], data: Bytes) -> Result<(), String> {
+        if name == RESERVED {
+            self.pass_over(name, format!("safetensors files keep their header under `{RESERVED}`; rename it"));
+            return Ok(());
+        }
+        if self.params.get(name).is_some() {
+            return Err(format!(
+                "tensor `{name}` occurs twice, since its name and nested keys give the same; rename one of them"
+            ));
+        }
+        let tensor = Tensor::new(dtype, shape, data).map_err(|e| format!("tensor `{name}`: {e}"))?;
+        self.params.insert(name, tensor);
+        Ok(())
     }
-    params.insert(name, Tensor::new(dtype, shape, data).map_err(|e| format!("tensor `{name}`: {e}"))?);
-    Ok(())
+
+    pub(crate) fn pass_over(&mut self, name: &str, why: String) {
+        self.passed_over.push((name.to_owned(), why));
+    }
+
+    /// Passes only if something is left, or nothing was ever there.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        const SHOWN: usize = 3;
+        if !self.params.is_empty() || self.passed_over.is_empty() {
+            return Ok(());
+        }
+        let mut lines: Vec<String> =
+            self.passed_over.iter().take(SHOWN).map(|(name, why)| format!("`{name}`: {why}")).collect();
+        if self.passed_over.len() > SHOWN {
+            lines.push(format!("and {} more", self.passed_over.len() - SHOWN));
+        }
+        Err(format!("it holds no tensors that can be used: {}", lines.join("; ")))
+    }
 }
 
 /// Passes only if tensors of `claimed` bytes are believable for a file of `length` bytes, compressed or with shared

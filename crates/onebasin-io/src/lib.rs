@@ -5,15 +5,19 @@
 //! [`OnnxModel`] does both for ONNX, and keeps everything in the model but the weights as it was.
 
 mod alignment;
+mod archive;
 mod atomic;
 mod checkpoint;
 mod error;
 mod flax;
+mod folder;
+mod foreign;
 mod format;
 mod map;
 mod metadata;
 mod npz;
 pub mod onnx;
+mod parts;
 mod passing;
 mod pipeline;
 mod position;
@@ -30,10 +34,11 @@ pub use alignment::{SYMMETRY, alignment_from_params, alignment_to_params, read_a
 pub use atomic::{GoOn, write_atomic, write_atomic_while};
 pub use checkpoint::{Checkpoint, tensor_digest};
 pub use error::{Error, Result};
+pub use foreign::is_onnx;
 pub use format::Format;
 pub use metadata::{Metadata, PROVENANCE};
 pub use onnx::OnnxModel;
-pub use read::read;
+pub use read::{read, read_part};
 pub use safetensors::read_bytes;
 pub use streamed::{Moving, Passed, apply_streamed, merge_streamed, products_streamed};
 pub use target::{Target, write};

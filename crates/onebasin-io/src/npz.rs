@@ -3,67 +3,50 @@
 //! An array is `\x93NUMPY`, a version, the length of a header, the header (a Python dict with the keys `descr`,
 //! `fortran_order` and `shape`), and the values (NEP 1).
 
-use std::io::{Cursor, Read};
-
 use bytes::Bytes;
-use onebasin_core::{DType, Params, element_count};
-use zip::read::ZipFile;
-use zip::{CompressionMethod, ZipArchive};
+use onebasin_core::{DType, element_count};
 
-use crate::format::{NPY, check_claim, insert};
+use crate::archive::Archive;
+use crate::format::{Gathered, NPY, check_claim};
 
-/// The arrays of an archive, named as its entries without `.npy`. Other entries are passed over.
-pub(crate) fn params(bytes: &Bytes) -> Result<Params, String> {
+/// The arrays of an archive, named as its entries without `.npy`. Other entries are passed over, and arrays of element
+/// types that are not known are, by name.
+pub(crate) fn read(bytes: &Bytes) -> Result<Gathered, String> {
     const SUFFIX: &[u8] = b".npy";
     if bytes.starts_with(NPY) {
         return Err("a lone .npy array has no name; save it with `numpy.savez(FILE, NAME=array)`".to_owned());
     }
-    let mut archive = ZipArchive::new(Cursor::new(bytes.as_ref())).map_err(|e| format!("zip archive: {e}"))?;
+    let archive = Archive::open(bytes).map_err(|e| format!("zip archive: {e}"))?;
     let mut claimed = 0_u64;
     let mut arrays = Vec::new();
-    for i in 0..archive.len() {
-        let entry = archive.by_index_data(i).map_err(|e| format!("zip entry {i}: {e}"))?;
-        if let Some(name) = entry.name_raw().strip_suffix(SUFFIX) {
+    for (i, entry) in archive.entries.iter().enumerate() {
+        if let Some(name) = entry.name.strip_suffix(SUFFIX) {
             let name = std::str::from_utf8(name).map_err(|_| format!("the name of zip entry {i} is not UTF-8"))?;
-            claimed = claimed.saturating_add(entry.size());
-            arrays.push((i, name.to_owned()));
+            claimed = claimed.saturating_add(entry.size);
+            arrays.push((entry, name));
         }
     }
     if arrays.is_empty() {
         return Err("it holds no .npy arrays".to_owned());
     }
     check_claim(claimed, bytes.len() as u64)?;
-    let mut params = Params::new();
-    for (i, name) in arrays {
+    let mut gathered = Gathered::default();
+    for (entry, name) in arrays {
         let named = |why: String| format!("tensor `{name}`: {why}");
-        let mut entry = archive.by_index(i).map_err(|e| named(format!("zip entry: {e}")))?;
-        let array = contents(&mut entry, bytes).map_err(|e| named(format!("zip entry: {e}")))?;
-        let (dtype, shape, data) = parse(&array).map_err(named)?;
-        insert(&mut params, &name, dtype, &shape, data)?;
+        let array = archive.read(entry).map_err(|e| named(format!("zip entry: {e}")))?;
+        match parse(&array).map_err(named)? {
+            Ok((dtype, shape, data)) => gathered.insert(name, dtype, &shape, data)?,
+            Err(why) => gathered.pass_over(name, why),
+        }
     }
-    Ok(params)
+    Ok(gathered)
 }
 
-/// The bytes of an entry, with their checksum checked: a slice of `archive` where they are not compressed.
-fn contents(entry: &mut ZipFile<'_, Cursor<&[u8]>>, archive: &Bytes) -> std::io::Result<Bytes> {
-    let claim = entry.size();
-    let size = usize::try_from(claim).map_err(std::io::Error::other)?;
-    let mismatch = |found: u64| std::io::Error::other(format!("{claim} bytes expected, {found} found"));
-    if entry.compression() == CompressionMethod::Stored {
-        let found = std::io::copy(entry, &mut std::io::sink())?;
-        let start = entry.data_start().and_then(|s| usize::try_from(s).ok());
-        let range = start.and_then(|start| Some(start..start.checked_add(size)?));
-        let inside = range.filter(|range| found == claim && range.end <= archive.len());
-        return inside.map(|range| archive.slice(range)).ok_or_else(|| mismatch(found));
-    }
-    let mut data = Vec::with_capacity(size);
-    // One byte more than claimed, so that the end, and with it the checksum, is reached.
-    let found = entry.take(claim.saturating_add(1)).read_to_end(&mut data)? as u64;
-    if found == claim { Ok(Bytes::from(data)) } else { Err(mismatch(found)) }
-}
+/// What an array holds, or why it is passed over.
+type Parsed = Result<(DType, Vec<usize>, Bytes), String>;
 
 /// The element type, shape and row-major little-endian values of a `.npy` array.
-fn parse(array: &Bytes) -> Result<(DType, Vec<usize>, Bytes), String> {
+fn parse(array: &Bytes) -> Result<Parsed, String> {
     let (header, data) = split_header(array).ok_or("its .npy header is cut short or not text")?;
     let field = |key: &str| {
         let at = header.find(&format!("'{key}':"))? + key.len() + 3;
@@ -73,10 +56,16 @@ fn parse(array: &Bytes) -> Result<(DType, Vec<usize>, Bytes), String> {
 
     let descr = field("descr").ok_or_else(|| missing("descr"))?;
     let descr = descr.strip_prefix('\'').and_then(|d| d.split('\'').next()).unwrap_or(descr);
-    let dtype = dtype(descr).ok_or_else(|| {
-        let known = "f8, f4, f2, integers up to 64 bits, bool";
-        format!("element type `{}`; known: {known}; save it as one of them", descr.trim())
-    })?;
+    let Some(dtype) = dtype(descr) else {
+        let known = "f8, f4, f2, bfloat16, integers up to 64 bits, bool";
+        let descr = descr.trim();
+        let remedy = if descr.ends_with('O') {
+            "it holds Python objects; save the arrays in it one by one (`numpy.savez(FILE, **dict)`)"
+        } else {
+            "save it as one of them"
+        };
+        return Ok(Err(format!("element type `{descr}`; known: {known}; {remedy}")));
+    };
     let order = field("fortran_order").ok_or_else(|| missing("fortran_order"))?;
     let fortran = order.starts_with("True");
     if !fortran && !order.starts_with("False") {
@@ -92,7 +81,7 @@ fn parse(array: &Bytes) -> Result<(DType, Vec<usize>, Bytes), String> {
     // A shape without elements may have lengths whose strides do not fit a number.
     let data = if fortran && !data.is_empty() { row_major(&data, &shape, dtype.size()) } else { data };
     let data = if descr.starts_with('>') { swap(&data, dtype.size()) } else { data };
-    Ok((dtype, shape, data))
+    Ok(Ok((dtype, shape, data)))
 }
 
 fn split_header(array: &Bytes) -> Option<(&str, Bytes)> {
@@ -125,6 +114,8 @@ fn dtype(descr: &str) -> Option<DType> {
         "u2" => DType::U16,
         "u1" => DType::U8,
         "b1" => DType::Bool,
+        // `ml_dtypes`, whose types NumPy knows by their size alone, has one of two bytes beside `f2`.
+        "V2" => DType::BF16,
         _ => return None,
     })
 }

@@ -35,7 +35,7 @@ struct Hash {
 impl<'a> Reader<'a> {
     /// A reader of these tensors, which will come in this order.
     pub(crate) fn new<'t>(checkpoint: &'a Checkpoint, order: impl Iterator<Item = &'t Tensor>) -> Self {
-        let mut last = vec![Some(0); checkpoint.parts.len()];
+        let mut last = vec![Some(0); checkpoint.files.len()];
         if checkpoint.digest.get().is_some() {
             last.fill(None);
         }
@@ -43,8 +43,8 @@ impl<'a> Reader<'a> {
             last[part] = last[part].filter(|last| *last < offset + 1).map(|_| offset + 1);
         }
         let hash = |last: Option<u64>| Mutex::new(Hash { in_order: last.is_some(), until: 0, sum: Sha256::new() });
-        let total = checkpoint.parts.iter().map(|part| part.bytes.len() as u64).sum();
-        let passing = checkpoint.parts.iter().map(|_| Passing::of(total)).collect();
+        let total = checkpoint.files.iter().map(|part| part.bytes.len() as u64).sum();
+        let passing = checkpoint.files.iter().map(|_| Passing::of(total)).collect();
         Self { checkpoint, hashes: last.into_iter().map(hash).collect(), passing }
     }
 
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
         if checkpoint.digest.get().is_some() {
             return Ok(());
         }
-        let digests = checkpoint.parts.par_iter().zip(hashes).map(|(part, hash)| {
+        let digests = checkpoint.files.par_iter().zip(hashes).map(|(part, hash)| {
             let mut hash = hash.into_inner().unwrap_or_else(PoisonError::into_inner);
             hash.catch_up(part, part.bytes.len() as u64).map_err(|e| failed(part, e))?;
             Ok(hex::encode(hash.sum.finalize()))
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
     }
 
     fn read_part(&self, part: usize, offset: u64, chunk: &mut [u8]) -> Result<()> {
-        let (file, hash) = (&self.checkpoint.parts[part], &self.hashes[part]);
+        let (file, hash) = (&self.checkpoint.files[part], &self.hashes[part]);
         let read = |chunk: &mut [u8]| {
             file.read_at(offset, chunk)?;
             if let Some(open) = &file.file {

@@ -3,69 +3,74 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use onebasin_core::{DType, Params, Tensor};
-use safetensors::{Dtype, SafeTensors};
+use onebasin_core::DType;
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use crate::checkpoint::{Checkpoint, FilePart};
 use crate::error::{Error, Result};
-use crate::format::Format;
-use crate::map::map;
+use crate::format::{Format, Gathered, KNOWN};
 use crate::metadata::Metadata;
 
-/// Opens a safetensors file.
-pub(crate) fn read_file(path: &Path) -> Result<Checkpoint> {
-    let (bytes, file) = map(path)?;
-    read_part(path, FilePart::new(path, bytes, Some(file)))
-}
-
 /// Reads a safetensors checkpoint from bytes; `path` only names it in errors.
+///
+/// Tensors of element types other than f64, f32, f16, bf16, OCP's 8-bit floats, the integers up to 64 bits, and bool are
+/// passed over, and named in [`Checkpoint::passed_over`].
 ///
 /// Cost: that of the header; no tensor is looked at.
 ///
 /// # Errors
-/// If the bytes are not valid, or a tensor has an element type other than f64, f32, f16, bf16, the integers up to 64
-/// bits, and bool.
+/// If the bytes are not valid, or no tensor has one of these element types.
 pub fn read_bytes(bytes: &Bytes, path: &Path) -> Result<Checkpoint> {
-    read_part(path, FilePart::new(path, bytes.clone(), None))
+    read_file(path, FilePart::new(path, bytes.clone(), None))
 }
 
-pub(crate) fn read_part(path: &Path, part: FilePart) -> Result<Checkpoint> {
+/// Reads a file that was mapped.
+pub(crate) fn read_file(path: &Path, file: FilePart) -> Result<Checkpoint> {
+    let failed = |why| Error::Format { path: path.to_owned(), format: Format::Safetensors, why };
+    let (gathered, metadata) = read(&file.bytes).map_err(failed)?;
+    Ok(Checkpoint::gathered(path, gathered, metadata, vec![file]))
+}
+
+fn read(bytes: &Bytes) -> std::result::Result<(Gathered, Metadata), String> {
     const PREFIX: usize = 8;
-    let bytes = &part.bytes;
     let length = bytes.get(..PREFIX).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
-    let Some(length) = length else {
-        return Err(format_error(
-            path,
-            format!("the file has {} bytes, fewer than the {PREFIX} of a header length", bytes.len()),
-        ));
-    };
-    if length > (bytes.len() - PREFIX) as u64 {
-        let rest = bytes.len() - PREFIX;
-        return Err(format_error(
-            path,
-            format!(
-                "the header claims {length} bytes, the file has {rest} after its length; it is truncated or not safetensors"
-            ),
+    let length = length
+        .ok_or_else(|| format!("the file has {} bytes, fewer than the {PREFIX} of a header length", bytes.len()))?;
+    let rest = bytes.len() - PREFIX;
+    if length > rest as u64 {
+        return Err(format!(
+            "the header claims {length} bytes, the file has {rest} after its length; it is truncated or not safetensors"
         ));
     }
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| format_error(path, e.to_string()))?;
-    let view = SafeTensors::deserialize(bytes).map_err(|e| format_error(path, e.to_string()))?;
-    let mut params = Params::new();
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| said(&e))?;
+    let view = SafeTensors::deserialize(bytes).map_err(|e| said(&e))?;
+    let mut gathered = Gathered::default();
     for (name, tensor) in view.iter() {
-        let dtype = dtype(tensor.dtype()).ok_or_else(|| {
-            let known = "f64, f32, f16, bf16, integers up to 64 bits, bool";
-            format_error(path, format!("tensor `{name}` has element type {:?}; known: {known}", tensor.dtype()))
-        })?;
-        let data = bytes.slice_ref(tensor.data());
-        let tensor = Tensor::new(dtype, tensor.shape(), data);
-        params.insert(name, tensor.map_err(|source| Error::Core { path: path.to_owned(), source })?);
+        match dtype(tensor.dtype()) {
+            Some(dtype) => gathered.insert(name, dtype, tensor.shape(), bytes.slice_ref(tensor.data()))?,
+            None => gathered.pass_over(name, format!("element type {:?}; known: {KNOWN}", tensor.dtype())),
+        }
     }
-    let metadata = Metadata(header.metadata().clone().unwrap_or_default().into_iter().collect());
-    Ok(Checkpoint::new(path, params, metadata, vec![part]))
+    gathered.check()?;
+    gathered.passed_over.sort();
+    Ok((gathered, Metadata(header.metadata().clone().unwrap_or_default().into_iter().collect())))
 }
 
-fn format_error(path: &Path, why: impl Into<String>) -> Error {
-    Error::Format { path: path.to_owned(), format: Format::Safetensors, why: why.into() }
+/// What is wrong with a header, and what to do.
+fn said(error: &SafeTensorError) -> String {
+    match error {
+        SafeTensorError::InvalidOffset(name) => format!(
+            "{error}: it does not begin where the tensor before it ends, so bytes are left out, shared, or named twice; save \
+             the file again (tensor `{name}`)"
+        ),
+        SafeTensorError::MetadataIncompleteBuffer => {
+            format!("{error}: the file is cut short, or bytes follow its last tensor; save it again")
+        }
+        SafeTensorError::InvalidHeaderDeserialization(_) => {
+            format!("{error}; a header names tensors, and texts alone under `__metadata__`")
+        }
+        _ => error.to_string(),
+    }
 }
 
 fn dtype(dtype: Dtype) -> Option<DType> {
@@ -74,6 +79,8 @@ fn dtype(dtype: Dtype) -> Option<DType> {
         Dtype::F32 => DType::F32,
         Dtype::F16 => DType::F16,
         Dtype::BF16 => DType::BF16,
+        Dtype::F8_E4M3 => DType::F8E4M3,
+        Dtype::F8_E5M2 => DType::F8E5M2,
         Dtype::I64 => DType::I64,
         Dtype::I32 => DType::I32,
         Dtype::I16 => DType::I16,

@@ -1,59 +1,41 @@
-//! Checkpoints in several files: a folder, its index, its shards.
+//! Checkpoints in several files: an index, and its shards.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use onebasin_core::Params;
 use serde::Deserialize;
 
 use crate::atomic::folder_of;
 use crate::checkpoint::{Checkpoint, Index};
 use crate::error::{Error, Result};
+use crate::foreign::recognise;
+use crate::format::Gathered;
 use crate::map::map;
 use crate::metadata::Metadata;
-use crate::safetensors::read_file;
-
-/// The end of the name of an index, as Hugging Face writes it.
-pub(crate) const INDEX: &str = ".safetensors.index.json";
-/// The file of a folder without shards.
-pub(crate) const WHOLE: &str = "model.safetensors";
-/// The same, as torch writes it.
-const TORCH: &str = "pytorch_model.bin";
+use crate::read::read_file;
 
 #[derive(Deserialize)]
 struct Text {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The file that stands for a folder: its index, or its only checkpoint.
-pub(crate) fn find(folder: &Path) -> Result<PathBuf> {
-    let names = checkpoints(folder)?;
-    let indices: Vec<&String> = names.iter().filter(|n| n.ends_with(INDEX)).collect();
-    let whole = names.iter().find(|n| *n == WHOLE);
-    let found = match (&indices[..], whole) {
-        ([index], None) => Some(*index),
-        ([], Some(whole)) => Some(whole),
-        ([], None) => names.iter().find(|n| *n == TORCH),
-        _ => None,
-    };
-    found.map(|name| folder.join(name)).ok_or_else(|| Error::NoCheckpoint { path: folder.to_owned(), found: names })
-}
-
-/// Names in a folder that belong to checkpoints, in order.
-pub(crate) fn checkpoints(folder: &Path) -> Result<Vec<String>> {
-    let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, "list", e))?;
-    let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
-    let kept = |n: &String| !n.starts_with('.') && (n.ends_with(".safetensors") || n.ends_with(INDEX) || n == TORCH);
-    let mut names: Vec<String> = names.filter(kept).collect();
-    names.sort();
-    Ok(names)
-}
-
-/// Opens an index and all of its shards.
+/// Opens an index and all of its shards. The index decides which tensors there are, and where each lies: others, and other
+/// copies, are passed over.
+///
+/// # Errors
+/// If the index cannot be used, a shard cannot be read, or a tensor is not where the index says.
 pub(crate) fn read_index(path: &Path) -> Result<Checkpoint> {
     let fail = |why: String| Error::Index { path: path.to_owned(), why };
     let (text, _) = map(path)?;
-    let Text { weight_map } = serde_json::from_slice(&text).map_err(|e| fail(e.to_string()))?;
+    let Text { weight_map } = serde_json::from_slice(&text).map_err(|e| {
+        let json = serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_ok();
+        let begins_as_json = matches!(text.trim_ascii_start().first(), Some(b'{' | b'['));
+        match recognise(&text, path).filter(|_| !begins_as_json) {
+            Some(foreign) => Error::Foreign { path: path.to_owned(), what: foreign.what, remedy: foreign.remedy },
+            None if json => fail(format!("{e}: JSON, but no index; name the file of the checkpoint, or its folder")),
+            None => fail(e.to_string()),
+        }
+    })?;
     let mut files: Vec<&String> = weight_map.values().collect();
     files.sort();
     files.dedup();
@@ -68,23 +50,85 @@ pub(crate) fn read_index(path: &Path) -> Result<Checkpoint> {
     if let Some(name) = files.iter().find(|name| !plain(name)) {
         return Err(fail(format!("shard `{name}` must be a file in the same folder, named without a path")));
     }
-    let (mut params, mut metadata, mut parts) = (Params::new(), Metadata::default(), Vec::new());
-    for name in files {
-        let shard = read_file(&folder_of(path).join(name))?;
+    let folder = folder_of(path);
+    let paths: Vec<PathBuf> = files.iter().map(|name| folder.join(name)).collect();
+    join(path, &paths, Some(&weight_map))
+}
+
+/// Opens shards without an index as one checkpoint; `path` is what their index would be called.
+///
+/// # Errors
+/// If a shard cannot be read, or two hold tensors of the same name.
+pub(crate) fn read_shards(path: &Path, files: &[PathBuf]) -> Result<Checkpoint> {
+    join(path, files, None)
+}
+
+/// All tensors of some files that lie where `listed` says; without it, each name may lie in one of them.
+fn join(path: &Path, files: &[PathBuf], listed: Option<&BTreeMap<String, String>>) -> Result<Checkpoint> {
+    let fail = |why: String| Error::Index { path: path.to_owned(), why };
+    let (mut gathered, mut metadata, mut parts) = (Gathered::default(), Metadata::default(), Vec::new());
+    let mut weight_map = BTreeMap::new();
+    let mut missing = listed.cloned().unwrap_or_default();
+    for file in files {
+        let name = name_of(file);
+        if !file.exists() {
+            return Err(fail(format!("shard `{name}` is missing (No such file); download it again")));
+        }
+        let shard = read_file(file, None)?;
         for (tensor, value) in shard.params.iter() {
-            let listed = weight_map.get(tensor);
-            if listed != Some(name) {
-                let says = listed.map_or_else(|| "does not list it".to_owned(), |l| format!("says `{l}`"));
-                return Err(fail(format!("tensor `{tensor}` lies in shard `{name}`, the index {says}")));
+            let place = listed.map(|listed| listed.get(tensor));
+            match place {
+                Some(None) => {
+                    gathered.pass_over(tensor, format!("lies in shard `{name}`, but the index does not list it"));
+                    continue;
+                }
+                Some(Some(place)) if *place != name => {
+                    gathered.pass_over(tensor, format!("a copy in shard `{name}`; the index says `{place}`"));
+                    continue;
+                }
+                Some(Some(_)) | None => {}
             }
-            params.insert(tensor, value.clone());
+            let twice = gathered.insert(tensor, value.dtype(), value.shape(), value.bytes().clone());
+            twice.map_err(|_| {
+                fail(format!(
+                    "tensor `{tensor}` lies in shard `{name}` and in one before it, and no index says which counts"
+                ))
+            })?;
+            weight_map.insert(tensor.to_owned(), written(&name));
+            missing.remove(tensor);
+        }
+        for (tensor, why) in shard.passed_over {
+            missing.remove(&tensor);
+            gathered.pass_over(&tensor, why);
         }
         shard.metadata.0.into_iter().for_each(|(key, text)| metadata.set(&key, text));
-        parts.extend(shard.parts);
+        parts.extend(shard.files);
     }
-    if let Some((tensor, name)) = weight_map.iter().find(|(tensor, _)| params.get(tensor).is_none()) {
-        return Err(fail(format!("tensor `{tensor}` is not in shard `{name}`, where the index says it lies")));
+    if let Some((tensor, name)) = missing.first_key_value() {
+        let copy = gathered.passed_over.iter().find(|(passed_over, _)| passed_over == tensor);
+        let copy = copy.map_or(String::new(), |(_, why)| format!(" (it is {why})"));
+        let other = gathered.passed_over.iter().find(|(other, _)| listed.is_some_and(|l| !l.contains_key(other)));
+        let other = other.map_or(String::new(), |(other, why)| format!("; `{other}` {why}"));
+        return Err(fail(format!(
+            "tensor `{tensor}` is not in shard `{name}`, where the index says it lies{copy}{other}"
+        )));
     }
-    let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    Ok(Checkpoint { index: Some(Index { name, weight_map }), ..Checkpoint::new(path, params, metadata, parts) })
+    let index = Index { name: written(&name_of(path)), weight_map };
+    Ok(Checkpoint { index: Some(index), ..Checkpoint::gathered(path, gathered, metadata, parts) })
+}
+
+/// The name that a shard or an index of torch has where safetensors are written in its place.
+fn written(name: &str) -> String {
+    if name.contains(".safetensors") {
+        return name.to_owned();
+    }
+    let name = name.replacen("pytorch_model", "model", 1);
+    match name.strip_suffix(".json") {
+        Some(index) => format!("{}.json", index.replacen(".bin", ".safetensors", 1)),
+        None => Path::new(&name).with_extension("safetensors").to_string_lossy().into_owned(),
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }

@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::atomic::{GoOn, Staged, folder_of, write_atomic_while};
 use crate::checkpoint::{Checkpoint, Index};
 use crate::error::{Error, Result};
+use crate::folder::{WHOLE, checkpoints};
 use crate::metadata::Metadata;
-use crate::shards::{WHOLE, checkpoints};
 use crate::write::{TensorEntry, Writing};
 
 /// Where a checkpoint is written.

@@ -103,6 +103,8 @@ fn code(dtype: DType) -> &'static str {
         DType::F32 => "F32",
         DType::F16 => "F16",
         DType::BF16 => "BF16",
+        DType::F8E4M3 => "F8_E4M3",
+        DType::F8E5M2 => "F8_E5M2",
         DType::I64 => "I64",
         DType::I32 => "I32",
         DType::I16 => "I16",

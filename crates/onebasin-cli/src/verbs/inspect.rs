@@ -3,13 +3,14 @@
 use std::fmt::Write;
 
 use anyhow::Result;
+use onebasin::core::escaped;
 use onebasin::core::graph::Op;
 use onebasin::{Model, Network, Symmetry};
 use onebasin_io::{SYMMETRY, read};
 use serde_json::{Value, json};
 
 use crate::args::InspectArgs;
-use crate::talk::Talk;
+use crate::talk::{self, Talk};
 
 pub fn run(args: &InspectArgs, talk: Talk) -> Result<()> {
     let is_onnx = args.file.extension().is_some_and(|e| e == "onnx");
@@ -30,7 +31,7 @@ pub fn run(args: &InspectArgs, talk: Talk) -> Result<()> {
     let mut text = String::new();
     let mut tensors = Vec::new();
     let pattern = |name: &str| symmetry.as_ref().and_then(|s| s.tensor(name).ok()).map(|t| t.pattern.to_string());
-    let width = file.params.names().map(|n| n.chars().count()).max().unwrap_or(0).min(60);
+    let width = file.params.names().map(|n| escaped(n).chars().count()).max().unwrap_or(0).min(60);
     for (name, tensor) in file.params.iter() {
         let pattern = pattern(name);
         let mut not_finite = 0;
@@ -40,7 +41,8 @@ pub fn run(args: &InspectArgs, talk: Talk) -> Result<()> {
         let warning = if not_finite > 0 { format!("  {not_finite} values are not finite!") } else { String::new() };
         let shown = pattern.as_ref().map_or(String::new(), |p| format!("  {p}"));
         let shape = format!("{:?}", tensor.shape());
-        writeln!(text, "{name:width$}  {:4}  {shape:14}{shown}{warning}", tensor.dtype().name())?;
+        let named = if name.is_empty() { "\"\"".into() } else { escaped(name) };
+        writeln!(text, "{named:width$}  {:4}  {shape:14}{shown}{warning}", tensor.dtype().name())?;
         tensors.push(json!({
             "name": name, "dtype": tensor.dtype().name(), "shape": tensor.shape(), "pattern": pattern, "not_finite": not_finite,
         }));
@@ -48,7 +50,16 @@ pub fn run(args: &InspectArgs, talk: Talk) -> Result<()> {
     writeln!(text, "{} tensors, {} values, sha256 {}", file.params.len(), file.params.element_count(), file.digest())?;
     if !model.rest().is_empty() {
         let names: Vec<&str> = model.rest().names().collect();
-        writeln!(text, "not used by the graph, carried along: {}", names.join(", "))?;
+        writeln!(text, "not used by the graph, carried along: {}", escaped(&names.join(", ")))?;
+    }
+    if let Some(part) = &file.part {
+        let others: Vec<&str> = file.parts.iter().filter(|p| *p != part).map(String::as_str).collect();
+        let beside =
+            if others.is_empty() { String::new() } else { format!("; beside it: {}", escaped(&others.join(", "))) };
+        writeln!(text, "part `{}` of the file{beside}", escaped(part))?;
+    }
+    for (name, why) in &file.passed_over {
+        writeln!(text, "passed over: `{}`, {}", escaped(name), escaped(why))?;
     }
     let groups: Vec<Value> =
         symmetry.iter().flat_map(Symmetry::groups).map(|g| json!({ "name": g.name, "size": g.size })).collect();
@@ -73,10 +84,12 @@ pub fn run(args: &InspectArgs, talk: Talk) -> Result<()> {
         writeln!(text, "what may be exchanged is not known: give --network NAME, --graph FILE or --symmetry FILE")?;
     }
     for (key, value) in file.metadata.0.iter().filter(|(k, _)| *k != Network::HEADER) {
-        writeln!(text, "{key}: {}", value.trim_end())?;
+        writeln!(text, "{}: {}", escaped(key), talk::shown(value.trim_end()))?;
     }
     let value = json!({
         "file": args.file.display().to_string(), "sha256": file.digest(), "tensors": tensors, "groups": groups, "metadata": file.metadata.0,
+        "part": file.part, "parts": file.parts,
+        "passed_over": file.passed_over.iter().map(|(name, why)| json!({ "name": name, "why": why })).collect::<Vec<_>>(),
     });
     talk.result(&value, &text)
 }

@@ -14,6 +14,7 @@ use super::unfold::{AxisSite, Places, Unfolded, sites};
 use super::values::Values;
 use crate::error::Result;
 use crate::linalg::{Mat, Scalar};
+use crate::names::escaped;
 use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout, for_each_index};
 
 /// Samples taken at a time.
@@ -39,7 +40,7 @@ const ROWS: usize = 64;
 #[non_exhaustive]
 pub enum ActivationError {
     /// An axis that a value lacks.
-    #[error("`{name}` is `{pattern}`; it has no axis {axis}")]
+    #[error("`{name}` is `{pattern}`; it has no axis {axis}", name = escaped(.name))]
     NoAxis {
         /// Name of the value.
         name: String,
@@ -49,7 +50,7 @@ pub enum ActivationError {
         axis: usize,
     },
     /// A batch that does not fill the layout of its value.
-    #[error("`{name}` should have {expected} numbers, found {found:?}")]
+    #[error("`{name}` should have {expected} numbers, found {found:?}", name = escaped(.name))]
     Numbers {
         /// Name of the value.
         name: String,
@@ -59,7 +60,7 @@ pub enum ActivationError {
         found: [usize; 2],
     },
     /// A batch in whose axis other groups stand than in the first one's.
-    #[error("axis {axis} of `{name}`, now `{pattern}`, has other groups than before")]
+    #[error("axis {axis} of `{name}`, now `{pattern}`, has other groups than before", name = escaped(.name))]
     Groups {
         /// Name of the value.
         name: String,
@@ -69,7 +70,10 @@ pub enum ActivationError {
         pattern: String,
     },
     /// Activations that hold a NaN or an infinity.
-    #[error("similarity: activations `{name}` of network {network} are not finite (their moments hold {value})")]
+    #[error(
+        "similarity: activations `{name}` of network {network} are not finite (their moments hold {value})",
+        name = escaped(.name)
+    )]
     NotFinite {
         /// Name of the value.
         name: String,
@@ -79,7 +83,7 @@ pub enum ActivationError {
         value: f64,
     },
     /// A value of which no batch came.
-    #[error("no sample of activations `{name}` was seen")]
+    #[error("no sample of activations `{name}` was seen", name = escaped(.name))]
     NoSamples {
         /// Name of the value.
         name: String,

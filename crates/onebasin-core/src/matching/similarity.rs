@@ -205,7 +205,9 @@ impl<'a> RootSites<'a> {
             let side = gram.lens.iter().product();
             if parts.iter().any(|p| p.a.values.is_double() || p.b.values.is_double()) {
                 add_products::<f64>(&mut gram.data, side, &parts, before.is_none());
-            } else if let Some(device) = device {
+            } else if let Some(device) = device
+                && parts.iter().all(|p| !p.a.values.is_short() && !p.b.values.is_short())
+            {
                 let panels = cut(&parts);
                 let panels = panels.iter().map(|segments| segments.iter().map(PartColumns::columns).collect());
                 let products = device.products(side, &panels.collect::<Vec<_>>())?;

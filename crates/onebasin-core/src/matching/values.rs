@@ -3,6 +3,7 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::convert::{E4M3, E5M2, Float8};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::linalg::{Mat, Scalar};
@@ -21,6 +22,8 @@ pub(super) enum Values<'a> {
     F16(&'a [[u8; 2]]),
     /// Half precision with the range of f32.
     BF16(&'a [[u8; 2]]),
+    /// 8 bits.
+    F8(&'a Float8, &'a [u8]),
 }
 
 impl<'a> Values<'a> {
@@ -32,6 +35,8 @@ impl<'a> Values<'a> {
             DType::F64 => Self::F64(bytes.as_chunks().0),
             DType::F16 => Self::F16(bytes.as_chunks().0),
             DType::BF16 => Self::BF16(bytes.as_chunks().0),
+            DType::F8E4M3 => Self::F8(&E4M3, bytes),
+            DType::F8E5M2 => Self::F8(&E5M2, bytes),
             dtype => return Err(Error::NotFloat { tensor: name.to_owned(), dtype, what: "similarities" }),
         })
     }
@@ -41,6 +46,11 @@ impl<'a> Values<'a> {
         matches!(self, Self::F64(_))
     }
 
+    /// Whether values have 8 bits, which devices do not read.
+    pub(super) fn is_short(&self) -> bool {
+        matches!(self, Self::F8(..))
+    }
+
     /// The entries that are found there, as many as `out` has.
     pub(super) fn read<T: Factor>(&self, at: At<'_>, out: &mut [T]) {
         match *self {
@@ -48,6 +58,7 @@ impl<'a> Values<'a> {
             Self::F32(v) => at.read(v, out, |b| T::of_f32(f32::from_le_bytes(b))),
             Self::F64(v) => at.read(v, out, |b| T::of_f64(f64::from_le_bytes(b))),
             Self::BF16(v) => at.read(v, out, |b| T::of_f32(widen(b))),
+            Self::F8(float, v) => at.read(v, out, |b| T::of_f64(float.decode(b))),
             Self::F16(v) => {
                 let mut bits = vec![f16::ZERO; out.len()];
                 at.read(v, &mut bits, f16::from_le_bytes);

@@ -141,7 +141,7 @@ impl<'a> Weights<'a> {
     /// The same with Grams computed on a device: products there, assignments and objectives here.
     ///
     /// Grams then differ by the rounding of single precision, to which a match is indifferent except where alignments are
-    /// equally good. Grams that an f64 tensor adds to stay here. See [`Accelerator`] for an example.
+    /// equally good. Grams that an f64 or an 8-bit tensor adds to stay here. See [`Accelerator`] for an example.
     #[must_use]
     pub fn on(mut self, device: &dyn Accelerator) -> Self {
         let pair = |(name, _)| [self.a, self.b].map(|net| net.get(name).expect("it was there for the norms"));

@@ -1,6 +1,7 @@
 //! What can be wrong with a symmetry: in its text, or against a network's tensors; and with an alignment.
 
 use crate::error::Error;
+use crate::names::escaped;
 
 /// A symmetry that cannot be read, or does not fit the network.
 /// ```
@@ -29,7 +30,10 @@ pub enum SymmetryError {
         why: String,
     },
     /// A pattern with more or fewer axes than its tensor.
-    #[error("tensor `{tensor}`: pattern `{pattern}` has {expected} axes, the tensor has {found} (shape {shape:?})")]
+    #[error(
+        "tensor `{tensor}`: pattern `{pattern}` has {expected} axes, the tensor has {found} (shape {shape:?})",
+        tensor = escaped(.tensor)
+    )]
     Rank {
         /// Tensor name.
         tensor: String,
@@ -44,7 +48,8 @@ pub enum SymmetryError {
     },
     /// An axis whose length is not what its term adds up to.
     #[error(
-        "tensor `{tensor}`, axis {axis}: pattern `{pattern}`, column {column}: `{term}` is {expected}, the axis is {found}{why}"
+        "tensor `{tensor}`, axis {axis}: pattern `{pattern}`, column {column}: `{term}` is {expected}, the axis is {found}{why}",
+        tensor = escaped(.tensor)
     )]
     Axis {
         /// Tensor name.
@@ -65,7 +70,7 @@ pub enum SymmetryError {
         why: String,
     },
     /// A group used in two ways that contradict each other.
-    #[error("group `{group}`: {why}")]
+    #[error("group `{group}`: {why}", group = escaped(.group))]
     Group {
         /// Group name.
         group: String,
@@ -85,13 +90,13 @@ pub enum SymmetryError {
         tensors: Vec<(String, Option<String>)>,
     },
     /// A tensor that the symmetry does not know.
-    #[error("the symmetry has no tensor `{tensor}`")]
+    #[error("the symmetry has no tensor `{tensor}`", tensor = escaped(.tensor))]
     NoTensor {
         /// The name asked for.
         tensor: String,
     },
     /// A group that the symmetry does not have.
-    #[error("there is no group `{group}`; known: {}", .known.join(", "))]
+    #[error("there is no group `{group}`; known: {}", .known.join(", "), group = escaped(.group))]
     NoGroup {
         /// The name asked for.
         group: String,
@@ -99,7 +104,10 @@ pub enum SymmetryError {
         known: Vec<String>,
     },
     /// Two templates for one tensor.
-    #[error("symmetry file: templates `{}` and `{}` both fit tensor `{tensor}`; keep one", .templates[0], .templates[1])]
+    #[error(
+        "symmetry file: templates `{}` and `{}` both fit tensor `{tensor}`; keep one",
+        .templates[0], .templates[1], tensor = escaped(.tensor)
+    )]
     Templates {
         /// Tensor name.
         tensor: String,
@@ -142,7 +150,10 @@ pub enum AlignmentError {
         found: usize,
     },
     /// A group with another number of permutations than it has copies, or permutations of other sizes.
-    #[error("group `{group}` needs {copies} permutation(s) of {units} units, found {} of sizes {found:?}", .found.len())]
+    #[error(
+        "group `{group}` needs {copies} permutation(s) of {units} units, found {} of sizes {found:?}",
+        .found.len(), group = escaped(.group)
+    )]
     Permutations {
         /// Group name.
         group: String,
@@ -154,7 +165,7 @@ pub enum AlignmentError {
         found: Vec<usize>,
     },
     /// A group with another number of indices than all its permutations have.
-    #[error("group `{group}` needs {expected} indices, found {found}")]
+    #[error("group `{group}` needs {expected} indices, found {found}", group = escaped(.group))]
     Indices {
         /// Group name.
         group: String,
@@ -164,13 +175,13 @@ pub enum AlignmentError {
         found: usize,
     },
     /// An alignment that was made for other groups.
-    #[error("the alignment is none of this symmetry: group `{group}` is not the same in both")]
+    #[error("the alignment is none of this symmetry: group `{group}` is not the same in both", group = escaped(.group))]
     Other {
         /// Name of the first group that differs.
         group: String,
     },
     /// A group whose permutations cannot be read.
-    #[error("group `{group}`: {source}")]
+    #[error("group `{group}`: {source}", group = escaped(.group))]
     Group {
         /// Group name.
         group: String,
@@ -180,12 +191,12 @@ pub enum AlignmentError {
 }
 
 fn of(tensor: Option<&str>) -> String {
-    tensor.map_or(String::new(), |tensor| format!("tensor `{tensor}`: "))
+    tensor.map_or(String::new(), |tensor| format!("tensor `{}`: ", escaped(tensor)))
 }
 
 fn list(names: &[String]) -> String {
     const SHOWN: usize = 8;
-    let mut text = names.iter().take(SHOWN).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    let mut text = names.iter().take(SHOWN).map(|n| format!("`{}`", escaped(n))).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
         text = format!("{text} and {} more tensors", names.len() - SHOWN);
     }
@@ -196,8 +207,8 @@ fn suggestions(names: &[(String, Option<String>)]) -> String {
     names
         .iter()
         .map(|(name, near)| match near {
-            Some(near) => format!("`{name}` (did you mean `{near}`?)"),
-            None => format!("`{name}`"),
+            Some(near) => format!("`{}` (did you mean `{}`?)", escaped(name), escaped(near)),
+            None => format!("`{}`", escaped(name)),
         })
         .collect::<Vec<_>>()
         .join(", ")

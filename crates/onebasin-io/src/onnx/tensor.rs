@@ -11,7 +11,7 @@ use super::{Checked, fail, refused};
 use crate::error::Result;
 
 /// Element types by their number in ONNX.
-const TYPES: [(i32, DType); 13] = [
+const TYPES: [(i32, DType); 15] = [
     (1, DType::F32),
     (2, DType::U8),
     (3, DType::I8),
@@ -25,12 +25,15 @@ const TYPES: [(i32, DType); 13] = [
     (12, DType::U32),
     (13, DType::U64),
     (16, DType::BF16),
+    (17, DType::F8E4M3),
+    (19, DType::F8E5M2),
 ];
 
 /// The element type of this number; none for strings, complex numbers, and types of fewer than 16 bits that are
-/// neither integers of 8 nor booleans.
+/// neither integers of 8 nor booleans: floats of 8 are quantised, and carried along.
 pub(super) fn dtype(code: i32) -> Option<DType> {
-    TYPES.iter().find(|(c, _)| *c == code).map(|(_, dtype)| *dtype)
+    let found = TYPES.iter().find(|(c, _)| *c == code).map(|(_, dtype)| *dtype);
+    found.filter(|dtype| !matches!(dtype, DType::F8E4M3 | DType::F8E5M2))
 }
 
 /// The number of an element type.
@@ -107,7 +110,7 @@ fn inline(proto: &TensorProto, dtype: DType, count: usize) -> Checked<Bytes> {
         DType::I16 => narrow(int32, dtype, i16::to_le_bytes),
         DType::I8 => narrow(int32, dtype, i8::to_le_bytes),
         DType::U16 | DType::F16 | DType::BF16 => narrow(int32, dtype, u16::to_le_bytes),
-        DType::U8 | DType::Bool => narrow(int32, dtype, u8::to_le_bytes),
+        DType::U8 | DType::Bool | DType::F8E4M3 | DType::F8E5M2 => narrow(int32, dtype, u8::to_le_bytes),
     }
 }
 

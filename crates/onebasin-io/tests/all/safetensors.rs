@@ -7,11 +7,13 @@ use onebasin_core::{DType, Params, Tensor};
 use onebasin_io::{Metadata, read, read_alignment, read_bytes, write, write_alignment};
 use proptest::prelude::*;
 
-const DTYPES: [DType; 13] = [
+const DTYPES: [DType; 15] = [
     DType::F64,
     DType::F32,
     DType::F16,
     DType::BF16,
+    DType::F8E4M3,
+    DType::F8E5M2,
     DType::I64,
     DType::I32,
     DType::I16,

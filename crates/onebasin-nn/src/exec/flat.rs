@@ -96,7 +96,9 @@ pub(crate) fn numbers<T: Real>(tensor: &Tensor) -> Result<Vec<T>> {
         numbers.iter().map(|bytes| T::of(read(*bytes))).collect()
     }
     Ok(match tensor.dtype() {
-        DType::F64 | DType::F32 | DType::F16 | DType::BF16 => T::values(tensor)?.into_owned(),
+        DType::F64 | DType::F32 | DType::F16 | DType::BF16 | DType::F8E4M3 | DType::F8E5M2 => {
+            T::values(tensor)?.into_owned()
+        }
         DType::I64 => decode(tensor, |b| i64::from_le_bytes(b) as f64),
         DType::I32 => decode(tensor, |b| f64::from(i32::from_le_bytes(b))),
         DType::I16 => decode(tensor, |b| f64::from(i16::from_le_bytes(b))),
