@@ -8,6 +8,7 @@ use onebasin_core::symmetry::SymmetryError;
 use onebasin_core::escaped;
 
 use crate::format::Format;
+use crate::onnx::{REMEDY, Unexplained};
 
 /// An error of reading or writing a file.
 #[derive(Debug, thiserror::Error)]
@@ -225,6 +226,16 @@ pub enum Error {
         /// Bytes that one message may take.
         limit: usize,
     },
+    /// A graph with tensors that are none of the checkpoint that follows it, nor made of any.
+    #[error(
+        "{}: the checkpoint has no tensors for a part of this graph:\n  {}\n{REMEDY}", .path.display(), unexplained(.missing)
+    )]
+    Unexplained {
+        /// The model.
+        path: PathBuf,
+        /// Its tensors that are missing.
+        missing: Vec<Unexplained>,
+    },
     /// Something the mathematics refused.
     #[error("{}: {source}", .path.display())]
     Core {
@@ -242,6 +253,16 @@ fn listed(names: &[String]) -> String {
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// The first of many, and how many more there are.
+fn unexplained(missing: &[Unexplained]) -> String {
+    const SHOWN: usize = 12;
+    let mut lines: Vec<String> = missing.iter().take(SHOWN).map(ToString::to_string).collect();
+    if missing.len() > SHOWN {
+        lines.push(format!("… and {} more", missing.len() - SHOWN));
+    }
+    lines.join("\n  ")
+}
 
 impl Error {
     pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use onebasin_core::{Tensor, all_finite};
+use onebasin_core::{Params, Tensor, all_finite};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -20,6 +20,8 @@ const CHUNK: usize = 1 << 20;
 /// end.
 pub(crate) struct Reader<'a> {
     checkpoint: &'a Checkpoint,
+    /// Tensors that are copied as they are, whatever their values.
+    carried: &'a Params,
     hashes: Vec<Mutex<Hash>>,
     passing: Vec<Passing>,
 }
@@ -34,7 +36,11 @@ struct Hash {
 
 impl<'a> Reader<'a> {
     /// A reader of these tensors, which will come in this order.
-    pub(crate) fn new<'t>(checkpoint: &'a Checkpoint, order: impl Iterator<Item = &'t Tensor>) -> Self {
+    pub(crate) fn new<'t>(
+        checkpoint: &'a Checkpoint,
+        carried: &'a Params,
+        order: impl Iterator<Item = &'t Tensor>,
+    ) -> Self {
         let mut last = vec![Some(0); checkpoint.files.len()];
         if checkpoint.digest.get().is_some() {
             last.fill(None);
@@ -45,13 +51,13 @@ impl<'a> Reader<'a> {
         let hash = |last: Option<u64>| Mutex::new(Hash { in_order: last.is_some(), until: 0, sum: Sha256::new() });
         let total = checkpoint.files.iter().map(|part| part.bytes.len() as u64).sum();
         let passing = checkpoint.files.iter().map(|_| Passing::of(total)).collect();
-        Self { checkpoint, hashes: last.into_iter().map(hash).collect(), passing }
+        Self { checkpoint, carried, hashes: last.into_iter().map(hash).collect(), passing }
     }
 
     /// Reads bytes of a tensor, from its byte `from` on.
     ///
     /// # Errors
-    /// If the file cannot be read, or a floating-point value is not finite.
+    /// If the file cannot be read, or a floating-point value of a tensor that is not carried is not finite.
     pub(crate) fn read(&self, name: &str, tensor: &Tensor, from: usize, to: &mut [u8]) -> Result<()> {
         let place = self.checkpoint.locate(tensor);
         for (k, chunk) in to.chunks_mut(CHUNK).enumerate() {
@@ -60,7 +66,8 @@ impl<'a> Reader<'a> {
                 Some((part, begin)) => self.read_part(part, begin + at as u64, chunk)?,
                 None => chunk.copy_from_slice(&tensor.bytes()[at..][..chunk.len()]),
             }
-            if tensor.dtype().is_float() && !all_finite(tensor.dtype(), chunk) {
+            let checked = tensor.dtype().is_float() && self.carried.get(name).is_none();
+            if checked && !all_finite(tensor.dtype(), chunk) {
                 tensor.check_finite(name).map_err(|e| self.checkpoint.core_error(e))?;
             }
         }

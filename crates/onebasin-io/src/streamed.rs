@@ -57,7 +57,7 @@ pub fn apply_streamed(
     let steps = ordered(b, carried.iter().chain(b.params.iter()).map(|(name, t)| step(name, None, Some(t))));
     let entries = carried.iter().chain(b.params.iter()).map(|(name, t)| TensorEntry::new(name, t.dtype(), t.shape()));
     let staging = Staging::new(target, entries.collect(), &metadata(UNKNOWN), &go_on)?;
-    let reader = Reader::new(b, steps.iter().filter_map(|s| s.b));
+    let reader = Reader::new(b, carried, steps.iter().filter_map(|s| s.b));
     let work = |k: usize| -> Result<PieceWork<'_>> {
         let PassStep { name, b: Some(tensor), .. } = steps[k] else { unreachable!("every tensor is B's") };
         let gather = if carried.get(name).is_some() { None } else { Some(moving.gather(name, tensor)?) };
@@ -144,7 +144,7 @@ pub fn merge_streamed(
             staging.write_at(name, (piece.start * size) as u64, piece.scratch)
         }))
     };
-    moving.pass(a, &steps, target, &work, progress)?;
+    moving.pass(a, &steps, carried, target, &work, progress)?;
     staging.finish(&metadata([a.digest(), moving.b.digest()]))
 }
 
@@ -178,7 +178,7 @@ pub fn products_streamed(
             Ok(())
         }))
     };
-    moving.pass(a, &steps, target, &work, progress)?;
+    moving.pass(a, &steps, &nothing, target, &work, progress)?;
     let mut products = Products::default();
     for pieces in found.into_inner().unwrap_or_else(PoisonError::into_inner).into_values() {
         products.add(&pieces.into_values().flatten().collect::<Vec<_>>());
@@ -202,12 +202,15 @@ impl<'a> Moving<'a> {
         &self,
         a: &Checkpoint,
         steps: &[PassStep<'_>],
+        carried: &Params,
         target: &Target,
         work: &(dyn Fn(usize) -> Result<PieceWork<'w>> + Sync),
         progress: &Passed<'_>,
     ) -> Result<()> {
-        let (from_a, from_b) =
-            (Reader::new(a, steps.iter().filter_map(|s| s.a)), Reader::new(self.b, steps.iter().filter_map(|s| s.b)));
+        let (from_a, from_b) = (
+            Reader::new(a, carried, steps.iter().filter_map(|s| s.a)),
+            Reader::new(self.b, carried, steps.iter().filter_map(|s| s.b)),
+        );
         Pass { steps, a: Some(&from_a), b: &from_b, output: target.path(), progress }.run(work)?;
         from_a.finish()?;
         from_b.finish()

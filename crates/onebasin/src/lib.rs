@@ -54,6 +54,7 @@ mod blueprint;
 mod context;
 mod device;
 mod error;
+mod graph_file;
 mod many;
 mod merge;
 mod model;

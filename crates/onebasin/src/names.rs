@@ -53,6 +53,16 @@ impl Naming {
         Self { of, ..self.clone() }
     }
 
+    /// Names of a file without what stands before them and within them, as they are asked for, with those of the file; those
+    /// of another prefix are left out.
+    pub(crate) fn asked<'a>(&self, file: &[Wanted<'a>]) -> BTreeMap<String, &'a str> {
+        let as_asked = |(name, plain): (&'a str, String)| {
+            let rest = plain.strip_prefix(self.file_prefix.as_str())?;
+            Some((format!("{}{rest}", self.wanted_prefix), name))
+        };
+        unwrapped(file).into_iter().filter_map(as_asked).collect()
+    }
+
     /// In words, for a remark.
     pub(crate) fn said(&self) -> String {
         match (self.file_prefix.as_str(), self.wanted_prefix.as_str()) {

@@ -54,7 +54,8 @@ impl Pair {
     /// # Ok::<(), onebasin::Error>(())
     /// ```
     pub fn open(a: impl AsRef<Path>, b: impl AsRef<Path>, blueprint: &Blueprint) -> Result<Self> {
-        Self::new(Model::open(a, blueprint)?, Model::open(b, blueprint)?)
+        let [a, b] = Model::open_two(a.as_ref(), b.as_ref(), blueprint)?;
+        Self::new(a, b)
     }
 
     /// Takes two networks of the same structure. The symmetry is that of A, and so are the names of tensors; a network whose

@@ -33,7 +33,7 @@ mod topology;
 mod wire;
 mod write;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -42,6 +42,8 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use self::external::Externals;
+pub(crate) use self::graph::REMEDY;
+pub use self::graph::{Cause, Derived, Evidence, GraphOver, Unexplained};
 pub use self::model::{Attribute, Dim, Node, Subgraph, Value};
 use self::proto::{GraphProto, ModelProto, NodeProto, TensorHead, TensorProto, tag};
 use self::wire::{WireField, WireKind, fields};
@@ -68,6 +70,8 @@ pub struct OnnxModel {
     ir_version: i64,
     nodes: Vec<Node>,
     functions: Vec<model::Function>,
+    /// The modules that a node stands in, as its exporter wrote them, by the first value it makes.
+    scopes: HashMap<String, String>,
     inputs: Vec<Value>,
     outputs: Vec<Value>,
     values: Vec<Value>,
@@ -130,6 +134,7 @@ impl OnnxModel {
             ir_version: proto.ir_version,
             nodes: Vec::new(),
             functions: Vec::new(),
+            scopes: HashMap::new(),
             inputs: Vec::new(),
             outputs: main.output.iter().map(model::graph_value).collect(),
             values: main.value_info.iter().map(model::graph_value).collect(),
@@ -169,6 +174,12 @@ impl OnnxModel {
         let given = self.params.names().chain(self.carried.iter().map(String::as_str)).chain(inputs);
         let order = topology::order(&self.path, &nodes, given, &self.outputs)?;
         let positions: Vec<WireField> = self.children(graph, tag::GRAPH_NODE)?;
+        for node in &main.node {
+            let scope = node.metadata_props.iter().find(|e| e.key == "pkg.torch.onnx.name_scopes");
+            if let (Some(scope), Some(output)) = (scope, node.output.iter().find(|name| !name.is_empty())) {
+                self.scopes.insert(output.clone(), scope.value.clone());
+            }
+        }
         for ((proto, node), field) in main.node.iter().zip(&nodes).zip(&positions) {
             if node.is("Constant") && proto.output.len() == 1 {
                 self.read_constant(node, proto, field)?;

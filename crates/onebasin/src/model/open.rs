@@ -26,7 +26,23 @@ impl Model {
     /// # Errors
     /// If a file cannot be read, or the tensors do not fit the graph ([`Error::Unfit`] lists all that is wrong).
     pub fn open(path: impl AsRef<Path>, blueprint: &Blueprint) -> Result<Self> {
-        let path = path.as_ref();
+        let model = Self::unfitted(path.as_ref(), blueprint)?;
+        let graph = blueprint.graph_over(&[&model])?;
+        model.followed(graph.as_ref(), blueprint)
+    }
+
+    /// Opens two files of networks of the same structure: both follow one graph, which may have been exported from either.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn open_two(a: &Path, b: &Path, blueprint: &Blueprint) -> Result<[Self; 2]> {
+        let (a, b) = (Self::unfitted(a, blueprint)?, Self::unfitted(b, blueprint)?);
+        let graph = blueprint.graph_over(&[&a, &b])?;
+        Ok([a.followed(graph.as_ref(), blueprint)?, b.followed(graph.as_ref(), blueprint)?])
+    }
+
+    /// What a file holds, before it is known how its network is built.
+    fn unfitted(path: &Path, blueprint: &Blueprint) -> Result<Self> {
         let (checkpoint, onnx) = if is_onnx(path) {
             let model = OnnxModel::open(path)?;
             let (params, metadata) = (model.params().clone(), model.metadata().clone());
@@ -37,18 +53,23 @@ impl Model {
         let rules = Rules { ignore: blueprint.ignore.clone(), carry: blueprint.carry.clone() };
         let mut model = Self { onnx, rules, memory: blueprint.memory, ..Self::bare(checkpoint) };
         model.set_aside();
-        let prefix = blueprint.prefix.as_deref();
-        if let Some(file) = &blueprint.graph {
-            model = model.fitted(&OnnxModel::open(file)?.graph(&blueprint.input_shapes)?, prefix).in_file(path)?;
-        } else if let Some(onnx) = &model.onnx {
+        Ok(model)
+    }
+
+    /// The same with what says how it is built: the graph of the blueprint's file, its own, or a built-in network.
+    fn followed(self, graph: Option<&Graph>, blueprint: &Blueprint) -> Result<Self> {
+        let (path, prefix) = (self.path().to_owned(), blueprint.prefix.as_deref());
+        let model = if let Some(graph) = graph {
+            self.fitted(graph, prefix).in_file(&path)?
+        } else if let Some(onnx) = &self.onnx {
             let graph = onnx.graph(&blueprint.input_shapes)?;
-            model = model.fitted(&graph, None).in_file(path)?;
+            self.fitted(&graph, None).in_file(&path)?
         } else {
             let spec = blueprint.symmetry.is_some();
-            model = model.built_in(blueprint.network.as_deref(), prefix, spec).in_file(path)?;
-        }
+            self.built_in(blueprint.network.as_deref(), prefix, spec).in_file(&path)?
+        };
         match &blueprint.symmetry {
-            Some(file) => model.with_spec(symmetry_file(file)?, prefix).in_file(path),
+            Some(file) => model.with_spec(symmetry_file(file)?, prefix).in_file(&path),
             None => Ok(model),
         }
     }

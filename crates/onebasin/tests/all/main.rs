@@ -1,7 +1,8 @@
-//! The library as a whole: its examples, its options, what it refuses, and that pieces of work are apart.
+//! The library as a whole: its examples, its options, what it refuses, exported graphs, and that pieces of work are apart.
 
 mod apart;
 mod examples;
+mod exported;
 mod options;
 mod quantized;
 mod trust;

@@ -116,7 +116,7 @@ impl<'a> Importer<'a> {
         let mut binding = Binding::default();
         if let Some(tensor) = self.model.params.get(name) {
             binding.known = Array::of(tensor).map(|array| Rc::new([array.clone(), array]));
-            binding.weight = tensor.dtype().is_float();
+            binding.weight = tensor.dtype().is_float() && !self.origins.constants.contains(name);
             binding.dtype = Some(tensor.dtype());
             self.bindings.insert(name, binding.clone());
         }
@@ -154,7 +154,14 @@ impl<'a> Importer<'a> {
             return self.bindings.get(name).and_then(|b| b.slot).ok_or_else(|| self.absent(name));
         } else if let Some(tensor) = self.model.params.get(name) {
             self.check(name, tensor.shape())?;
-            if tensor.dtype().is_float() {
+            if let Some(recipe) = self.origins.recipes.get(name) {
+                let mark = self.plan.mark();
+                let made = recipe
+                    .plan(&mut self.plan)
+                    .map_err(|why| fail(&self.model.path, format!("value `{name}`"), why))?;
+                self.plan.rename(mark, name, &[(name, made)]);
+                made
+            } else if tensor.dtype().is_float() && !self.origins.constants.contains(name) {
                 self.plan.param(name, ElementKind::Float, tensor.shape())
             } else {
                 let data = elements(tensor).ok_or_else(|| self.absent(name))?;

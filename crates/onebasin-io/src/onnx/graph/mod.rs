@@ -14,6 +14,7 @@ mod inline;
 mod layout;
 mod linear;
 mod norm;
+mod over;
 mod plan;
 mod quantized;
 mod recurrent;
@@ -29,6 +30,9 @@ use self::array::{Array, ElementKind};
 use self::call::{NodeCall, Refusal};
 use self::fold::Known;
 use self::inline::{Inlined, PlacedNode, Step};
+use self::over::Origins;
+pub(crate) use self::over::REMEDY;
+pub use self::over::{Cause, Derived, Evidence, GraphOver, Unexplained};
 use self::plan::{GraphPlan, PlanSlot};
 use super::model::{Node, Value};
 use super::{OnnxModel, fail};
@@ -77,8 +81,12 @@ impl OnnxModel {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn graph(&self, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Graph> {
+        self.graph_of(shapes, Origins::default())
+    }
+
+    fn graph_of(&self, shapes: &BTreeMap<String, Vec<usize>>, origins: Origins) -> Result<Graph> {
         let inlined = Inlined::new(self);
-        let mut importer = Importer::new(self, &inlined, shapes);
+        let mut importer = Importer::new(self, &inlined, shapes, origins);
         importer.check_names()?;
         importer.bind_inputs()?;
         importer.steps(&inlined.order)?;
@@ -109,6 +117,8 @@ struct Importer<'a> {
     shapes: &'a BTreeMap<String, Vec<usize>>,
     /// Tensors of the model that have no numbers here.
     carried: HashSet<&'a str>,
+    /// What tensors are that are not what their names say.
+    origins: Origins,
     /// Lengths of the axes that the model names.
     symbols: HashMap<&'a str, PerBatch<usize>>,
     /// Types that the model gives to values within it.
@@ -122,7 +132,12 @@ struct Importer<'a> {
 }
 
 impl<'a> Importer<'a> {
-    fn new(model: &'a OnnxModel, inlined: &'a Inlined, shapes: &'a BTreeMap<String, Vec<usize>>) -> Self {
+    fn new(
+        model: &'a OnnxModel,
+        inlined: &'a Inlined,
+        shapes: &'a BTreeMap<String, Vec<usize>>,
+        origins: Origins,
+    ) -> Self {
         let used = inlined.used(model.outputs.iter().map(|v| v.name.as_str()));
         let declared = model.values.iter().chain(&model.outputs).map(|v| (v.name.as_str(), v)).collect();
         Self {
@@ -130,6 +145,7 @@ impl<'a> Importer<'a> {
             nodes: &inlined.nodes,
             shapes,
             carried: model.carried.iter().map(String::as_str).collect(),
+            origins,
             symbols: HashMap::new(),
             declared,
             used,
@@ -196,7 +212,8 @@ impl<'a> Importer<'a> {
             _ => None,
         };
         let is_weight = node.is("Constant") && arrays[0].kind() == ElementKind::Float && !arrays[0].shape.is_empty();
-        let is_weight = is_weight && self.model.params.get(output).is_some();
+        let is_weight =
+            is_weight && self.model.params.get(output).is_some() && !self.origins.constants.contains(output);
         let node = (!node.is("Constant")).then_some(index);
         let slot = None;
         let weight = weight || is_weight;

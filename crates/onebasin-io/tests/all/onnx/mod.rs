@@ -4,6 +4,7 @@ mod goldens;
 mod graph;
 mod hostile;
 mod inlined;
+mod over;
 mod real;
 mod written;
 
