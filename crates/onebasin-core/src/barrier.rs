@@ -110,13 +110,14 @@ pub fn barrier(lambda: &[f64], loss: &[f64]) -> Result<Barrier> {
     Ok(Barrier { mean_ends: highest - 0.5 * (first + last), chord })
 }
 
-/// `n` values of λ from 0 to 1, evenly spaced.
+/// `n` values of λ from 0 to 1, evenly spaced; where `n` is even, ½ as well, which is the middle that is asked about.
 ///
 /// # Errors
 /// [`CurveError::Points`] if `n` is below 2.
 /// ```
 /// use onebasin_core::barrier::lambda_grid;
 /// assert_eq!(lambda_grid(5)?, [0.0, 0.25, 0.5, 0.75, 1.0]);
+/// assert_eq!(lambda_grid(2)?, [0.0, 0.5, 1.0]);
 /// assert!(lambda_grid(1).is_err());
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
@@ -124,5 +125,9 @@ pub fn lambda_grid(n: usize) -> Result<Vec<f64>> {
     if n < 2 {
         return Err(CurveError::Points { points: n }.into());
     }
-    Ok((0..n).map(|i| i as f64 / (n - 1) as f64).collect())
+    let mut grid: Vec<f64> = (0..n).map(|i| i as f64 / (n - 1) as f64).collect();
+    if n.is_multiple_of(2) {
+        grid.insert(n / 2, 0.5);
+    }
+    Ok(grid)
 }

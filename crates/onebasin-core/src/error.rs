@@ -175,6 +175,23 @@ pub enum Error {
         /// Its λ.
         lambda: f64,
     },
+    /// Whole numbers, booleans or infinities that differ between A and the aligned B: nothing lies between them.
+    #[error(
+        "tensor `{tensor}` ({dtype}) holds {a} in A and {b} in the aligned B at index {index:?}, and there is no mean of \
+         these; both must hold the same, unless λ is 0 or 1"
+    )]
+    NoMean {
+        /// Tensor name.
+        tensor: String,
+        /// Its element type in A.
+        dtype: DType,
+        /// The first place where they differ, one number per axis.
+        index: Vec<usize>,
+        /// What A holds there.
+        a: String,
+        /// What the aligned B holds there.
+        b: String,
+    },
     /// A word that is none of those known.
     #[error("unknown {what} `{word}`; known: {known}")]
     Unknown {

@@ -160,6 +160,43 @@ impl Params {
         self.iter().try_for_each(|(name, tensor)| tensor.check_finite(name))
     }
 
+    /// Passes only if no floating-point value is a NaN, and every infinity may have its like in `other`: a tensor of the same
+    /// name there holds as many of either sign.
+    ///
+    /// Infinities are no weights, but networks hold some as constants, such as masks; [`merge`](fn@crate::merge::merge) keeps
+    /// those that are the same in both.
+    ///
+    /// Cost: one pass over the bytes.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] names the first tensor that does not pass.
+    ///
+    /// ```
+    /// use onebasin_core::{Params, Tensor};
+    /// let net = |v: [f32; 2]| Ok::<_, onebasin_core::Error>(Params::from_iter([("mask".to_owned(), Tensor::from_f32(&[2], v.to_vec())?)]));
+    /// let mask = net([0., f32::NEG_INFINITY])?;
+    /// assert!(mask.check_finite().is_err() && mask.check_finite_beside(&mask).is_ok());
+    /// assert!(mask.check_finite_beside(&net([0., 1.])?).is_err());
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn check_finite_beside(&self, other: &Self) -> Result<()> {
+        let infinities = |tensor: &Tensor| -> Result<Option<[usize; 2]>> {
+            let values = tensor.to_f64()?;
+            let count = |sought: f64| values.iter().filter(|v| **v == sought).count();
+            let nan = values.iter().any(|v| v.is_nan());
+            Ok((!nan).then(|| [f64::INFINITY, f64::NEG_INFINITY].map(count)))
+        };
+        self.iter().try_for_each(|(name, tensor)| {
+            let failed = match tensor.check_finite(name) {
+                Ok(()) => return Ok(()),
+                Err(failed) => failed,
+            };
+            let own = infinities(tensor)?;
+            let like = other.get(name).filter(|t| t.dtype().is_float()).map(infinities).transpose()?.flatten();
+            if own.is_some() && own == like { Ok(()) } else { Err(failed) }
+        })
+    }
+
     /// Passes only if `other` has the same names and shapes. Element types may differ.
     ///
     /// # Errors

@@ -229,7 +229,8 @@ impl Split {
         Ok(Self { barrier: barrier(lambda, &loss)?, loss, accuracy })
     }
 
-    /// The value nearest λ = ½ of a list along an even grid; of two that are as near, the one nearer to B.
+    /// The value at λ = ½ of a list along [`lambda_grid`](crate::barrier::lambda_grid). Of a list of even length, which lacks
+    /// it, the nearest; of two that are as near, the one nearer to B.
     ///
     /// # Panics
     /// If the list is empty.

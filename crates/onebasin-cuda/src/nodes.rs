@@ -246,9 +246,10 @@ pub(crate) fn bring<M: Machine>(
 /// Copies the tensor of this value.
 pub(crate) fn upload<M: Machine>(machine: &M, graph: &Graph, id: ValueId, params: &Params) -> Result<M::Memory> {
     let value = graph.value(id);
-    let numbers = params.require(&value.name)?.to_f32()?;
-    if numbers.len() != value.shape.iter().product::<usize>() {
-        let why = format!("parameter of shape {:?} needed, found {} numbers", value.shape, numbers.len());
+    let tensor = params.require(&value.name)?;
+    let numbers = tensor.to_f32()?;
+    if tensor.shape() != value.shape {
+        let why = format!("parameter of shape {:?} needed, found {:?}", value.shape, tensor.shape());
         return Err(onebasin_core::Error::Graph { node: value.name.clone(), why }.into());
     }
     Ok(machine.upload(bytemuck::cast_slice(&numbers)).map_err(onebasin_core::Error::from)?)

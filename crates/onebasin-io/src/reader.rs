@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use onebasin_core::{Params, Tensor, all_finite};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -57,7 +58,7 @@ impl<'a> Reader<'a> {
     /// Reads bytes of a tensor, from its byte `from` on.
     ///
     /// # Errors
-    /// If the file cannot be read, or a floating-point value of a tensor that is not carried is not finite.
+    /// If the file cannot be read, or a floating-point value of a tensor that is not carried is a NaN.
     pub(crate) fn read(&self, name: &str, tensor: &Tensor, from: usize, to: &mut [u8]) -> Result<()> {
         let place = self.checkpoint.locate(tensor);
         for (k, chunk) in to.chunks_mut(CHUNK).enumerate() {
@@ -68,7 +69,12 @@ impl<'a> Reader<'a> {
             }
             let checked = tensor.dtype().is_float() && self.carried.get(name).is_none();
             if checked && !all_finite(tensor.dtype(), chunk) {
-                tensor.check_finite(name).map_err(|e| self.checkpoint.core_error(e))?;
+                let failed = |e| self.checkpoint.core_error(e);
+                let length = chunk.len() / tensor.dtype().size();
+                let values = Tensor::new(tensor.dtype(), &[length], Bytes::copy_from_slice(chunk)).map_err(failed)?;
+                if values.to_f64().map_err(failed)?.iter().any(|v| v.is_nan()) {
+                    tensor.check_finite(name).map_err(failed)?;
+                }
             }
         }
         Ok(())

@@ -44,8 +44,7 @@ pub struct Moving<'a> {
 /// pieces at most, whatever the size of the network. Tensors of formats that are not mapped are in memory already.
 ///
 /// # Errors
-/// If a file cannot be read or written, a value is not finite, or a tensor does not fit the symmetry; nothing is written
-/// then.
+/// If a file cannot be read or written, a value is a NaN, or a tensor does not fit the symmetry; nothing is written then.
 pub fn apply_streamed(
     target: &Target,
     moving: &Moving<'_>,
@@ -84,7 +83,8 @@ pub fn apply_streamed(
 /// Cost: as [`apply_streamed`], A's bytes in pieces.
 ///
 /// # Errors
-/// As [`apply_streamed`], and if the networks differ in structure.
+/// As [`apply_streamed`], and if the networks differ in structure, or in values that have no mean
+/// ([`TensorRule::check`](onebasin_core::merge::TensorRule::check)).
 ///
 /// ```
 /// # use onebasin_core::merge::MergeRule;
@@ -139,6 +139,7 @@ pub fn merge_streamed(
             for (start, a, out) in blocks.map(|(k, (a, out))| (piece.start + k * BLOCK, a, out)) {
                 let moved = &mut moved[..out.len() / size * b_size];
                 gather.fill(piece.b, start, moved);
+                rule.check(name, start, a, moved).map_err(|e| moving.b.core_error(e))?;
                 rule.fill(start, a, moved, out);
             }
             staging.write_at(name, (piece.start * size) as u64, piece.scratch)

@@ -24,7 +24,7 @@ use crate::repair::{Finish, Repair};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Measure {
-    /// Number of λ, both ends included; at least 2, by default 25.
+    /// Number of λ, both ends included; at least 2, by default 25. Where it is even, λ = ½ is measured as well.
     pub points: usize,
     /// How units get back the spread that averaging takes from them, at every λ.
     pub repair: Repair,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use onebasin_core::merge::{Interpolation, MergeRule, cast, merge, merge_by_group};
+use onebasin_core::merge::{Interpolation, MergeRule, cast, merge_by_group, merge_within};
 use onebasin_core::report::Input;
 use onebasin_core::symmetry::GroupId;
 use onebasin_core::{DType, Params};
@@ -35,7 +35,7 @@ use crate::written::{Written, provenance};
 pub struct Merge {
     /// How far from A (0) to B (1); ½ by default.
     pub lambda: f64,
-    /// The straight line, or the great circle.
+    /// The straight line, or the great circle, which has one λ: not with λ by group, and so not with a least correlation.
     pub interpolation: Interpolation,
     /// Element type of the result; none is that of A.
     pub dtype: Option<DType>,
@@ -85,10 +85,16 @@ impl Merge {
         if let Some(least) = self.min_correlation.filter(|r| !share(r)) {
             return fail("min_correlation", "a number from 0 to 1", least);
         }
-        match self.group_lambda.values().find(|l| !share(l)) {
-            Some(lambda) => fail("group_lambda", "a number from 0 to 1", *lambda),
-            None => Ok(()),
+        if let Some(lambda) = self.group_lambda.values().find(|l| !share(l)) {
+            return fail("group_lambda", "a number from 0 to 1", *lambda);
         }
+        if self.interpolation == Interpolation::Slerp
+            && !(self.group_lambda.is_empty() && self.min_correlation.is_none())
+        {
+            let (option, expected) = ("interpolation", "lerp where groups have a λ of their own: a circle has one λ");
+            return Err(Error::Option { option, expected, found: self.interpolation.to_string() });
+        }
+        Ok(())
     }
 }
 
@@ -160,7 +166,8 @@ impl Pair {
             return Err(Error::Needs { option: "repair by data", needs: "batch_norm_samples above 0" });
         }
         let has_statistics = !self.a.statistics().is_empty();
-        let finishes = (has_data && has_statistics) || options.repair != Repair::None;
+        let recomputes = has_data && has_statistics && self.a.graph().is_some();
+        let finishes = recomputes || options.repair != Repair::None;
         if options.check {
             if self.a.runs() {
                 self.check_finite()?;
@@ -170,11 +177,16 @@ impl Pair {
                 self.b.ensure_moved(&aligned.apply(self.b.params())?, context)?;
             }
         }
+        let between = options.lambda > 0.0 && options.lambda < 1.0;
         match (has_data, has_statistics) {
             (true, false) if options.repair == Repair::None => {
                 context.detail("the network has no BatchNorm, so the merged weights are left as they are");
             }
-            (false, true) if options.lambda > 0.0 && options.lambda < 1.0 => context.note(
+            (_, true) if self.a.graph().is_none() && between => context.note(
+                "the merged network cannot be used as it stands: the statistics of its BatchNorms are interpolated, which ruins \
+                 most networks; they are recomputed only where the network's graph is known, and with data",
+            ),
+            (false, true) if between => context.note(
                 "the merged network cannot be used as it stands: the statistics of its BatchNorms are interpolated, which ruins \
                  most networks; merge with data, on which they are recomputed",
             ),
@@ -199,7 +211,7 @@ impl Merged<'_> {
         pair.check_finite()?;
         let (a, moved) = (pair.a.params(), aligned.apply(pair.b.params())?);
         let mut merged = if by_group.is_empty() {
-            merge(a, &moved, options.lambda, options.interpolation)?
+            merge_within(&aligned.symmetry, a, &moved, options.lambda, options.interpolation)?
         } else {
             merge_by_group(&aligned.symmetry, a, &moved, options.lambda, by_group)?
         };
@@ -243,7 +255,7 @@ impl Merged<'_> {
             let progress = |n| passing.more(n);
             let mut rule = if slerp {
                 let products = products_streamed(&target, a.checkpoint(), &moving, &progress)?;
-                MergeRule::slerp(options.lambda, products)?
+                MergeRule::slerp(options.lambda, products)?.within(&aligned.symmetry)
             } else {
                 MergeRule::by_group(&aligned.symmetry, options.lambda, by_group)?
             };

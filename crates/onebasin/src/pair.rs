@@ -15,7 +15,7 @@ use crate::account::Account;
 use crate::alike::alike;
 use crate::blueprint::Blueprint;
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::{Error, InFile, Result};
 use crate::model::Model;
 
 /// Two networks of the same structure: the reference A, which stays, and B, which moves.
@@ -87,13 +87,15 @@ impl Pair {
         &self.b
     }
 
-    /// Passes only if every weight of both is finite.
+    /// Passes only if every weight of both is finite, but for infinities that both hold alike, as masks do: as many of either
+    /// sign in a tensor of one name.
     ///
     /// # Errors
     /// As [`Model::check_finite`].
     pub fn check_finite(&self) -> Result<()> {
-        self.a.check_finite()?;
-        self.b.check_finite()
+        let [a, b] = self.ends();
+        a.check_finite_beside(b).in_file(self.a.path())?;
+        b.check_finite_beside(a).in_file(self.b.path())
     }
 
     /// Tests a symmetry on A: a random element of it must leave what A computes on random inputs as it was.

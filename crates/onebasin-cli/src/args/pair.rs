@@ -146,7 +146,7 @@ pub struct BarrierArgs {
     /// Where to draw the curves: a .svg or .png file (may be given twice).
     #[arg(long, value_name = "FILE")]
     pub plot: Vec<PathBuf>,
-    /// Number of λ, both ends included.
+    /// Number of λ, both ends included; where it is even, ½ is measured as well.
     #[arg(long, default_value_t = 25, value_parser = points)]
     pub points: usize,
     /// Samples of the training split on which BatchNorm statistics are recomputed at every λ; 0 interpolates them.

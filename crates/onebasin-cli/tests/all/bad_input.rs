@@ -164,7 +164,7 @@ fn a_full_disk_leaves_the_old_file() {
     let a = f.net("a.safetensors", 4000, 1.0);
     let out = f.bytes("out.safetensors", b"old");
     let run = format!(
-        "ulimit -f 16; exec {} merge {a} {a} -o {} --network mlp:4000 --max-sweeps 0",
+        "ulimit -f 16; exec {} merge {a} {a} -o {} --network mlp:4000 --max-sweeps 1",
         env!("CARGO_BIN_EXE_onebasin"),
         text(&out),
         a = text(&a)

@@ -266,7 +266,7 @@ fn an_interrupted_write_leaves_the_old_file() {
     let out: PathBuf = at.join("out");
     std::fs::create_dir(&out).unwrap();
     std::fs::write(out.join("m.safetensors"), b"old").unwrap();
-    let line = "merge a.safetensors a.safetensors --network mlp:8 --max-sweeps 0 --method weight --start identity --restarts 1 \
+    let line = "merge a.safetensors a.safetensors --network mlp:8 --max-sweeps 1 --method weight --start identity --restarts 1 \
                 --no-diagnosis -o out/m.safetensors";
     let child = Command::new(env!("CARGO_BIN_EXE_onebasin"))
         .current_dir(at)

@@ -8,9 +8,11 @@ use crate::params::Params;
 use crate::symmetry::{Alignment, Gather, Symmetry};
 use crate::tensor::Tensor;
 
-/// `⟨A, π(B)⟩`: the sum over all floating-point tensors of the products of corresponding weights.
+/// `⟨A, π(B)⟩`: the sum of the products of corresponding weights, over all floating-point tensors that can move.
 ///
-/// Since `‖A − π(B)‖² = ‖A‖² + ‖B‖² − 2 ⟨A, π(B)⟩`, maximising it is minimising the L2 distance between A and π(B).
+/// A tensor in which no group stands adds the same to every alignment, and rounding of its own, so it is left out.
+/// Since `‖A − π(B)‖² = ‖A‖² + ‖B‖² − 2 ⟨A, π(B)⟩`, over these tensors, maximising it is minimising the L2 distance between A and
+/// π(B).
 /// Sums are f64, over fixed blocks of 2048, so the value does not depend on the number of threads.
 ///
 /// Cost: one pass over both networks.
@@ -38,7 +40,7 @@ use crate::tensor::Tensor;
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
 pub fn objective(symmetry: &Symmetry, alignment: &Alignment, a: &Params, b: &Params) -> Result<f64> {
-    let names: Vec<&str> = symmetry.tensors().map(|(name, _)| name).collect();
+    let names: Vec<&str> = symmetry.tensors().filter(|(_, layout)| layout.moves()).map(|(name, _)| name).collect();
     tensor_objective(symmetry, alignment, a, b, &names)
 }
 

@@ -251,7 +251,7 @@ pub fn trusts_spectral(weights: &Weights<'_>, ranks: [&[Rank]; 2]) -> Result<boo
     }
     let [a, _] = weights.networks();
     let (mut denoised, mut all) = (0, 0);
-    for (name, _) in weights.symmetry().tensors() {
+    for (name, _) in weights.symmetry().tensors().filter(|(_, layout)| layout.moves()) {
         let len = a.require(name)?.len();
         all += len;
         denoised += if ranks[0].iter().any(|r| r.tensor == name) { len } else { 0 };

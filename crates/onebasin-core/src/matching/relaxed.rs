@@ -62,7 +62,7 @@ impl<'a> Relaxation<'a> {
             symmetry.roots().into_iter().filter(|id| symmetry.children(*id).is_empty()).collect();
         let (mut tensors, mut degree) = (Vec::new(), 0);
         for (name, layout) in symmetry.tensors() {
-            if params.require(name)?.dtype().is_float() {
+            if params.require(name)?.dtype().is_float() && layout.moves() {
                 let axes = soft_axes(layout, &groups);
                 let most = |axis: &SoftAxis| axis.occurrences.iter().map(Vec::len).max().unwrap_or(0);
                 degree = degree.max(axes.iter().map(most).sum());

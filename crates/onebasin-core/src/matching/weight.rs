@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::accelerator::{Accelerator, RootProducts};
 use super::ascent::{Match, MatchOptions, Sweep, ascend};
 use super::cache::WeightCache;
+use super::comparable::comparable;
 use super::objective::{objective, squares, tensor_objective};
 use super::similarity::{Gram, RootSites};
 use super::source::{GramCache, Root, Source};
@@ -16,8 +17,9 @@ use crate::symmetry::{Alignment, GroupId, Symmetry};
 
 /// `⟨A, π(B)⟩` over the tensors of a symmetry.
 ///
-/// Only tensors of the symmetry count; [`Symmetry::restrict`] leaves out those that are no weights, such as BatchNorm's
-/// running statistics.
+/// Only tensors of the symmetry that can move count; [`Symmetry::restrict`] leaves out those that are no weights, such as
+/// BatchNorm's running statistics. Networks with numbers beside which all others are lost are compared as [`comparable`]
+/// gives them.
 ///
 /// ```
 /// use onebasin_core::matching::{Source, Weights};
@@ -58,7 +60,7 @@ impl<'a> Weights<'a> {
     ///
     /// # Errors
     /// [`Error::Structure`](crate::Error::Structure) if the networks differ in structure,
-    /// [`Error::NotFinite`](crate::Error::NotFinite) if one holds a NaN or an infinity,
+    /// [`Error::NotFinite`](crate::Error::NotFinite) if one holds a NaN or an infinity in a tensor that can move,
     /// [`Error::NoTensor`](crate::Error::NoTensor) if they lack a tensor of the symmetry.
     /// ```
     /// use onebasin_core::matching::Weights;
@@ -79,12 +81,16 @@ impl<'a> Weights<'a> {
     /// ```
     pub fn new(symmetry: &'a Symmetry, a: &'a Params, b: &'a Params) -> Result<Self> {
         a.check_same_structure(b)?;
-        a.check_finite()?;
-        b.check_finite()?;
         let norms = |params: &'a Params| -> Result<HashMap<&'a str, f64>> {
-            let tensors = symmetry.tensors().map(|(name, _)| Ok((name, params.require(name)?)));
-            let tensors = tensors.collect::<Result<Vec<_>>>()?;
-            Ok(tensors.iter().filter(|(_, t)| t.dtype().is_float()).map(|(name, t)| (*name, squares(t))).collect())
+            let mut norms = HashMap::new();
+            for (name, layout) in symmetry.tensors() {
+                let tensor = params.require(name)?;
+                if layout.moves() && tensor.dtype().is_float() {
+                    tensor.check_finite(name)?;
+                    norms.insert(name, squares(tensor));
+                }
+            }
+            Ok(norms)
         };
         let (own, other) = (norms(a)?, norms(b)?);
         let (mut roots, mut tensors, mut sites) = (Vec::new(), Vec::new(), Vec::new());
@@ -227,11 +233,11 @@ impl Source for Weights<'_> {
 /// Cost: per sweep `2 n · numel` flops for every tensor and axis where a group of `n` units stands, and one `O(n³)`
 /// assignment per group. A group is solved again only if one it shares a tensor with has changed.
 ///
-/// Only tensors of the symmetry count; [`Symmetry::restrict`] leaves out those that are no weights, such as BatchNorm's
-/// running statistics.
+/// Only tensors of the symmetry that can move count, compared as [`comparable`] gives them; [`Symmetry::restrict`] leaves
+/// out those that are no weights, such as BatchNorm's running statistics.
 ///
 /// # Errors
-/// If the networks differ in structure, hold a value that is not finite, or do not fit the symmetry.
+/// If the networks differ in structure, hold a value that is not finite where it moves, or do not fit the symmetry.
 ///
 /// Source: Ainsworth et al. 2023, Algorithm 1. We differ in summing in f64, in accepting a change only if the gain
 /// exceeds the objective's rounding error, in nested families, and in groups that stand on two axes of one tensor: there
@@ -263,6 +269,7 @@ pub fn match_weights(
     options: &MatchOptions,
     observe: &mut dyn FnMut(&Sweep) -> bool,
 ) -> Result<Match> {
-    let source = Weights::new(symmetry, a, b)?;
+    let [a, b] = comparable(symmetry, a, b)?;
+    let source = Weights::new(symmetry, &a, &b)?;
     ascend(&source, &start.cloned().unwrap_or_else(|| Alignment::identity(symmetry)), options, observe)
 }

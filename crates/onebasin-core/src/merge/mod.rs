@@ -4,6 +4,7 @@
 //! group, and [`mean`] takes the middle of many. What becomes of one tensor, or of any range of its entries, is a
 //! [`MergeRule`]: the same formula serves networks in memory and files that pass by in pieces.
 
+mod agree;
 mod products;
 mod rule;
 
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::convert::all_finite;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::params::Params;
@@ -62,7 +64,9 @@ impl FromStr for Interpolation {
 /// The network at `lambda` between A and an aligned B.
 ///
 /// λ = 0 gives A and λ = 1 gives B, bit for bit. Between them the arithmetic is f64 and the result has A's element
-/// types; tensors of integers and booleans are those of the nearer end (A's at ½).
+/// types; infinities must be the same in both, and stay. Counters, which are single integers and what is
+/// called `num_batches_tracked`, are A's; other tensors of integers and booleans are those of the nearer end (A's at ½),
+/// but see [`merge_within`].
 ///
 /// Formula: `lerp` is `A + λ (B − A)`. `slerp` is `sin((1−λ)ω)/sin ω · A + sin(λω)/sin ω · B`, with ω the angle between
 /// the two flattened vectors; the straight line where the vectors are (anti)parallel or zero.
@@ -70,7 +74,8 @@ impl FromStr for Interpolation {
 /// Cost: one pass over both networks, two for `slerp`.
 ///
 /// # Errors
-/// [`Error::Structure`] if the networks differ in structure, [`Error::Option`] if λ lies outside [0, 1].
+/// [`Error::Structure`] if the networks differ in structure, [`Error::Option`] if λ lies outside [0, 1],
+/// [`Error::NoMean`] if infinities differ and λ is neither 0 nor 1.
 ///
 /// Source: Ainsworth et al. 2023, §5 and footnote 3.
 ///
@@ -88,12 +93,41 @@ impl FromStr for Interpolation {
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
 pub fn merge(a: &Params, b: &Params, lambda: f64, interpolation: Interpolation) -> Result<Params> {
+    merge_as(&whole(a, b, lambda, interpolation)?, a, b)
+}
+
+/// The same for networks of a known symmetry: integers and booleans that it moves are weights, and have no mean.
+///
+/// # Errors
+/// As [`merge`](fn@merge), and [`Error::NoMean`] if such a tensor differs and λ is neither 0 nor 1.
+/// ```
+/// use onebasin_core::merge::{Interpolation, merge_within};
+/// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// use onebasin_core::{Params, Tensor};
+/// let net = |codes: [u32; 2]| Ok::<_, onebasin_core::Error>(Params::from_iter([("codes".to_owned(), Tensor::from_u32(&[2], codes.to_vec())?)]));
+/// let (a, b) = (net([3, 5])?, net([4, 5])?);
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("codes", "h")])?, &a)?;
+/// let error = merge_within(&symmetry, &a, &b, 0.5, Interpolation::Lerp).unwrap_err().to_string();
+/// assert!(error.contains("`codes` (u32) holds 3 in A and 4 in the aligned B at index [0]"));
+/// assert_eq!(merge_within(&symmetry, &a, &b, 1.0, Interpolation::Lerp)?, b);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn merge_within(
+    symmetry: &Symmetry,
+    a: &Params,
+    b: &Params,
+    lambda: f64,
+    interpolation: Interpolation,
+) -> Result<Params> {
+    merge_as(&whole(a, b, lambda, interpolation)?.within(symmetry), a, b)
+}
+
+fn whole<'a>(a: &Params, b: &Params, lambda: f64, interpolation: Interpolation) -> Result<MergeRule<'a>> {
     a.check_same_structure(b)?;
-    let rule = match interpolation {
-        Interpolation::Slerp if lambda > 0.0 && lambda < 1.0 => MergeRule::slerp(lambda, Products::of(a, b)?)?,
-        Interpolation::Lerp | Interpolation::Slerp => MergeRule::lerp(lambda)?,
-    };
-    merge_as(&rule, a, b)
+    match interpolation {
+        Interpolation::Slerp if lambda > 0.0 && lambda < 1.0 => MergeRule::slerp(lambda, Products::of(a, b)?),
+        Interpolation::Lerp | Interpolation::Slerp => MergeRule::lerp(lambda),
+    }
 }
 
 /// The network between A and an aligned B with a λ of its own for some groups.
@@ -105,7 +139,8 @@ pub fn merge(a: &Params, b: &Params, lambda: f64, interpolation: Interpolation) 
 /// Cost and rounding are those of [`merge`] along the straight line.
 ///
 /// # Errors
-/// If the networks differ in structure, a tensor of the symmetry is missing, or a λ lies outside [0, 1].
+/// If the networks differ in structure, a tensor of the symmetry is missing, a λ lies outside [0, 1], or integers that
+/// move, or infinities, differ where λ is neither 0 nor 1 ([`Error::NoMean`]).
 /// ```
 /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
 /// # use onebasin_core::{Params, Tensor};
@@ -136,20 +171,20 @@ pub fn merge_by_group(
 fn merge_as(rule: &MergeRule<'_>, a: &Params, b: &Params) -> Result<Params> {
     let merged = |(name, ta): (&str, &Tensor)| {
         let tb = b.require(name)?;
-        Ok((name.to_owned(), rule.tensor(name, ta.shape(), ta.dtype(), tb.dtype()).apply(ta, tb)?))
+        Ok((name.to_owned(), rule.tensor(name, ta.shape(), ta.dtype(), tb.dtype()).apply(name, ta, tb)?))
     };
     a.iter().map(merged).collect()
 }
 
 /// The mean of aligned networks: `Σ_p w_p · π_p(θ_p) / Σ_p w_p`, every network counting the same where no weights are given.
 ///
-/// The arithmetic is f64 and the result has the first network's element types; tensors of integers and booleans are the
-/// first network's, aligned. Cost: one pass over all networks, tensor by tensor; memory is the result and two copies of
+/// The arithmetic is f64 and the result has the first network's element types. Integers and booleans are the first network's,
+/// aligned: those that move must be the same in all, and so must infinities, which stay as they are. Cost: one pass over all networks, tensor by tensor; memory is the result and two copies of
 /// one tensor, in f64.
 ///
 /// # Errors
-/// If there is no network, there is not one alignment (and weight) for each, the networks differ in structure, or the
-/// weights are not finite numbers of positive sum.
+/// If there is no network, there is not one alignment (and weight) for each, the networks differ in structure, the weights
+/// are not finite numbers of positive sum, or integers that move, or infinities, differ ([`Error::NoMean`]).
 ///
 /// Source: Ainsworth et al. 2023, Algorithm 3; weights as in Wortsman et al. 2022 (model soups).
 ///
@@ -187,8 +222,16 @@ pub fn mean(
     let mut mean = Params::new();
     for (name, _) in symmetry.tensors() {
         let reference = first.require(name)?;
+        let own = alignments[0].apply_tensor(symmetry, name, reference)?;
+        for (model, alignment) in models.iter().zip(alignments).skip(1) {
+            let other = model.require(name)?;
+            let rule = MergeRule::lerp(0.5)?.within(symmetry).tensor(name, own.shape(), own.dtype(), other.dtype());
+            if !own.dtype().is_float() || !all_finite(own.dtype(), own.bytes()) || other.check_finite(name).is_err() {
+                rule.check(name, 0, own.bytes(), alignment.apply_tensor(symmetry, name, other)?.bytes())?;
+            }
+        }
         if !reference.dtype().is_float() {
-            mean.insert(name, alignments[0].apply_tensor(symmetry, name, reference)?);
+            mean.insert(name, own);
             continue;
         }
         let mut sum = vec![0.0; reference.len()];

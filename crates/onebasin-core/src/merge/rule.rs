@@ -17,6 +17,9 @@ const BLOCK: usize = 512;
 /// Entries that one task of [`TensorRule::apply`] computes.
 const PIECE: usize = 1 << 18;
 
+/// How counters of batches are called.
+const COUNTER: &str = "num_batches_tracked";
+
 /// What becomes of two aligned networks: the formula of a merge before it meets tensors.
 ///
 /// The same rule serves networks in memory ([`merge`](super::merge), [`merge_by_group`](super::merge_by_group)) and
@@ -34,7 +37,8 @@ const PIECE: usize = 1 << 18;
 pub struct MergeRule<'a> {
     lambda: f64,
     circle: Option<(f64, f64)>,
-    groups: Option<(&'a Symmetry, &'a BTreeMap<GroupId, f64>)>,
+    symmetry: Option<&'a Symmetry>,
+    groups: Option<&'a BTreeMap<GroupId, f64>>,
     dtype: Option<DType>,
 }
 
@@ -54,7 +58,7 @@ impl<'a> MergeRule<'a> {
             let (expected, found) = ("lie between 0 (network A) and 1 (network B)", lambda.to_string());
             return Err(Error::Option { option: "λ", expected, found });
         }
-        Ok(Self { lambda, circle: None, groups: None, dtype: None })
+        Ok(Self { lambda, circle: None, symmetry: None, groups: None, dtype: None })
     }
 
     /// The great circle between the two weight vectors; the straight line where they are (anti)parallel or zero, and at
@@ -113,7 +117,26 @@ impl<'a> MergeRule<'a> {
         if let Some((id, l)) = of_group.iter().find(|(_, l)| !(0.0..=1.0).contains(*l)) {
             return Err(Error::GroupLambda { group: symmetry.group(*id).name.clone(), lambda: *l });
         }
-        Ok(Self { groups: Some((symmetry, of_group)), ..Self::lerp(lambda)? })
+        Ok(Self { groups: Some(of_group), ..Self::lerp(lambda)?.within(symmetry) })
+    }
+
+    /// The same for networks of this symmetry: whole numbers that it moves are weights, and have to be the same in both.
+    ///
+    /// ```
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// use onebasin_core::{DType, merge::MergeRule};
+    /// let net = Params::from_iter([("w".to_owned(), Tensor::from_u32(&[2], vec![1, 2])?)]);
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &net)?;
+    /// let bytes = [1_u32, 2].map(u32::to_le_bytes);
+    /// let [a, b] = [bytes.as_flattened(), &bytes.map(|b| [b[0] + 1, 0, 0, 0]).as_flattened().to_vec()];
+    /// let passes = |rule: MergeRule<'_>| rule.tensor("w", &[2], DType::U32, DType::U32).check("w", 0, a, b).is_ok();
+    /// assert!(passes(MergeRule::lerp(0.5)?) && !passes(MergeRule::lerp(0.5)?.within(&symmetry)));
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn within(self, symmetry: &'a Symmetry) -> Self {
+        Self { symmetry: Some(symmetry), ..self }
     }
 
     /// The same with floating-point results cast to `dtype`, after they were rounded to A's element type.
@@ -137,7 +160,9 @@ impl<'a> MergeRule<'a> {
 
     /// The rule of the tensor called `name`, from its shape and its element types in A and in B.
     ///
-    /// At λ = 0 and λ = 1, and for integers and booleans, it copies the nearer end.
+    /// At λ = 0 and λ = 1 it copies that end. Integers and booleans have nothing between: counters are A's (a single number, or
+    /// what is called `num_batches_tracked`), what the symmetry moves must be the same in both ([`TensorRule::check`]), and
+    /// else the nearer end is copied.
     /// ```
     /// use onebasin_core::{DType, merge::MergeRule};
     /// let rule = MergeRule::lerp(0.5)?;
@@ -145,16 +170,22 @@ impl<'a> MergeRule<'a> {
     /// # Ok::<(), onebasin_core::Error>(())
     /// ```
     pub fn tensor(&self, name: &str, shape: &[usize], a: DType, b: DType) -> TensorRule {
-        let named = self.groups.and_then(|(symmetry, of_group)| {
-            let axes = &symmetry.tensor(name).ok()?.axes;
-            let by_axis: Vec<_> = axes.iter().map(|axis| lambdas(symmetry, axis, of_group)).collect();
+        let layout = self.symmetry.and_then(|symmetry| Some((symmetry, symmetry.tensor(name).ok()?)));
+        let named = layout.zip(self.groups).and_then(|((symmetry, layout), of_group)| {
+            let by_axis: Vec<_> = layout.axes.iter().map(|axis| lambdas(symmetry, axis, of_group)).collect();
             by_axis.iter().flatten().any(|l| l.is_finite()).then_some(by_axis)
         });
+        let moves = layout.is_some_and(|(_, layout)| layout.moves());
         let floats = a.is_float() && b.is_float();
+        let counts = !floats && (shape.iter().product::<usize>() <= 1 || name.ends_with(COUNTER));
         let formula = match (named, self.circle) {
             (Some(by_axis), _) if floats => Formula::ByAxis(self.lambda, by_axis),
+            (Some(by_axis), _) if a == b && !counts => Formula::EitherEnd(self.lambda, by_axis),
             (_, Some((wa, wb))) if floats => Formula::Circle(wa, wb),
-            _ if floats && self.lambda > 0.0 && self.lambda < 1.0 => Formula::Line(self.lambda),
+            _ if self.lambda >= 1.0 => Formula::B,
+            _ if self.lambda <= 0.0 || counts => Formula::A,
+            _ if floats => Formula::Line(self.lambda),
+            _ if moves => Formula::Same,
             _ if self.lambda <= 0.5 => Formula::A,
             _ => Formula::B,
         };
@@ -167,17 +198,17 @@ impl<'a> MergeRule<'a> {
 /// What a merge makes of one tensor; see [`MergeRule`] for an example.
 #[derive(Debug, Clone)]
 pub struct TensorRule {
-    formula: Formula,
-    shape: Vec<usize>,
-    a: DType,
-    b: DType,
+    pub(super) formula: Formula,
+    pub(super) shape: Vec<usize>,
+    pub(super) a: DType,
+    pub(super) b: DType,
     /// The type that the formula's value is rounded to.
     rounded: DType,
     dtype: DType,
 }
 
 #[derive(Debug, Clone)]
-enum Formula {
+pub(super) enum Formula {
     /// A's entries, bit for bit.
     A,
     /// B's entries, bit for bit.
@@ -188,6 +219,10 @@ enum Formula {
     Circle(f64, f64),
     /// The line at the smallest λ of an entry's positions along the axes, or at the first λ where none has one.
     ByAxis(f64, Vec<Vec<f64>>),
+    /// A's entries, which are those of B.
+    Same,
+    /// At λ by axis, an end bit for bit where it is 0 or 1, and elsewhere what both hold.
+    EitherEnd(f64, Vec<Vec<f64>>),
 }
 
 impl TensorRule {
@@ -201,6 +236,12 @@ impl TensorRule {
     /// ```
     pub fn dtype(&self) -> DType {
         self.dtype
+    }
+
+    /// λ of one entry, by its flat position.
+    pub(super) fn lambda_at(&self, lambda: f64, by_axis: &[Vec<f64>], flat: usize) -> f64 {
+        let found = smallest(&self.shape, by_axis, flat);
+        if found.is_infinite() { lambda } else { found }
     }
 
     /// Fills `out` with the merged entries from `start` on. `a` and `b` hold the same entries of A and of the aligned B.
@@ -229,12 +270,13 @@ impl TensorRule {
         }
     }
 
-    /// The merged tensor of A's and the aligned B's.
-    pub(super) fn apply(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    /// The merged tensor, called `name` in errors, of A's and the aligned B's.
+    pub(super) fn apply(&self, name: &str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        self.check(name, 0, a.bytes(), b.bytes())?;
         match &self.formula {
-            Formula::A => return a.cast(self.dtype),
+            Formula::A | Formula::Same => return a.cast(self.dtype),
             Formula::B => return b.cast(self.dtype),
-            _ => {}
+            Formula::Line(_) | Formula::Circle(..) | Formula::ByAxis(..) | Formula::EitherEnd(..) => {}
         }
         let mut merged = vec![0; a.len() * self.dtype.size()];
         let ends = a.bytes().par_chunks(PIECE * self.a.size()).zip(b.bytes().par_chunks(PIECE * self.b.size()));
@@ -255,10 +297,18 @@ impl TensorRule {
     ) {
         let entries = out.len() / self.dtype.size();
         let (x, y) = (&mut x[..entries], &mut y[..entries]);
-        let rounded = match self.formula {
-            Formula::A => a,
+        let rounded = match &self.formula {
+            Formula::A | Formula::Same => a,
             Formula::B => b,
-            _ => {
+            Formula::EitherEnd(lambda, by_axis) => {
+                let size = self.rounded.size();
+                for (k, out) in out.chunks_exact_mut(size).enumerate() {
+                    let end = if self.lambda_at(*lambda, by_axis, start + k) == 1.0 { b } else { a };
+                    out.copy_from_slice(&end[k * size..][..size]);
+                }
+                return;
+            }
+            Formula::Line(_) | Formula::Circle(..) | Formula::ByAxis(..) => {
                 decode(self.a, a, x);
                 decode(self.b, b, y);
                 self.combine(start, x, y);
@@ -281,18 +331,28 @@ impl TensorRule {
     fn combine(&self, start: usize, a: &mut [f64], b: &[f64]) {
         let pairs = a.iter_mut().zip(b);
         match &self.formula {
-            Formula::A | Formula::B => unreachable!("ends are copied"),
-            Formula::Line(lambda) => pairs.for_each(|(x, y)| *x += lambda * (y - *x)),
+            Formula::A | Formula::B | Formula::Same | Formula::EitherEnd(..) => unreachable!("ends are copied"),
+            Formula::Line(lambda) => pairs.for_each(|(x, y)| *x = between(*x, *y, *lambda)),
             Formula::Circle(wa, wb) => pairs.for_each(|(x, y)| *x = wa * *x + wb * y),
             Formula::ByAxis(lambda, by_axis) => {
                 for (k, (x, y)) in pairs.enumerate() {
-                    let l = smallest(&self.shape, by_axis, start + k);
-                    let l = if l.is_infinite() { *lambda } else { l };
-                    *x = if l == 1.0 { *y } else { *x + l * (y - *x) };
+                    let l = self.lambda_at(*lambda, by_axis, start + k);
+                    *x = if l == 0.0 {
+                        *x
+                    } else if l == 1.0 {
+                        *y
+                    } else {
+                        between(*x, *y, l)
+                    };
                 }
             }
         }
     }
+}
+
+/// `x + λ (y − x)`; infinities that are the same at both ends stay.
+fn between(x: f64, y: f64, lambda: f64) -> f64 {
+    if x.is_infinite() && x == y { x } else { x + lambda * (y - x) }
 }
 
 /// The smallest λ at the positions of one entry, by its flat position.

@@ -114,6 +114,14 @@ pub enum SymmetryError {
         /// The templates.
         templates: [String; 2],
     },
+    /// A template, of tensors or of sizes, that fits nothing.
+    #[error("symmetry file: template `{template}` fits no {what}; it would do nothing")]
+    Unused {
+        /// The template.
+        template: String,
+        /// What it should fit: `tensor` or `group`.
+        what: &'static str,
+    },
     /// A symmetry file that is not the TOML expected.
     #[error("symmetry file: {why}")]
     File {

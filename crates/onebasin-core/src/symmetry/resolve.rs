@@ -39,6 +39,25 @@ pub struct TensorLayout {
     pub axes: Vec<AxisLayout>,
 }
 
+impl TensorLayout {
+    /// Whether an element of the symmetry can move an entry: whether a group of more than one unit stands on an axis.
+    ///
+    /// What none can move says nothing about which alignment is best.
+    /// ```
+    /// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// use onebasin_core::{Params, Tensor};
+    /// let two = Tensor::from_f32(&[2], vec![0.; 2])?;
+    /// let net = Params::from_iter(["bias", "mask"].map(|name| (name.to_owned(), two.clone())));
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("bias", "h"), ("mask", ".")])?, &net)?;
+    /// assert!(symmetry.tensor("bias")?.moves() && !symmetry.tensor("mask")?.moves());
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn moves(&self) -> bool {
+        let digits = self.axes.iter().flat_map(|x| &x.occurrences).flat_map(|o| &o.digits);
+        digits.into_iter().any(|d| d.group.is_some() && d.len > 1)
+    }
+}
+
 /// All groups of a network and, for every tensor, what its axes are made of.
 ///
 /// It is the value that everything else asks: which units there are, and where they stand. Two ways lead to it: a text

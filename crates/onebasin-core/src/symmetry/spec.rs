@@ -1,31 +1,32 @@
 //! A whole symmetry as text: patterns by tensor name, templates with indices, sizes that cannot be inferred.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::error::SymmetryError;
 use super::pattern::{Pattern, Term, TermKind};
+use super::sizes::visit_groups;
 
 /// Patterns by tensor name, as a person writes them: the text of a whole symmetry, before it has met a network.
 ///
-/// A name with placeholders, `"layer.{l}.weight"`, is a template: one line for the tensors of all layers.
+/// A name with placeholders, `"layer.{l}.weight"`, or with `*`, is a template: one line for the tensors of all layers.
 /// [`Symmetry::resolve`](super::Symmetry::resolve) fits it to tensors.
 ///
 /// ```
 /// use onebasin_core::symmetry::SymmetrySpec;
 /// let spec = SymmetrySpec::from_toml(r#"
 ///     [sizes]
-///     heads = 12
+///     "heads{l}" = 12
 ///     [tensors]
-///     "q.{l}.weight" = "(heads qk{l}@heads) stream"
+///     "q.{l}.weight" = "(heads{l} qk{l}@heads{l}) stream"
 /// "#)?;
-/// assert!(spec.to_toml().contains("heads = 12"));
+/// assert!(spec.to_toml().contains("\"heads{l}\" = 12"));
 /// # Ok::<(), onebasin_core::symmetry::SymmetryError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SymmetrySpec {
-    /// Sizes of groups that tensors alone do not determine (or that should be checked).
+    /// Sizes of groups that tensors alone do not determine (or that should be checked), or of all whose name fits a template.
     pub sizes: BTreeMap<String, usize>,
     /// Pattern of every tensor, or of every tensor whose name fits a template.
     pub tensors: BTreeMap<String, Pattern>,
@@ -98,51 +99,110 @@ impl SymmetrySpec {
         toml::to_string(&File { sizes: self.sizes.clone(), tensors }).expect("two tables of strings and numbers")
     }
 
-    /// Replaces templates (`"layer.{l}.weight" = "ffn{l} stream"`) by one pattern for every name they fit.
+    /// Replaces templates (`"layer.{l}.weight" = "ffn{l} stream"`) by one pattern for every name they fit, and templates of
+    /// sizes (`"heads{l}" = 12`) by one size for every group they fit.
     ///
-    /// A placeholder fits a run of digits; the same placeholder twice in a name must fit the same digits. A plain
-    /// name goes before a template. Templates that fit nothing vanish.
+    /// A placeholder fits a run of digits; the same placeholder twice in a name must fit the same digits. A `*` in the name of a
+    /// tensor fits any text, also none; there may be two. A plain name goes before a template, and one without `*` before one
+    /// with.
     ///
     /// Cost: every name is compared with every template.
     ///
     /// # Errors
-    /// [`SymmetryError::Templates`] if two templates fit one tensor.
+    /// [`SymmetryError::Templates`] if two templates fit one tensor, [`SymmetryError::Unused`] if one fits nothing,
+    /// [`SymmetryError::File`] if one has more than two `*`.
     ///
     /// ```
     /// use onebasin_core::symmetry::SymmetrySpec;
-    /// let spec = SymmetrySpec::from_patterns([("layer.{l}.weight", "ffn{l} stream"), ("layer.0.weight", ". .")])?;
-    /// let expanded = spec.expand(["layer.0.weight", "layer.12.weight"])?;
-    /// assert_eq!(expanded.tensors["layer.12.weight"].to_string(), "ffn12 stream");
+    /// let patterns = [("layer.{l}.weight", "(heads{l} 2) stream"), ("layer.0.weight", ". ."), ("*.scale", ".")];
+    /// let mut spec = SymmetrySpec::from_patterns(patterns)?;
+    /// spec.sizes.insert("heads{l}".to_owned(), 4);
+    /// let expanded = spec.expand(["layer.0.weight", "layer.12.weight", "norm.scale"])?;
+    /// assert_eq!(expanded.tensors["layer.12.weight"].to_string(), "(heads12 2) stream");
     /// assert_eq!(expanded.tensors["layer.0.weight"].to_string(), ". .");
+    /// assert_eq!(expanded.tensors["norm.scale"].to_string(), ".");
+    /// assert_eq!(expanded.sizes["heads12"], 4);
+    /// assert!(spec.expand(["layer.0.weight"]).unwrap_err().to_string().contains("`*.scale` fits no tensor"));
     /// # Ok::<(), onebasin_core::symmetry::SymmetryError>(())
     /// ```
     pub fn expand<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Self, SymmetryError> {
+        let names: BTreeSet<&str> = names.into_iter().collect();
+        let is_template = |name: &str| name.contains(['{', '*']) && !names.contains(name);
         let (templates, mut tensors): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            self.tensors.clone().into_iter().partition(|(name, _)| name.contains('{'));
+            self.tensors.clone().into_iter().partition(|(name, _)| is_template(name));
+        if let Some(name) = templates.keys().find(|name| name.matches('*').count() > MOST_STARS) {
+            return Err(SymmetryError::File { why: format!("`{name}` has more than {MOST_STARS} `*`") });
+        }
+        let mut used = BTreeSet::new();
         for name in names {
+            let fits = templates.iter().filter_map(|(t, pattern)| Some((t, pattern, fit(t, name)?)));
+            let (mut exact, mut wild): (Vec<_>, Vec<_>) = fits.partition(|(t, _, _)| !t.contains('*'));
+            used.extend(exact.iter().chain(&wild).map(|(t, _, _)| *t));
             if tensors.contains_key(name) {
                 continue;
             }
-            let mut fits = templates.iter().filter_map(|(t, pattern)| Some((t, pattern, fit(t, name)?)));
-            let Some((template, pattern, indices)) = fits.next() else { continue };
-            if let Some((other, _, _)) = fits.next() {
-                let templates = [template.clone(), other.clone()];
+            let fitting = if exact.is_empty() { &mut wild } else { &mut exact };
+            if let [(one, _, _), (other, _, _), ..] = &fitting[..] {
+                let templates = [(*one).clone(), (*other).clone()];
                 return Err(SymmetryError::Templates { tensor: name.to_owned(), templates });
             }
-            let axes = pattern.axes.iter().map(|term| fill_term(term, &indices)).collect();
-            tensors.insert(name.to_owned(), Pattern { axes });
+            if let Some((_, pattern, indices)) = fitting.pop() {
+                let axes = pattern.axes.iter().map(|term| fill_term(term, &indices)).collect();
+                tensors.insert(name.to_owned(), Pattern { axes });
+            }
         }
-        Ok(Self { sizes: self.sizes.clone(), tensors })
+        if let Some(template) = templates.keys().find(|t| !used.contains(t)) {
+            return Err(SymmetryError::Unused { template: template.clone(), what: "tensor" });
+        }
+        let sizes = self.expanded_sizes(&tensors)?;
+        Ok(Self { sizes, tensors })
+    }
+
+    /// Sizes of groups, those of templates given to every group of these patterns that they fit.
+    fn expanded_sizes(&self, tensors: &BTreeMap<String, Pattern>) -> Result<BTreeMap<String, usize>, SymmetryError> {
+        let mut groups = BTreeSet::new();
+        for term in tensors.values().flat_map(|pattern| &pattern.axes) {
+            visit_groups(term, &mut |name, _, _| {
+                groups.insert(name);
+            });
+        }
+        let is_template = |name: &str| name.contains('{') && !groups.contains(name);
+        let mut sizes = self.sizes.clone();
+        sizes.retain(|name, _| !is_template(name));
+        for (template, size) in self.sizes.iter().filter(|(name, _)| is_template(name)) {
+            let fitting: Vec<&str> = groups.iter().copied().filter(|group| fit(template, group).is_some()).collect();
+            if fitting.is_empty() {
+                return Err(SymmetryError::Unused { template: template.clone(), what: "group" });
+            }
+            for group in fitting {
+                sizes.entry(group.to_owned()).or_insert(*size);
+            }
+        }
+        Ok(sizes)
     }
 }
 
+/// Wildcards of one template at most: each multiplies the ways in which it may fit by the length of a name.
+const MOST_STARS: usize = 2;
+
 /// The digits each placeholder of `template` stands for in `name`, if it fits.
 fn fit(template: &str, name: &str) -> Option<BTreeMap<String, String>> {
-    let mut indices = BTreeMap::new();
-    let (mut template, mut name) = (template, name);
-    while let Some((literal, rest)) = template.split_once('{') {
+    fit_rest(template, name, BTreeMap::new())
+}
+
+fn fit_rest(
+    mut template: &str,
+    mut name: &str,
+    mut indices: BTreeMap<String, String>,
+) -> Option<BTreeMap<String, String>> {
+    while let Some(at) = template.find(['{', '*']) {
+        name = name.strip_prefix(&template[..at])?;
+        let rest = &template[at + 1..];
+        if template[at..].starts_with('*') {
+            let mut ends = name.char_indices().map(|(end, _)| end).chain([name.len()]);
+            return ends.find_map(|end| fit_rest(rest, &name[end..], indices.clone()));
+        }
         let (placeholder, rest) = rest.split_once('}')?;
-        name = name.strip_prefix(literal)?;
         let digits = &name[..name.len() - name.trim_start_matches(|c: char| c.is_ascii_digit()).len()];
         if digits.is_empty()
             || indices.insert(placeholder.to_owned(), digits.to_owned()).is_some_and(|old| old != digits)

@@ -37,19 +37,20 @@ impl LineStage {
         let (a, b) = (self.a.load(room.store)?, self.b.load(room.store)?);
         let data = room.shelf.open(&self.data)?;
         let program = Program::new(self.network.graph()?)?;
+        let lambda = lambda_grid(self.points)?;
         let mut done = 0;
         let found = curve(
             "",
             &program,
             [&a, &b],
-            &lambda_grid(self.points)?,
+            &lambda,
             [&data.train, &data.test],
             &Classes,
             room.runner(&program, &a)?,
             &|_, between| ready(&program, between, &data),
             &mut || {
                 done += 1;
-                (room.tell)(done as f64 / self.points as f64, "")
+                (room.tell)(done as f64 / lambda.len() as f64, "")
             },
         );
         room.store.write_json(room.key, CURVE, &found?)

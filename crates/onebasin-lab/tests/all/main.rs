@@ -12,3 +12,4 @@ mod repair;
 mod reports;
 mod straight_through;
 mod training;
+mod verdicts;

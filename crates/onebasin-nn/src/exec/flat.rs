@@ -62,7 +62,7 @@ pub(super) fn places(graph: &Graph) -> Vec<ParamPlace> {
 /// Copies a parameter's tensor to its place.
 pub(super) fn copy<T: Real>(value: &Value, place: &ParamPlace, params: &Params, to: &mut [T]) -> Result<()> {
     let tensor = params.require(&value.name)?;
-    if tensor.len() != to.len() {
+    if tensor.shape() != value.shape {
         return Err(Error::Weights {
             network: "graph".to_owned(),
             tensor: value.name.clone(),

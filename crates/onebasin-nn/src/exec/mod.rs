@@ -212,7 +212,7 @@ impl<T: Real> Program<T> {
     /// Cost: one pass over the tensors. Tensors that are not the graph's are left out.
     ///
     /// # Errors
-    /// If a tensor is missing, is no float, or has another number of elements than the graph says.
+    /// If a tensor is missing, is no float, or has another shape than the graph says.
     ///
     /// ```
     /// use onebasin_nn::exec::Program;

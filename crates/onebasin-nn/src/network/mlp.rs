@@ -1,7 +1,7 @@
 //! Fully connected networks.
 
 use onebasin_core::error::Result;
-use onebasin_core::graph::{Graph, ValueId};
+use onebasin_core::graph::{Graph, Op, ValueId};
 
 use super::MAX_UNITS;
 
@@ -24,14 +24,23 @@ pub(super) fn hidden(sizes: &str) -> std::result::Result<Vec<usize>, String> {
     }
 }
 
-/// Linear layers `fc1`, `fc2`, …, ReLU between them; samples of several axes are flattened first.
-pub(super) fn mlp(g: &mut Graph, mut x: ValueId, hidden: &[usize], classes: usize) -> Result<ValueId> {
+/// Linear layers `fc1`, `fc2`, …, with or without bias, ReLU between them; samples of several axes are flattened first.
+pub(super) fn mlp(g: &mut Graph, mut x: ValueId, hidden: &[usize], bias: bool, classes: usize) -> Result<ValueId> {
     if g.shape(x).len() > 2 {
         x = g.flatten("flatten", x)?;
     }
     for (layer, &units) in hidden.iter().enumerate() {
-        x = g.linear(&format!("fc{}", layer + 1), x, units)?;
+        x = linear(g, &format!("fc{}", layer + 1), x, bias, units)?;
         x = g.relu(x)?;
     }
-    g.linear(&format!("fc{}", hidden.len() + 1), x, classes)
+    linear(g, &format!("fc{}", hidden.len() + 1), x, bias, classes)
+}
+
+fn linear(g: &mut Graph, name: &str, x: ValueId, bias: bool, out: usize) -> Result<ValueId> {
+    if bias {
+        return g.linear(name, x, out);
+    }
+    let features = g.shape(x).last().copied().unwrap_or(1);
+    let weight = g.param(&format!("{name}.weight"), &[out, features])?;
+    g.push(name, Op::Linear, &[x, weight])
 }

@@ -276,6 +276,10 @@ impl Network {
                 Some(t) => {
                     return Err(self.misfit(&param.name, &param.shape, format!("{} {:?}", t.dtype(), t.shape())));
                 }
+                None if self.name.starts_with("mlp:") && param.name.strip_suffix(".bias").is_some() => {
+                    let found = format!("none of this name; without biases it is `mlp-nobias{}`", &self.name[3..]);
+                    return Err(self.misfit(&param.name, &param.shape, found));
+                }
                 None => return Err(self.misfit(&param.name, &param.shape, "none of this name".to_owned())),
             }
         }

@@ -34,12 +34,13 @@ pub fn known() -> &'static [Builtin] {
 
 const TABLE: [Builtin; 8] = [
     Builtin {
-        names: &["mlp:512x3", "mlp:400-200-100"],
-        what: "hidden ReLU layers, three of 512 or one for every number",
+        names: &["mlp:512x3", "mlp:400-200-100", "mlp-nobias:512x3"],
+        what: "hidden ReLU layers, three of 512 or one for every number; `-nobias` without biases",
         reference: "Ainsworth et al. 2023, section 5",
         read: |family, argument| {
             let sizes = || argument.ok_or_else(|| "the sizes of the hidden layers are missing".to_owned());
-            (family == "mlp").then(|| Ok(Architecture::Mlp { hidden: mlp::hidden(sizes()?)? }))
+            let bias = family == "mlp";
+            (bias || family == "mlp-nobias").then(|| Ok(Architecture::Mlp { hidden: mlp::hidden(sizes()?)?, bias }))
         },
     },
     Builtin {
@@ -163,7 +164,7 @@ fn plain(argument: Option<&str>, architecture: Architecture) -> Result<Architect
 /// What a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Architecture {
-    Mlp { hidden: Vec<usize> },
+    Mlp { hidden: Vec<usize>, bias: bool },
     Vgg { base: usize, norm: Norm },
     Vgg11 { base: usize },
     ResNet { base: usize, blocks: usize, norm: Norm },
@@ -205,7 +206,7 @@ impl Architecture {
     /// Adds its layers behind `x`.
     pub(super) fn build(&self, g: &mut Graph, x: ValueId, classes: usize) -> onebasin_core::error::Result<ValueId> {
         match *self {
-            Self::Mlp { ref hidden } => mlp::mlp(g, x, hidden, classes),
+            Self::Mlp { ref hidden, bias } => mlp::mlp(g, x, hidden, bias, classes),
             Self::Vgg { base, norm } => vgg::vgg(g, x, base, norm, classes),
             Self::Vgg11 { base } => vgg::vgg11_nobias(g, x, base, classes),
             Self::ResNet { base, blocks, norm } => resnet::resnet(g, x, base, blocks, norm, classes),

@@ -1,9 +1,12 @@
 //! The methods, each a source of similarities and a schedule.
 
+use std::borrow::Cow;
+
+use onebasin_core::Params;
 use onebasin_core::matching::{
     ActivationKind, ActivationSimilarity, Blend, Fixed, FrankWolfeOptions, Match, Origin, PortfolioOptions,
-    Progress as Told, Run, RunRecord, Source, StopReason, Sweep, Weights, ascend, best_of, denoise, frank_wolfe,
-    greedy, trusts_spectral,
+    Progress as Told, Run, RunRecord, Source, StopReason, Sweep, Weights, ascend, best_of, comparable, denoise,
+    frank_wolfe, greedy, trusts_spectral,
 };
 use onebasin_core::merge::{Interpolation, merge};
 use onebasin_core::report::Judged;
@@ -24,6 +27,13 @@ const JUDGED: usize = 10_000;
 /// Synthetic images at most.
 const SYNTHETIC: usize = 1000;
 
+/// Of so many samples, how many are looked at, at most `most`, and how many judge: not the same ones, 10,000 and at least a
+/// fifth where there are fewer, and never none.
+fn parted(samples: usize, most: usize) -> [usize; 2] {
+    let seen = most.min(samples.saturating_sub((samples / 5).clamp(1, JUDGED))).max(1);
+    [seen, samples.saturating_sub(seen).clamp(1, JUDGED)]
+}
+
 /// A pair being matched.
 pub(super) struct Matching<'a> {
     pub(super) pair: &'a Pair,
@@ -31,6 +41,8 @@ pub(super) struct Matching<'a> {
     pub(super) symmetry: &'a Symmetry,
     /// Of the weights alone.
     pub(super) weights: &'a Symmetry,
+    /// The weights of both, as they can be compared.
+    ends: [Cow<'a, Params>; 2],
     pub(super) options: &'a Align,
     pub(super) context: &'a Context<'a>,
 }
@@ -59,15 +71,37 @@ impl Found {
     }
 }
 
+impl<'a> Matching<'a> {
+    pub(super) fn new(
+        pair: &'a Pair,
+        symmetry: &'a Symmetry,
+        weights: &'a Symmetry,
+        options: &'a Align,
+        context: &'a Context<'a>,
+    ) -> Result<Self> {
+        let [a, b] = pair.ends();
+        Ok(Self { pair, symmetry, weights, ends: comparable(weights, a, b)?, options, context })
+    }
+}
+
 impl Matching<'_> {
     pub(super) fn run(&self) -> Result<Found> {
+        let [a, b] = self.pair.ends();
+        if a == b {
+            let seen = if self.options.method == Method::Activation {
+                self.activation(self.options.match_samples)?.seen
+            } else {
+                None
+            };
+            return Ok(Found { seen, ..Found::once("bits", Alignment::identity(self.symmetry)) });
+        }
         match self.options.method {
             Method::Auto => self.auto(),
             Method::Weight => self.best("weights", &self.plain()?),
             Method::Spectral => self.spectral(),
             Method::FrankWolfe => self.frank_wolfe(),
             Method::Greedy => Ok(Found::once("incoming weights", greedy(&self.plain()?)?)),
-            Method::Activation => self.activation(),
+            Method::Activation => self.activation(self.options.match_samples),
             Method::Ste => {
                 let start = match self.options.start {
                     Some(start) => start.alignment(&self.plain()?, self.options.seed)?,
@@ -80,7 +114,12 @@ impl Matching<'_> {
 
     /// The weights as they are, to be compared.
     pub(super) fn plain(&self) -> Result<Weights<'_>> {
-        self.pair.a.compare(self.weights, self.pair.ends(), self.context)
+        self.pair.a.compare(self.weights, self.compared(), self.context)
+    }
+
+    fn compared(&self) -> [&Params; 2] {
+        let [a, b] = &self.ends;
+        [a, b]
     }
 
     /// Says how a match goes; false where it is to stop.
@@ -113,7 +152,7 @@ impl Matching<'_> {
     }
 
     fn spectral(&self) -> Result<Found> {
-        let [a, b] = self.pair.ends();
+        let [a, b] = self.compared();
         let ((a, ranks), (b, _)) = (denoise(self.weights, a)?, denoise(self.weights, b)?);
         for rank in &ranks {
             let text = format!("`{}`: {} of {} directions above the noise", rank.tensor, rank.kept, rank.of);
@@ -133,8 +172,9 @@ impl Matching<'_> {
         Ok(Found { stop: found.stop, sweeps: found.sweeps, ..Found::once("weights", found.alignment) })
     }
 
-    fn activation(&self) -> Result<Found> {
-        let (program, samples) = self.seen()?;
+    /// By activations on so many samples at most.
+    fn activation(&self, most: usize) -> Result<Found> {
+        let (program, samples) = self.seen(most)?;
         let kind = if self.options.uncentred { ActivationKind::Uncentred } else { ActivationKind::Pearson };
         let (ends, total) = (self.pair.ends(), samples.len() as u64);
         let options = ActivationOptions { kind };
@@ -150,9 +190,10 @@ impl Matching<'_> {
         let fixed = Fixed::new(self.weights, grams);
         let (identity, ascent) = (Alignment::identity(self.weights), self.options.ascent());
         let mut found = ascend(&fixed, &identity, &ascent, &mut |s| self.told("activations", Told::Sweep(s)))?;
-        let mut compared = "activations";
+        let uncentred = self.options.uncentred;
+        let mut compared = if uncentred { "uncentred activations" } else { "activations" };
         if let Some(beta) = self.options.blend {
-            compared = "activations and weights";
+            compared = if uncentred { "uncentred activations and weights" } else { "activations and weights" };
             let plain = self.plain()?;
             let by_weights = self.best("weights", &plain)?.alignment;
             let scales = [plain.objective(&by_weights)?, fixed.objective(&found.alignment)?];
@@ -164,17 +205,17 @@ impl Matching<'_> {
     }
 
     /// What activations are compared on: training samples, or synthetic images where there are none.
-    fn seen(&self) -> Result<(Program, Box<dyn Samples + '_>)> {
+    fn seen(&self, most: usize) -> Result<(Program, Box<dyn Samples + '_>)> {
         if self.context.train.is_some() {
             let (program, samples) = self.pair.a.running(self.context, "matching activations")?;
-            return Ok((program, Box::new(Chosen::first(samples, self.options.match_samples))));
+            return Ok((program, Box::new(Chosen::first(samples, most))));
         }
         let program = self.pair.a.program()?;
         let graph = program.graph();
         if let Some(input) = graph.inputs().find(|v| picked_from(graph, *v).is_some()) {
             return Err(Error::NeedsIndices { input: graph.value(input).name.clone() });
         }
-        let count = self.options.match_samples.min(SYNTHETIC);
+        let count = most.min(SYNTHETIC);
         self.context.note(&format!("no data, so activations are compared on {count} synthetic images"));
         let samples = synthetic(graph, count, self.options.seed)?;
         Ok((program, Box::new(samples)))
@@ -183,7 +224,7 @@ impl Matching<'_> {
     /// Spectral where it can be trusted, else weight; with samples also activation, the one with the lower held-out loss.
     fn auto(&self) -> Result<Found> {
         let plain = self.plain()?;
-        let [a, b] = self.pair.ends();
+        let [a, b] = self.compared();
         let ((a, ranks_a), (b, ranks_b)) = (denoise(self.weights, a)?, denoise(self.weights, b)?);
         let mut candidates = vec![if trusts_spectral(&plain, [&ranks_a, &ranks_b])? {
             self.best("denoised weights", &self.pair.a.compare(self.weights, [&a, &b], self.context)?)?
@@ -191,9 +232,14 @@ impl Matching<'_> {
             self.best("weights", &plain)?
         }];
         let Some(samples) = self.context.train.filter(|_| self.pair.a.runs()) else { return Ok(candidates.remove(0)) };
-        candidates.push(self.activation()?);
+        let [seen, judging] = parted(samples.len(), self.options.match_samples);
+        if seen + judging > samples.len() {
+            self.context
+                .note("there are too few samples to hold some out, so methods are judged on what they looked at");
+        }
+        candidates.push(self.activation(seen)?);
         let program = self.pair.a.program_for(samples)?;
-        let held: Vec<u32> = (0..samples.len() as u32).rev().take(JUDGED).collect();
+        let held: Vec<u32> = (0..samples.len() as u32).rev().take(judging).collect();
         let (held, norm) = (Chosen::new(samples, held)?, Chosen::first(samples, 4 * BATCH));
         let mut judged = Vec::new();
         for candidate in &candidates {

@@ -7,7 +7,7 @@ mod straight_through;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use onebasin_core::matching::{MatchOptions, Order, Source, Start, StopReason, ascend, diagnose, objective};
+use onebasin_core::matching::{MatchOptions, Order, Source, Start, StopReason, ascend, diagnose};
 use onebasin_core::report::{GroupCorrelation, Input, MatchRecord};
 use onebasin_core::symmetry::{Alignment, Group, GroupId, Pattern, Symmetry, SymmetrySpec};
 use onebasin_core::{Params, Perm};
@@ -58,7 +58,8 @@ pub enum Method {
     FrankWolfe,
     /// Incoming weights, group after group, once: a baseline.
     Greedy,
-    /// Activations on samples, or on synthetic images where there are none (section 3.1 of the paper).
+    /// Correlations of activations on samples, or on synthetic images where there are none. The paper's `E[ab]` (its section
+    /// 3.1) is [`Align::uncentred`].
     Activation,
     /// The loss of the midpoint, by straight-through gradients (Algorithm 2 of the paper).
     Ste,
@@ -102,7 +103,7 @@ impl Method {
             Self::Spectral => "Weights without the noise that initialisation left in wide layers",
             Self::FrankWolfe => "All groups at once, over matrices between permutations",
             Self::Greedy => "Group after group by incoming weights, once: a baseline",
-            Self::Activation => "Activations on data",
+            Self::Activation => "Correlations of activations on data",
             Self::Ste => "The loss of the midpoint, by straight-through gradients from what auto finds",
         }
     }
@@ -132,11 +133,12 @@ pub struct Align {
     pub restarts: usize,
     /// In which order a sweep visits the groups.
     pub order: Order,
-    /// Training samples that activations, and `auto` with samples, look at; 10,000 by default.
+    /// Training samples that activations, and `auto` with samples, look at; 10,000 by default. `auto` judges on others, and
+    /// looks at fewer where less than a fifth would be left.
     pub match_samples: usize,
     /// Share of activations in a blend with weights, from 0 to 1 (activation only).
     pub blend: Option<f64>,
-    /// Compare activations by `E[ab]`, as the paper does, instead of by their correlation.
+    /// Compare activations by `E[ab]`, as the paper does, instead of by their correlation; records call it `uncentred`.
     pub uncentred: bool,
     /// How straight-through matching goes (ste only).
     pub straight_through: StraightThrough,
@@ -176,9 +178,15 @@ impl Align {
 
     fn check(&self) -> Result<()> {
         let fail = |option, expected, found: String| Err(Error::Option { option, expected, found });
+        let other = || format!("the method {}", self.method.name());
         match self.blend {
             Some(beta) if !(0.0..=1.0).contains(&beta) => fail("blend", "a number from 0 to 1", beta.to_string()),
+            Some(_) if self.method != Method::Activation => fail("blend", "for the method activation alone", other()),
+            _ if self.uncentred && !self.method.sees_data() => {
+                fail("uncentred", "for methods that see activations", other())
+            }
             _ if self.restarts == 0 => fail("restarts", "at least 1", "0".to_owned()),
+            _ if self.max_sweeps == 0 => fail("max_sweeps", "at least 1", "0".to_owned()),
             _ => self.straight_through.check(),
         }
     }
@@ -358,7 +366,7 @@ impl Pair {
     /// Finds the alignment of B with A.
     ///
     /// Formula: `max ⟨A, π(B)⟩` over the permutations π that leave what B computes as it is, or the same of activations
-    /// ([`Method`] says which).
+    /// ([`Method`] says which). Networks of the same bits are not compared: nothing moves.
     /// Cost: for `n` units a layer a few products of `n × n` matrices and a few assignments, a second for a network of ten
     /// million weights; activations cost two forward passes over the samples, straight-through matching a training run.
     ///
@@ -371,9 +379,10 @@ impl Pair {
         self.check_finite()?;
         let symmetry = self.a.symmetry()?;
         let weights = self.a.weights_of(&symmetry);
-        let matching = Matching { pair: self, symmetry: &symmetry, weights: &weights, options, context };
+        let matching = Matching::new(self, &symmetry, &weights, options, context)?;
         let found = matching.run()?;
-        matching.conclude(options.method.name(), found)
+        let by_products = options.method == Method::Activation && options.uncentred;
+        matching.conclude(if by_products { UNCENTRED } else { options.method.name() }, found)
     }
 
     /// Goes on from an alignment by straight-through matching: the alignment whose midpoint has the lowest loss.
@@ -383,7 +392,7 @@ impl Pair {
     pub fn refine(&self, start: &Aligned, options: &Align, context: &Context<'_>) -> Result<Aligned> {
         options.check()?;
         let weights = self.a.weights_of(&start.symmetry);
-        let matching = Matching { pair: self, symmetry: &start.symmetry, weights: &weights, options, context };
+        let matching = Matching::new(self, &start.symmetry, &weights, options, context)?;
         let found = matching.straight_through(&start.alignment)?;
         matching.conclude(Method::Ste.name(), found)
     }
@@ -405,7 +414,7 @@ impl Pair {
         options.check()?;
         let symmetry = self.a.symmetry()?;
         let weights = self.a.weights_of(&symmetry);
-        let matching = Matching { pair: self, symmetry: &symmetry, weights: &weights, options, context };
+        let matching = Matching::new(self, &symmetry, &weights, options, context)?;
         let start = Alignment::identity(source.symmetry());
         let found = ascend(source, &start, &options.ascent(), &mut |sweep| {
             matching.told(compared, onebasin_core::matching::Progress::Sweep(sweep))
@@ -422,7 +431,6 @@ impl Matching<'_> {
         let context = self.context;
         context.go_on()?;
         let plain = self.plain()?;
-        let [a, b] = self.pair.ends();
         let diagnosis =
             if self.options.diagnose { Some(diagnose(&plain, &found.alignment, self.options.seed)?) } else { None };
         if let Some(diagnosis) = &diagnosis {
@@ -438,8 +446,8 @@ impl Matching<'_> {
             compared: found.compared.to_owned(),
             options: self.options.ascent(),
             device: context.device.map(|device| device.name().to_owned()),
-            start_objective: objective(self.weights, &Alignment::identity(self.symmetry), a, b)?,
-            objective: objective(self.weights, &found.alignment, a, b)?,
+            start_objective: plain.objective(&Alignment::identity(self.symmetry))?,
+            objective: plain.objective(&found.alignment)?,
             stop: found.stop,
             sweeps: found.sweeps,
             runs: found.runs,
@@ -453,5 +461,7 @@ impl Matching<'_> {
     }
 }
 
+/// What a match by the means of products of activations is called, which is not the method by their correlations.
+const UNCENTRED: &str = "uncentred";
 /// How a match that needed no sweeps ended.
 const DONE: StopReason = StopReason::Converged;

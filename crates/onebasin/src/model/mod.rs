@@ -8,6 +8,7 @@ use std::path::Path;
 use onebasin_core::Params;
 use onebasin_core::graph::{Graph, Op};
 use onebasin_core::report::Input;
+use onebasin_core::running_statistics;
 use onebasin_core::symmetry::{Symmetry, SymmetrySpec, discover};
 use onebasin_io::{Checkpoint, Format, Metadata, OnnxModel, PROVENANCE, Target, tensor_digest};
 use onebasin_nn::exec::Program;
@@ -202,14 +203,15 @@ impl Model {
         self.params().element_count() + self.rest.element_count()
     }
 
-    /// Passes only if every weight is finite.
+    /// Passes only if no weight is a NaN. Infinities pass: networks hold some as constants, such as masks, and what they make
+    /// of weights shows when a network runs, or beside another network.
     ///
     /// Cost: one pass over the weights.
     ///
     /// # Errors
     /// Names the tensor, how many values are not finite, and the first of them.
     pub fn check_finite(&self) -> Result<()> {
-        self.params().check_finite().in_file(self.path())
+        self.params().check_finite_beside(self.params()).in_file(self.path())
     }
 
     /// Which units may be exchanged: as said by hand, or as the graph shows.
@@ -239,10 +241,13 @@ impl Model {
         Ok(discover(graph).why(tensor, axis)?)
     }
 
-    /// Names of the running statistics of BatchNorms, as far as a graph tells. They move with their channels but are no
-    /// weights: their size would outweigh all else.
+    /// Names of the running statistics of BatchNorms: as the graph tells, or by how frameworks call them where there is none
+    /// ([`running_statistics`]). They move with their channels but are no weights: their size would outweigh all else.
     pub fn statistics(&self) -> BTreeSet<&str> {
-        self.graph.iter().flat_map(|graph| graph.statistics().map(|v| graph.value(v).name.as_str())).collect()
+        match &self.graph {
+            Some(graph) => graph.statistics().map(|v| graph.value(v).name.as_str()).collect(),
+            None => running_statistics(self.params()),
+        }
     }
 
     /// Whether the network can run here.

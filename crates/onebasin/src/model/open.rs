@@ -90,6 +90,7 @@ impl Model {
             self.remarks.push(naming.said());
         }
         if let Some(spec) = &mut self.spec {
+            *spec = spec.expand(used.names().chain(rest.names())).map_err(onebasin_core::Error::from)?;
             spec.tensors.retain(|name, _| rest.get(name).is_none());
         }
         (self.checkpoint.params, self.rest, self.graph, self.naming) = (used, rest, Some(renamed), naming);
@@ -216,7 +217,8 @@ fn prefixed(spec: SymmetrySpec, params: &Params, prefix: Option<&str>) -> Result
     let mut best: Option<(usize, SymmetrySpec, String)> = None;
     for prefix in prefixes {
         let candidate = under(&prefix);
-        let covers = candidate.expand(params.names())?.tensors.keys().filter(|n| params.get(n).is_some()).count();
+        let Ok(expanded) = candidate.expand(params.names()) else { continue };
+        let covers = expanded.tensors.keys().filter(|n| params.get(n).is_some()).count();
         if best.as_ref().is_none_or(|(most, ..)| covers > *most) {
             best = Some((covers, candidate, prefix));
         }

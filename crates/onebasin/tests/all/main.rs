@@ -3,6 +3,7 @@
 mod apart;
 mod examples;
 mod exported;
+mod honest;
 mod options;
 mod quantized;
 mod trust;

@@ -2,7 +2,8 @@
 
 use onebasin::Context;
 use onebasin::{
-    Align, Apply, Blueprint, Error, Measure, Merge, MergeMany, Method, Model, Network, Pair, Repair, Together,
+    Align, Apply, Blueprint, Error, Interpolation, Measure, Merge, MergeMany, Method, Model, Network, Pair, Repair,
+    Together,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -42,11 +43,27 @@ fn what_makes_no_sense_is_refused_by_name() {
     let refused = |align: Align| pair.align(&align, &none).unwrap_err();
     assert!(matches!(refused(Align { blend: Some(2.0), ..Align::default() }), Error::Option { option: "blend", .. }));
     assert!(matches!(refused(Align { restarts: 0, ..Align::default() }), Error::Option { option: "restarts", .. }));
+    assert!(matches!(refused(Align { max_sweeps: 0, ..Align::default() }), Error::Option { option: "max_sweeps", .. }));
+    for method in Method::ALL.into_iter().filter(|method| *method != Method::Activation) {
+        let blend = Align { method, blend: Some(0.5), ..Align::default() };
+        assert!(
+            matches!(refused(blend), Error::Option { option: "blend", found, .. } if found.contains(method.name()))
+        );
+    }
+    let uncentred = Align { method: Method::Weight, uncentred: true, ..Align::default() };
+    assert!(matches!(refused(uncentred), Error::Option { option: "uncentred", .. }));
     assert!(matches!(refused(Align { method: Method::Ste, ..Align::default() }), Error::NeedsData { .. }));
     let aligned = pair.align(&Align::default(), &none).unwrap();
     let refused = |merge: Merge| pair.merge(&aligned, &merge, &none).unwrap_err();
     assert!(matches!(refused(Merge { lambda: 1.5, ..Merge::default() }), Error::Option { option: "lambda", .. }));
     assert!(matches!(refused(Merge { repair: Repair::Data, ..Merge::default() }), Error::NeedsData { .. }));
+    let circle = Merge { interpolation: Interpolation::Slerp, ..Merge::default() };
+    for by_group in [
+        Merge { group_lambda: [("fc1".to_owned(), 0.5)].into(), ..circle.clone() },
+        Merge { min_correlation: Some(0.1), ..circle.clone() },
+    ] {
+        assert!(matches!(refused(by_group), Error::Option { option: "interpolation", .. }));
+    }
     let far = Merge { group_lambda: [("fc9".to_owned(), 0.5)].into(), ..Merge::default() };
     assert!(matches!(refused(far), Error::NoGroup { group, .. } if group == "fc9"));
     assert!(matches!(pair.barrier(&[], &Measure::default(), &none), Err(Error::NeedsData { .. })));

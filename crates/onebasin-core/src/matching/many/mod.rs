@@ -197,8 +197,8 @@ pub fn pairs_objective(symmetry: &Symmetry, models: &[&Params], alignments: &[Al
 /// The floating-point tensors of a symmetry.
 fn floats<'a>(symmetry: &'a Symmetry, models: &[&Params]) -> Result<Vec<&'a str>> {
     let mut names = Vec::new();
-    for (name, _) in symmetry.tensors() {
-        if first(models)?.require(name)?.dtype().is_float() {
+    for (name, layout) in symmetry.tensors() {
+        if layout.moves() && first(models)?.require(name)?.dtype().is_float() {
             names.push(name);
         }
     }
@@ -224,7 +224,7 @@ fn check(models: &[&Params]) -> Result<()> {
     let first = first(models)?;
     for model in models {
         first.check_same_structure(model)?;
-        model.check_finite()?;
+        model.check_finite_beside(first)?;
     }
     Ok(())
 }
