@@ -8,13 +8,17 @@ use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "usage: cargo xtask test       format, lints, documentation, and every test
        cargo xtask nightly    every experiment of the paper at quick scale, which takes about half an hour; data sets are
-                              looked for in $ONEBASIN_TEST_DATA, or ../shared/data";
+                              looked for in $ONEBASIN_TEST_DATA, or ../shared/data
+       cargo xtask fuzz SECONDS [TARGET]   every target of fuzz/ for so long, or one; what breaks it is left in
+                              fuzz/artifacts";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(),
         ["nightly"] => nightly(),
+        ["fuzz", seconds] => fuzz(seconds, None),
+        ["fuzz", seconds, target] => fuzz(seconds, Some(target)),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -67,6 +71,44 @@ fn nightly() -> Result<()> {
         return Ok(());
     }
     bail!("{} of {count} experiments could not be run or do not hold: {}", failed.len(), failed.join(", "))
+}
+
+/// Coverage of LLVM, which the fuzzer goes by; what a nightly compiler would add is its search for wrong uses of memory,
+/// and of the code here none is unsafe.
+const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+                        -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+                        -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
+                        -Ccodegen-units=1 --cfg fuzzing";
+
+/// Runs the targets of `fuzz/`, each from its corpus and the golden files of its format.
+fn fuzz(seconds: &str, only: Option<&str>) -> Result<()> {
+    const GOLDENS: &str = "crates/onebasin-io/tests/goldens";
+    const TARGETS: [&str; 10] =
+        ["safetensors", "torch", "npz", "flax", "onnx", "index", "pattern", "symmetry", "alignment", "discover"];
+    seconds.parse::<u32>().context("SECONDS must be a number")?;
+    // A target named on the command line keeps the flags from the build scripts.
+    let version = Command::new("rustc").arg("-vV").output().context("cannot start rustc")?;
+    let version = String::from_utf8(version.stdout)?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
+    let build = ["build", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target", host];
+    cargo(&build, &[("RUSTFLAGS", COVERAGE)])?;
+    let mut broken = Vec::new();
+    for target in TARGETS.into_iter().filter(|target| only.is_none_or(|only| only == *target)) {
+        let (found, artifacts) = (format!("fuzz/target/corpus/{target}"), format!("fuzz/artifacts/{target}/"));
+        [&found, &artifacts].into_iter().try_for_each(std::fs::create_dir_all)?;
+        let mut run = Command::new(format!("fuzz/target/{host}/release/{target}"));
+        run.args([&found, &format!("fuzz/corpus/{target}"), GOLDENS, &format!("{GOLDENS}/graphs")]);
+        run.arg(format!("-max_total_time={seconds}")).arg(format!("-artifact_prefix={artifacts}"));
+        run.args(["-timeout=20", "-rss_limit_mb=4096", "-max_len=65536", "-print_final_stats=1", "-verbosity=0"]);
+        println!("\n{target}, {seconds} s");
+        if !run.status().context("cannot start the fuzzer")?.success() {
+            broken.push(target);
+        }
+    }
+    if broken.is_empty() {
+        return Ok(());
+    }
+    bail!("broken, with what broke it in fuzz/artifacts: {}", broken.join(", "))
 }
 
 /// Runs cargo, passing its output on, and returns the lines by which tests say that they were skipped.

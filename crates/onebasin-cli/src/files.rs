@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use onebasin::{Context, Device, Model, Pair};
-use onebasin_io::{PROVENANCE, write_atomic};
+use onebasin_io::{PROVENANCE, Target, probe, spare, write_atomic};
 use onebasin_lab::Data;
 use onebasin_lab::data::Normalise;
 use serde::Serialize;
@@ -81,16 +81,41 @@ pub fn context<'a>(data: Option<&'a Data>, device: Option<&'a Device>, watch: &'
     Context { train, test, task: None, device, observer: watch }
 }
 
-/// Fails now rather than after hours of work if the output's folder is missing.
-pub fn check_writable(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        bail!("{}: the folder {} does not exist; create it first", path.display(), folder.display());
+/// Standard output, as a file.
+pub const STDOUT: &str = "/dev/stdout";
+
+/// Fails now rather than after hours of work if an output cannot be written, or would replace one of `inputs`.
+pub fn check_outputs<'a>(outputs: impl IntoIterator<Item = &'a PathBuf>, inputs: &[PathBuf]) -> Result<()> {
+    outputs.into_iter().try_for_each(|path| {
+        spare(path, inputs)?;
+        Ok(probe(path)?)
+    })
+}
+
+/// The same for a network, which may be a folder of shards.
+pub fn check_target(target: &Target, inputs: &[PathBuf]) -> Result<()> {
+    target.spares(inputs)?;
+    Ok(target.probe()?)
+}
+
+/// All that a network is read from; nothing if `overwrite` says that it may be lost.
+pub fn inputs<'a>(
+    models: impl IntoIterator<Item = &'a Model>,
+    source: &'a SourceArgs,
+    more: impl IntoIterator<Item = &'a PathBuf>,
+    overwrite: bool,
+) -> Vec<PathBuf> {
+    if overwrite {
+        return Vec::new();
     }
-    if path.is_dir() {
-        bail!("{}: is a folder, not a file", path.display());
-    }
-    Ok(())
+    let of = |model: &Model| model.files().into_iter().chain([model.path().to_owned()]).collect::<Vec<_>>();
+    let named = more.into_iter().chain(&source.graph).chain(&source.symmetry).cloned();
+    models.into_iter().flat_map(of).chain(named).collect()
+}
+
+/// Whether something can be written beside an output: it is no pipe and no device.
+pub fn has_siblings(output: &Path) -> bool {
+    output.metadata().map_or(true, |found| found.is_file() || found.is_dir()) && output != Path::new(STDOUT)
 }
 
 /// The file beside an output that holds something more of it: `a.resume.safetensors`.

@@ -1,6 +1,7 @@
 //! Talking to the user: results on standard output, everything else on standard error.
 
 use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,33 +10,50 @@ use onebasin::core::escaped;
 use serde::Serialize;
 
 use crate::args::CommonArgs;
-use crate::hints;
+use crate::{files, hints};
 
 /// How much to say, and in what form.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Talk {
     json: bool,
     quiet: bool,
     verbose: bool,
+    /// Standard output is taken by something else that is written.
+    aside: bool,
 }
 
 impl Talk {
     pub fn new(common: &CommonArgs) -> Self {
-        Self { json: common.json, quiet: common.quiet, verbose: common.verbose > 0 }
+        Self { json: common.json, quiet: common.quiet, verbose: common.verbose > 0, aside: false }
+    }
+
+    /// The same, where one of these is written to standard output: the result then goes to standard error.
+    pub fn beside<'a>(self, outputs: impl IntoIterator<Item = &'a PathBuf>) -> Self {
+        let standard = [files::STDOUT, "/dev/fd/1", "/proc/self/fd/1"].map(Path::new);
+        Self { aside: outputs.into_iter().any(|path| standard.contains(&&**path)), ..self }
     }
 
     /// The result: JSON if asked for, text otherwise.
     pub fn result(self, value: &impl Serialize, text: &str) -> Result<()> {
-        let mut out = std::io::stdout().lock();
+        let mut said = Vec::new();
         if self.json {
-            serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
-            writeln!(out)?;
+            serde_json::to_writer_pretty(&mut said, value).map_err(std::io::Error::from)?;
+            said.push(b'\n');
         } else if !self.quiet {
-            out.write_all(text.as_bytes())?;
+            said.extend_from_slice(text.as_bytes());
             if !text.ends_with('\n') {
-                writeln!(out)?;
+                said.push(b'\n');
             }
         }
+        self.print(&said)
+    }
+
+    /// Data, as it is.
+    pub fn print(self, bytes: &[u8]) -> Result<()> {
+        let mut out: Box<dyn Write> =
+            if self.aside { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
+        out.write_all(bytes)?;
         Ok(out.flush()?)
     }
 
@@ -62,7 +80,11 @@ impl Talk {
             // A bar that cannot be drawn is no reason to stop.
             write!(out, "{:.0}/s", state.per_sec()).ok();
         }));
-        bar.enable_steady_tick(Duration::from_millis(200));
+        // The tick has a thread of its own, which the system may refuse.
+        let spare = || std::thread::Builder::new().spawn(|| ()).is_ok_and(|thread| thread.join().is_ok());
+        if !bar.is_hidden() && spare() {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
         bar
     }
 }
@@ -105,5 +127,11 @@ pub fn colour() -> bool {
 /// Whether the reader of standard output has gone (`onebasin … | head`), which is no failure.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let closed = |e: &std::io::Error| e.kind() == std::io::ErrorKind::BrokenPipe;
+    let written = |e: &onebasin_io::Error| match e {
+        onebasin_io::Error::Io { path, source, .. } => path == Path::new(files::STDOUT) && closed(source),
+        _ => false,
+    };
     error.downcast_ref::<std::io::Error>().is_some_and(closed)
+        || error.downcast_ref::<onebasin_io::Error>().is_some_and(written)
+        || error.downcast_ref::<onebasin::Error>().is_some_and(|e| matches!(e, onebasin::Error::File(e) if written(e)))
 }

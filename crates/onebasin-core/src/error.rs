@@ -41,6 +41,12 @@ pub enum Error {
         /// The shape.
         shape: Vec<usize>,
     },
+    /// Bytes of a tensor that cannot be read from where they lie.
+    #[error("{why}")]
+    Storage {
+        /// Where they lie, and what is wrong.
+        why: String,
+    },
     /// An index vector that is not a permutation.
     #[error("not a permutation of 0..{len}: {why}")]
     NotAPermutation {

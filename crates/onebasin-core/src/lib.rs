@@ -116,4 +116,4 @@ pub use params::{Params, nearest};
 pub use perm::Perm;
 pub use statistics::running_statistics;
 pub use structure::StructureDiff;
-pub use tensor::{Tensor, element_count};
+pub use tensor::{Storage, Tensor, element_count};

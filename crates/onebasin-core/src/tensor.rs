@@ -1,6 +1,7 @@
-//! One tensor: an element type, a shape, and bytes that may still lie in somebody's memory map.
+//! One tensor: an element type, a shape, and bytes that may still lie in a storage.
 
 use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use half::{bf16, f16};
@@ -11,9 +12,9 @@ use crate::error::{Error, Result};
 
 /// A dense row-major tensor: an element type, a shape, and little-endian bytes. Cloning shares the bytes.
 ///
-/// The bytes may lie in somebody's memory map; they are converted where arithmetic is done, so moving a tensor keeps
-/// every bit of every type. Two tensors are equal where type, shape and bytes are: a NaN equals itself, and −0 differs
-/// from 0.
+/// The bytes may lie in a [`Storage`] until they are looked at; they are converted where arithmetic is done, so moving a
+/// tensor keeps every bit of every type. Two tensors are equal where type, shape and bytes are: a NaN equals itself, and
+/// −0 differs from 0.
 ///
 /// ```
 /// use onebasin_core::Tensor;
@@ -23,11 +24,56 @@ use crate::error::{Error, Result};
 /// assert_eq!(t.gather(1, &[2, 0, 1])?.to_f32()?[..], [2., 0., 1., 5., 3., 4.]);
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Tensor {
     dtype: DType,
     shape: Vec<usize>,
-    data: Bytes,
+    data: Data,
+}
+
+/// Where the bytes of tensors lie before they are looked at, such as a file.
+pub trait Storage: Send + Sync {
+    /// Fills `to` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// Says in words where they lie and why they cannot be read.
+    fn read_at(&self, offset: u64, to: &mut [u8]) -> std::result::Result<(), String>;
+}
+
+#[derive(Clone)]
+enum Data {
+    Here(Bytes),
+    Stored(Arc<Stored>),
+}
+
+/// Bytes of a storage, kept once they were looked at.
+struct Stored {
+    storage: Arc<dyn Storage>,
+    offset: u64,
+    len: usize,
+    read: OnceLock<std::result::Result<Bytes, String>>,
+    /// What stands for bytes that cannot be read: all bits set, a NaN in every floating-point type.
+    unread: OnceLock<Bytes>,
+}
+
+impl Stored {
+    fn read(&self) -> std::result::Result<&Bytes, &String> {
+        let read = || {
+            // Asked for first: memory that comes as zeros costs nothing to clear, and cannot be refused.
+            let room = Vec::<u8>::new().try_reserve_exact(self.len);
+            room.map_err(|_| format!("there is no memory for {} bytes", self.len))?;
+            let mut bytes = vec![0; self.len];
+            self.storage.read_at(self.offset, &mut bytes)?;
+            Ok(Bytes::from(bytes))
+        };
+        self.read.get_or_init(read).as_ref()
+    }
+}
+
+impl PartialEq for Tensor {
+    fn eq(&self, other: &Self) -> bool {
+        self.dtype == other.dtype && self.shape == other.shape && self.bytes() == other.bytes()
+    }
 }
 
 impl std::fmt::Debug for Tensor {
@@ -70,7 +116,34 @@ impl Tensor {
         if expected != data.len() {
             return Err(Error::Bytes { dtype, shape: shape.to_vec(), expected, found: data.len() });
         }
-        Ok(Self { dtype, shape: shape.to_vec(), data })
+        Ok(Self { dtype, shape: shape.to_vec(), data: Data::Here(data) })
+    }
+
+    /// A tensor whose bytes lie in `storage` from `offset` on; they are read when they are first looked at, and kept.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if the shape overflows.
+    ///
+    /// ```
+    /// use onebasin_core::{DType, Storage, Tensor};
+    /// struct Zeros;
+    /// impl Storage for Zeros {
+    ///     fn read_at(&self, offset: u64, to: &mut [u8]) -> Result<(), String> {
+    ///         if offset > 8 { Err("there is nothing".to_owned()) } else { Ok(to.fill(0)) }
+    ///     }
+    /// }
+    /// let storage = std::sync::Arc::new(Zeros);
+    /// assert_eq!(Tensor::stored(DType::F32, &[2], storage.clone(), 8)?.to_f32()?[..], [0., 0.]);
+    /// let beyond = Tensor::stored(DType::F32, &[2], storage, 16)?;
+    /// assert_eq!(beyond.read().unwrap_err().to_string(), "there is nothing");
+    /// assert!(beyond.to_f32().is_err());
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn stored(dtype: DType, shape: &[usize], storage: Arc<dyn Storage>, offset: u64) -> Result<Self> {
+        let too_large = || Error::TooLarge { shape: shape.to_vec() };
+        let len = element_count(shape)?.checked_mul(dtype.size()).ok_or_else(too_large)?;
+        let stored = Stored { storage, offset, len, read: OnceLock::new(), unread: OnceLock::new() };
+        Ok(Self { dtype, shape: shape.to_vec(), data: Data::Stored(Arc::new(stored)) })
     }
 
     /// A tensor of `f32` values.
@@ -148,7 +221,21 @@ impl Tensor {
     /// # Ok::<(), onebasin_core::Error>(())
     /// ```
     pub fn len(&self) -> usize {
-        self.data.len() / self.dtype.size()
+        self.byte_len() / self.dtype.size()
+    }
+
+    /// Number of bytes, which are not looked at.
+    ///
+    /// ```
+    /// use onebasin_core::Tensor;
+    /// assert_eq!(Tensor::from_f32(&[2, 3], vec![0.; 6])?.byte_len(), 24);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn byte_len(&self) -> usize {
+        match &self.data {
+            Data::Here(bytes) => bytes.len(),
+            Data::Stored(stored) => stored.len,
+        }
     }
 
     /// Whether there is no element: whether an axis has length 0.
@@ -160,10 +247,11 @@ impl Tensor {
     /// # Ok::<(), onebasin_core::Error>(())
     /// ```
     pub fn is_empty(&self) -> bool {
-        self.data.is_empty()
+        self.byte_len() == 0
     }
 
-    /// The bytes, little-endian, row-major.
+    /// The bytes, little-endian, row-major. Bytes that cannot be read from their storage are all ones, a NaN in every
+    /// floating-point type; [`read`](Self::read) and [`check_finite`](Self::check_finite) say why.
     ///
     /// ```
     /// use onebasin_core::Tensor;
@@ -171,7 +259,43 @@ impl Tensor {
     /// # Ok::<(), onebasin_core::Error>(())
     /// ```
     pub fn bytes(&self) -> &Bytes {
-        &self.data
+        match &self.data {
+            Data::Here(bytes) => bytes,
+            Data::Stored(stored) => {
+                stored.read().unwrap_or_else(|_| stored.unread.get_or_init(|| Bytes::from(vec![u8::MAX; stored.len])))
+            }
+        }
+    }
+
+    /// The bytes, or why they cannot be read from their storage.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]
+    ///
+    /// ```
+    /// use onebasin_core::Tensor;
+    /// assert_eq!(Tensor::from_u32(&[1], vec![258])?.read()?[..], [2, 1, 0, 0]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn read(&self) -> Result<&Bytes> {
+        match &self.data {
+            Data::Here(bytes) => Ok(bytes),
+            Data::Stored(stored) => stored.read().map_err(|why| Error::Storage { why: why.clone() }),
+        }
+    }
+
+    /// The storage that the bytes lie in, and where in it; none where they are in memory alone.
+    ///
+    /// ```
+    /// use onebasin_core::Tensor;
+    /// assert!(Tensor::from_u32(&[1], vec![258])?.place().is_none());
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn place(&self) -> Option<(&Arc<dyn Storage>, u64)> {
+        match &self.data {
+            Data::Here(_) => None,
+            Data::Stored(stored) => Some((&stored.storage, stored.offset)),
+        }
     }
 
     /// The values as `f32`: borrowed where they already are and lie aligned, exact from 16 bits, rounded to nearest
@@ -187,18 +311,19 @@ impl Tensor {
     /// # Ok::<(), onebasin_core::Error>(())
     /// ```
     pub fn to_f32(&self) -> Result<Cow<'_, [f32]>> {
+        let data = self.read()?;
         if self.dtype == DType::F32
-            && let Some(values) = self.borrow::<f32>()
+            && let Some(values) = borrow::<f32>(data)
         {
             return Ok(Cow::Borrowed(values));
         }
         Ok(Cow::Owned(match self.dtype {
-            DType::F32 => decode(&self.data, f32::from_le_bytes),
-            DType::F64 => decode(&self.data, |b| f64::from_le_bytes(b) as f32),
-            DType::F16 => decode(&self.data, |b| f16::from_le_bytes(b).to_f32()),
-            DType::BF16 => decode(&self.data, |b| bf16::from_le_bytes(b).to_f32()),
-            DType::F8E4M3 => decode(&self.data, |[b]| convert::E4M3.decode(b) as f32),
-            DType::F8E5M2 => decode(&self.data, |[b]| convert::E5M2.decode(b) as f32),
+            DType::F32 => decode(data, f32::from_le_bytes),
+            DType::F64 => decode(data, |b| f64::from_le_bytes(b) as f32),
+            DType::F16 => decode(data, |b| f16::from_le_bytes(b).to_f32()),
+            DType::BF16 => decode(data, |b| bf16::from_le_bytes(b).to_f32()),
+            DType::F8E4M3 => decode(data, |[b]| convert::E4M3.decode(b) as f32),
+            DType::F8E5M2 => decode(data, |[b]| convert::E5M2.decode(b) as f32),
             dtype => return Err(not_float(dtype)),
         }))
     }
@@ -215,8 +340,9 @@ impl Tensor {
     /// # Ok::<(), onebasin_core::Error>(())
     /// ```
     pub fn to_f64(&self) -> Result<Cow<'_, [f64]>> {
+        let data = self.read()?;
         if self.dtype == DType::F64
-            && let Some(values) = self.borrow::<f64>()
+            && let Some(values) = borrow::<f64>(data)
         {
             return Ok(Cow::Borrowed(values));
         }
@@ -224,7 +350,7 @@ impl Tensor {
             return Err(not_float(self.dtype));
         }
         let mut values = vec![0.0; self.len()];
-        convert::decode(self.dtype, &self.data, &mut values);
+        convert::decode(self.dtype, data, &mut values);
         Ok(Cow::Owned(values))
     }
 
@@ -233,7 +359,8 @@ impl Tensor {
     /// Cost: one pass over the bytes; values are converted only where one is not finite.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] under the name `name`: how many values are a NaN or an infinity, and the first of them.
+    /// [`Error::NotFinite`] under the name `name`: how many values are a NaN or an infinity, and the first of them;
+    /// [`Error::Storage`] if they cannot be read.
     ///
     /// ```
     /// use onebasin_core::Tensor;
@@ -243,7 +370,8 @@ impl Tensor {
     /// # Ok::<(), onebasin_core::Error>(())
     /// ```
     pub fn check_finite(&self, name: &str) -> Result<()> {
-        if !self.dtype.is_float() || convert::all_finite(self.dtype, &self.data) {
+        let data = self.read()?;
+        if !self.dtype.is_float() || convert::all_finite(self.dtype, data) {
             return Ok(());
         }
         let values = self.to_f64()?;
@@ -267,7 +395,7 @@ impl Tensor {
         if self.dtype != DType::U32 {
             return Err(Error::DType { expected: "u32", found: self.dtype });
         }
-        Ok(decode(&self.data, u32::from_le_bytes))
+        Ok(decode(self.read()?, u32::from_le_bytes))
     }
 
     /// The same values in another floating-point type, rounded to nearest even. The same type costs nothing.
@@ -335,8 +463,9 @@ impl Tensor {
             return Err(Error::Gather { axis, len });
         }
         let inner = element_count(&self.shape[axis + 1..])? * self.dtype.size();
-        let mut data = Vec::with_capacity(self.data.len());
-        for block in self.data.chunks_exact((len * inner).max(1)) {
+        let bytes = self.read()?;
+        let mut data = Vec::with_capacity(bytes.len());
+        for block in bytes.chunks_exact((len * inner).max(1)) {
             for &j in table {
                 data.extend_from_slice(&block[j as usize * inner..][..inner]);
             }
@@ -362,13 +491,13 @@ impl Tensor {
         }
         index
     }
+}
 
-    fn borrow<T: bytemuck::AnyBitPattern>(&self) -> Option<&[T]> {
-        if cfg!(target_endian = "big") {
-            return None;
-        }
-        bytemuck::try_cast_slice(&self.data).ok()
+fn borrow<T: bytemuck::AnyBitPattern>(data: &[u8]) -> Option<&[T]> {
+    if cfg!(target_endian = "big") {
+        return None;
     }
+    bytemuck::try_cast_slice(data).ok()
 }
 
 fn not_float(dtype: DType) -> Error {

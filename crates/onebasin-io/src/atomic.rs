@@ -1,22 +1,32 @@
 //! Files that appear whole or not at all.
 
-use std::fs::File;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::place::{Place, folder_of, pour, spares};
 use crate::position::write_all_at;
+use crate::scratch::{Scratch, plain, sync};
 
 /// Asked while files are written; when it says no, the write removes what it began and fails with [`Error::Interrupted`].
 pub type GoOn<'a> = dyn Fn() -> bool + Sync + 'a;
 
+/// Looks at the whole of what was written, a file or a folder at its temporary place, before it takes its own; an error
+/// removes it, and is that of the write ([`Error::Refused`]).
+pub type Check<'a> = dyn Fn(&Path) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> + Sync + 'a;
+
 /// Bytes written between two questions whether to go on.
 const PIECE: usize = 1 << 20;
 
-/// Writes a file through a hidden sibling: `fill` writes, the sibling is flushed to disk and renamed over `path`.
+/// Writes a file in a hidden folder beside its place: `fill` writes, the file is flushed to disk and renamed to `path`.
 ///
-/// On any error the sibling is removed and whatever was at `path` stays as it was. A killed process leaves at worst the
-/// sibling, never half a file at `path`.
+/// Links are followed: they stay, and what they lead to is replaced. Pipes and devices are written to when all of the file
+/// is there, and never replaced.
+///
+/// On any error nothing is left and whatever was at `path` stays as it was. A killed process leaves at worst the hidden
+/// folder (`.onebasin-….tmp`), never half a file at `path`; the next write into the same folder removes it.
 ///
 /// # Errors
 /// A missing folder, a folder in place of the file, a full disk, or what `fill` returns.
@@ -41,51 +51,65 @@ pub fn write_atomic_while(
     go_on: &GoOn<'_>,
     fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<()> {
-    stage(path, go_on, fill)?.commit()
+    let staged = Staged::create(path, go_on)?;
+    staged.draft.fill(fill)?;
+    staged.commit()
 }
 
-/// A file that is written beside its place; dropping it removes it.
-pub(crate) struct Staged<'g> {
+/// Passes only if a file can be written at `path`, which is left as it is: before hours of work for it.
+///
+/// # Errors
+/// As [`write_atomic`].
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// onebasin_io::probe(&folder.path().join("result.json"))?;
+/// assert!(onebasin_io::probe(&folder.path().join("nowhere/result.json")).is_err());
+/// assert_eq!(std::fs::read_dir(folder.path())?.count(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn probe(path: &Path) -> Result<()> {
+    try_in(&Place::of(path)?.workplace()).map_err(|(action, e)| Error::io(path, action, e))
+}
+
+/// Writes a file without a name into `folder`.
+pub(crate) fn try_in(folder: &Path) -> std::result::Result<(), (&'static str, std::io::Error)> {
+    let mut file = tempfile::tempfile_in(folder).map_err(|e| ("create", plain(&e)))?;
+    file.write_all(b"\n").and_then(|()| file.sync_all()).map_err(|e| ("write", e))
+}
+
+/// Passes only if no file at `path` is one of `inputs`, by whatever links or names.
+///
+/// # Errors
+/// [`Error::IsInput`] names both.
+pub fn spare(path: &Path, inputs: &[PathBuf]) -> Result<()> {
+    spares(std::iter::once(path.to_owned()), inputs)
+}
+
+/// A file that grows in a scratch folder.
+pub(crate) struct Draft<'g> {
+    /// What errors name.
     path: PathBuf,
-    sibling: tempfile::NamedTempFile,
+    file: File,
     go_on: &'g GoOn<'g>,
 }
 
-/// The first half of [`write_atomic`]: all that can fail for want of space, or be interrupted.
-pub(crate) fn stage<'g>(
-    path: &Path,
-    go_on: &'g GoOn<'g>,
-    fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
-) -> Result<Staged<'g>> {
-    let mut staged = Staged::create(path, go_on)?;
-    let written = {
-        let file = Interruptible { file: staged.sibling.as_file_mut(), go_on };
-        let mut writer = BufWriter::with_capacity(PIECE, file);
-        fill(&mut writer).and_then(|()| writer.flush())
-    };
-    written.map_err(|e| staged.error(e))?;
-    staged.flush()?;
-    Ok(staged)
-}
+impl<'g> Draft<'g> {
+    /// An empty file at `at`, with the permissions of the one it will replace.
+    pub(crate) fn create(path: &Path, at: &Path, go_on: &'g GoOn<'g>) -> Result<Self> {
+        let fail = |e| Error::io(path, "create", e);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(at).map_err(fail)?;
+        if let Some(found) = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file) {
+            file.set_permissions(found.permissions()).map_err(fail)?;
+        }
+        Ok(Self { path: path.to_owned(), file, go_on })
+    }
 
-impl<'g> Staged<'g> {
-    /// An empty hidden sibling of `path`.
-    pub(crate) fn create(path: &Path, go_on: &'g GoOn<'g>) -> Result<Self> {
-        let folder = folder_of(path);
-        if !folder.is_dir() {
-            return Err(Error::NoFolder { path: path.to_owned(), folder: folder.to_owned() });
-        }
-        if path.is_dir() {
-            return Err(Error::IsFolder { path: path.to_owned() });
-        }
-        let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        let prefix = format!(".{name}.");
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(".tmp");
-        #[cfg(unix)]
-        builder.permissions(permissions(path));
-        let sibling = builder.tempfile_in(folder).map_err(|e| Error::io(path, "create", e))?;
-        Ok(Self { path: path.to_owned(), sibling, go_on })
+    /// Writes all of it, in order, and flushes it.
+    pub(crate) fn fill(&self, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+        let mut writer = BufWriter::with_capacity(PIECE, Interruptible { file: &self.file, go_on: self.go_on });
+        fill(&mut writer).and_then(|()| writer.flush()).map_err(|e| self.error(e))?;
+        self.flush()
     }
 
     /// Writes at a place of its own, so that threads need not wait for each other.
@@ -93,36 +117,25 @@ impl<'g> Staged<'g> {
         for (k, piece) in bytes.chunks(PIECE).enumerate() {
             self.check()?;
             let at = offset + (k * PIECE) as u64;
-            write_all_at(self.file(), piece, at).map_err(|e| self.error(e))?;
+            write_all_at(&self.file, piece, at).map_err(|e| self.error(e))?;
         }
         Ok(())
     }
 
     /// What was written, to be let go of.
     pub(crate) fn file(&self) -> &File {
-        self.sibling.as_file()
+        &self.file
     }
 
     /// Waits until all that was written is on disk.
     pub(crate) fn flush(&self) -> Result<()> {
-        self.sibling.as_file().sync_all().map_err(|e| Error::io(&self.path, "flush to disk", e))?;
+        self.file.sync_all().map_err(|e| Error::io(&self.path, "flush to disk", e))?;
         self.check()
     }
 
     /// Fails if the write is to be given up.
     fn check(&self) -> Result<()> {
         if (self.go_on)() { Ok(()) } else { Err(Error::Interrupted { path: self.path.clone() }) }
-    }
-
-    /// The second half of [`write_atomic`]: the file takes its place.
-    pub(crate) fn commit(self) -> Result<()> {
-        let path = &self.path;
-        self.sibling.persist(path).map_err(|e| Error::io(path, "rename into place", e.error))?;
-        // The rename itself must reach the disk; systems that cannot open a folder do not need it.
-        if let Ok(folder) = File::open(folder_of(path)) {
-            folder.sync_all().ok();
-        }
-        Ok(())
     }
 
     fn error(&self, e: std::io::Error) -> Error {
@@ -133,20 +146,77 @@ impl<'g> Staged<'g> {
     }
 }
 
-/// The folder a file lies in.
-pub(crate) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+/// A file that is written beside its place; dropping it removes it.
+pub(crate) struct Staged<'g> {
+    pub(crate) draft: Draft<'g>,
+    pub(crate) landing: Landing,
 }
 
-/// The permissions of the file to be replaced, or those of any new file. Elsewhere than on Unix a folder gives them.
-#[cfg(unix)]
-fn permissions(path: &Path) -> std::fs::Permissions {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).map_or_else(|_| std::fs::Permissions::from_mode(0o666), |m| m.permissions())
+/// The way of one file, or of several in one folder, to their places.
+pub(crate) struct Landing {
+    /// What errors name.
+    path: PathBuf,
+    pub(crate) place: Place,
+    scratch: Scratch,
+}
+
+impl Landing {
+    pub(crate) fn at(path: &Path) -> Result<Self> {
+        let place = Place::of(path)?;
+        let scratch = Scratch::within(&place.workplace()).map_err(|e| Error::io(path, "create", e))?;
+        Ok(Self { path: path.to_owned(), place, scratch })
+    }
+
+    /// Where the file of this name is made.
+    pub(crate) fn draft(&self, name: &OsString) -> PathBuf {
+        self.scratch.new_folder().join(name)
+    }
+
+    /// Asks whether what was made may take its place.
+    pub(crate) fn check(&self, check: &Check<'_>) -> Result<()> {
+        let refused = |source| Error::Refused { path: self.path.clone(), source };
+        check(&self.draft(&self.place.name())).map_err(refused)
+    }
+
+    /// Puts files that are made and on disk in their places. A stream takes the only one.
+    pub(crate) fn land(self, names: &[OsString], go_on: &GoOn<'_>) -> Result<()> {
+        let fail = |action| move |e| (action, e);
+        let landed = match (&self.place, names) {
+            (Place::File(path), [name]) => std::fs::rename(self.draft(name), path).map_err(fail("rename into place")),
+            (Place::File(_), names) => self.scratch.place(names, &|_| false).map_err(fail("rename into place")),
+            (Place::Stream(path), _) => {
+                let made = File::open(self.draft(&self.place.name()));
+                made.and_then(|made| pour(made, path, go_on)).map_err(fail("write"))
+            }
+        };
+        landed.map_err(|(action, e)| {
+            if go_on() { Error::io(&self.path, action, e) } else { Error::Interrupted { path: self.path.clone() } }
+        })?;
+        if let Place::File(path) = &self.place {
+            // The rename itself must reach the disk.
+            sync(folder_of(path));
+        }
+        Ok(())
+    }
+}
+
+impl<'g> Staged<'g> {
+    /// An empty file beside `path`.
+    pub(crate) fn create(path: &Path, go_on: &'g GoOn<'g>) -> Result<Self> {
+        let landing = Landing::at(path)?;
+        let draft = Draft::create(path, &landing.draft(&landing.place.name()), go_on)?;
+        Ok(Self { draft, landing })
+    }
+
+    /// The file takes its place.
+    pub(crate) fn commit(self) -> Result<()> {
+        let name = self.landing.place.name();
+        self.landing.land(&[name], self.draft.go_on)
+    }
 }
 
 struct Interruptible<'a> {
-    file: &'a mut File,
+    file: &'a File,
     go_on: &'a GoOn<'a>,
 }
 

@@ -1,26 +1,25 @@
 //! A checkpoint: tensors, header entries, and the files they lie in.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use onebasin_core::{Params, Tensor};
+use onebasin_core::{Params, Storage, Tensor};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::format::Gathered;
+use crate::input::InputFile;
 use crate::metadata::Metadata;
-use crate::position::read_exact_at;
 
 /// A checkpoint: its tensors, its header entries, and what identifies its bytes.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     /// Where it was read from: a file, an index of shards, or their folder.
     pub path: PathBuf,
-    /// Its tensors, still in the memory map where the format lets them.
+    /// Its tensors; those of safetensors are read when they are first looked at.
     pub params: Params,
     /// The text entries of its header (of all its shards' headers); formats other than safetensors have none.
     pub metadata: Metadata,
@@ -44,34 +43,91 @@ pub(crate) struct Index {
     pub(crate) name: String,
     /// The shard of every tensor.
     pub(crate) weight_map: BTreeMap<String, String>,
+    /// What it was read from; none where shards have no index.
+    pub(crate) file: Option<Arc<InputFile>>,
 }
 
 /// One file of a checkpoint.
 #[derive(Debug, Clone)]
-pub(crate) struct FilePart {
-    pub(crate) path: PathBuf,
-    /// All of it, mapped.
-    pub(crate) bytes: Bytes,
-    /// The same file to read from, where the bytes came from one.
-    pub(crate) file: Option<Arc<File>>,
+pub(crate) enum FilePart {
+    File(Arc<InputFile>),
+    /// Bytes that were handed over.
+    Memory(Bytes),
 }
 
 impl FilePart {
-    pub(crate) fn new(path: &Path, bytes: Bytes, file: Option<File>) -> Self {
-        Self { path: path.to_owned(), bytes, file: file.map(Arc::new) }
-    }
-
     /// Its name in the folder.
     fn name(&self) -> String {
-        self.path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+        let path = self.file().and_then(|file| file.path().file_name());
+        path.map_or_else(String::new, |n| n.to_string_lossy().into_owned())
     }
 
-    /// Reads bytes of the file without touching the map, so that they do not count as memory of this process.
-    pub(crate) fn read_at(&self, offset: u64, to: &mut [u8]) -> std::io::Result<()> {
-        if let Some(file) = &self.file {
-            return read_exact_at(file, to, offset);
+    pub(crate) fn file(&self) -> Option<&Arc<InputFile>> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Memory(_) => None,
         }
-        to.copy_from_slice(&self.bytes[offset as usize..][..to.len()]);
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::File(file) => file.len(),
+            Self::Memory(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Fills `to` with the bytes from `offset` on.
+    pub(crate) fn fill(&self, offset: u64, to: &mut [u8]) -> Result<()> {
+        match self {
+            Self::File(file) => file.fill(offset, to),
+            Self::Memory(bytes) => {
+                to.copy_from_slice(&bytes[offset as usize..][..to.len()]);
+                Ok(())
+            }
+        }
+    }
+
+    /// Where a tensor begins, if it lies in this file.
+    fn locate(&self, tensor: &Tensor) -> Option<u64> {
+        match self {
+            Self::File(file) => {
+                let (storage, offset) = tensor.place()?;
+                std::ptr::addr_eq(Arc::as_ptr(storage), Arc::as_ptr(file)).then_some(offset)
+            }
+            Self::Memory(bytes) => {
+                let data = tensor.place().is_none().then(|| tensor.bytes())?;
+                let offset = (data.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize)?;
+                (offset + data.len() <= bytes.len()).then_some(offset as u64)
+            }
+        }
+    }
+
+    /// A tensor of the bytes at `place`, as many as its shape needs.
+    pub(crate) fn tensor(
+        &self,
+        dtype: onebasin_core::DType,
+        shape: &[usize],
+        place: std::ops::Range<usize>,
+    ) -> onebasin_core::error::Result<Tensor> {
+        match self {
+            Self::File(file) => {
+                let storage: Arc<dyn Storage> = file.clone();
+                Tensor::stored(dtype, shape, storage, place.start as u64)
+            }
+            Self::Memory(bytes) => Tensor::new(dtype, shape, bytes.slice(place)),
+        }
+    }
+
+    /// SHA-256 of it from where `hash` is up to `end`.
+    pub(crate) fn hash(&self, hash: &mut Sha256, mut from: u64, end: u64) -> Result<()> {
+        const CHUNK: u64 = 1 << 20;
+        let mut chunk = vec![0; CHUNK.min(end - from) as usize];
+        while from < end {
+            let chunk = &mut chunk[..CHUNK.min(end - from) as usize];
+            self.fill(from, chunk)?;
+            hash.update(&*chunk);
+            from += chunk.len() as u64;
+        }
         Ok(())
     }
 }
@@ -111,12 +167,35 @@ impl Checkpoint {
     /// SHA-256 of the file, in lower-case hexadecimal. For shards: of what `sha256sum` prints for all of them, in order
     /// of name.
     ///
-    /// Cost: one pass over the bytes the first time, unless a streamed merge has met them already.
+    /// Cost: one pass over the bytes the first time, unless a streamed merge has met them already. A file that was cut
+    /// short has the digest of no file; [`Self::unchanged`] then says so.
     pub fn digest(&self) -> &str {
         self.digest.get_or_init(|| {
-            let digests = self.files.par_iter().map(|part| hex::encode(Sha256::digest(&part.bytes)));
+            let digests = self.files.par_iter().map(|part| {
+                let mut hash = Sha256::new();
+                let whole = part.hash(&mut hash, 0, part.len());
+                whole.map_or_else(|_| String::new(), |()| hex::encode(hash.finalize()))
+            });
             self.combined(&digests.collect::<Vec<String>>())
         })
+    }
+
+    /// Passes only if its files are still what they were when they were opened: neither cut short, nor written to, nor
+    /// replaced.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] names the first file that is not.
+    pub fn unchanged(&self) -> Result<()> {
+        self.inputs().try_for_each(|file| file.unchanged())
+    }
+
+    /// The files it was read from: one, or the shards and their index.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.inputs().map(|file| file.path().to_owned()).collect()
+    }
+
+    fn inputs(&self) -> impl Iterator<Item = &Arc<InputFile>> {
+        self.files.iter().filter_map(FilePart::file).chain(self.index.iter().filter_map(|index| index.file.as_ref()))
     }
 
     /// Whether it is a folder, or named by the index of one.
@@ -134,11 +213,7 @@ impl Checkpoint {
 
     /// The file a tensor lies in, and where, if its bytes are those of a file.
     pub(crate) fn locate(&self, tensor: &Tensor) -> Option<(usize, u64)> {
-        let at = tensor.bytes().as_ptr() as usize;
-        self.files.iter().enumerate().find_map(|(k, part)| {
-            let offset = at.checked_sub(part.bytes.as_ptr() as usize)?;
-            (offset + tensor.bytes().len() <= part.bytes.len()).then_some((k, offset as u64))
-        })
+        self.files.iter().enumerate().find_map(|(k, part)| part.locate(tensor).map(|offset| (k, offset)))
     }
 
     pub(crate) fn core_error(&self, source: onebasin_core::Error) -> Error {

@@ -44,11 +44,58 @@ pub enum Error {
         /// The missing folder.
         folder: PathBuf,
     },
+    /// Something that is not written to.
+    #[error("{}: {why}", .path.display())]
+    Unwritable {
+        /// The path.
+        path: PathBuf,
+        /// What it is, and what to do.
+        why: &'static str,
+    },
+    /// An output that would replace an input.
+    #[error(
+        "{}: is the input {}, which would be lost; choose another place, or ask for it to be overwritten",
+        .path.display(), .input.display()
+    )]
+    IsInput {
+        /// What would be written.
+        path: PathBuf,
+        /// The input that lies there.
+        input: PathBuf,
+    },
+    /// A file that was written, looked at and not believed; what was there before is untouched.
+    #[error("{}: {source}; nothing was written", .path.display())]
+    Refused {
+        /// The file asked for.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file where a folder was expected.
+    #[error("{}: is no folder, and shards are to be written; name a folder, or a file that ends in .safetensors", .path.display())]
+    NoFolderThere {
+        /// The path.
+        path: PathBuf,
+    },
     /// A folder where a file was expected.
     #[error("{}: is a folder, not a file", .path.display())]
     IsFolder {
         /// The path.
         path: PathBuf,
+    },
+    /// A pipe, a device or a socket where a file was expected.
+    #[error("{}: is no file (a pipe, a device or a socket), and networks are read in any order; name a file", .path.display())]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file that is not what it was when it was opened.
+    #[error("{}: was changed while it was in use ({how}); nothing that was read of it can be believed", .path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// In what it differs.
+        how: &'static str,
     },
     /// A folder that does not hold one checkpoint.
     #[error(

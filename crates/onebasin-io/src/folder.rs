@@ -108,9 +108,13 @@ pub(crate) fn find(folder: &Path) -> Result<FolderFound> {
 /// Names in a folder that belong to checkpoints as they are written, in order.
 pub(crate) fn checkpoints(folder: &Path) -> Result<Vec<String>> {
     let (mut names, _) = listing(folder)?;
-    let index = |name: &str| name.contains(".safetensors.index") && name.rsplit('.').next() == Some("json");
-    names.retain(|name| name.ends_with(".safetensors") || index(name) || name == TORCH);
+    names.retain(|name| name.ends_with(".safetensors") || is_index(name) || name == TORCH);
     Ok(names)
+}
+
+/// Whether a name is that of an index of safetensors: `model.safetensors.index.json`, also of a variant.
+pub(crate) fn is_index(name: &str) -> bool {
+    name.contains(".safetensors.index") && name.rsplit('.').next() == Some("json")
 }
 
 /// Files and folders in a folder that are not hidden, in order.

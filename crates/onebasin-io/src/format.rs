@@ -115,8 +115,13 @@ pub(crate) struct Gathered {
 }
 
 impl Gathered {
-    /// Adds a tensor of a file, or says what is wrong with it.
+    /// Adds the tensor of these bytes, or says what is wrong with it.
     pub(crate) fn insert(&mut self, name: &str, dtype: DType, shape: &[usize], data: Bytes) -> Result<(), String> {
+        self.add(name, Tensor::new(dtype, shape, data).map_err(|e| format!("tensor `{name}`: {e}"))?)
+    }
+
+    /// Adds a tensor, or says what is wrong with its name.
+    pub(crate) fn add(&mut self, name: &str, tensor: Tensor) -> Result<(), String> {
         if name == RESERVED {
             self.pass_over(name, format!("safetensors files keep their header under `{RESERVED}`; rename it"));
             return Ok(());
@@ -126,7 +131,6 @@ impl Gathered {
                 "tensor `{name}` occurs twice, since its name and nested keys give the same; rename one of them"
             ));
         }
-        let tensor = Tensor::new(dtype, shape, data).map_err(|e| format!("tensor `{name}`: {e}"))?;
         self.params.insert(name, tensor);
         Ok(())
     }

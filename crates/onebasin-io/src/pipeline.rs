@@ -69,7 +69,7 @@ impl Pass<'_> {
     pub(crate) fn run<'w>(&self, work: &(dyn Fn(usize) -> Result<PieceWork<'w>> + Sync)) -> Result<()> {
         let threads = rayon::current_num_threads();
         let piece = IN_FLIGHT / (threads + 1) / (2 * size_of::<f64>()) / GRAIN * GRAIN;
-        let largest = self.steps.iter().filter_map(|s| s.b).map(|b| b.bytes().len()).max().unwrap_or(0);
+        let largest = self.steps.iter().filter_map(|s| s.b).map(Tensor::byte_len).max().unwrap_or(0);
         let board = Board {
             next_b: 0,
             reading_b: false,
@@ -177,7 +177,7 @@ impl<'w> UnderWay<'_, 'w> {
     fn hold<'s>(&'s self, scope: &Scope<'s>, step: usize, mut buffer: Option<Vec<u8>>) {
         let PassStep { name, b, .. } = self.pass.steps[step];
         let read = match (b, &mut buffer) {
-            (Some(tensor), Some(buffer)) => self.pass.b.read(name, tensor, 0, &mut buffer[..tensor.bytes().len()]),
+            (Some(tensor), Some(buffer)) => self.pass.b.read(name, tensor, 0, &mut buffer[..tensor.byte_len()]),
             _ => Ok(()),
         };
         let held = read.and_then(|()| (self.work)(step)).map(|work| Held { work, buffer });
@@ -205,7 +205,7 @@ impl<'w> UnderWay<'_, 'w> {
         };
         self.board().reading_a = false;
         self.advance(scope);
-        let whole = job.held.buffer.as_deref().zip(b).map_or(&[][..], |(buffer, b)| &buffer[..b.bytes().len()]);
+        let whole = job.held.buffer.as_deref().zip(b).map_or(&[][..], |(buffer, b)| &buffer[..b.byte_len()]);
         let piece = Piece { start: job.start, entries: job.entries, a: bytes, b: whole, scratch };
         let done = read.and_then(|()| (job.held.work)(piece));
         (self.pass.progress)(job.entries as u64);

@@ -1,17 +1,25 @@
 //! The one entry that opens checkpoints of every format.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::checkpoint::{Checkpoint, FilePart};
 use crate::error::{Error, Result};
 use crate::folder::{Place, find};
 use crate::foreign::recognise;
 use crate::format::{Format, Gathered};
-use crate::map::map;
+use crate::input::InputFile;
 use crate::metadata::Metadata;
 use crate::parts::{Branch, Naming, Untaken, take};
 use crate::shards::{read_index, read_shards};
 use crate::{flax, npz, safetensors, torch};
+
+/// Bytes at the beginning of a file that tell safetensors from all else.
+const HEAD: u64 = 512;
+/// Bytes at the beginning of a file that tell what it is if it is no checkpoint.
+const FOREIGN: u64 = 1 << 20;
+/// The first bytes of a zip archive, whose format its entries tell.
+const ZIP: &[u8] = b"PK";
 
 /// Opens a checkpoint of any [`Format`], recognised by its content, then by its extension; a folder or an index of shards
 /// opens as one checkpoint.
@@ -29,9 +37,8 @@ use crate::{flax, npz, safetensors, torch};
 /// Shapes: row-major whatever the layout in the file (views, transposes, offsets, Fortran order); big-endian numbers become
 /// little-endian.
 ///
-/// Cost: that of the headers, and one pass over zip archives for their checksums. Tensors stay in the memory map where they
-/// lie in order and are not compressed; others are copied. The file must not be changed by another program while it is in
-/// use.
+/// Cost: that of the headers for safetensors, whose tensors are read when they are first looked at; other formats are read
+/// whole, zip archives once more for their checksums. Whether a file was changed meanwhile is what [`Checkpoint::unchanged`] says.
 ///
 /// # Errors
 /// [`Error::NoCheckpoint`] if a folder holds no checkpoint or several, [`Error::SeveralParts`] if a file holds several
@@ -87,7 +94,13 @@ pub fn read_part(path: &Path, part: Option<&str>) -> Result<Checkpoint> {
 
 /// Opens one file.
 pub(crate) fn read_file(path: &Path, part: Option<&str>) -> Result<Checkpoint> {
-    let (bytes, file) = map(path)?;
+    let file = InputFile::open(path)?;
+    let mut bytes = file.head(HEAD)?;
+    if bytes.starts_with(ZIP) || Format::of(&bytes, path) != Format::Safetensors {
+        bytes = file.all()?;
+    } else if bytes.get(8) != Some(&b'{') {
+        bytes = file.head(FOREIGN)?;
+    }
     if let Some(foreign) = recognise(&bytes, path) {
         return Err(Error::Foreign { path: path.to_owned(), what: foreign.what, remedy: foreign.remedy });
     }
@@ -96,10 +109,10 @@ pub(crate) fn read_file(path: &Path, part: Option<&str>) -> Result<Checkpoint> {
     if bytes.is_empty() {
         return Err(invalid("the file is empty; download or save it again".to_owned()));
     }
-    let file = FilePart::new(path, bytes, Some(file));
-    let bytes = &file.bytes;
+    let file = Arc::new(file);
+    let bytes = &bytes;
     let gathered = match format {
-        Format::Safetensors => return whole(safetensors::read_file(path, file)?, part),
+        Format::Safetensors => return whole(safetensors::read_file(path, FilePart::File(file))?, part),
         Format::Npz => npz::read(bytes).map_err(Untaken::Why).and_then(|gathered| match part {
             Some(part) => Err(Untaken::Error(no_part(path, part))),
             None => Ok(gathered),
@@ -123,7 +136,8 @@ pub(crate) fn read_file(path: &Path, part: Option<&str>) -> Result<Checkpoint> {
         Untaken::Error(error) => error,
         Untaken::Why(why) => invalid(why),
     })?;
-    Ok(Checkpoint::gathered(path, gathered, Metadata::default(), vec![file]))
+    file.unchanged()?;
+    Ok(Checkpoint::gathered(path, gathered, Metadata::default(), vec![FilePart::File(file)]))
 }
 
 /// Tensors of the part that is taken of a tree.

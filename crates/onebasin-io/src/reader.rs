@@ -1,4 +1,4 @@
-//! Reading tensors of a checkpoint past its memory map, and its digest on the way.
+//! Reading tensors of a checkpoint piece by piece, and its digest on the way.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint::{Checkpoint, FilePart};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::passing::Passing;
 
 /// Bytes read, hashed and looked at while they are in cache.
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
             last[part] = last[part].filter(|last| *last < offset + 1).map(|_| offset + 1);
         }
         let hash = |last: Option<u64>| Mutex::new(Hash { in_order: last.is_some(), until: 0, sum: Sha256::new() });
-        let total = checkpoint.files.iter().map(|part| part.bytes.len() as u64).sum();
+        let total = checkpoint.files.iter().map(FilePart::len).sum();
         let passing = checkpoint.files.iter().map(|_| Passing::of(total)).collect();
         Self { checkpoint, carried, hashes: last.into_iter().map(hash).collect(), passing }
     }
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
         }
         let digests = checkpoint.files.par_iter().zip(hashes).map(|(part, hash)| {
             let mut hash = hash.into_inner().unwrap_or_else(PoisonError::into_inner);
-            hash.catch_up(part, part.bytes.len() as u64).map_err(|e| failed(part, e))?;
+            hash.catch_up(part, part.len())?;
             Ok(hex::encode(hash.sum.finalize()))
         });
         let digests = digests.collect::<Result<Vec<_>>>()?;
@@ -101,37 +101,26 @@ impl<'a> Reader<'a> {
 
     fn read_part(&self, part: usize, offset: u64, chunk: &mut [u8]) -> Result<()> {
         let (file, hash) = (&self.checkpoint.files[part], &self.hashes[part]);
-        let read = |chunk: &mut [u8]| {
-            file.read_at(offset, chunk)?;
-            if let Some(open) = &file.file {
-                self.passing[part].passed(open, chunk.len(), Some(offset + chunk.len() as u64));
-            }
-            let mut hash = hash.lock().unwrap_or_else(PoisonError::into_inner);
-            if hash.in_order {
-                hash.catch_up(file, offset)?;
-                hash.sum.update(&*chunk);
-                hash.until += chunk.len() as u64;
-            }
-            Ok(())
-        };
-        read(chunk).map_err(|e| failed(file, e))
-    }
-}
-
-impl Hash {
-    /// Reads what lies before `offset` and was not met: the header, and tensors that nobody asked for.
-    fn catch_up(&mut self, part: &FilePart, offset: u64) -> std::io::Result<()> {
-        let mut chunk = vec![0; CHUNK.min((offset - self.until) as usize)];
-        while self.until < offset {
-            let chunk = &mut chunk[..CHUNK.min((offset - self.until) as usize)];
-            part.read_at(self.until, chunk)?;
-            self.sum.update(&*chunk);
-            self.until += chunk.len() as u64;
+        file.fill(offset, chunk)?;
+        if let Some(open) = file.file() {
+            self.passing[part].passed(open.file(), chunk.len(), Some(offset + chunk.len() as u64));
+        }
+        let mut hash = hash.lock().unwrap_or_else(PoisonError::into_inner);
+        if hash.in_order {
+            hash.catch_up(file, offset)?;
+            hash.sum.update(&*chunk);
+            hash.until += chunk.len() as u64;
         }
         Ok(())
     }
 }
 
-fn failed(part: &FilePart, error: std::io::Error) -> Error {
-    Error::io(&part.path, "read", error)
+impl Hash {
+    /// Reads what lies before `offset` and was not met: the header, and tensors that nobody asked for.
+    fn catch_up(&mut self, part: &FilePart, offset: u64) -> Result<()> {
+        let from = self.until.min(offset);
+        part.hash(&mut self.sum, from, offset)?;
+        self.until = self.until.max(offset);
+        Ok(())
+    }
 }

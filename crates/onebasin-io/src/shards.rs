@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::atomic::folder_of;
 use crate::checkpoint::{Checkpoint, Index};
 use crate::error::{Error, Result};
 use crate::foreign::recognise;
 use crate::format::Gathered;
-use crate::map::map;
+use crate::input::InputFile;
 use crate::metadata::Metadata;
+use crate::place::folder_of;
 use crate::read::read_file;
 
 #[derive(Deserialize)]
@@ -26,7 +27,8 @@ struct Text {
 /// If the index cannot be used, a shard cannot be read, or a tensor is not where the index says.
 pub(crate) fn read_index(path: &Path) -> Result<Checkpoint> {
     let fail = |why: String| Error::Index { path: path.to_owned(), why };
-    let (text, _) = map(path)?;
+    let file = Arc::new(InputFile::open(path)?);
+    let text = file.all()?;
     let Text { weight_map } = serde_json::from_slice(&text).map_err(|e| {
         let json = serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_ok();
         let begins_as_json = matches!(text.trim_ascii_start().first(), Some(b'{' | b'['));
@@ -52,7 +54,7 @@ pub(crate) fn read_index(path: &Path) -> Result<Checkpoint> {
     }
     let folder = folder_of(path);
     let paths: Vec<PathBuf> = files.iter().map(|name| folder.join(name)).collect();
-    join(path, &paths, Some(&weight_map))
+    join(path, &paths, Some((&weight_map, file)))
 }
 
 /// Opens shards without an index as one checkpoint; `path` is what their index would be called.
@@ -64,7 +66,12 @@ pub(crate) fn read_shards(path: &Path, files: &[PathBuf]) -> Result<Checkpoint> 
 }
 
 /// All tensors of some files that lie where `listed` says; without it, each name may lie in one of them.
-fn join(path: &Path, files: &[PathBuf], listed: Option<&BTreeMap<String, String>>) -> Result<Checkpoint> {
+fn join(
+    path: &Path,
+    files: &[PathBuf],
+    index: Option<(&BTreeMap<String, String>, Arc<InputFile>)>,
+) -> Result<Checkpoint> {
+    let (listed, file_of_index) = index.unzip();
     let fail = |why: String| Error::Index { path: path.to_owned(), why };
     let (mut gathered, mut metadata, mut parts) = (Gathered::default(), Metadata::default(), Vec::new());
     let mut weight_map = BTreeMap::new();
@@ -88,7 +95,7 @@ fn join(path: &Path, files: &[PathBuf], listed: Option<&BTreeMap<String, String>
                 }
                 Some(Some(_)) | None => {}
             }
-            let twice = gathered.insert(tensor, value.dtype(), value.shape(), value.bytes().clone());
+            let twice = gathered.add(tensor, value.clone());
             twice.map_err(|_| {
                 fail(format!(
                     "tensor `{tensor}` lies in shard `{name}` and in one before it, and no index says which counts"
@@ -113,7 +120,7 @@ fn join(path: &Path, files: &[PathBuf], listed: Option<&BTreeMap<String, String>
             "tensor `{tensor}` is not in shard `{name}`, where the index says it lies{copy}{other}"
         )));
     }
-    let index = Index { name: written(&name_of(path)), weight_map };
+    let index = Index { name: written(&name_of(path)), weight_map, file: file_of_index };
     Ok(Checkpoint { index: Some(index), ..Checkpoint::gathered(path, gathered, metadata, parts) })
 }
 

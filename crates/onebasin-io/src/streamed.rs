@@ -1,12 +1,15 @@
 //! Apply and merge from file to file, tensor by tensor, whatever the size of the networks.
 
 use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use onebasin_core::merge::{MergeRule, Products};
 use onebasin_core::symmetry::{Alignment, Gather, Symmetry};
 use onebasin_core::{Params, Tensor};
 
+use crate::atomic::Check;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::metadata::Metadata;
@@ -23,6 +26,27 @@ const UNKNOWN: &str = "000000000000000000000000000000000000000000000000000000000
 /// Told of so many entries that are done; whether to go on.
 pub type Passed<'a> = dyn Fn(u64) -> bool + Sync + 'a;
 
+/// Who is asked while networks pass by from file to file.
+///
+/// ```
+/// use onebasin_io::Asked;
+/// let asked = Asked { progress: &|entries| entries < 1000, ..Asked::default() };
+/// assert!((asked.progress)(0) && (asked.check)("m.safetensors".as_ref()).is_ok());
+/// ```
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// Told of entries that are done, and asked, with none, whether to go on.
+    pub progress: &'a Passed<'a>,
+    /// Whether what was made may take its place.
+    pub check: &'a Check<'a>,
+}
+
+impl Default for Asked<'_> {
+    fn default() -> Self {
+        Self { progress: &|_| true, check: &|_| Ok(()) }
+    }
+}
+
 /// A checkpoint and the element of its symmetry that moves it.
 #[derive(Debug, Clone, Copy)]
 pub struct Moving<'a> {
@@ -37,21 +61,23 @@ pub struct Moving<'a> {
 /// Writes `π(B)` and, as they are, the tensors `carried` of the same checkpoint.
 ///
 /// `metadata` says what the header holds, given B's digest; the length of its text must not depend on the digest. Bytes
-/// are those of [`Target::write`] after [`Alignment::apply`]. `progress` is told of entries that are done, and asked, with
-/// none, whether to go on.
+/// are those of [`Target::write`] after [`Alignment::apply`]. Files take their places if
+/// `asked` agrees, and if B's are what they were.
 ///
 /// Cost: every byte is read once, hashed for the digest, and written once; memory is two tensors of B and 256 MiB of
-/// pieces at most, whatever the size of the network. Tensors of formats that are not mapped are in memory already.
+/// pieces at most, whatever the size of the network. Tensors of formats other than safetensors are in memory already.
 ///
 /// # Errors
-/// If a file cannot be read or written, a value is a NaN, or a tensor does not fit the symmetry; nothing is written then.
+/// If a file cannot be read or written, or was changed meanwhile, a value is a NaN, or a tensor does not fit the
+/// symmetry; nothing is written then.
 pub fn apply_streamed(
     target: &Target,
     moving: &Moving<'_>,
     carried: &Params,
     metadata: &dyn Fn(&str) -> Metadata,
-    progress: &Passed<'_>,
+    asked: &Asked<'_>,
 ) -> Result<()> {
+    let Asked { progress, check } = *asked;
     let (b, go_on) = (moving.b, || progress(0));
     let steps = ordered(b, carried.iter().chain(b.params.iter()).map(|(name, t)| step(name, None, Some(t))));
     let entries = carried.iter().chain(b.params.iter()).map(|(name, t)| TensorEntry::new(name, t.dtype(), t.shape()));
@@ -72,7 +98,8 @@ pub fn apply_streamed(
     };
     Pass { steps: &steps, a: None, b: &reader, output: target.path(), progress }.run(&work)?;
     reader.finish()?;
-    staging.finish(&metadata(b.digest()))
+    b.unchanged()?;
+    staging.finish(&metadata(b.digest()), &|made| sound(&[b], check, made))
 }
 
 /// Writes what `rule` makes of A and `π(B)` and, as they are, the tensors `carried` of A's checkpoint.
@@ -90,7 +117,7 @@ pub fn apply_streamed(
 /// # use onebasin_core::merge::MergeRule;
 /// # use onebasin_core::symmetry::{Alignment, Symmetry, SymmetrySpec};
 /// # use onebasin_core::{Params, Tensor};
-/// # use onebasin_io::{Metadata, Moving, Target, merge_streamed, read, write};
+/// # use onebasin_io::{Asked, Metadata, Moving, Target, merge_streamed, read, write};
 /// # let folder = tempfile::tempdir()?;
 /// # let path = |name: &str| folder.path().join(name);
 /// for (name, values) in [("a.safetensors", vec![0., 2.]), ("b.safetensors", vec![4., 2.])] {
@@ -102,7 +129,7 @@ pub fn apply_streamed(
 /// let moving = Moving { b: &b, symmetry: &symmetry, alignment: &Alignment::identity(&symmetry) };
 /// let target = Target::like(&path("m.safetensors"), &a)?;
 /// let rule = MergeRule::lerp(0.5)?;
-/// merge_streamed(&target, &a, &moving, &Params::new(), &rule, &|_| Metadata::default(), &|_| true)?;
+/// merge_streamed(&target, &a, &moving, &Params::new(), &rule, &|_| Metadata::default(), &Asked::default())?;
 /// assert_eq!(*read(&path("m.safetensors"))?.params.require("w")?.to_f64()?, [2., 2.]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -113,8 +140,9 @@ pub fn merge_streamed(
     carried: &Params,
     rule: &MergeRule<'_>,
     metadata: &dyn Fn([&str; 2]) -> Metadata,
-    progress: &Passed<'_>,
+    asked: &Asked<'_>,
 ) -> Result<()> {
+    let Asked { progress, check } = *asked;
     let (steps, go_on) = (moving.steps(a, carried)?, || progress(0));
     let entry = |s: &PassStep<'_>| {
         let a = s.a.expect("every tensor is A's");
@@ -146,7 +174,19 @@ pub fn merge_streamed(
         }))
     };
     moving.pass(a, &steps, carried, target, &work, progress)?;
-    staging.finish(&metadata([a.digest(), moving.b.digest()]))
+    a.unchanged()?;
+    moving.b.unchanged()?;
+    staging.finish(&metadata([a.digest(), moving.b.digest()]), &|made| sound(&[a, moving.b], check, made))
+}
+
+/// Whether what was made may take its place: nobody changed what it was made from, and `check` agrees.
+fn sound(
+    inputs: &[&Checkpoint],
+    check: &Check<'_>,
+    made: &Path,
+) -> std::result::Result<(), Box<dyn StdError + Send + Sync>> {
+    check(made)?;
+    Ok(inputs.iter().try_for_each(|input| input.unchanged())?)
 }
 
 /// The inner products of A and `π(B)`, which [`MergeRule::slerp`] needs: those of [`Products::of`], in one more pass of the

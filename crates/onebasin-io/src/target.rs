@@ -1,16 +1,19 @@
 //! Where a checkpoint is written: one file, or a folder with the shards of another.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use onebasin_core::Params;
 use serde_json::json;
 
-use crate::atomic::{GoOn, Staged, folder_of, write_atomic_while};
+use crate::atomic::{Check, Draft, GoOn, Landing};
 use crate::checkpoint::{Checkpoint, Index};
 use crate::error::{Error, Result};
 use crate::folder::{WHOLE, checkpoints};
+use crate::landing::FolderLanding;
 use crate::metadata::Metadata;
+use crate::place::{Place, folder_of, follow, spares};
 use crate::write::{TensorEntry, Writing};
 
 /// Where a checkpoint is written.
@@ -38,17 +41,15 @@ impl Target {
     /// that ends in `.safetensors` is always one file.
     ///
     /// # Errors
-    /// If the folder that `path` is to lie in is missing, a file is to be written where a folder is, or a folder holds files
-    /// of another checkpoint.
+    /// If the folder that `path` is to lie in is missing, a file is to be written where a folder is or the other way round, or
+    /// a folder holds files of another checkpoint.
     pub fn like(path: &Path, like: &Checkpoint) -> Result<Self> {
         let parent = folder_of(path);
         if !parent.is_dir() {
             return Err(Error::NoFolder { path: path.to_owned(), folder: parent.to_owned() });
         }
         if !like.is_folder() || path.extension().is_some_and(|e| e == "safetensors") {
-            if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
-                return Err(Error::IsFolder { path: path.to_owned() });
-            }
+            Place::of(path)?;
             return Ok(Self::file(path));
         }
         let kind = like.index.clone().map_or(TargetKind::Folder, TargetKind::Shards);
@@ -59,8 +60,13 @@ impl Target {
             if !found.is_empty() {
                 return Err(Error::OtherCheckpoint { path: path.to_owned(), found });
             }
+            let folder = target.files().find(|file| file.is_dir());
+            folder.map_or(Ok(target), |path| Err(Error::IsFolder { path }))
+        } else if path.exists() {
+            Err(Error::NoFolderThere { path: path.to_owned() })
+        } else {
+            Ok(target)
         }
-        Ok(target)
     }
 
     /// Where it lies.
@@ -73,23 +79,46 @@ impl Target {
         !matches!(self.kind, TargetKind::File)
     }
 
+    /// Passes only if it can be written to, before hours of work for it. Nothing is left there.
+    ///
+    /// # Errors
+    /// As [`write_atomic`](crate::write_atomic).
+    pub fn probe(&self) -> Result<()> {
+        match self.kind {
+            TargetKind::File => crate::atomic::probe(&self.path),
+            TargetKind::Folder | TargetKind::Shards(_) => FolderLanding::probe(&self.path),
+        }
+    }
+
+    /// Passes only if nothing that is written there is one of these files or folders, by whatever links or names. Inputs are
+    /// what [`Checkpoint::files`] and [`OnnxModel::files`](crate::OnnxModel::files) tell, and the paths they were opened by.
+    ///
+    /// # Errors
+    /// [`Error::IsInput`] names both.
+    pub fn spares(&self, inputs: &[PathBuf]) -> Result<()> {
+        spares(self.files().chain([self.path.clone()]), inputs)
+    }
+
     /// Writes tensors that are in memory; the files appear when all are on disk.
     ///
     /// # Errors
     /// As [`write_atomic`](crate::write_atomic).
     pub fn write(&self, params: &Params, metadata: &Metadata) -> Result<()> {
-        self.write_while(params, metadata, &|| true)
+        self.write_while(params, metadata, &|| true, &|_| Ok(()))
     }
 
-    /// The same, given up as soon as `go_on` says no.
+    /// The same, given up as soon as `go_on` says no, and put in its place only if `check` agrees.
     ///
     /// # Errors
-    /// As [`write_atomic_while`].
-    pub fn write_while(&self, params: &Params, metadata: &Metadata, go_on: &GoOn<'_>) -> Result<()> {
+    /// As [`write_atomic_while`](crate::write_atomic_while), and [`Error::Refused`].
+    pub fn write_while(&self, params: &Params, metadata: &Metadata, go_on: &GoOn<'_>, check: &Check<'_>) -> Result<()> {
         let entries = params.iter().map(|(name, t)| TensorEntry::new(name, t.dtype(), t.shape())).collect();
         let staging = Staging::new(self, entries, metadata, go_on)?;
-        params.iter().try_for_each(|(name, tensor)| staging.write_at(name, 0, tensor.bytes()))?;
-        staging.finish(metadata)
+        for (name, tensor) in params.iter() {
+            let bytes = tensor.read().map_err(|source| Error::Core { path: self.path.clone(), source })?;
+            staging.write_at(name, 0, bytes)?;
+        }
+        staging.finish(metadata, check)
     }
 
     /// Whether a file of the folder is one of its own.
@@ -101,25 +130,49 @@ impl Target {
         }
     }
 
-    /// The file that a tensor is written to.
-    fn file_of(&self, tensor: &str) -> PathBuf {
+    /// The files that are written; beside an ONNX model the one of its external data.
+    fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let inside = |name: &String| self.path.join(name);
         match &self.kind {
-            TargetKind::File => self.path.clone(),
-            TargetKind::Folder => self.path.join(WHOLE),
-            TargetKind::Shards(index) => self.path.join(index.weight_map.get(tensor).map_or(WHOLE, String::as_str)),
+            TargetKind::File => vec![self.path.clone(), data_file(&self.path)],
+            TargetKind::Folder => vec![self.path.join(WHOLE)],
+            TargetKind::Shards(index) => index.weight_map.values().chain([&index.name]).map(inside).collect(),
+        }
+        .into_iter()
+    }
+
+    /// The name of the file that a tensor is written to.
+    fn file_of(&self, tensor: &str) -> OsString {
+        match &self.kind {
+            TargetKind::File => OsString::new(),
+            TargetKind::Folder => WHOLE.into(),
+            TargetKind::Shards(index) => index.weight_map.get(tensor).map_or(WHOLE, String::as_str).into(),
         }
     }
 }
 
-/// A checkpoint on its way to a target: hidden siblings of its files, removed unless [`Self::finish`] is reached.
+/// The file beside an ONNX model that its external data is written to.
+pub(crate) fn data_file(model: &Path) -> PathBuf {
+    let mut name = model.file_name().unwrap_or_default().to_owned();
+    name.push(".data");
+    model.with_file_name(name)
+}
+
+/// A checkpoint on its way to a target, removed unless [`Self::finish`] is reached.
 pub(crate) struct Staging<'a> {
     target: &'a Target,
     go_on: &'a GoOn<'a>,
     files: Vec<Writing<'a>>,
     /// File and offset of every tensor.
     places: BTreeMap<String, (usize, u64)>,
+    names: Vec<OsString>,
     total: u64,
-    made: Option<MadeFolder>,
+    landing: AnyLanding,
+}
+
+enum AnyLanding {
+    File(Landing),
+    Folder(FolderLanding),
 }
 
 impl<'a> Staging<'a> {
@@ -131,20 +184,34 @@ impl<'a> Staging<'a> {
         go_on: &'a GoOn<'a>,
     ) -> Result<Self> {
         let total = entries.iter().map(TensorEntry::len).sum();
-        let made = if target.is_folder() { MadeFolder::make(&target.path)? } else { None };
-        let mut by_file: BTreeMap<PathBuf, Vec<TensorEntry>> = BTreeMap::new();
+        let landing = if target.is_folder() {
+            AnyLanding::Folder(FolderLanding::at(&target.path)?)
+        } else {
+            AnyLanding::File(Landing::at(&target.path)?)
+        };
+        let mut by_file: BTreeMap<OsString, Vec<TensorEntry>> = BTreeMap::new();
         for entry in entries {
             by_file.entry(target.file_of(&entry.name)).or_default().push(entry);
         }
         if by_file.is_empty() {
             by_file.insert(target.file_of(""), Vec::new());
         }
-        let files = by_file.into_iter().map(|(path, entries)| Writing::new(&path, entries, metadata, total, go_on));
-        let files = files.collect::<Result<Vec<_>>>()?;
+        let (mut files, mut names) = (Vec::new(), Vec::new());
+        for (name, entries) in by_file {
+            let draft = match &landing {
+                AnyLanding::File(landing) => {
+                    let end = follow(&target.path)?;
+                    Draft::create(&end, &landing.draft(&landing.place.name()), go_on)?
+                }
+                AnyLanding::Folder(landing) => Draft::create(&target.path.join(&name), &landing.draft(&name), go_on)?,
+            };
+            files.push(Writing::new(draft, entries, metadata, total));
+            names.push(name);
+        }
         let numbered = files.iter().enumerate();
         let places = numbered.flat_map(|(k, file)| file.places().map(move |(name, at)| (name.to_owned(), (k, at))));
         let places = places.collect();
-        Ok(Self { target, go_on, files, places, total, made })
+        Ok(Self { target, go_on, files, places, names, total, landing })
     }
 
     /// Writes bytes of a tensor, from its byte `offset` on.
@@ -153,54 +220,26 @@ impl<'a> Staging<'a> {
         self.files[file].write_at(begin + offset, bytes)
     }
 
-    /// Writes the headers and the index, and when all is on disk puts the files in their places, the index last: a folder
-    /// without its index holds no checkpoint, so one that is killed meanwhile is not taken for a whole one.
-    pub(crate) fn finish(self, metadata: &Metadata) -> Result<()> {
-        let files: Vec<Staged<'_>> = self.files.into_iter().map(|file| file.finish(metadata)).collect::<Result<_>>()?;
-        let index = match &self.target.kind {
-            TargetKind::Shards(index) => {
-                let text = json!({ "metadata": { "total_size": self.total }, "weight_map": index.weight_map });
-                Some((self.target.path.join(&index.name), format!("{text:#}\n")))
+    /// Writes the headers and the index, and when all is on disk and `check` agrees puts it in its place.
+    pub(crate) fn finish(mut self, metadata: &Metadata, check: &Check<'_>) -> Result<()> {
+        self.files.into_iter().try_for_each(|file| file.finish(metadata))?;
+        let landing = match self.landing {
+            AnyLanding::File(landing) => {
+                landing.check(check)?;
+                let name = landing.place.name();
+                return landing.land(&[name], self.go_on);
             }
-            TargetKind::File | TargetKind::Folder => None,
+            AnyLanding::Folder(landing) => landing,
         };
-        if let Some((path, _)) = &index
-            && path.exists()
-        {
-            std::fs::remove_file(path).map_err(|e| Error::io(path, "replace", e))?;
+        if let TargetKind::Shards(index) = &self.target.kind {
+            let text = json!({ "metadata": { "total_size": self.total }, "weight_map": index.weight_map });
+            let (path, name) = (self.target.path.join(&index.name), OsString::from(&index.name));
+            let draft = Draft::create(&path, &landing.draft(&name), self.go_on)?;
+            draft.fill(|out| out.write_all(format!("{text:#}\n").as_bytes()))?;
+            self.names.push(name);
         }
-        if let Some(made) = self.made {
-            made.keep();
-        }
-        files.into_iter().try_for_each(Staged::commit)?;
-        if let Some((path, text)) = index {
-            write_atomic_while(&path, self.go_on, |out| out.write_all(text.as_bytes()))?;
-        }
-        Ok(())
-    }
-}
-
-/// A folder that was made for a checkpoint, removed if it stays empty.
-struct MadeFolder(PathBuf);
-
-impl MadeFolder {
-    fn make(path: &Path) -> Result<Option<Self>> {
-        if path.is_dir() {
-            return Ok(None);
-        }
-        std::fs::create_dir(path).map_err(|e| Error::io(path, "create", e))?;
-        Ok(Some(Self(path.to_owned())))
-    }
-
-    fn keep(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for MadeFolder {
-    fn drop(&mut self) {
-        // A folder that is not empty by now is somebody's, and stays.
-        std::fs::remove_dir(&self.0).ok();
+        landing.check(check)?;
+        landing.land(&self.names, &|name| self.target.owns(name))
     }
 }
 

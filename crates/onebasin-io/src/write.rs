@@ -1,11 +1,9 @@
 //! Writing safetensors, the same bytes for the same network.
 
-use std::path::Path;
-
 use onebasin_core::DType;
 use serde_json::{Map, Value, json};
 
-use crate::atomic::{GoOn, Staged};
+use crate::atomic::Draft;
 use crate::error::Result;
 use crate::metadata::Metadata;
 use crate::passing::Passing;
@@ -30,7 +28,7 @@ impl TensorEntry {
 
 /// One safetensors file on its way: tensors are written where they belong, in any order, the header last.
 pub(crate) struct Writing<'g> {
-    staged: Staged<'g>,
+    draft: Draft<'g>,
     entries: Vec<TensorEntry>,
     /// Bytes of the header and its length.
     head: usize,
@@ -39,16 +37,10 @@ pub(crate) struct Writing<'g> {
 
 impl<'g> Writing<'g> {
     /// Leaves room for a header with entries as long as these. `total` are the bytes of the whole checkpoint.
-    pub(crate) fn new(
-        path: &Path,
-        mut entries: Vec<TensorEntry>,
-        metadata: &Metadata,
-        total: u64,
-        go_on: &'g GoOn<'g>,
-    ) -> Result<Self> {
+    pub(crate) fn new(draft: Draft<'g>, mut entries: Vec<TensorEntry>, metadata: &Metadata, total: u64) -> Self {
         entries.sort_by(|x, y| (y.dtype.size(), &x.name).cmp(&(x.dtype.size(), &y.name)));
         let head = header(&entries, metadata).len();
-        Ok(Self { staged: Staged::create(path, go_on)?, entries, head, passing: Passing::of(total) })
+        Self { draft, entries, head, passing: Passing::of(total) }
     }
 
     /// Where every tensor begins in the file.
@@ -61,8 +53,8 @@ impl<'g> Writing<'g> {
     }
 
     pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.staged.write_at(offset, bytes)?;
-        self.passing.passed(self.staged.file(), bytes.len(), None);
+        self.draft.write_at(offset, bytes)?;
+        self.passing.passed(self.draft.file(), bytes.len(), None);
         Ok(())
     }
 
@@ -70,12 +62,11 @@ impl<'g> Writing<'g> {
     ///
     /// # Panics
     /// If `metadata` is not as long as that of [`Self::new`].
-    pub(crate) fn finish(self, metadata: &Metadata) -> Result<Staged<'g>> {
+    pub(crate) fn finish(self, metadata: &Metadata) -> Result<()> {
         let header = header(&self.entries, metadata);
         assert_eq!(header.len(), self.head, "header entries change in text, not in length");
-        self.staged.write_at(0, &header)?;
-        self.staged.flush()?;
-        Ok(self.staged)
+        self.draft.write_at(0, &header)?;
+        self.draft.flush()
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use onebasin_core::Params;
 use onebasin_core::report::Input;
-use onebasin_io::{Moving, apply_streamed};
+use onebasin_io::{Asked, Moving, apply_streamed};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -91,7 +91,8 @@ pub fn apply(
         let checkpoint = b.checkpoint().with_params(covered);
         let moving = Moving { b: &checkpoint, symmetry, alignment };
         let passing = Passing::new(Step::Applying, b.weight_count(), context);
-        apply_streamed(&target, &moving, &rest, &|digest| b.header(&made(digest)), &|n| passing.more(n))?;
+        let asked = Asked { progress: &|n| passing.more(n), ..Asked::default() };
+        apply_streamed(&target, &moving, &rest, &|digest| b.header(&made(digest)), &asked)?;
     }
     let account = Some(account.clone());
     Ok(Written { output: target.path().to_owned(), inputs: inputs(b.checkpoint().digest()), options, account })

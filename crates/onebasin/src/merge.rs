@@ -7,7 +7,7 @@ use onebasin_core::merge::{Interpolation, MergeRule, cast, merge_by_group, merge
 use onebasin_core::report::Input;
 use onebasin_core::symmetry::GroupId;
 use onebasin_core::{DType, Params};
-use onebasin_io::{Moving, merge_streamed, products_streamed};
+use onebasin_io::{Asked, Moving, merge_streamed, products_streamed};
 use onebasin_nn::Samples;
 use onebasin_nn::samples::Chosen;
 use serde::{Deserialize, Serialize};
@@ -263,7 +263,8 @@ impl Merged<'_> {
                 rule = rule.cast(dtype)?;
             }
             let header = |digests: [&str; 2]| a.header(&made(digests));
-            merge_streamed(&target, a.checkpoint(), &moving, a.rest(), &rule, &header, &progress)?;
+            let asked = Asked { progress: &progress, ..Asked::default() };
+            merge_streamed(&target, a.checkpoint(), &moving, a.rest(), &rule, &header, &asked)?;
         }
         let account = Some(pair.account().of(&aligned.symmetry));
         Ok(Written { output: target.path().to_owned(), inputs: inputs(digests()), options: recorded, account })

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use onebasin::{Start, Together};
 
-use super::values::{start, together};
+use super::values::{output, start, together};
 use super::{NormalizeArgs, SourceArgs};
 
 #[derive(Debug, Args)]
@@ -17,8 +17,11 @@ pub struct MergeManyArgs {
     #[arg(required = true, num_args = 2..)]
     pub models: Vec<PathBuf>,
     /// Where to write the mean.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = output)]
     pub output: PathBuf,
+    /// Let the mean take the place of an input.
+    #[arg(long)]
+    pub overwrite: bool,
     /// How to align them.
     #[arg(long, value_parser = together(), default_value = "rounds")]
     pub method: Together,

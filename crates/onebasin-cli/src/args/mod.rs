@@ -18,7 +18,10 @@ pub use matching::{DeviceName, MatchingArgs};
 pub use pair::{ApplyArgs, BarrierArgs, MatchArgs, MergeArgs};
 pub use reproduce::ReproduceArgs;
 pub use single::{CheckArgs, DemoArgs, InspectArgs, TrainArgs};
-use values::{bytes, input_shape, positive};
+use values::{bytes, input_shape, threads};
+
+/// Threads at most.
+pub const MOST_THREADS: usize = 4096;
 
 /// Bring independently trained neural networks into one basin of the loss landscape, and merge them.
 #[derive(Debug, Parser)]
@@ -43,7 +46,7 @@ pub struct CommonArgs {
     #[arg(long, global = true)]
     pub json: bool,
     /// Number of threads (default: one per core). It changes no result.
-    #[arg(long, global = true, value_name = "N", value_parser = positive)]
+    #[arg(long, global = true, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     /// Memory that running a network may take, such as 4GiB (default: what the machine has). It changes no result.
     #[arg(long, global = true, value_name = "SIZE", value_parser = bytes)]

@@ -7,7 +7,7 @@ use onebasin::{DType, Interpolation, Measure, Method, Repair};
 
 use onebasin_lab::data::KNOWN as DATA;
 
-use super::values::{dtype, group_lambda, method, points, repair, share};
+use super::values::{dtype, group_lambda, method, output, points, repair, share};
 use super::{MatchingArgs, NormalizeArgs, SourceArgs};
 
 #[derive(Debug, Args)]
@@ -17,9 +17,12 @@ pub struct MatchArgs {
     pub a: PathBuf,
     /// The network that moves.
     pub b: PathBuf,
-    /// Where to write the alignment.
-    #[arg(short, long, value_name = "FILE")]
+    /// Where to write the alignment (`-` is standard output).
+    #[arg(short, long, value_name = "FILE", value_parser = output)]
     pub output: PathBuf,
+    /// Let the output take the place of an input.
+    #[arg(long)]
+    pub overwrite: bool,
     /// How to align B with A.
     #[arg(long, value_parser = method(), default_value = "auto")]
     pub method: Method,
@@ -28,7 +31,7 @@ pub struct MatchArgs {
     #[command(flatten)]
     pub normalize: NormalizeArgs,
     /// Where to write how the alignment was found (JSON).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output)]
     pub report: Option<PathBuf>,
     /// Go on from OUTPUT.resume.safetensors, which straight-through matching leaves behind, to the same bits.
     #[arg(long)]
@@ -46,9 +49,13 @@ pub struct ApplyArgs {
     pub alignment: PathBuf,
     /// The network to move.
     pub b: PathBuf,
-    /// Where to write the moved network: a folder with B's shards where B is a folder, unless it ends in .safetensors.
-    #[arg(short, long, value_name = "FILE")]
+    /// Where to write the moved network: a folder with B's shards where B is a folder, unless it ends in .safetensors
+    /// (`-` is standard output).
+    #[arg(short, long, value_name = "FILE", value_parser = output)]
     pub output: PathBuf,
+    /// Let the output take the place of an input.
+    #[arg(long)]
+    pub overwrite: bool,
     /// Undo the alignment instead.
     #[arg(long)]
     pub inverse: bool,
@@ -69,9 +76,13 @@ pub struct MergeArgs {
     pub a: PathBuf,
     /// The network that is aligned with it.
     pub b: PathBuf,
-    /// Where to write the merged network: a folder with A's shards where A is a folder, unless it ends in .safetensors.
-    #[arg(short, long, value_name = "FILE")]
+    /// Where to write the merged network: a folder with A's shards where A is a folder, unless it ends in .safetensors
+    /// (`-` is standard output).
+    #[arg(short, long, value_name = "FILE", value_parser = output)]
     pub output: PathBuf,
+    /// Let the output take the place of an input.
+    #[arg(long)]
+    pub overwrite: bool,
     /// How far from A (0) to B (1).
     #[arg(long, default_value_t = 0.5)]
     pub lambda: f64,
@@ -141,10 +152,10 @@ pub struct BarrierArgs {
     #[arg(long, value_parser = repair(), default_value = "none")]
     pub repair: Repair,
     /// Where to write the report (JSON).
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = output)]
     pub output: Option<PathBuf>,
     /// Where to draw the curves: a .svg or .png file (may be given twice).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output)]
     pub plot: Vec<PathBuf>,
     /// Number of λ, both ends included; where it is even, ½ is measured as well.
     #[arg(long, default_value_t = 25, value_parser = points)]

@@ -9,7 +9,7 @@ use onebasin_lab::data::Augment;
 use onebasin_lab::data::KNOWN as DATA;
 use onebasin_nn::optim::{Optimizer, Schedule};
 
-use super::values::{augment, device, optimizer, positive, precision, recipe, schedule, tensor_axis, warmup};
+use super::values::{augment, device, optimizer, output, positive, precision, recipe, schedule, tensor_axis, warmup};
 use super::{DeviceName, NormalizeArgs, SourceArgs};
 
 #[derive(Debug, Args)]
@@ -42,8 +42,11 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub normalize: NormalizeArgs,
     /// Where to write the checkpoint.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = output)]
     pub output: PathBuf,
+    /// Let the checkpoint take the place of a file of the data.
+    #[arg(long)]
+    pub overwrite: bool,
     /// Decides initial weights and the order of samples.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

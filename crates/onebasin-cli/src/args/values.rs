@@ -1,5 +1,7 @@
 //! How values are read.
 
+use std::path::PathBuf;
+
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use onebasin::{DType, Method, Order, Precision, Repair, Start, Together};
 use onebasin_lab::Recipe;
@@ -181,6 +183,17 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let number: f64 = number.trim().parse().map_err(|_| expected())?;
     let bytes = number * factor;
     if (1.0..=1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(expected()) }
+}
+
+pub(super) fn threads(text: &str) -> Result<usize, String> {
+    let fits = |n: &usize| (1..=super::MOST_THREADS).contains(n);
+    text.parse().ok().filter(fits).ok_or_else(|| format!("a number from 1 to {}", super::MOST_THREADS))
+}
+
+/// Where to write; `-` is standard output.
+#[allow(clippy::unnecessary_wraps, reason = "a parser may fail")]
+pub(super) fn output(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(if text == "-" && cfg!(unix) { crate::files::STDOUT.into() } else { text.into() })
 }
 
 pub(super) fn warmup(text: &str) -> Result<f64, String> {

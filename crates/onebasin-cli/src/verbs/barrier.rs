@@ -1,23 +1,23 @@
 //! `onebasin barrier`: loss and accuracy on the way from A to B, naive and aligned.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use onebasin::Aligned;
 use onebasin_io::write_atomic;
 use onebasin_lab::figure;
 
 use crate::args::BarrierArgs;
-use crate::files::{check_writable, context, open_data, open_pair, write_json};
+use crate::files::{check_outputs, context, inputs, open_data, open_pair, write_json};
 use crate::talk::{self, Talk};
 use crate::watch::Watch;
 
 pub fn run(args: &BarrierArgs, talk: Talk) -> Result<()> {
-    let outputs: Vec<&PathBuf> = args.output.iter().chain(&args.plot).collect();
-    outputs.iter().try_for_each(|path| check_writable(path))?;
+    let outputs = || args.output.iter().chain(&args.plot);
+    check_outputs(outputs(), &[])?;
+    let talk = talk.beside(outputs());
     args.plot.iter().try_for_each(|path| figure::check(path))?;
     let device = args.matching.device.open(talk)?;
     let pair = open_pair(&args.a, &args.b, &args.source, talk)?;
+    check_outputs(outputs(), &inputs([pair.a(), pair.b()], &args.source, &args.align, false))?;
     pair.check_finite()?;
     let data = open_data(&args.data, &args.normalize, &[pair.a(), pair.b()], talk)?;
     let watch = Watch::new(talk);
@@ -31,6 +31,7 @@ pub fn run(args: &BarrierArgs, talk: Talk) -> Result<()> {
     };
     let named: Vec<(&str, &Aligned)> = aligned.iter().map(|(name, found)| (*name, found)).collect();
     let report = pair.barrier(&named, &args.options(), &context)?;
+    [pair.a(), pair.b()].into_iter().try_for_each(onebasin::Model::unchanged)?;
     if let Some(path) = &args.output {
         write_json(path, &report)?;
     }

@@ -14,6 +14,7 @@ pub fn run(args: &CheckArgs, talk: Talk) -> Result<()> {
     let symmetry = model.symmetry()?;
     let options = CheckOptions { seed: args.seed, samples: args.samples, ..CheckOptions::default() };
     let found = model.check(&symmetry, &options)?;
+    model.unchanged()?;
     let faults: Vec<_> = found.faults.iter().map(|(name, d)| json!({ "group": name, "difference": d })).collect();
     let value = json!({
         "file": args.file.display().to_string(), "passes": found.passes(), "difference": found.difference,

@@ -7,7 +7,7 @@ use onebasin_lab::train::{TrainOptions, TrainState};
 use onebasin_lab::{Data, figure};
 
 use crate::args::DemoArgs;
-use crate::files::{context, write_json};
+use crate::files::{check_outputs, context, write_json};
 use crate::talk::{self, Talk};
 use crate::verbs::train::TrainingJob;
 use crate::watch::Watch;
@@ -19,6 +19,7 @@ const BATCH: usize = 100;
 pub fn run(args: &DemoArgs, talk: Talk) -> Result<()> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot create the folder", args.out.display()))?;
     let file = |name: &str| args.out.join(name);
+    check_outputs([&file("a.safetensors")], &[])?;
     let data = Data::open("digits")?;
     let network = Network::new("mlp:512x3", data.train.shape(), data.train.classes())?;
     for (name, seed) in [("a", args.seed), ("b", args.seed.wrapping_add(1))] {

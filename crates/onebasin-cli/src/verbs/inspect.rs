@@ -86,6 +86,7 @@ pub fn run(args: &InspectArgs, talk: Talk) -> Result<()> {
     for (key, value) in file.metadata.0.iter().filter(|(k, _)| *k != Network::HEADER) {
         writeln!(text, "{}: {}", escaped(key), talk::shown(value.trim_end()))?;
     }
+    model.unchanged()?;
     let value = json!({
         "file": args.file.display().to_string(), "sha256": file.digest(), "tensors": tensors, "groups": groups, "metadata": file.metadata.0,
         "part": file.part, "parts": file.parts,

@@ -5,25 +5,35 @@ use onebasin::Method;
 use serde_json::json;
 
 use crate::args::MatchArgs;
-use crate::files::{check_writable, context, open_data, open_pair, sibling};
+use crate::files::{check_outputs, context, has_siblings, inputs, open_data, open_pair, sibling};
+use crate::signals;
 use crate::talk::Talk;
 use crate::watch::Watch;
 
 pub fn run(args: &MatchArgs, talk: Talk) -> Result<()> {
-    [Some(&args.output), args.report.as_ref()].into_iter().flatten().try_for_each(|path| check_writable(path))?;
-    if args.resume && args.method != Method::Ste {
+    let state = has_siblings(&args.output).then(|| sibling(&args.output, "resume"));
+    let resumable = args.method == Method::Ste;
+    let outputs = || [&args.output].into_iter().chain(&args.report).chain(state.as_ref().filter(|_| resumable));
+    check_outputs(outputs(), &[])?;
+    let talk = talk.beside(outputs());
+    if args.resume && !resumable {
         bail!("only straight-through matching (--method ste) can be gone on with");
     }
     let device = args.matching.device.open(talk)?;
     let pair = open_pair(&args.a, &args.b, &args.source, talk)?;
+    check_outputs(outputs(), &inputs([pair.a(), pair.b()], &args.source, [], args.overwrite))?;
     let data =
         args.data.as_ref().map(|spec| open_data(spec, &args.normalize, &[pair.a(), pair.b()], talk)).transpose()?;
     let mut options = args.matching.options(args.method);
-    options.straight_through.state = Some(sibling(&args.output, "resume"));
+    options.straight_through.state.clone_from(&state);
     options.straight_through.resume = args.resume;
 
+    if resumable {
+        signals::keeps_a_state();
+    }
     let watch = Watch::new(talk);
     let aligned = pair.align(&options, &context(data.as_ref(), device.as_ref(), &watch))?;
+    [pair.a(), pair.b()].into_iter().try_for_each(onebasin::Model::unchanged)?;
     let written = aligned.write(&args.output, &pair)?;
     if let Some(path) = &args.report {
         let json = serde_json::to_vec_pretty(&aligned.record)?;

@@ -5,7 +5,7 @@ use onebasin::Aligned;
 use serde_json::json;
 
 use crate::args::MergeArgs;
-use crate::files::{context, open_data, open_pair};
+use crate::files::{check_target, context, inputs, open_data, open_pair};
 use crate::talk::Talk;
 use crate::watch::Watch;
 
@@ -14,7 +14,9 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     let options = args.options();
     options.check()?;
     let pair = open_pair(&args.a, &args.b, &args.source, talk)?;
-    pair.a().target(&args.output)?;
+    let target = pair.a().target(&args.output)?;
+    check_target(&target, &inputs([pair.a(), pair.b()], &args.source, &args.align, args.overwrite))?;
+    let talk = talk.beside([&args.output]);
     let data =
         args.data.as_ref().map(|spec| open_data(spec, &args.normalize, &[pair.a(), pair.b()], talk)).transpose()?;
     let watch = Watch::new(talk);
@@ -23,7 +25,9 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
         Some(path) => Aligned::read(path, pair.b())?,
         None => pair.align(&args.matching.options(args.method), &context)?,
     };
-    let written = pair.merge(&found, &options, &context)?.write(&args.output)?;
+    let merged = pair.merge(&found, &options, &context)?;
+    [pair.a(), pair.b()].into_iter().try_for_each(onebasin::Model::unchanged)?;
+    let written = merged.write(&args.output)?;
     let how = match &found.record {
         Some(r) => format!("aligned by {} (⟨A, π(B)⟩ {:.4} → {:.4})", r.compared, r.start_objective, r.objective),
         None => "aligned with the given file".to_owned(),

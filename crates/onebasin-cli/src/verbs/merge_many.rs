@@ -8,7 +8,7 @@ use onebasin::{Many, Measured, Reached};
 use serde_json::json;
 
 use crate::args::MergeManyArgs;
-use crate::files::{context, open_data, remarks};
+use crate::files::{check_target, context, inputs, open_data, remarks};
 use crate::talk::Talk;
 use crate::watch::Watch;
 
@@ -16,13 +16,16 @@ pub fn run(args: &MergeManyArgs, talk: Talk) -> Result<()> {
     let blueprint = args.source.blueprint();
     let many = Many::open(&args.models, &blueprint)?;
     many.models().iter().for_each(|model| remarks(model, talk));
-    many.models()[0].target(&args.output)?;
+    let target = many.models()[0].target(&args.output)?;
+    check_target(&target, &inputs(many.models(), &args.source, [], args.overwrite))?;
+    let talk = talk.beside([&args.output]);
     let all: Vec<_> = many.models().iter().collect();
     let data = args.data.as_ref().map(|spec| open_data(spec, &args.normalize, &all, talk)).transpose()?;
     let watch = Watch::new(talk);
     let context = context(data.as_ref(), None, &watch);
     let mean = args.options().run(&many, &context)?;
     let measured = data.is_some().then(|| mean.measure(&context)).transpose()?;
+    many.models().iter().try_for_each(onebasin::Model::unchanged)?;
     let written = mean.write(&args.output, &context)?;
 
     let mut text = String::new();

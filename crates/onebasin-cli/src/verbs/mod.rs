@@ -30,8 +30,9 @@ pub fn run(verb: Verb, talk: Talk) -> Result<()> {
         Verb::Barrier(args) => barrier::run(&args, talk),
         Verb::Reproduce(args) => reproduce::run(&args, talk),
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut CommandLine::command(), "onebasin", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut CommandLine::command(), "onebasin", &mut script);
+            talk.print(&script)
         }
     }
 }

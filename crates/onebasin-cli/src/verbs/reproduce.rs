@@ -14,6 +14,7 @@ use onebasin_lab::{Error, Scale, Store, built_in, run as run_experiment};
 use serde_json::json;
 
 use crate::args::ReproduceArgs;
+use crate::files::check_outputs;
 use crate::signals;
 use crate::talk::{self, Talk};
 
@@ -28,6 +29,10 @@ pub fn run(args: &ReproduceArgs, talk: Talk) -> Result<()> {
     let experiment = open(name, scale)?;
     let (shelf, store) =
         (Shelf::new(&args.data), Store::open(args.cache.clone().unwrap_or_else(|| args.output.join("cache")))?);
+    let folder = args.output.join(format!("{}-{}", experiment.name, scale.name()));
+    std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot create the folder", folder.display()))?;
+    check_outputs([&folder.join("index.html")], &[])?;
+    signals::keeps_a_state();
     let device = args.device.open_to_train(args.precision, talk)?;
     let options =
         RunOptions { device: device.as_ref(), save_every: Duration::from_secs_f64(args.save_every.clamp(0.0, 1e6)) };
@@ -39,7 +44,6 @@ pub fn run(args: &ReproduceArgs, talk: Talk) -> Result<()> {
         other => other.with_context(|| format!("data sets are looked for in {} (--data)", args.data.display()))?,
     };
     let outcome = ExperimentOutcome::new(&experiment, &steps, &found, &store)?;
-    let folder = args.output.join(format!("{}-{}", experiment.name, scale.name()));
     let command = format!("onebasin reproduce {name} --scale {} --data DIR", scale.name());
     let page = report::page(
         &experiment,

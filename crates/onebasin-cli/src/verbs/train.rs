@@ -1,6 +1,6 @@
 //! `onebasin train`: a built-in network, from scratch or resumed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use indicatif::HumanDuration;
@@ -15,7 +15,7 @@ use onebasin_nn::{evaluate_on, exec::Program};
 use serde_json::json;
 
 use crate::args::TrainArgs;
-use crate::files::{check_writable, open_data, sibling};
+use crate::files::{check_outputs, has_siblings, open_data, sibling};
 use crate::signals;
 use crate::talk::Talk;
 
@@ -28,10 +28,17 @@ const STATE: &str = "onebasin.train.state";
 const OPTIONS: &str = "onebasin.train.options";
 
 pub fn run(args: &TrainArgs, talk: Talk) -> Result<()> {
+    let kept = args.checkpoint_every.is_some() || args.resume;
+    if kept && !has_siblings(&args.output) {
+        bail!("{}: there is no place beside it for what is kept to go on from; name a file", args.output.display());
+    }
+    let siblings = kept.then(|| ["resume", "epoch-000"].map(|what| sibling(&args.output, what)));
+    let read = if args.overwrite { Vec::new() } else { read_by(&args.data) };
+    check_outputs([&args.output].into_iter().chain(siblings.iter().flatten()), &read)?;
+    let talk = talk.beside([&args.output]);
     let data = open_data(&args.data, &args.normalize, &[], talk)?.with_share(args.share, args.seed)?;
     let network = Network::new(&args.network, data.train.shape(), data.train.classes())?;
     let options = options(args)?;
-    check_writable(&args.output)?;
     let device = args.device.open_to_train(args.precision, talk)?;
     let job = TrainingJob {
         network: &network,
@@ -42,8 +49,18 @@ pub fn run(args: &TrainArgs, talk: Talk) -> Result<()> {
         checkpoint_every: args.checkpoint_every,
         device: device.as_ref(),
     };
+    if args.checkpoint_every.is_some() {
+        signals::keeps_a_state();
+    }
     let state = if args.resume { job.resume()? } else { TrainState::fresh(&network, args.seed)? };
     job.run(&state, talk)
+}
+
+/// The files of a data set: the one that is named, or those of the folder.
+fn read_by(data: &str) -> Vec<PathBuf> {
+    let place = data.split_once(':').map_or(Path::new(""), |(_, place)| Path::new(place));
+    let inside = std::fs::read_dir(place).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    inside.chain([place.to_owned()]).collect()
 }
 
 /// The recipe, as far as nothing else was said.
@@ -123,36 +140,40 @@ impl TrainingJob<'_> {
         let mut failed = None;
         let mut done = state.epoch;
         let trainer = self.device.map(Device::trainer);
-        let state = train_on(trainer, self.network, &self.data.train, state, self.options, &mut |event| match event {
-            Event::Step { epoch, samples, loss, accuracy, state } => {
-                bar.set_position(images * (epoch as u64 - 1) + samples as u64);
-                bar.set_message(format!(
-                    "{epoch}/{} loss {loss:.4} acc {:.2} %",
-                    self.options.epochs,
-                    100.0 * accuracy
-                ));
-                if signals::interrupted() && self.checkpoint_every.is_some() {
-                    failed = state().map_err(Into::into).and_then(|state| self.save(&state)).err();
-                }
-                !signals::interrupted()
-            }
-            Event::Epoch { state, loss, accuracy } => {
-                done = state.epoch;
-                if bar.is_hidden() && done.is_multiple_of(self.options.epochs.div_ceil(LINES)) {
-                    talk.say(&format!(
-                        "seed {}: epoch {done}/{}, loss {loss:.4}, accuracy {:.2} %, {:.0} images/s, eta {}",
-                        self.options.seed,
+        signals::steps(self.checkpoint_every.is_some());
+        let trained =
+            train_on(trainer, self.network, &self.data.train, state, self.options, &mut |event| match event {
+                Event::Step { epoch, samples, loss, accuracy, state } => {
+                    bar.set_position(images * (epoch as u64 - 1) + samples as u64);
+                    bar.set_message(format!(
+                        "{epoch}/{} loss {loss:.4} acc {:.2} %",
                         self.options.epochs,
-                        100.0 * accuracy,
-                        bar.per_sec(),
-                        HumanDuration(bar.eta()),
+                        100.0 * accuracy
                     ));
+                    if signals::interrupted() && self.checkpoint_every.is_some() {
+                        failed = state().map_err(Into::into).and_then(|state| self.save(&state)).err();
+                    }
+                    !signals::interrupted()
                 }
-                let due = self.checkpoint_every.is_some_and(|n| state.epoch % n as usize == 0);
-                failed = if due { self.checkpoint(state).err() } else { None };
-                failed.is_none() && !signals::interrupted()
-            }
-        })?;
+                Event::Epoch { state, loss, accuracy } => {
+                    done = state.epoch;
+                    if bar.is_hidden() && done.is_multiple_of(self.options.epochs.div_ceil(LINES)) {
+                        talk.say(&format!(
+                            "seed {}: epoch {done}/{}, loss {loss:.4}, accuracy {:.2} %, {:.0} images/s, eta {}",
+                            self.options.seed,
+                            self.options.epochs,
+                            100.0 * accuracy,
+                            bar.per_sec(),
+                            HumanDuration(bar.eta()),
+                        ));
+                    }
+                    let due = self.checkpoint_every.is_some_and(|n| state.epoch % n as usize == 0);
+                    failed = if due { self.checkpoint(state).err() } else { None };
+                    failed.is_none() && !signals::interrupted()
+                }
+            });
+        signals::steps(false);
+        let state = trained?;
         bar.finish_and_clear();
         if let Some(error) = failed {
             return Err(error);

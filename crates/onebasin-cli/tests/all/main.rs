@@ -3,6 +3,7 @@
 mod bad_input;
 #[cfg(all(feature = "cuda", target_os = "linux"))]
 mod device;
+mod outputs;
 #[cfg(unix)]
 mod reproduce;
 mod workflow;

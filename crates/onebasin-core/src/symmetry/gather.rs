@@ -145,9 +145,10 @@ impl Gather {
         if self.last.is_none() {
             return Ok(tensor.clone());
         }
-        let mut moved = vec![0; tensor.bytes().len()];
+        let bytes = tensor.read()?;
+        let mut moved = vec![0; bytes.len()];
         let pieces = moved.par_chunks_mut(PIECE).enumerate();
-        pieces.for_each(|(k, piece)| self.fill(tensor.bytes(), k * (PIECE / self.size), piece));
+        pieces.for_each(|(k, piece)| self.fill(bytes, k * (PIECE / self.size), piece));
         Tensor::new(tensor.dtype(), tensor.shape(), Bytes::from(moved))
     }
 

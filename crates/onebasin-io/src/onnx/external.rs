@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::Checked;
 use super::proto::{StringStringEntryProto, TensorHead};
-use crate::atomic::folder_of;
 use crate::error::{Error, Result};
-use crate::map::map;
+use crate::input::InputFile;
+use crate::place::folder_of;
 
 /// Entries of a tensor's external data that belong to the file it lies in.
 pub(super) const LOCATION: &str = "location";
@@ -17,10 +18,10 @@ pub(super) const OFFSET: &str = "offset";
 pub(super) const LENGTH: &str = "length";
 pub(super) const CHECKSUM: &str = "checksum";
 
-/// The files that a model's tensors lie in, mapped once each.
+/// The files that a model's tensors lie in, read once each.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Externals {
-    files: BTreeMap<String, Bytes>,
+    files: BTreeMap<String, (Bytes, Arc<InputFile>)>,
 }
 
 impl Externals {
@@ -34,12 +35,17 @@ impl Externals {
         self.files.is_empty()
     }
 
-    /// The mapped files, in order of location.
-    pub(super) fn files(&self) -> impl Iterator<Item = &Bytes> {
-        self.files.values()
+    /// What the files hold, in order of location.
+    pub(super) fn contents(&self) -> impl Iterator<Item = &Bytes> {
+        self.files.values().map(|(bytes, _)| bytes)
     }
 
-    /// Maps the file of a tensor, and checks that its data lies within.
+    /// The files, in order of location.
+    pub(super) fn files(&self) -> impl Iterator<Item = &InputFile> {
+        self.files.values().map(|(_, file)| &**file)
+    }
+
+    /// Reads the file of a tensor, and checks that its data lies within.
     pub(super) fn open(&mut self, model: &Path, tensor: &TensorHead) -> Result<()> {
         if !Self::holds(tensor.data_location) {
             return Ok(());
@@ -47,8 +53,8 @@ impl Externals {
         let location = entry(&tensor.external_data, LOCATION).unwrap_or_default();
         if !self.files.contains_key(location) {
             let fail = |why| external(model, &tensor.name, location, why);
-            let (bytes, _) = map(&resolve(model, location).map_err(fail)?)?;
-            self.files.insert(location.to_owned(), bytes);
+            let file = InputFile::open(&resolve(model, location).map_err(fail)?)?;
+            self.files.insert(location.to_owned(), (file.all()?, Arc::new(file)));
         }
         self.data(model, &tensor.name, &tensor.external_data, None).map(drop)
     }
@@ -67,7 +73,8 @@ impl Externals {
             Some(Err(_)) => Err(fail(format!("its {key} is no number of bytes"))),
             found => Ok(found.and_then(std::result::Result::ok)),
         };
-        let file = self.files.get(location).ok_or_else(|| fail("the file was not opened with the model".to_owned()))?;
+        let (file, _) =
+            self.files.get(location).ok_or_else(|| fail("the file was not opened with the model".to_owned()))?;
         let offset = number(OFFSET)?.unwrap_or(0);
         let length = number(LENGTH)?;
         if let (Some(length), Some(expected)) = (length, expected)

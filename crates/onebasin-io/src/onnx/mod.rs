@@ -35,6 +35,7 @@ mod write;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use onebasin_core::Params;
@@ -48,7 +49,7 @@ pub use self::model::{Attribute, Dim, Node, Subgraph, Value};
 use self::proto::{GraphProto, ModelProto, NodeProto, TensorHead, TensorProto, tag};
 use self::wire::{WireField, WireKind, fields};
 use crate::error::{Error, Result};
-use crate::map::map;
+use crate::input::InputFile;
 use crate::metadata::Metadata;
 
 /// A result whose error does not know its file yet.
@@ -62,6 +63,8 @@ pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
 pub struct OnnxModel {
     path: PathBuf,
     bytes: Bytes,
+    /// None where the bytes were handed over.
+    file: Option<Arc<InputFile>>,
     externals: Externals,
     params: Params,
     carried: Vec<String>,
@@ -86,19 +89,21 @@ pub struct OnnxModel {
 }
 
 impl OnnxModel {
-    /// Opens a model through a memory map, and the files that its external data lies in.
+    /// Opens a model, and the files that its external data lies in.
     ///
     /// [`params`](Self::params) then holds every initialiser of the main graph under its name, and every tensor of a
     /// `Constant` node under the name of the node's output, where the element type is one of [`DType`](onebasin_core::DType).
     ///
-    /// Layout: row-major, the shape as the file has it. Cost: raw and external data stay in the map; elements in typed
-    /// fields (`float_data`, …) are copied. The files must not be cut short while the model is in use.
+    /// Layout: row-major, the shape as the file has it. Cost: the files are read whole; raw and external data stay where they
+    /// were read to, elements in typed fields (`float_data`, …) are copied.
     ///
     /// # Errors
     /// If the file is no ONNX model; uses operators outside [`OPSETS`]; a tensor has less or more data than its shape
     /// needs, or data outside the model's folder; a value is made twice, read but never made, or depends on itself.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::parse(&map(path)?.0, path)
+        let file = InputFile::open(path)?;
+        let model = Self::parse(&file.all()?, path)?;
+        Ok(Self { file: Some(Arc::new(file)), ..model })
     }
 
     /// Reads a model from bytes; `path` names it in errors, and its folder is where external data is looked for.
@@ -126,6 +131,7 @@ impl OnnxModel {
         let mut model = Self {
             path: path.to_owned(),
             bytes: bytes.clone(),
+            file: None,
             externals,
             params: Params::new(),
             carried: Vec::new(),
@@ -226,8 +232,26 @@ impl OnnxModel {
     /// Cost: one pass over all of them.
     pub fn digest(&self) -> String {
         let mut digest = Sha256::new();
-        std::iter::once(&self.bytes).chain(self.externals.files()).for_each(|bytes| digest.update(bytes));
+        std::iter::once(&self.bytes).chain(self.externals.contents()).for_each(|bytes| digest.update(bytes));
         hex::encode(digest.finalize())
+    }
+
+    /// Passes only if its files are still what they were when they were opened: neither cut short, nor written to, nor
+    /// replaced.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] names the first file that is not.
+    pub fn unchanged(&self) -> Result<()> {
+        self.opened().try_for_each(InputFile::unchanged)
+    }
+
+    /// The files it was read from: the model, and those of its external data.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.opened().map(|file| file.path().to_owned()).collect()
+    }
+
+    fn opened(&self) -> impl Iterator<Item = &InputFile> {
+        self.file.iter().map(|file| &**file).chain(self.externals.files())
     }
 
     /// Its weights; integers and booleans (shapes, axes, counters) among them.
@@ -324,13 +348,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn raw_and_external_data_stay_in_the_map() {
+    fn raw_and_external_data_are_not_copied() {
         for (name, tensor) in [("raw", "fc.weight"), ("constant", "w"), ("external", "fc.weight")] {
             let path = format!("{}/tests/goldens/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
             let model = OnnxModel::open(path.as_ref()).unwrap();
             let data = model.params.require(tensor).unwrap().bytes().as_ptr_range();
-            let mut maps = model.externals.files().chain([&model.bytes]).map(|map| map.as_ptr_range());
-            assert!(maps.any(|map| map.start <= data.start && data.end <= map.end), "{name}");
+            let mut files = model.externals.contents().chain([&model.bytes]).map(|file| file.as_ptr_range());
+            assert!(files.any(|file| file.start <= data.start && data.end <= file.end), "{name}");
         }
     }
 }

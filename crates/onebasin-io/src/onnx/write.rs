@@ -1,5 +1,6 @@
 //! A model with other weights: the old bytes with pieces exchanged.
 
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
@@ -17,9 +18,11 @@ use super::proto::{
 use super::tensor::code;
 use super::wire::{Rope, WireKind, fields};
 use super::{OnnxModel, fail, unfit};
-use crate::atomic::{GoOn, stage};
+use crate::atomic::{Check, Draft, GoOn, Landing};
 use crate::error::{Error, Result};
 use crate::metadata::PROVENANCE;
+use crate::place::Place;
+use crate::target::data_file;
 
 /// Bytes that one protobuf message may take.
 pub(super) const MAX_MESSAGE: usize = i32::MAX as usize;
@@ -39,36 +42,56 @@ impl OnnxModel {
     ///
     /// Cost: one pass over the weights to see which changed, one to write; no tensor is copied in memory.
     ///
-    /// Each file appears whole or not at all. Both are on disk before the first takes its place, data first; only a
-    /// process killed between these two renames leaves new data beside an old model.
+    /// Files appear whole or not at all: the old model is set aside until both files are in their places, and put back if
+    /// one cannot take its own; by the next write into the folder, where a process is killed between these renames.
     ///
     /// # Errors
     /// If `params` have other names or shapes, or one cannot be cast; if the model would not fit one protobuf message;
     /// or as [`write_atomic`](crate::write_atomic).
     pub fn write(&self, path: &Path, params: &Params, provenance: Option<&Json>) -> Result<()> {
-        self.write_while(path, params, provenance, &|| true)
+        self.write_while(path, params, provenance, &|| true, &|_| Ok(()))
     }
 
-    /// The same, given up as soon as `go_on` says no.
+    /// The same, given up as soon as `go_on` says no, and put in its place only if `check` agrees. The name of the file that
+    /// `check` sees is that of `path`.
     ///
     /// # Errors
-    /// As [`Self::write`], and [`Error::Interrupted`].
-    pub fn write_while(&self, path: &Path, params: &Params, provenance: Option<&Json>, go_on: &GoOn<'_>) -> Result<()> {
+    /// As [`Self::write`], [`Error::Interrupted`], and [`Error::Refused`].
+    pub fn write_while(
+        &self,
+        path: &Path,
+        params: &Params,
+        provenance: Option<&Json>,
+        go_on: &GoOn<'_>,
+        check: &Check<'_>,
+    ) -> Result<()> {
         let core = |source| Error::Core { path: self.path.clone(), source };
         self.params.check_same_structure(params).map_err(core)?;
-        let data = if self.externals.is_empty() { None } else { Some(DataFile::beside(path)?) };
+        let landing = Landing::at(path)?;
+        let data = match &landing.place {
+            _ if self.externals.is_empty() => None,
+            Place::File(end) => Some(DataFile::beside(end)?),
+            Place::Stream(_) => {
+                let why = "external data go to a file beside the model, so this must be the name of a file";
+                return Err(Error::Unwritable { path: path.to_owned(), why });
+            }
+        };
         let mut writer = Writer { model: self, params, provenance: provenance.map(Json::to_string), data };
         let whole = 0..self.bytes.len();
         let out = writer.message(WireKind::Model, whole)?.unwrap_or_else(|| self.bytes.clone().into());
         if out.len() > MAX_MESSAGE {
             return Err(Error::OnnxTooLarge { path: path.to_owned(), bytes: out.len(), limit: MAX_MESSAGE });
         }
-        let Some(data) = writer.data else { return stage(path, go_on, |file| out.write_to(file))?.commit() };
-        let data_path = path.with_file_name(&data.location);
-        let staged = stage(&data_path, go_on, |file| data.content.write_to(file))?;
-        let model = stage(path, go_on, |file| out.write_to(file))?;
-        staged.commit()?;
-        model.commit()
+        let name = landing.place.name();
+        let mut names = vec![name.clone()];
+        if let Some(data) = writer.data {
+            let (path, name) = (path.with_file_name(&data.location), OsString::from(data.location));
+            Draft::create(&path, &landing.draft(&name), go_on)?.fill(|file| data.content.write_to(file))?;
+            names.insert(0, name);
+        }
+        Draft::create(path, &landing.draft(&name), go_on)?.fill(|file| out.write_to(file))?;
+        landing.check(check)?;
+        landing.land(&names, go_on)
     }
 }
 
@@ -84,6 +107,10 @@ impl DataFile {
             let why = std::io::Error::new(ErrorKind::InvalidInput, "the model must name it, and this name is no UTF-8");
             return Err(Error::io(path, "name its external data", why));
         };
+        let file = data_file(path);
+        if file.is_dir() {
+            return Err(Error::IsFolder { path: file });
+        }
         Ok(Self { location: format!("{name}.data"), content: Rope::default() })
     }
 

@@ -3,6 +3,7 @@
 mod formats;
 mod found;
 mod onnx;
+mod outputs;
 mod safetensors;
 mod streamed;
 mod torch;

@@ -9,7 +9,7 @@ use onebasin_core::stream::Stream;
 use onebasin_core::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
 use onebasin_core::{DType, Params, Tensor};
 use onebasin_io::{
-    Checkpoint, Metadata, Moving, Target, apply_streamed, merge_streamed, products_streamed, read, write,
+    Asked, Checkpoint, Metadata, Moving, Target, apply_streamed, merge_streamed, products_streamed, read, write,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -169,7 +169,7 @@ fn compare(case: &Case) {
             }
             let nothing = Params::new();
             let rest = if case.sharded[0] { &nothing } else { &carried };
-            merge_streamed(&target, &a, &moving, rest, &rule, &|d| header(&d), &|_| true).unwrap();
+            merge_streamed(&target, &a, &moving, rest, &rule, &|d| header(&d), &Asked::default()).unwrap();
             assert_eq!([a.digest(), b.digest()], [&digests[0], &digests[1]]);
         });
         assert_eq!(files(&out(&format!("found{threads}"))), files(&out("expected")), "{threads} threads");
@@ -181,7 +181,7 @@ fn compare(case: &Case) {
     };
     like_b("moved").write(&moved, &header(&[&digests[1]])).unwrap();
     let moving = Moving { b: &b, symmetry: &symmetry, alignment: &alignment };
-    apply_streamed(&like_b("applied"), &moving, &Params::new(), &|d| header(&[d]), &|_| true).unwrap();
+    apply_streamed(&like_b("applied"), &moving, &Params::new(), &|d| header(&[d]), &Asked::default()).unwrap();
     assert_eq!(files(like_b("applied").path()), files(like_b("moved").path()));
 }
 
@@ -219,8 +219,8 @@ fn a_value_that_is_not_finite_leaves_nothing() {
         let out = at.join(format!("out{k}"));
         let target = Target::like(&out, &a).unwrap();
         let rule = MergeRule::lerp(0.5).unwrap();
-        let error =
-            merge_streamed(&target, &a, &moving, &Params::new(), &rule, &|d| header(&d), &|_| true).unwrap_err();
+        let error = merge_streamed(&target, &a, &moving, &Params::new(), &rule, &|d| header(&d), &Asked::default())
+            .unwrap_err();
         let (error, path) = (error.to_string(), if k == 0 { "b0" } else { "a1" });
         assert!(error.contains("`up`") && error.contains("[2, 1]") && error.contains(path), "{error}");
         assert!(!out.exists());

@@ -26,7 +26,7 @@ pub(crate) use open::named;
 /// A model is opened from a file ([`Self::open`]) or made of parts ([`Self::of`], [`Self::with_graph`],
 /// [`Self::with_symmetry`]). Two of the same structure make a [`Pair`](crate::Pair).
 ///
-/// Cost: opening maps the file into memory and reads its header; tensors are read when they are used.
+/// Cost: opening reads the header; tensors of safetensors are read when they are first used, other formats at once.
 ///
 /// ```
 /// use onebasin::{Model, Network};
@@ -191,6 +191,20 @@ impl Model {
     /// The file: path, header entries, digest, tensors.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// The files it was read from: one, or shards and their index, or an ONNX model and its external data; none where it was
+    /// made in memory.
+    pub fn files(&self) -> Vec<std::path::PathBuf> {
+        self.onnx.as_ref().map_or_else(|| self.checkpoint.files(), OnnxModel::files)
+    }
+
+    /// Passes only if the files it was read from are still what they were then.
+    ///
+    /// # Errors
+    /// Names the first that was cut short, written to or replaced.
+    pub fn unchanged(&self) -> Result<()> {
+        Ok(self.onnx.as_ref().map_or_else(|| self.checkpoint.unchanged(), OnnxModel::unchanged)?)
     }
 
     /// Whether which units may be exchanged was said by hand, and not discovered from the graph.
@@ -458,9 +472,9 @@ impl Model {
         let own = |name: &str| self.renamed_from.get(name).map_or(name, String::as_str).to_owned();
         let all: Params = all.iter().map(|(name, tensor)| (own(name), tensor.clone())).collect();
         if let (Some(onnx), true) = (&self.onnx, is_onnx(target.path())) {
-            return Ok(onnx.write_while(target.path(), &all, Some(provenance), go_on)?);
+            return Ok(onnx.write_while(target.path(), &all, Some(provenance), go_on, &|_| Ok(()))?);
         }
-        Ok(target.write_while(&all, &self.header(provenance), go_on)?)
+        Ok(target.write_while(&all, &self.header(provenance), go_on, &|_| Ok(()))?)
     }
 
     /// The header of a file written in this network's place.

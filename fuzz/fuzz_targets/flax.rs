@@ -1,0 +1,4 @@
+//! Reading msgpack of Flax.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| onebasin_fuzz::open("net.msgpack", data));
