@@ -221,7 +221,9 @@ fn single_numbers_are_averaged_and_infinities_are_kept() {
     // A circle is that of the weights, whatever constants both hold beside them.
     let without = |net: &Params| Params::from_iter([("w".to_owned(), net.require("w").unwrap().clone())]);
     let mut large = [without(&a), without(&b)];
-    large.iter_mut().for_each(|net| net.insert("mask", vector(&[f32::MIN, 0.0])));
+    for net in &mut large {
+        net.insert("mask", vector(&[f32::MIN, 0.0]));
+    }
     let plain = Products::of(&without(&a), &without(&b)).unwrap();
     let [x, y] = &large;
     assert_eq!(format!("{:?}", Products::of(x, y).unwrap()), format!("{plain:?}"));
