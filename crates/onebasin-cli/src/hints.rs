@@ -37,6 +37,9 @@ fn of_error(error: &Error) -> Option<String> {
         }
         Error::NoGraph { .. } => "name it with --network NAME, or give its graph with --graph net.onnx",
         Error::NeedsData { .. } | Error::NeedsIndices { .. } => "give data with --data, such as --data mnist:DIR",
+        Error::File(onebasin::io::Error::SeveralParts { .. } | onebasin::io::Error::NoPart { .. }) => {
+            "--part NAME takes one"
+        }
         Error::Unused { .. } => {
             "--ignore PATTERN leaves such tensors out, --carry PATTERN takes A's (`*` stands for anything)"
         }

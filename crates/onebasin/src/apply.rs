@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::align::Aligned;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::model::{Model, is_onnx};
+use crate::model::{Model, is_onnx, shapes};
 use crate::observer::{Progress, Step};
 use crate::unused::{Differs, Likely, Unused, folded_norms, is_bookkeeping};
 use crate::written::{Written, provenance};
@@ -29,6 +29,8 @@ pub struct Apply {
     pub inverse: bool,
     /// Use an alignment on a network that it was not made for.
     pub force: bool,
+    /// Let the result take the place of a file that it is made from.
+    pub overwrite: bool,
 }
 
 /// Writes π(B): a network with its units renumbered, computing what it computed before. Where the network can be run here, that
@@ -68,6 +70,9 @@ pub fn apply(
     context: &Context<'_>,
 ) -> Result<Written> {
     let target = b.target(output.as_ref())?;
+    if !options.overwrite {
+        target.spares(&b.sources())?;
+    }
     let undoes = || aligned.file.as_ref().is_some_and(|file| b.was_made_with(&file.sha256));
     if !options.force && !(options.inverse && undoes()) {
         aligned.check_made_for("b", b)?;
@@ -79,19 +84,22 @@ pub fn apply(
     let inputs = |digest: &str| -> Vec<Input> { file.iter().cloned().chain(b.input_as("b", digest)).collect() };
     let made = |digest: &str| provenance("apply", &inputs(digest), &options);
     let in_memory = is_onnx(target.path()) || b.is_renamed();
-    if in_memory || b.runs() {
+    if in_memory {
         let moved = alignment.apply(symmetry, &covered)?;
         b.ensure_moved(&moved, context)?;
-        if in_memory {
-            b.check_finite()?;
-            b.write_while(&target, &moved, &made(b.checkpoint().digest()), &|| !context.observer.stops())?;
-        }
-    }
-    if !in_memory {
+        b.check_finite()?;
+        b.write_while(&target, &moved, &made(b.checkpoint().digest()), &|| !context.observer.stops())?;
+    } else {
+        let covered_names = covered.clone();
         let checkpoint = b.checkpoint().with_params(covered);
         let moving = Moving { b: &checkpoint, symmetry, alignment };
         let passing = Passing::new(Step::Applying, b.weight_count(), context);
-        let asked = Asked { progress: &|n| passing.more(n), ..Asked::default() };
+        let expected = shapes(covered_names.iter().chain(rest.iter()));
+        let check = |made: &Path| -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            let found = b.check_written(made, &expected)?;
+            Ok(b.ensure_moved(&found, context)?)
+        };
+        let asked = Asked { progress: &|n| passing.more(n), check: &check };
         apply_streamed(&target, &moving, &rest, &|digest| b.header(&made(digest)), &asked)?;
     }
     let account = Some(account.clone());

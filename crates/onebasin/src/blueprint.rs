@@ -27,6 +27,8 @@ pub struct Blueprint {
     pub input_shapes: BTreeMap<String, Vec<usize>>,
     /// A symmetry file (TOML) that says which units may be exchanged.
     pub symmetry: Option<PathBuf>,
+    /// The part of a training checkpoint that is the network: `student`, `models.gen`; none takes the usual one.
+    pub part: Option<String>,
     /// What stands before the names of the network's tensors; none finds it.
     pub prefix: Option<String>,
     /// Tensors that are none of the network's and are in no result: patterns of names, `*` for anything.

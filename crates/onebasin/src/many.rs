@@ -50,7 +50,7 @@ impl Many {
     /// # Errors
     /// Those of [`Model::open`] and [`Self::new`].
     pub fn open<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>, blueprint: &Blueprint) -> Result<Self> {
-        Self::new(paths.into_iter().map(|path| Model::open(path, blueprint)).collect::<Result<_>>()?)
+        Self::new(Model::open_all(paths, blueprint)?)
     }
 
     /// Takes networks of the same structure; the symmetry is that of the first.
@@ -128,11 +128,20 @@ pub struct MergeMany {
     pub max_rounds: usize,
     /// Test the symmetry on random inputs first, where the network runs.
     pub check: bool,
+    /// Let the result take the place of a file that it is made from.
+    pub overwrite: bool,
 }
 
 impl Default for MergeMany {
     fn default() -> Self {
-        Self { method: Together::default(), seed: 0, start: Start::Signature, max_rounds: 100, check: true }
+        Self {
+            method: Together::default(),
+            seed: 0,
+            start: Start::Signature,
+            max_rounds: 100,
+            check: true,
+            overwrite: false,
+        }
     }
 }
 
@@ -253,6 +262,9 @@ impl Mean {
     pub fn write(&self, output: impl AsRef<Path>, context: &Context<'_>) -> Result<Written> {
         let models = self.many.models();
         let target = models[0].target(output.as_ref())?;
+        if !self.options.overwrite {
+            target.spares(&models.iter().flat_map(Model::sources).collect::<Vec<_>>())?;
+        }
         let inputs: Vec<Input> = models.iter().filter_map(|m| m.input("model")).collect();
         let MergeMany { method, seed, start, .. } = self.options;
         let (found, account) = (self.found.as_ref(), self.many.account().of(&self.symmetry));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use onebasin_core::merge::{Interpolation, MergeRule, cast, merge_by_group, merge_within};
 use onebasin_core::report::Input;
-use onebasin_core::symmetry::GroupId;
+use onebasin_core::symmetry::{GroupId, Symmetry};
 use onebasin_core::{DType, Params};
 use onebasin_io::{Asked, Moving, merge_streamed, products_streamed};
 use onebasin_nn::Samples;
@@ -17,7 +17,7 @@ use crate::align::Aligned;
 use crate::apply::Passing;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::model::is_onnx;
+use crate::model::{is_onnx, shapes};
 use crate::observer::Step;
 use crate::pair::Pair;
 use crate::repair::{Finish, Repair};
@@ -53,6 +53,8 @@ pub struct Merge {
     pub check: bool,
     /// Use an alignment on networks that it was not made for.
     pub force: bool,
+    /// Let the result take the place of a file that it is made from.
+    pub overwrite: bool,
 }
 
 impl Default for Merge {
@@ -67,6 +69,7 @@ impl Default for Merge {
             group_lambda: BTreeMap::new(),
             check: true,
             force: false,
+            overwrite: false,
         }
     }
 }
@@ -172,7 +175,7 @@ impl Pair {
             if self.a.runs() {
                 self.check_finite()?;
             }
-            self.a.ensure(&aligned.symmetry, context)?;
+            self.ensure(&aligned.symmetry, context)?;
             if self.b.runs() {
                 self.b.ensure_moved(&aligned.apply(self.b.params())?, context)?;
             }
@@ -196,6 +199,24 @@ impl Pair {
         context.go_on()?;
         let (pair, aligned, options) = (self.clone(), aligned.clone(), options.clone());
         Ok(Merged { pair, aligned, options, by_group, finishes, context: *context })
+    }
+}
+
+impl Pair {
+    /// Passes only if a merge with these options would not be refused once an alignment is found: groups are known, and the
+    /// symmetry leaves what A computes as it is.
+    ///
+    /// # Errors
+    /// Those of [`Self::merge`] that do not depend on an alignment.
+    pub fn check_merge(&self, options: &Merge, context: &Context<'_>) -> Result<()> {
+        options.check()?;
+        let symmetry = self.a.symmetry()?;
+        options.group_lambda.keys().try_for_each(|name| group_named(&symmetry, name).map(drop))?;
+        if options.check {
+            self.check_finite()?;
+            self.ensure(&symmetry, context)?;
+        }
+        Ok(())
     }
 }
 
@@ -238,6 +259,9 @@ impl Merged<'_> {
         let Self { pair, aligned, options, by_group, context, .. } = self;
         let (a, b) = (&pair.a, &pair.b);
         let target = a.target(output.as_ref())?;
+        if !options.overwrite {
+            target.spares(&[a.sources(), b.sources()].concat())?;
+        }
         let recorded = self.recorded();
         let inputs = |[of_a, of_b]: [&str; 2]| -> Vec<Input> {
             let ends = [a.input_as("a", of_a), b.input_as("b", of_b)];
@@ -263,7 +287,12 @@ impl Merged<'_> {
                 rule = rule.cast(dtype)?;
             }
             let header = |digests: [&str; 2]| a.header(&made(digests));
-            let asked = Asked { progress: &progress, ..Asked::default() };
+            let expected = shapes(a.params().iter().chain(a.rest().iter()));
+            let check = |made: &Path| {
+                a.check_written(made, &expected)?;
+                Ok(b.unchanged()?)
+            };
+            let asked = Asked { progress: &progress, check: &check };
             merge_streamed(&target, a.checkpoint(), &moving, a.rest(), &rule, &header, &asked)?;
         }
         let account = Some(pair.account().of(&aligned.symmetry));
@@ -286,13 +315,7 @@ impl Merged<'_> {
 
 /// λ of groups that do not lie at [`Merge::lambda`]: as given, and 0 where too little corresponds.
 fn by_group(options: &Merge, aligned: &Aligned) -> Result<BTreeMap<GroupId, f64>> {
-    let groups = aligned.symmetry.groups();
-    let id = |name: &str| {
-        groups.iter().position(|g| g.name == name).map(GroupId).ok_or_else(|| Error::NoGroup {
-            group: name.to_owned(),
-            known: groups.iter().map(|g| g.name.clone()).collect(),
-        })
-    };
+    let id = |name: &str| group_named(&aligned.symmetry, name);
     let mut found = BTreeMap::new();
     if let Some(least) = options.min_correlation {
         let seen = aligned.record.as_ref().map_or(&[][..], |r| &r.correlation);
@@ -308,4 +331,12 @@ fn by_group(options: &Merge, aligned: &Aligned) -> Result<BTreeMap<GroupId, f64>
         found.insert(id(name)?, *lambda);
     }
     Ok(found)
+}
+
+fn group_named(symmetry: &Symmetry, name: &str) -> Result<GroupId> {
+    let groups = symmetry.groups();
+    groups.iter().position(|g| g.name == name).map(GroupId).ok_or_else(|| Error::NoGroup {
+        group: name.to_owned(),
+        known: groups.iter().map(|g| g.name.clone()).collect(),
+    })
 }

@@ -1,7 +1,7 @@
 //! Two networks of the same structure.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use onebasin_core::Params;
 use onebasin_core::graph::Op;
@@ -38,6 +38,8 @@ pub struct Pair {
     pub(crate) a: Arc<Model>,
     pub(crate) b: Arc<Model>,
     account: Account,
+    /// The symmetry that was tested and passed.
+    tested: Arc<Mutex<Option<Symmetry>>>,
 }
 
 impl Pair {
@@ -54,7 +56,8 @@ impl Pair {
     /// # Ok::<(), onebasin::Error>(())
     /// ```
     pub fn open(a: impl AsRef<Path>, b: impl AsRef<Path>, blueprint: &Blueprint) -> Result<Self> {
-        let [a, b] = Model::open_two(a.as_ref(), b.as_ref(), blueprint)?;
+        let models = Model::open_all([a.as_ref(), b.as_ref()], blueprint)?;
+        let [a, b] = <[Model; 2]>::try_from(models).expect("two files are two networks");
         Self::new(a, b)
     }
 
@@ -69,7 +72,7 @@ impl Pair {
     pub fn new(a: Model, b: Model) -> Result<Self> {
         let (models, account) = alike(vec![a, b])?;
         let [a, b] = <[Model; 2]>::try_from(models).expect("two networks stay two").map(Arc::new);
-        Ok(Self { a, b, account })
+        Ok(Self { a, b, account, tested: Arc::default() })
     }
 
     /// What becomes of every tensor when they are merged.
@@ -100,12 +103,19 @@ impl Pair {
 
     /// Tests a symmetry on A: a random element of it must leave what A computes on random inputs as it was.
     ///
-    /// None where A cannot run here, so that nothing can be tested; the observer is told.
+    /// None where A cannot run here, so that nothing can be tested, and the observer is told; and where it has been tested
+    /// before.
     ///
     /// # Errors
     /// [`Error::WrongSymmetry`] names the groups at fault.
     pub fn ensure(&self, symmetry: &Symmetry, context: &Context<'_>) -> Result<Option<Check>> {
-        self.a.ensure(symmetry, context)
+        let mut tested = self.tested.lock().unwrap_or_else(PoisonError::into_inner);
+        if tested.as_ref() == Some(symmetry) {
+            return Ok(None);
+        }
+        let found = self.a.ensure(symmetry, context)?;
+        *tested = Some(symmetry.clone());
+        Ok(found)
     }
 
     pub(crate) fn ends(&self) -> [&Params; 2] {

@@ -112,7 +112,7 @@ impl Likely {
         match self {
             Self::FoldedNorm => {
                 "the exporter has folded this BatchNorm into the layer before it: export the graph with BatchNorms kept \
-                 (torch.onnx.export with training=TrainingMode.PRESERVE on a network in training mode, or optimize=False)"
+                 (torch.onnx.export with optimize=False, or with dynamo=False and do_constant_folding=False)"
             }
             Self::Parametrised => {
                 "a weight is computed from it, which the exporter has done ahead: remove the parametrisation before saving \

@@ -55,6 +55,7 @@ impl MergeManyArgs {
             start: self.start,
             max_rounds: self.max_rounds,
             check: !self.no_check,
+            overwrite: self.overwrite,
         }
     }
 }

@@ -106,6 +106,9 @@ pub struct SourceArgs {
     /// A symmetry file (TOML) that says which units may be exchanged.
     #[arg(long, value_name = "FILE")]
     pub symmetry: Option<PathBuf>,
+    /// The part of a training checkpoint that is the network, such as `student` (default: the usual one).
+    #[arg(long, value_name = "NAME")]
+    pub part: Option<String>,
     /// What stands before the names of the network's tensors in its file (default: found by fitting names).
     #[arg(long, value_name = "PREFIX")]
     pub prefix: Option<String>,
@@ -159,6 +162,7 @@ impl SourceArgs {
             graph: self.graph.clone(),
             input_shapes: self.input_shape.iter().cloned().collect(),
             symmetry: self.symmetry.clone(),
+            part: self.part.clone(),
             prefix: self.prefix.clone(),
             ignore: self.ignore.clone(),
             carry: self.carry.clone(),

@@ -185,6 +185,7 @@ impl MergeArgs {
             group_lambda: self.group_lambda.iter().cloned().collect(),
             check: !self.no_check,
             force: self.force,
+            overwrite: self.overwrite,
         }
     }
 }

@@ -15,7 +15,8 @@ pub fn run(args: &ApplyArgs, talk: Talk) -> Result<()> {
     check_target(&target, &inputs([&b], &args.source, [&args.alignment], args.overwrite))?;
     let talk = talk.beside([&args.output]);
     let aligned = Aligned::read(&args.alignment, &b)?;
-    let (watch, options) = (Watch::new(talk), onebasin::Apply { inverse: args.inverse, force: args.force });
+    let (watch, options) =
+        (Watch::new(talk), onebasin::Apply { inverse: args.inverse, force: args.force, overwrite: args.overwrite });
     let written = apply(&aligned, &b, &args.output, &options, &context(None, None, &watch))?;
     let text = format!("{}: {} tensors of {} moved", args.output.display(), b.params().len(), args.b.display());
     talk.result(&json!({ "output": args.output.display().to_string(), "inputs": written.inputs }), &text)

@@ -13,14 +13,8 @@ use crate::args::InspectArgs;
 use crate::talk::{self, Talk};
 
 pub fn run(args: &InspectArgs, talk: Talk) -> Result<()> {
-    let is_onnx = args.file.extension().is_some_and(|e| e == "onnx");
-    let alignment = if is_onnx { None } else { Some(read(&args.file)?) };
-    let alignment = alignment.filter(|file| file.metadata.get(SYMMETRY).is_some());
-    let is_alignment = alignment.is_some();
-    let model = match alignment {
-        Some(file) => Model::bare(file),
-        None => Model::open(&args.file, &args.source.blueprint())?,
-    };
+    let model = Model::open(&args.file, &args.source.blueprint())?;
+    let is_alignment = model.checkpoint().metadata.get(SYMMETRY).is_some();
     if let Some((tensor, axis)) = &args.why {
         let lines = model.why(tensor, *axis)?;
         return talk.result(&json!({ "tensor": tensor, "axis": axis, "why": lines }), &lines.join("\n"));

@@ -21,6 +21,9 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
         args.data.as_ref().map(|spec| open_data(spec, &args.normalize, &[pair.a(), pair.b()], talk)).transpose()?;
     let watch = Watch::new(talk);
     let context = context(data.as_ref(), device.as_ref(), &watch);
+    if args.align.is_none() {
+        pair.check_merge(&options, &context)?;
+    }
     let found = match &args.align {
         Some(path) => Aligned::read(path, pair.b())?,
         None => pair.align(&args.matching.options(args.method), &context)?,

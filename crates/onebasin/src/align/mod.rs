@@ -7,6 +7,7 @@ mod straight_through;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use onebasin_core::graph::Op;
 use onebasin_core::matching::{MatchOptions, Order, Source, Start, StopReason, ascend, diagnose};
 use onebasin_core::report::{GroupCorrelation, Input, MatchRecord};
 use onebasin_core::symmetry::{Alignment, Group, GroupId, Pattern, Symmetry, SymmetrySpec};
@@ -378,11 +379,31 @@ impl Pair {
         options.check()?;
         self.check_finite()?;
         let symmetry = self.a.symmetry()?;
+        self.say_what_cannot_move(&symmetry, context);
         let weights = self.a.weights_of(&symmetry);
         let matching = Matching::new(self, &symmetry, &weights, options, context)?;
         let found = matching.run()?;
         let by_products = options.method == Method::Activation && options.uncentred;
         matching.conclude(if by_products { UNCENTRED } else { options.method.name() }, found)
+    }
+
+    /// A note where nothing may be exchanged, with the operators that are not known.
+    fn say_what_cannot_move(&self, symmetry: &Symmetry, context: &Context<'_>) {
+        if !symmetry.groups().is_empty() {
+            return;
+        }
+        let nodes = self.a.graph().into_iter().flat_map(|graph| graph.nodes());
+        let unknown: Vec<String> = nodes
+            .filter(|n| matches!(n.op, Op::Unknown(_)))
+            .map(|n| format!("`{}` ({})", n.name, n.op.name()))
+            .take(4)
+            .collect();
+        let why = if unknown.is_empty() {
+            "every unit is tied to an input, an output or a constant".to_owned()
+        } else {
+            format!("operators that are not known fix what they touch: {}", unknown.join(", "))
+        };
+        context.note(&format!("no units may be exchanged, so the networks are merged as they are: {why}"));
     }
 
     /// Goes on from an alignment by straight-through matching: the alignment whose midpoint has the lowest loss.

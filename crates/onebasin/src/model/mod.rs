@@ -10,7 +10,7 @@ use onebasin_core::graph::{Graph, Op};
 use onebasin_core::report::Input;
 use onebasin_core::running_statistics;
 use onebasin_core::symmetry::{Symmetry, SymmetrySpec, discover};
-use onebasin_io::{Checkpoint, Format, Metadata, OnnxModel, PROVENANCE, Target, tensor_digest};
+use onebasin_io::{Checkpoint, Format, Metadata, OnnxModel, PROVENANCE, Target, read, tensor_digest};
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Network, Samples};
 use serde_json::{Value, json};
@@ -197,6 +197,27 @@ impl Model {
     /// made in memory.
     pub fn files(&self) -> Vec<std::path::PathBuf> {
         self.onnx.as_ref().map_or_else(|| self.checkpoint.files(), OnnxModel::files)
+    }
+
+    /// Its files, and the path it was opened by: what no output may replace unless that is asked for.
+    pub(crate) fn sources(&self) -> Vec<std::path::PathBuf> {
+        if self.is_file { self.files().into_iter().chain([self.path().to_owned()]).collect() } else { Vec::new() }
+    }
+
+    /// Passes only if a file that was made in its place holds the tensors that it should.
+    pub(crate) fn check_written(
+        &self,
+        made: &Path,
+        expected: &BTreeMap<String, Vec<usize>>,
+    ) -> std::result::Result<Params, Box<dyn std::error::Error + Send + Sync>> {
+        let found = if is_onnx(made) { OnnxModel::open(made)?.params().clone() } else { read(made)?.params };
+        for (name, shape) in expected {
+            if found.get(name).map(onebasin_core::Tensor::shape) != Some(shape) {
+                return Err(format!("`{name}` was not written as it should be; expected shape {shape:?}").into());
+            }
+        }
+        self.unchanged()?;
+        Ok(found)
     }
 
     /// Passes only if the files it was read from are still what they were then.
@@ -471,10 +492,12 @@ impl Model {
         let all = self.with_rest(params);
         let own = |name: &str| self.renamed_from.get(name).map_or(name, String::as_str).to_owned();
         let all: Params = all.iter().map(|(name, tensor)| (own(name), tensor.clone())).collect();
+        let expected = shapes(all.iter());
+        let check = |made: &Path| self.check_written(made, &expected).map(|_| ());
         if let (Some(onnx), true) = (&self.onnx, is_onnx(target.path())) {
-            return Ok(onnx.write_while(target.path(), &all, Some(provenance), go_on, &|_| Ok(()))?);
+            return Ok(onnx.write_while(target.path(), &all, Some(provenance), go_on, &check)?);
         }
-        Ok(target.write_while(&all, &self.header(provenance), go_on, &|_| Ok(()))?)
+        Ok(target.write_while(&all, &self.header(provenance), go_on, &check)?)
     }
 
     /// The header of a file written in this network's place.
@@ -492,6 +515,13 @@ impl Model {
 pub(crate) fn input(role: &str, path: &Path, digest: &str) -> Input {
     let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
     Input { role: role.to_owned(), name, sha256: digest.to_owned() }
+}
+
+/// Shapes by name.
+pub(crate) fn shapes<'t>(
+    tensors: impl Iterator<Item = (&'t str, &'t onebasin_core::Tensor)>,
+) -> BTreeMap<String, Vec<usize>> {
+    tensors.map(|(name, tensor)| (name.to_owned(), tensor.shape().to_vec())).collect()
 }
 
 /// Whether a file's name says that it is ONNX.

@@ -1,12 +1,13 @@
 //! Opening a network: what its file holds, which network that is, and how names and tensors fit.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::Path;
 
 use onebasin_core::graph::Graph;
 use onebasin_core::symmetry::SymmetrySpec;
 use onebasin_core::{Params, nearest};
-use onebasin_io::{Checkpoint, OnnxModel, read};
+use onebasin_io::{Checkpoint, OnnxModel, read, read_part};
 use onebasin_nn::Network;
 
 use super::{Model, is_onnx};
@@ -31,29 +32,48 @@ impl Model {
         model.followed(graph.as_ref(), blueprint)
     }
 
-    /// Opens two files of networks of the same structure: both follow one graph, which may have been exported from either.
+    /// Opens files of networks of the same structure: all follow one graph, which may have been exported from any of them.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub(crate) fn open_two(a: &Path, b: &Path, blueprint: &Blueprint) -> Result<[Self; 2]> {
-        let (a, b) = (Self::unfitted(a, blueprint)?, Self::unfitted(b, blueprint)?);
-        let graph = blueprint.graph_over(&[&a, &b])?;
-        Ok([a.followed(graph.as_ref(), blueprint)?, b.followed(graph.as_ref(), blueprint)?])
+    pub(crate) fn open_all<P: AsRef<Path>>(
+        paths: impl IntoIterator<Item = P>,
+        blueprint: &Blueprint,
+    ) -> Result<Vec<Self>> {
+        let models =
+            paths.into_iter().map(|path| Self::unfitted(path.as_ref(), blueprint)).collect::<Result<Vec<_>>>()?;
+        let graph = blueprint.graph_over(&models.iter().collect::<Vec<_>>())?;
+        models.into_iter().map(|model| model.followed(graph.as_ref(), blueprint)).collect()
     }
 
     /// What a file holds, before it is known how its network is built.
     fn unfitted(path: &Path, blueprint: &Blueprint) -> Result<Self> {
-        let (checkpoint, onnx) = if is_onnx(path) {
+        let (checkpoint, onnx) = if holds_onnx(path)? {
             let model = OnnxModel::open(path)?;
             let (params, metadata) = (model.params().clone(), model.metadata().clone());
             (Checkpoint::identified(path, params, metadata, model.digest()), Some(model))
         } else {
-            (read(path)?, None)
+            (read_part(path, blueprint.part.as_deref())?, None)
         };
         let rules = Rules { ignore: blueprint.ignore.clone(), carry: blueprint.carry.clone() };
         let mut model = Self { onnx, rules, memory: blueprint.memory, ..Self::bare(checkpoint) };
+        model.say_what_was_taken();
         model.set_aside();
         Ok(model)
+    }
+
+    /// Remarks on which part of a training checkpoint it is, and on what cannot be used.
+    fn say_what_was_taken(&mut self) {
+        let Checkpoint { part, parts, passed_over, .. } = &self.checkpoint;
+        if let (Some(part), true) = (part, parts.len() > 1) {
+            let others: Vec<&str> = parts.iter().filter(|p| *p != part).map(String::as_str).collect();
+            self.remarks.push(format!("its part `{part}` is taken; there are also {}", others.join(", ")));
+        }
+        if let Some((first, why)) = passed_over.first() {
+            let more =
+                if passed_over.len() > 1 { format!(" and {} more", passed_over.len() - 1) } else { String::new() };
+            self.remarks.push(format!("passed over: `{first}` ({why}){more}"));
+        }
     }
 
     /// The same with what says how it is built: the graph of the blueprint's file, its own, or a built-in network.
@@ -85,7 +105,7 @@ impl Model {
         let wanted: Vec<Wanted<'_>> = graph.params().map(|p| (p.name.as_str(), Some(p.shape.as_slice()))).collect();
         let naming = Naming::fit(&wanted, &named(&all), prefix);
         let renamed = graph.with_param_names(|name| naming.in_file(name).to_owned())?;
-        let (used, rest) = split(&renamed, &all)?;
+        let (used, rest) = split(&renamed, &all, &self.checkpoint.passed_over)?;
         if !naming.is_same() {
             self.remarks.push(naming.said());
         }
@@ -159,6 +179,25 @@ impl Model {
     }
 }
 
+/// Whether a file is an ONNX model, by its content, whatever it is called; a file that is called one and is something else
+/// is told for what it is.
+fn holds_onnx(path: &Path) -> Result<bool> {
+    const HEAD: u64 = 1 << 16;
+    let called = is_onnx(path);
+    if !path.is_file() {
+        return Ok(called);
+    }
+    let mut head = Vec::new();
+    let read_head = std::fs::File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
+    if read_head.is_err() || onebasin_io::is_onnx(&head) {
+        return Ok(called || read_head.is_ok());
+    }
+    match read(path) {
+        Err(error @ onebasin_io::Error::Foreign { .. }) if called => Err(error.into()),
+        _ => Ok(called),
+    }
+}
+
 /// Names and shapes.
 pub(crate) fn named(params: &Params) -> Vec<Wanted<'_>> {
     params.iter().map(|(name, tensor)| (name, Some(tensor.shape()))).collect()
@@ -227,7 +266,7 @@ fn prefixed(spec: SymmetrySpec, params: &Params, prefix: Option<&str>) -> Result
 }
 
 /// The tensors a graph uses, and the others.
-fn split(graph: &Graph, params: &Params) -> Result<(Params, Params)> {
+fn split(graph: &Graph, params: &Params, passed_over: &[(String, String)]) -> Result<(Params, Params)> {
     let (mut used, mut wrong) = (Params::new(), Vec::new());
     let whole: BTreeSet<&str> = graph.quantized().map(|(name, _)| name).collect();
     for param in graph.params() {
@@ -245,7 +284,9 @@ fn split(graph: &Graph, params: &Params) -> Result<(Params, Params)> {
             )),
             None => {
                 let hint = nearest(&param.name, params.names()).map_or(String::new(), |n| format!(" (nearest: `{n}`)"));
-                wrong.push(format!("`{}`: missing{hint}", param.name));
+                let why = passed_over.iter().find(|(name, _)| *name == param.name);
+                let why = why.map_or_else(|| format!("missing{hint}"), |(_, why)| format!("cannot be used: {why}"));
+                wrong.push(format!("`{}`: {why}", param.name));
             }
         }
     }

@@ -30,7 +30,7 @@ fn options_come_back_from_json() {
     comes_back(&merge, r#"{"interpolation": "slerp", "dtype": "bf16", "repair": "data"}"#);
     comes_back(&MergeMany { method: Together::Universe, ..MergeMany::default() }, r#"{"method": "tree"}"#);
     comes_back(&Measure { samples: Some(3), ..Measure::default() }, r#"{"points": 5, "repair": "weights"}"#);
-    comes_back(&Apply { inverse: true, force: false }, r#"{"inverse": true}"#);
+    comes_back(&Apply { inverse: true, force: false, overwrite: false }, r#"{"inverse": true}"#);
     comes_back(&Blueprint { network: Some("mlp:8".to_owned()), ..Blueprint::default() }, r#"{"graph": "net.onnx"}"#);
 }
 

@@ -245,7 +245,7 @@ fn an_alignment_is_used_on_what_it_was_made_for() {
     let other = open(0, 2);
     let read = Aligned::read(path("al.safetensors"), other.b()).unwrap();
     let act = |b: &Model, name: &str, inverse: bool, force: bool| {
-        apply(&read, b, path(name), &Apply { inverse, force }, &Context::default())
+        apply(&read, b, path(name), &Apply { inverse, force, ..Apply::default() }, &Context::default())
     };
     let error = act(other.b(), "x.safetensors", false, false).unwrap_err();
     assert!(error.to_string().contains("was made for b = 1.safetensors"), "{error}");
