@@ -192,7 +192,8 @@ fn random_weights(program: &Program, params: &Params, seed: u64) -> Params {
     let mut stream = Stream::new(seed, "check/weights");
     let ring: Vec<f32> = (0..RING).map(|_| stream.normal() as f32).collect();
     let mut weights = params.clone();
-    for param in graph.params() {
+    let is_float = |name: &str| params.get(name).is_none_or(|tensor| tensor.dtype().is_float());
+    for param in graph.params().filter(|param| is_float(&param.name)) {
         let scale = (1.0 / fan_in(&param.shape).sqrt()) as f32;
         let is_variance = variances.contains(param.name.as_str());
         let value = |v: &f32| if is_variance { 0.5 + v.abs().min(1.0) } else { scale * v };
@@ -302,7 +303,7 @@ impl<'a> Run<'a> {
 fn disturbed(params: &Params, seed: u64) -> Result<Params> {
     let mut stream = Stream::new(seed, "check/rounding");
     let signs: Vec<f32> = (0..RING).map(|_| if stream.bits() & 1 == 0 { 1.0 } else { -1.0 }).collect();
-    let mut other = Params::new();
+    let mut other = params.clone();
     for (name, tensor) in params.iter().filter(|(_, t)| t.dtype().is_float()) {
         let step = f32::EPSILON * fan_in(tensor.shape()).sqrt() as f32;
         let signs = signs.iter().cycle().skip(stream.below(RING));

@@ -159,7 +159,13 @@ impl Model {
         if !self.runs() {
             return Ok(());
         }
-        let found = compare(&self.program()?, self.params(), moved, &CheckOptions::default())?;
+        let found = match compare(&self.program()?, self.params(), moved, &CheckOptions::default()) {
+            Err(why @ onebasin_nn::Error::NothingToCompare { .. }) => {
+                context.note(&format!("{}, aligned, was not compared with itself: {why}", self.path().display()));
+                return Ok(());
+            }
+            other => other?,
+        };
         context.detail(&format!("aligned, {}: {found}", self.path().display()));
         if found.passes() { Ok(()) } else { Err(Error::Moved(found)) }
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use onebasin::core::escaped;
 use onebasin::core::graph::Op;
 use onebasin::{Model, Network, Symmetry};
-use onebasin_io::{SYMMETRY, read};
+use onebasin_io::SYMMETRY;
 use serde_json::{Value, json};
 
 use crate::args::InspectArgs;

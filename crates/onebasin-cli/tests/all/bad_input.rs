@@ -80,7 +80,10 @@ fn broken_files() {
         &["huge", "9223372036854775808"],
     );
     refused(&f, &a, &f.bytes("empty", b""), &[], &["empty", "the file is empty"]);
-    refused(&f, &a, f.0.path(), &[], &["is a folder"]);
+    let folder = f.path("folder");
+    std::fs::create_dir(&folder).unwrap();
+    refused(&f, &a, &folder, &[], &["folder", "model.safetensors"]);
+    std::fs::remove_dir(&folder).unwrap();
     refused(&f, &a, &f.path("missing"), &[], &["missing: cannot open: No such file or directory (os error 2)\n"]);
 }
 

@@ -251,7 +251,7 @@ fn a_merge_into_its_own_input_is_killed_at_any_time() {
     let line = "-q match a b --symmetry net.toml --method greedy --no-diagnosis -o align.safetensors";
     assert!(run(at, line).status.success());
     refused(at, "merge a b --align align.safetensors -o a", &["is the input"]);
-    let line = "-q merge a b --align align.safetensors --no-check --overwrite -o a";
+    let line = "-q merge a b --align align.safetensors --no-check --force --overwrite -o a";
     let mut stream = onebasin_core::stream::Stream::new(0, "kill");
     for _ in 0..20 {
         let mut child = command(at, line).spawn().unwrap();

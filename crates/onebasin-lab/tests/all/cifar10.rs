@@ -92,7 +92,9 @@ fn digits_are_divided_by_255_and_nothing_else() {
     for (value, byte) in (0..20).flat_map(|s| seen(&data, s)).zip(data.images().unwrap()) {
         assert_eq!(value, f32::from(*byte) / 255.0);
     }
-    assert!(data.clone().normalised(&[0.5], &[0.5]).is_err());
+    // Images without an axis of channels have one.
+    assert!(data.clone().normalised(&[0.5; 28], &[0.5; 28]).is_err());
+    assert!(data.clone().normalised(&[0.5], &[0.5]).is_ok());
     let image = Dataset::new(&[1, 2, 1], 1, vec![0, 255], vec![0]).unwrap();
     assert!(image.clone().normalised(&[0.5], &[0.0]).is_err());
     assert_eq!(seen(&image.normalised(&[0.5], &[0.5]).unwrap(), 0), [-1.0, 1.0]);

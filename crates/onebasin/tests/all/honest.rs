@@ -127,7 +127,7 @@ fn statistics_are_known_by_name_without_a_graph() {
     let context = Context { observer: &heard, ..Context::default() };
     let aligned = with.align(&Align::default(), &context).unwrap();
     let merged = with.merge(&aligned, &Merge::default(), &context).unwrap().params().unwrap();
-    assert!(heard.has("the statistics of BatchNorms were interpolated"));
+    assert!(heard.has("the statistics of its BatchNorms are interpolated"));
     assert_eq!(merged.get("bn.num_batches_tracked"), with.a().params().get("bn.num_batches_tracked"));
 }
 
