@@ -117,6 +117,7 @@ impl std::fmt::Display for Check {
 /// # Ok::<(), onebasin_nn::Error>(())
 /// ```
 pub fn check(program: &Program, params: &Params, symmetry: &Symmetry, options: &CheckOptions) -> Result<Check> {
+    let batch = Batch::new(program, options)?;
     let roots = symmetry.roots();
     if roots.is_empty() {
         return Ok(Check {
@@ -127,7 +128,6 @@ pub fn check(program: &Program, params: &Params, symmetry: &Symmetry, options: &
         });
     }
     let element = element(symmetry, options.seed);
-    let batch = Batch::new(program, options)?;
     let (mut worst, mut useless): (Option<Check>, Option<Error>) = (None, None);
     for weights in [params, &random_weights(program, params, options.seed)] {
         let checker = Checker { symmetry, element: &element, params: weights, run: Run::new(&batch, weights, options) };

@@ -180,15 +180,15 @@ impl Architecture {
     /// [`Error::NoNetwork`], or [`Error::Network`] if it is of a known family with something wrong behind the colon.
     pub(super) fn read(name: &str) -> Result<Self> {
         let (family, argument) = name.split_once(':').map_or((name, None), |(family, rest)| (family, Some(rest)));
-        if let Some((row, found)) = TABLE.iter().find_map(|row| Some((row, (row.read)(family, argument)?))) {
-            return found.map_err(|why| fail(name, format!("{why}; such names are {}", row.names.join(", "))));
+        let lines: String = known().iter().map(|row| format!("\n  {}: {}", row.names.join(", "), row.what)).collect();
+        if let Some(found) = TABLE.iter().find_map(|row| (row.read)(family, argument)) {
+            return found.map_err(|why| fail(name, format!("{why}; known are{lines}")));
         }
         let families = known().iter().flat_map(|row| row.names).map(|n| n.split(':').next().unwrap_or(n));
         let near = nearest(family, families).map(|near| match argument {
             Some(argument) => format!("{near}:{argument}"),
             None => near.to_owned(),
         });
-        let lines = known().iter().map(|row| format!("\n  {}: {}", row.names.join(", "), row.what)).collect();
         Err(Error::NoNetwork { name: name.to_owned(), near, known: lines })
     }
 
