@@ -132,7 +132,7 @@ pub fn check(program: &Program, params: &Params, symmetry: &Symmetry, options: &
     for weights in [params, &random_weights(program, params, options.seed)] {
         let checker = Checker { symmetry, element: &element, params: weights, run: Run::new(&batch, weights, options) };
         match checker.check(&roots) {
-            Ok(found) if worst.as_ref().is_none_or(|w| w.passes() && !(found.difference <= w.difference)) => {
+            Ok(found) if worst.as_ref().is_none_or(|w| w.passes() && found.difference > w.difference) => {
                 worst = Some(found);
             }
             Ok(_) => {}
@@ -275,7 +275,7 @@ impl<'a> Run<'a> {
         }
         let operators = batch.program.graph().nodes().len() as f64;
         let measured = 16.0 * f64::from(f32::EPSILON) * operators.sqrt() + 4.0 * disturbed;
-        if !(measured < MOST) {
+        if measured >= MOST {
             let why = format!("rounding alone may change what the network answers by {measured:.1e} of its size");
             return Err(Error::NothingToCompare { why });
         }
@@ -328,7 +328,7 @@ impl Checker<'_> {
         let difference = |roots: &[GroupId]| run.difference(&moved(symmetry, element, params, roots)?);
         let (all, tolerance) = (difference(roots)?, run.tolerance);
         let mut faults = Vec::new();
-        if !(all <= tolerance) {
+        if all > tolerance {
             let mut sets = vec![roots.to_vec()];
             while let Some(set) = sets.pop() {
                 let difference = difference(&set)?;

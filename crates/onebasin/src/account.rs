@@ -107,9 +107,10 @@ pub(crate) fn settle(models: &mut [Model]) -> Result<Account> {
         if !all().all(is_uniform)
             && let Some(original) = original(&name, models, &found)?
         {
-            match in_a {
-                true => account.follow.insert(name, original).map_or((), drop),
-                false => drop(place(false)),
+            if in_a {
+                account.follow.insert(name, original);
+            } else {
+                place(false);
             }
             continue;
         }

@@ -74,7 +74,7 @@ pub fn apply(
         target.spares(&b.sources())?;
     }
     let undoes = || aligned.file.as_ref().is_some_and(|file| b.was_made_with(&file.sha256));
-    if !options.force && !(options.inverse && undoes()) {
+    if !(options.force || options.inverse && undoes()) {
         aligned.check_made_for("b", b)?;
     }
     let inverse = options.inverse.then(|| aligned.inverse());

@@ -180,7 +180,9 @@ impl Architecture {
     /// [`Error::NoNetwork`], or [`Error::Network`] if it is of a known family with something wrong behind the colon.
     pub(super) fn read(name: &str) -> Result<Self> {
         let (family, argument) = name.split_once(':').map_or((name, None), |(family, rest)| (family, Some(rest)));
-        let lines: String = known().iter().map(|row| format!("\n  {}: {}", row.names.join(", "), row.what)).collect();
+        let lines: Vec<String> =
+            known().iter().map(|row| format!("\n  {}: {}", row.names.join(", "), row.what)).collect();
+        let lines = lines.concat();
         if let Some(found) = TABLE.iter().find_map(|row| (row.read)(family, argument)) {
             return found.map_err(|why| fail(name, format!("{why}; known are{lines}")));
         }

@@ -392,7 +392,7 @@ impl Pair {
         if !symmetry.groups().is_empty() {
             return;
         }
-        let nodes = self.a.graph().into_iter().flat_map(|graph| graph.nodes());
+        let nodes = self.a.graph().into_iter().flat_map(onebasin_core::graph::Graph::nodes);
         let unknown: Vec<String> = nodes
             .filter(|n| matches!(n.op, Op::Unknown(_)))
             .map(|n| format!("`{}` ({})", n.name, n.op.name()))

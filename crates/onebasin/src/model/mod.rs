@@ -113,6 +113,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Unfit`] lists the tensors that are missing or have another shape.
+    #[allow(clippy::needless_pass_by_value, reason = "a graph is handed over with its tensors")]
     pub fn with_graph(name: &str, params: Params, graph: Graph) -> Result<Self> {
         Self::in_memory(name, params).with_own_graph(&graph)
     }

@@ -89,7 +89,7 @@ impl Model {
             self.built_in(blueprint.network.as_deref(), prefix, spec).in_file(&path)?
         };
         match &blueprint.symmetry {
-            Some(file) => model.with_spec(symmetry_file(file)?, prefix).in_file(&path),
+            Some(file) => model.with_spec(&symmetry_file(file)?, prefix).in_file(&path),
             None => Ok(model),
         }
     }
@@ -142,8 +142,8 @@ impl Model {
     }
 
     /// The same with what the user says may be exchanged. Counters that it does not mention are not the network's.
-    fn with_spec(mut self, spec: SymmetrySpec, prefix: Option<&str>) -> Result<Self> {
-        let (spec, prefix) = prefixed(spec, self.params(), prefix)?;
+    fn with_spec(mut self, spec: &SymmetrySpec, prefix: Option<&str>) -> Result<Self> {
+        let (spec, prefix) = prefixed(spec, self.params(), prefix);
         if !prefix.is_empty() {
             self.remarks.push(format!("its names begin with `{prefix}`"));
         }
@@ -247,7 +247,7 @@ fn common_prefixes(params: &Params) -> Vec<String> {
 }
 
 /// A symmetry file under the names of the tensors: with the prefix under which it covers most of them.
-fn prefixed(spec: SymmetrySpec, params: &Params, prefix: Option<&str>) -> Result<(SymmetrySpec, String)> {
+fn prefixed(spec: &SymmetrySpec, params: &Params, prefix: Option<&str>) -> (SymmetrySpec, String) {
     let under = |prefix: &str| SymmetrySpec {
         tensors: spec.tensors.iter().map(|(name, pattern)| (format!("{prefix}{name}"), pattern.clone())).collect(),
         sizes: spec.sizes.clone(),
@@ -262,7 +262,7 @@ fn prefixed(spec: SymmetrySpec, params: &Params, prefix: Option<&str>) -> Result
             best = Some((covers, candidate, prefix));
         }
     }
-    Ok(best.map_or((spec.clone(), String::new()), |(_, spec, prefix)| (spec, prefix)))
+    best.map_or_else(|| (spec.clone(), String::new()), |(_, spec, prefix)| (spec, prefix))
 }
 
 /// The tensors a graph uses, and the others.
