@@ -16,7 +16,8 @@ use crate::watch::Watch;
 /// Opens two networks, and says how.
 pub fn open_pair(a: &Path, b: &Path, source: &SourceArgs, talk: Talk) -> Result<Pair> {
     let pair = Pair::open(a, b, &source.blueprint())?;
-    [pair.a(), pair.b()].into_iter().for_each(|model| remarks(model, talk));
+    remarks(pair.a(), talk);
+    remarks(pair.b(), talk);
     Ok(pair)
 }
 

@@ -42,7 +42,7 @@ fn renumbered(graph: &Graph, params: &Params, seed: u64) -> Params {
 }
 
 fn with(mut params: Params, more: &[(&str, Tensor)]) -> Params {
-    more.iter().for_each(|(name, tensor)| params.insert(*name, tensor.clone()));
+    params.extend(more.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.clone())));
     params
 }
 
@@ -127,7 +127,7 @@ fn a_batch_norm_that_the_graph_lacks_is_told() {
     };
     let hold = |params: &Params, shift: f32| {
         let mut params = params.clone();
-        norm(shift).into_iter().for_each(|(name, tensor)| params.insert(name, tensor));
+        params.extend(norm(shift));
         params
     };
     for shift in [0.0, 0.5] {
