@@ -9,7 +9,7 @@ use onebasin_lab::Data;
 use onebasin_lab::data::Normalise;
 use serde::Serialize;
 
-use crate::args::{NormalizeArgs, SourceArgs};
+use crate::args::{NormalizeArgs, STDOUT, SourceArgs};
 use crate::talk::Talk;
 use crate::watch::Watch;
 
@@ -81,9 +81,6 @@ pub fn context<'a>(data: Option<&'a Data>, device: Option<&'a Device>, watch: &'
     let (train, test) = (data.map(|d| &d.train as _), data.map(|d| &d.test as _));
     Context { train, test, task: None, device, observer: watch }
 }
-
-/// Standard output, as a file.
-pub const STDOUT: &str = "/dev/stdout";
 
 /// Fails now rather than after hours of work if an output cannot be written, or would replace one of `inputs`.
 pub fn check_outputs<'a>(outputs: impl IntoIterator<Item = &'a PathBuf>, inputs: &[PathBuf]) -> Result<()> {

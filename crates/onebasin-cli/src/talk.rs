@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use onebasin::core::escaped;
 use serde::Serialize;
 
-use crate::args::CommonArgs;
-use crate::{files, hints};
+use crate::args::{CommonArgs, STDOUT};
+use crate::hints;
 
 /// How much to say, and in what form.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +30,7 @@ impl Talk {
 
     /// The same, where one of these is written to standard output: the result then goes to standard error.
     pub fn beside<'a>(self, outputs: impl IntoIterator<Item = &'a PathBuf>) -> Self {
-        let standard = [files::STDOUT, "/dev/fd/1", "/proc/self/fd/1"].map(Path::new);
+        let standard = [STDOUT, "/dev/fd/1", "/proc/self/fd/1"].map(Path::new);
         Self { aside: outputs.into_iter().any(|path| standard.contains(&&**path)), ..self }
     }
 
@@ -128,7 +128,7 @@ pub fn colour() -> bool {
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let closed = |e: &std::io::Error| e.kind() == std::io::ErrorKind::BrokenPipe;
     let written = |e: &onebasin_io::Error| match e {
-        onebasin_io::Error::Io { path, source, .. } => path == Path::new(files::STDOUT) && closed(source),
+        onebasin_io::Error::Io { path, source, .. } => path == Path::new(STDOUT) && closed(source),
         _ => false,
     };
     error.downcast_ref::<std::io::Error>().is_some_and(closed)

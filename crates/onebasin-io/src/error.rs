@@ -8,7 +8,7 @@ use onebasin_core::symmetry::SymmetryError;
 use onebasin_core::escaped;
 
 use crate::format::Format;
-use crate::onnx::{REMEDY, Unexplained};
+use crate::unexplained::{REMEDY, Unexplained};
 
 /// An error of reading or writing a file.
 #[derive(Debug, thiserror::Error)]

@@ -31,6 +31,7 @@ mod shards;
 mod streamed;
 mod target;
 mod torch;
+mod unexplained;
 mod write;
 
 pub use alignment::{SYMMETRY, alignment_from_params, alignment_to_params, read_alignment, write_alignment};

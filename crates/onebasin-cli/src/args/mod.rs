@@ -18,6 +18,7 @@ pub use matching::{DeviceName, MatchingArgs};
 pub use pair::{ApplyArgs, BarrierArgs, MatchArgs, MergeArgs};
 pub use reproduce::ReproduceArgs;
 pub use single::{CheckArgs, DemoArgs, InspectArgs, TrainArgs};
+pub use values::STDOUT;
 use values::{bytes, input_shape, threads};
 
 /// Threads at most.

@@ -23,10 +23,6 @@ pub struct DemoArgs {
     pub seed: u64,
 }
 
-/// How images are changed, none included.
-#[derive(Debug, Clone, Copy)]
-pub struct Augmentation(pub Option<Augment>);
-
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   onebasin train mlp:512x3 --data digits --epochs 10 -o a.safetensors

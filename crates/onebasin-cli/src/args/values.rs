@@ -9,7 +9,13 @@ use onebasin_lab::data::Augment;
 use onebasin_nn::optim::{Optimizer, Schedule};
 
 use super::DeviceName;
-use super::single::Augmentation;
+
+/// Standard output, as a file.
+pub const STDOUT: &str = "/dev/stdout";
+
+/// How images are changed, none included.
+#[derive(Debug, Clone, Copy)]
+pub struct Augmentation(pub Option<Augment>);
 
 /// A choice by name, and what each name means.
 fn choice<T: Clone + Send + Sync + 'static>(
@@ -193,7 +199,7 @@ pub(super) fn threads(text: &str) -> Result<usize, String> {
 /// Where to write; `-` is standard output.
 #[allow(clippy::unnecessary_wraps, reason = "a parser may fail")]
 pub(super) fn output(text: &str) -> Result<PathBuf, std::convert::Infallible> {
-    Ok(if text == "-" && cfg!(unix) { crate::files::STDOUT.into() } else { text.into() })
+    Ok(if text == "-" && cfg!(unix) { STDOUT.into() } else { text.into() })
 }
 
 pub(super) fn warmup(text: &str) -> Result<f64, String> {

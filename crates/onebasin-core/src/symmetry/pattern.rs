@@ -303,3 +303,15 @@ fn name_start(c: char) -> bool {
 fn name_inside(c: char) -> bool {
     c.is_ascii_alphanumeric() || "_-./{}".contains(c)
 }
+
+/// Calls `visit` with every group mentioned in a term: name, parent, slice.
+pub(super) fn visit_groups<'a>(
+    term: &'a Term,
+    visit: &mut dyn FnMut(&'a str, Option<&'a str>, Option<(usize, usize)>),
+) {
+    match &term.kind {
+        TermKind::Group { name, parent, slice } => visit(name, parent.as_deref(), *slice),
+        TermKind::Product(terms) | TermKind::Sum(terms) => terms.iter().for_each(|t| visit_groups(t, visit)),
+        TermKind::Fixed | TermKind::Number(_) => {}
+    }
+}

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::error::SymmetryError;
 use super::group::{Group, GroupId, GroupTable};
 use super::layout::{AxisLayout, expand, join_slices};
-use super::pattern::{Pattern, Term, TermKind};
+use super::pattern::{Pattern, Term, TermKind, visit_groups};
 use super::saved::SavedSymmetry;
-use super::sizes::{Coverage, GroupSizes, group_error, visit_groups};
+use super::sizes::{Coverage, GroupSizes, group_error};
 use super::spec::SymmetrySpec;
 use crate::params::{Params, nearest};
 

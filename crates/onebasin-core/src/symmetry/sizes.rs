@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::error::SymmetryError;
 use super::group::GroupId;
 use super::layout::expand;
-use super::pattern::{Pattern, Term, TermKind};
+use super::pattern::{Pattern, Term, visit_groups};
 use super::spec::SymmetrySpec;
 
 /// Name, pattern and shape of every tensor.
@@ -141,16 +141,4 @@ impl GroupSizes {
 
 pub(super) fn group_error(group: &str, why: impl Into<String>) -> SymmetryError {
     SymmetryError::Group { group: group.to_owned(), why: why.into() }
-}
-
-/// Calls `visit` with every group mentioned in a term: name, parent, slice.
-pub(super) fn visit_groups<'a>(
-    term: &'a Term,
-    visit: &mut dyn FnMut(&'a str, Option<&'a str>, Option<(usize, usize)>),
-) {
-    match &term.kind {
-        TermKind::Group { name, parent, slice } => visit(name, parent.as_deref(), *slice),
-        TermKind::Product(terms) | TermKind::Sum(terms) => terms.iter().for_each(|t| visit_groups(t, visit)),
-        TermKind::Fixed | TermKind::Number(_) => {}
-    }
 }

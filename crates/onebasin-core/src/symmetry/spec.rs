@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::error::SymmetryError;
-use super::pattern::{Pattern, Term, TermKind};
-use super::sizes::visit_groups;
+use super::pattern::{Pattern, Term, TermKind, visit_groups};
 
 /// Patterns by tensor name, as a person writes them: the text of a whole symmetry, before it has met a network.
 ///

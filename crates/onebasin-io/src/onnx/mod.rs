@@ -43,14 +43,14 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use self::external::Externals;
-pub(crate) use self::graph::REMEDY;
-pub use self::graph::{Cause, Derived, Evidence, GraphOver, Unexplained};
+pub use self::graph::{Derived, Evidence, GraphOver};
 pub use self::model::{Attribute, Dim, Node, Subgraph, Value};
 use self::proto::{GraphProto, ModelProto, NodeProto, TensorHead, TensorProto, tag};
 use self::wire::{WireField, WireKind, fields};
 use crate::error::{Error, Result};
 use crate::input::InputFile;
 use crate::metadata::Metadata;
+pub use crate::unexplained::{Cause, Unexplained};
 
 /// A result whose error does not know its file yet.
 type Checked<T> = std::result::Result<T, String>;

@@ -13,6 +13,9 @@ use super::{Importer, PerBatch, fold};
 use crate::error::Error;
 use crate::onnx::model::{Attribute, Node};
 
+/// What to do about a network that was exported while it was being trained.
+pub(super) const EVALUATION: &str = "export the network in evaluation mode, as by model.eval()";
+
 /// Why a node did not become operators.
 pub(super) enum Refusal {
     /// The operator, or what is asked of it, is not known: why.

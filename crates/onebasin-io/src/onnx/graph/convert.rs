@@ -4,12 +4,9 @@ use onebasin_core::graph::Op;
 use onebasin_core::graph::op::{Binary, Unary};
 
 use super::array::ElementKind;
-use super::call::{Made, NodeCall, broken, unknown};
+use super::call::{EVALUATION, Made, NodeCall, broken, unknown};
 use super::plan::PlanSlot;
 use super::{images, layout, linear, norm, quantized, recurrent, slices};
-
-/// What to do about a network that was exported while it was being trained.
-pub(super) const EVALUATION: &str = "export the network in evaluation mode, as by model.eval()";
 
 /// The values that a node makes, as operators.
 pub(super) fn convert(call: &mut NodeCall<'_, '_>) -> Made<Vec<PlanSlot>> {

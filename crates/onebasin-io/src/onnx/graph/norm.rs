@@ -4,8 +4,8 @@ use onebasin_core::graph::Op;
 use onebasin_core::graph::op::{Binary, Dim, Reduce, Unary};
 
 use super::array::ElementKind;
+use super::call::EVALUATION;
 use super::call::{Made, NodeCall, axes_of, axis_of, broken, unknown};
-use super::convert::EVALUATION;
 use super::layout::to_shape;
 use super::plan::PlanSlot;
 
