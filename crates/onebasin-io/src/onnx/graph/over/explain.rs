@@ -9,8 +9,9 @@ use super::recipe::Recipe;
 use super::scope::{Place, fit, is_parametrised, is_within, last, layers, owner, proposals, scope};
 use super::search::Search;
 use super::values::{as_type, common, is_mask, is_telling, is_uniform, ordered};
-use super::{Cause, Derived, Evidence, Origins, Unexplained};
+use super::{Derived, Evidence, Origins};
 use crate::onnx::OnnxModel;
+use crate::unexplained::{Cause, Unexplained};
 
 /// Most tensors of the same values that are named.
 const ALIKE: usize = 8;

@@ -19,6 +19,7 @@ use onebasin_core::graph::Graph;
 pub(super) use self::recipe::Recipe;
 use crate::error::{Error, Result};
 use crate::onnx::OnnxModel;
+use crate::unexplained::Unexplained;
 
 /// A model as a graph whose parameters are the tensors of a checkpoint; see [`OnnxModel::graph_over`].
 #[derive(Debug, Clone)]
