@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use onebasin::Precision;
 use onebasin_lab::Recipe;
-use onebasin_lab::data::Augment;
 use onebasin_lab::data::KNOWN as DATA;
 use onebasin_nn::optim::{Optimizer, Schedule};
 
-use super::values::{augment, device, optimizer, output, positive, precision, recipe, schedule, tensor_axis, warmup};
+use super::values::{
+    Augmentation, augment, device, optimizer, output, positive, precision, recipe, schedule, tensor_axis, warmup,
+};
 use super::{DeviceName, NormalizeArgs, SourceArgs};
 
 #[derive(Debug, Args)]
