@@ -100,7 +100,7 @@ pub struct Diagnosis {
 const ANCESTRAL: f64 = 0.95;
 /// Likeness below which there is nothing in common that is worth a merge, however surely it is no accident. Independently
 /// trained networks of the study in `docs/results/trust.md` lie above.
-const SLIGHT: f64 = 0.03;
+const SLIGHT: f64 = 0.02;
 /// The same of a numbering, in cosine above random ones.
 const NUMBERED: f64 = 0.05;
 /// "Unrelated" is said where so small a likeness would have been seen.
@@ -127,7 +127,7 @@ const POWERFUL: f64 = 0.05;
 ///
 /// *Same ancestor*: the numbering passes; or the match passes, and either nothing moves, or the alignment found has a likeness
 /// of .95. *Alignable*: the match passes. *Unrelated*: neither passes, though a likeness of .05 would have. *Too small*: neither
-/// passes, nor would that. Below a likeness of .03, or a numbering that adds .05 to the cosine, nothing passes.
+/// passes, nor would that. Below a likeness of .02, or a numbering that adds .05 to the cosine, nothing passes.
 ///
 /// Cost: 44 objectives, and 10 signature starts with one sweep each; small networks are cheap, and more is drawn for them.
 ///

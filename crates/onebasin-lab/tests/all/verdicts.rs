@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use onebasin::{Align, Context, Model, Pair};
+use onebasin::{Align, Blueprint, Context, Model, Pair};
 use onebasin_core::matching::{Diagnosis, Kinship};
 use onebasin_core::stream::Stream;
 use onebasin_core::symmetry::Alignment;
@@ -10,6 +10,7 @@ use onebasin_core::{Params, Tensor};
 use onebasin_lab::data::Dataset;
 use onebasin_lab::{Data, TrainOptions, TrainState, train};
 use onebasin_nn::Network;
+use onebasin_testkit::data_or_skip;
 
 /// How the second network of a pair came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,6 +137,17 @@ impl Study {
         let aligned = Pair::new(a, b).unwrap().align(&Align::default(), &Context::default()).unwrap();
         aligned.record.unwrap().diagnosis.unwrap()
     }
+}
+
+/// Convolutions, BatchNorms and shortcuts, trained from two seeds.
+#[test]
+fn two_real_resnets_are_alignable() {
+    let Some(folder) = data_or_skip("two_real_resnets_are_alignable") else { return };
+    let file = |name: &str| folder.join("checkpoints/cifar10_resnet20").join(name);
+    let pair =
+        Pair::open(file("resnet20_a.safetensors"), file("resnet20_b.safetensors"), &Blueprint::default()).unwrap();
+    let told = pair.align(&Align::default(), &Context::default()).unwrap().record.unwrap().diagnosis.unwrap();
+    assert_eq!(told.kind, Kinship::Alignable, "{told}");
 }
 
 #[test]
