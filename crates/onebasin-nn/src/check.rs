@@ -74,6 +74,12 @@ impl std::fmt::Display for Check {
                  {tolerance:.0e}"
             );
         }
+        if faults.is_empty() {
+            return write!(
+                f,
+                "the output differs by {difference:.1e} of its size, where rounding makes up to {tolerance:.0e}"
+            );
+        }
         let faults = faults.iter().map(|(name, d)| format!("`{name}` ({d:.1e})")).collect::<Vec<_>>().join(", ");
         write!(
             f,

@@ -83,10 +83,17 @@ fn equal_to<'p>(params: &'p Params, tensor: &Tensor) -> Vec<&'p str> {
 
 /// Finds a place for every tensor that the networks do not use; tensors stored twice become tensors of all networks.
 ///
+/// Whole and single numbers that only some ONNX files hold, such as shapes, axes and fills, are of their graphs, which are
+/// compared as such; each exporter has its own.
+///
 /// # Errors
 /// [`Error::Unused`] lists those that have none.
 pub(crate) fn settle(models: &mut [Model]) -> Result<Account> {
     let rules = models.iter().fold(Rules::default(), |rules, model| rules.and(model.rules()));
+    let ruled = |name: &&str| rules.ignores(name) || rules.carries(name);
+    if let (Some(tensor), Some(_)) = (models[0].params().names().find(ruled), models[0].graph()) {
+        return Err(Error::Used { tensor: tensor.to_owned() });
+    }
     let mut account = Account::default();
     let names: BTreeSet<String> = models.iter().flat_map(|m| m.rest().names()).map(str::to_owned).collect();
     let mut lost = Vec::new();
@@ -119,6 +126,13 @@ pub(crate) fn settle(models: &mut [Model]) -> Result<Account> {
             place(true);
             continue;
         }
+        let of_graphs = |(model, tensor): (&Model, &Option<Tensor>)| {
+            tensor.as_ref().is_none_or(|t| model.keeps_all() && (!t.dtype().is_float() || t.len() <= 1))
+        };
+        if !everywhere && models.iter().zip(&found).all(of_graphs) {
+            place(in_a);
+            continue;
+        }
         let how = if everywhere {
             Differs::Values
         } else if in_a {
@@ -129,7 +143,8 @@ pub(crate) fn settle(models: &mut [Model]) -> Result<Account> {
         lost.push((name, how));
     }
     let first = &models[0];
-    let folded = if first.graph().is_some() { folded_norms(first.rest().iter()) } else { BTreeSet::new() };
+    let with_graph = models.iter().filter(|m| m.graph().is_some());
+    let folded: BTreeSet<&str> = with_graph.flat_map(|m| folded_norms(m.rest().iter())).collect();
     let stays = |name: &&String| {
         let tensor = first.rest().get(name).filter(|t| t.dtype().is_float() && !is_uniform(t));
         tensor.is_some() && folded.contains(module(name)) && !rules.carries(name) && !rules.ignores(name)

@@ -71,6 +71,15 @@ pub enum Error {
         /// The tensors, with what they likely are.
         tensors: Vec<Unused>,
     },
+    /// A tensor of the network that was to be ignored or carried.
+    #[error(
+        "`{tensor}` is used by the network, so it can be neither ignored nor carried; to keep units as they are in A, set λ of \
+         their group to 0"
+    )]
+    Used {
+        /// The tensor.
+        tensor: String,
+    },
     /// A tensor stored twice, equal to tensors that do not move together.
     #[error("`{tensor}`, which the network does not use, equals tensors that do not move together: {}", .originals.join(", "))]
     Ambiguous {
@@ -97,7 +106,7 @@ pub enum Error {
         exchanged: bool,
     },
     /// A network whose moved weights compute something else.
-    #[error("the aligned network does not compute what it computed before: {0}; nothing was written")]
+    #[error("the aligned network does not compute what it computed before: {0}")]
     Moved(Check),
     /// A prefix that no name begins with.
     #[error("no tensor's name begins with `{prefix}`")]

@@ -19,6 +19,8 @@ pub(crate) struct Naming {
     pub(crate) file_prefix: String,
     /// What stands before names asked for.
     pub(crate) wanted_prefix: String,
+    /// Another prefix of names of the file under which as many are found.
+    also: Option<String>,
 }
 
 /// A name asked for, and the shape of its tensor, where that is known.
@@ -65,6 +67,9 @@ impl Naming {
 
     /// In words, for a remark.
     pub(crate) fn said(&self) -> String {
+        if let Some(also) = &self.also {
+            return format!("its names begin with `{}`; those that begin with `{also}` fit as well", self.file_prefix);
+        }
         match (self.file_prefix.as_str(), self.wanted_prefix.as_str()) {
             ("", "") => "some tensors bear the name of a wrapped module".to_owned(),
             (file, "") => format!("its names begin with `{file}`"),
@@ -103,13 +108,17 @@ impl Naming {
                 fits(*shape, found).then(|| ((*name).to_owned(), found.to_owned()))
             });
             let of = pairs.collect::<BTreeMap<_, _>>();
-            Self { of, file_prefix, wanted_prefix }
+            Self { of, file_prefix, wanted_prefix, also: None }
         };
-        let most = candidates.into_iter().map(of).max_by_key(|found| {
+        let tried: Vec<Self> = candidates.into_iter().map(of).collect();
+        let most = tried.iter().max_by_key(|found| {
             let lengths = found.file_prefix.len() + found.wanted_prefix.len();
             (found.of.len(), std::cmp::Reverse(lengths))
         });
-        let mut found = most.unwrap_or_default();
+        let mut found = most.cloned().unwrap_or_default();
+        let mut others =
+            tried.iter().filter(|t| t.of.len() == found.of.len() && t.wanted_prefix == found.wanted_prefix);
+        found.also = others.find(|t| t.file_prefix != found.file_prefix).map(|t| t.file_prefix.clone());
         found.of.retain(|wanted, file| wanted != file);
         found
     }
@@ -205,6 +214,14 @@ mod tests {
         let file = [("a.fc1.bias", Some(&two[..])), ("b.fc1.bias", Some(&three[..]))];
         let naming = Naming::fit(&[("fc1.bias", Some(&three[..]))], &file, None);
         assert_eq!(naming.in_file("fc1.bias"), "b.fc1.bias");
+    }
+
+    #[test]
+    fn another_prefix_that_fits_as_well_is_said() {
+        let file = NET.iter().flat_map(|n| [format!("student.{n}"), format!("teacher.{n}")]).collect::<Vec<_>>();
+        let file: Vec<&str> = file.iter().map(String::as_str).collect();
+        let said = Naming::fit(&all(&NET), &all(&file), None).said();
+        assert_eq!(said, "its names begin with `teacher.`; those that begin with `student.` fit as well");
     }
 
     #[test]

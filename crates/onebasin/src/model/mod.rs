@@ -355,8 +355,22 @@ impl Model {
         &self.rules
     }
 
-    /// Takes tensors that are none of the network's, as the rules say, out of it.
+    /// Passes only if none of these tensors, which the network uses, is to be ignored or carried.
+    ///
+    /// # Errors
+    /// [`Error::Used`].
+    pub(crate) fn check_used<'n>(&self, mut used: impl Iterator<Item = &'n str>) -> Result<()> {
+        match used.find(|name| self.rules.ignores(name) || self.rules.carries(name)) {
+            Some(tensor) => Err(Error::Used { tensor: tensor.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes tensors that are none of the network's, as the rules say, out of it; where a graph is known, they are that already.
     fn set_aside(&mut self) {
+        if self.graph.is_some() {
+            return;
+        }
         let (rest, used) = self.all().iter().map(|(n, t)| (n.to_owned(), t.clone())).partition(|(name, _)| {
             self.rest.get(name).is_some() || self.rules.ignores(name) || self.rules.carries(name)
         });

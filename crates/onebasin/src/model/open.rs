@@ -13,6 +13,7 @@ use onebasin_nn::Network;
 use super::{Model, is_onnx};
 use crate::blueprint::Blueprint;
 use crate::error::{Error, InFile, Result};
+use crate::graph_file::FileGraph;
 use crate::names::{Naming, Wanted};
 use crate::unused::{Rules, is_bookkeeping};
 
@@ -28,6 +29,7 @@ impl Model {
     /// If a file cannot be read, or the tensors do not fit the graph ([`Error::Unfit`] lists all that is wrong).
     pub fn open(path: impl AsRef<Path>, blueprint: &Blueprint) -> Result<Self> {
         let model = Self::unfitted(path.as_ref(), blueprint)?;
+        begins(std::slice::from_ref(&model), blueprint)?;
         let graph = blueprint.graph_over(&[&model])?;
         model.followed(graph.as_ref(), blueprint)
     }
@@ -42,6 +44,7 @@ impl Model {
     ) -> Result<Vec<Self>> {
         let models =
             paths.into_iter().map(|path| Self::unfitted(path.as_ref(), blueprint)).collect::<Result<Vec<_>>>()?;
+        begins(&models, blueprint)?;
         let graph = blueprint.graph_over(&models.iter().collect::<Vec<_>>())?;
         models.into_iter().map(|model| model.followed(graph.as_ref(), blueprint)).collect()
     }
@@ -77,9 +80,10 @@ impl Model {
     }
 
     /// The same with what says how it is built: the graph of the blueprint's file, its own, or a built-in network.
-    fn followed(self, graph: Option<&Graph>, blueprint: &Blueprint) -> Result<Self> {
+    fn followed(mut self, graph: Option<&FileGraph>, blueprint: &Blueprint) -> Result<Self> {
         let (path, prefix) = (self.path().to_owned(), blueprint.prefix.as_deref());
-        let model = if let Some(graph) = graph {
+        let model = if let Some(FileGraph { graph, remark }) = graph {
+            self.remarks.extend(remark.clone());
             self.fitted(graph, prefix).in_file(&path)?
         } else if let Some(onnx) = &self.onnx {
             let graph = onnx.graph(&blueprint.input_shapes)?;
@@ -106,6 +110,7 @@ impl Model {
         let naming = Naming::fit(&wanted, &named(&all), prefix);
         let renamed = graph.with_param_names(|name| naming.in_file(name).to_owned())?;
         let (used, rest) = split(&renamed, &all, &self.checkpoint.passed_over)?;
+        self.check_used(used.names())?;
         if !naming.is_same() {
             self.remarks.push(naming.said());
         }
@@ -147,6 +152,7 @@ impl Model {
         if !prefix.is_empty() {
             self.remarks.push(format!("its names begin with `{prefix}`"));
         }
+        self.check_used(spec.tensors.keys().map(String::as_str))?;
         let covered: BTreeSet<String> = spec.expand(self.params().names())?.tensors.into_keys().collect();
         let (rest, used): (Params, Params) = self
             .all()
@@ -196,6 +202,15 @@ fn holds_onnx(path: &Path) -> Result<bool> {
         Err(error @ onebasin_io::Error::Foreign { .. }) if called => Err(error.into()),
         _ => Ok(called),
     }
+}
+
+/// Passes only if a name of one of the networks begins with the prefix that was asked for.
+fn begins(models: &[Model], blueprint: &Blueprint) -> Result<()> {
+    let Some(prefix) = &blueprint.prefix else { return Ok(()) };
+    if models.iter().any(|m| m.all().names().any(|name| name.starts_with(prefix.as_str()))) {
+        return Ok(());
+    }
+    Err(Error::NoPrefix { prefix: prefix.clone() })
 }
 
 /// Names and shapes.

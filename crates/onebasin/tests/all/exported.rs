@@ -76,3 +76,22 @@ fn a_network_of_other_values_follows_the_same_graph() {
         apply(&aligned, pair.b(), &moved, &Apply::default(), &Context::default()).unwrap();
     }
 }
+
+/// A is an ONNX file, which holds an axis as a tensor; B a checkpoint, which does not.
+#[test]
+fn numbers_that_only_an_onnx_file_holds_are_of_its_graph() {
+    let (folder, a) = (tempfile::tempdir().unwrap(), golden("axes.onnx"));
+    let model = Model::open(&a, &Blueprint::default()).unwrap();
+    let symmetry = model.symmetry().unwrap();
+    let planted =
+        Alignment::random(&symmetry, &mut Stream::new(7, "planted")).apply(&symmetry, model.params()).unwrap();
+    let b = folder.path().join("b.safetensors");
+    write(&b, &planted, &Metadata::default()).unwrap();
+    for (first, second, kept) in [(&a, &b, &["val_9"][..]), (&b, &a, &[])] {
+        let pair = Pair::open(first, second, &Blueprint::default()).unwrap();
+        assert!(pair.account().copied.iter().eq(kept));
+        let aligned = pair.align(&Align::default(), &Context::default()).unwrap();
+        let merged = pair.merge(&aligned, &Merge::default(), &Context::default()).unwrap().params().unwrap();
+        assert_eq!(&merged, pair.a().params());
+    }
+}

@@ -7,8 +7,8 @@ use onebasin::core::stream::Stream;
 use onebasin::core::symmetry::Alignment;
 use onebasin::io::{Metadata, write};
 use onebasin::{
-    Align, Aligned, Apply, Blueprint, Context, Error, Likely, Many, Merge, MergeMany, Model, Network, Pair, Params,
-    Tensor, apply,
+    Align, Aligned, Apply, Blueprint, Context, Differs, Error, Likely, Many, Merge, MergeMany, Model, Network, Pair,
+    Params, Tensor, apply,
 };
 
 /// A tied network: an embedding table that is also the last layer, a hidden layer between.
@@ -114,6 +114,34 @@ fn what_the_graph_does_not_use_and_differs_is_an_error_that_says_what_it_likely_
         assert!(ignored.account().left_out.contains(name) && ignored.a().rest().is_empty());
         let carried = Pair::new(open(a, &[], &[name]), open(b, &[], &[])).unwrap();
         assert!(carried.account().copied.contains(name) && carried.a().rest().len() == 1);
+    }
+}
+
+/// A's graph has a BatchNorm folded in, and only B's checkpoint has it: to ignore it would be wrong.
+#[test]
+fn a_batch_norm_that_only_the_other_file_holds_is_told() {
+    let graph = tied();
+    let mut b = random(&graph, 1);
+    for part in ["weight", "bias", "running_mean", "running_var"] {
+        b.insert(format!("norm.{part}"), numbers(&[1.0, 2.0, 3.0]));
+    }
+    match pair(&graph, random(&graph, 0), b) {
+        Err(Error::Unused { tensors }) => {
+            assert!(tensors.iter().all(|t| (t.how, t.likely) == (Differs::OnlyB, Likely::FoldedNorm)), "{tensors:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_prefix_that_no_name_begins_with_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let network = Network::new("mlp:16x2", &[8], 3).unwrap();
+    Model::of(&network, network.init(0).unwrap()).unwrap().save(&path).unwrap();
+    let blueprint = Blueprint { prefix: Some("student.".to_owned()), ..Default::default() };
+    for opened in [Model::open(&path, &blueprint).err(), Pair::open(&path, &path, &blueprint).err()] {
+        assert!(matches!(opened, Some(Error::NoPrefix { .. })), "{opened:?}");
     }
 }
 

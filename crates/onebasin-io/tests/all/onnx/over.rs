@@ -119,6 +119,30 @@ fn the_place_tells_where_the_values_are_those_of_another_state() {
     assert_eq!(over.graph, same.graph, "the same graph serves both");
 }
 
+/// The checkpoint is the network that was exported with its hidden units in another order: rows of the first weight lie in
+/// it one by one, but nothing was exported from them.
+#[test]
+fn units_in_another_order_are_another_state_and_no_recipe() {
+    for order in [&[3, 0, 5, 1, 4, 2][..], &[1, 0, 2]] {
+        let units = order.len();
+        let (w, bias, v) = (random(1, &[units, 4]), random(5, &[units]), random(2, &[3, units]));
+        let moved = |t: &Tensor| {
+            joined(&order.iter().map(|&k| rows(t, k, 1)).collect::<Vec<_>>().iter().collect::<Vec<_>>(), t.shape())
+        };
+        let nodes = [
+            scoped(node("MatMul", &["x", "val_0"], &["h"]), "a"),
+            scoped(node("Add", &["h", "a.bias"], &["p"]), "a"),
+            scoped(node("MatMul", &["p", "val_1"], &["y"]), "b"),
+        ];
+        let model =
+            model(&[1, 5, 4], &nodes, &[("val_0", &exchanged(&w)), ("val_1", &exchanged(&v)), ("a.bias", &bias)], "y");
+        let (w, v) = (moved(&w), exchanged(&moved(&exchanged(&v))));
+        let over = over(&model, &params(&[("a.weight", &w), ("a.bias", &moved(&bias)), ("b.weight", &v)]));
+        assert_eq!(how(&over), ["val_0: `a.weight` with axes [1, 0]", "val_1: `b.weight` with axes [1, 0]"]);
+        assert!(!over.same_values && over.missing.is_empty());
+    }
+}
+
 #[test]
 fn a_checkpoint_of_another_network_leaves_everything_missing() {
     let model = layers(&random(1, &[6, 4]), &random(2, &[3, 6]));

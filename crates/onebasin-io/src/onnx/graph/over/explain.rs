@@ -177,6 +177,7 @@ impl<'a, 'u> Explainer<'a, 'u> {
         }
         let same_values = agree && !differ;
         if !same_values {
+            self.doubted(&mut found);
             self.by_places(&mut found);
         }
         self.folded(&mut found);
@@ -284,6 +285,23 @@ impl<'a, 'u> Explainer<'a, 'u> {
         let holds = |r: &Recipe| r.evaluate(self.first).is_some_and(|t| equal(&t, u.tensor));
         let square = matches!(self.search.tensor(k).1.shape(), [a, b] if a == b);
         proposed.into_iter().find(|r| square && holds(r)).unwrap_or(recipe)
+    }
+
+    /// Forgets pieces of one tensor where the place tells another way to make it: in another state of the network they may
+    /// be its units in another order.
+    fn doubted(&self, found: &mut [Option<Meaning>]) {
+        for (u, found) in self.uses.iter().zip(found) {
+            let Some(Meaning::Made(recipe, Evidence::Values, _)) = &*found else { continue };
+            let names = recipe.names();
+            if names.len() == 1 || names.iter().any(|n| *n != names[0]) {
+                continue;
+            }
+            let proposed = proposals(&self.place(u), u.tensor.shape(), self.first, &|n| !self.named.contains(n));
+            let holds = |r: &Recipe| r.evaluate(self.first).is_some_and(|t| equal(&t, u.tensor));
+            if proposed.len() == 1 && !proposed.iter().any(holds) {
+                *found = None;
+            }
+        }
     }
 
     /// What the module of each use has of its shape, where that is one tensor only.

@@ -17,6 +17,9 @@ const TRIES: usize = 64;
 /// Most blocks along the first axis that are looked for one by one, such as the directions of a recurrent layer.
 const BLOCKS: usize = 8;
 
+/// Most runs of single slices that one tensor gives to another, such as the gates of a layer with one unit.
+const SINGLES: usize = 4;
+
 /// A tensor of the checkpoint that a tensor of the model is, and how.
 pub(super) type Equal = (usize, Recipe);
 
@@ -194,7 +197,22 @@ fn cover(index: &Slices, sums: &[u64], compared: DType, prefer: &dyn Fn(usize) -
             return None;
         }
     }
-    Some(runs)
+    (!is_renumbered(&runs)).then_some(runs)
+}
+
+/// Whether runs are the units of a tensor in another order, and not its blocks: exporters exchange gates and heads, which
+/// have one length, and never units. What holds the units of a model in another order is that network renumbered.
+fn is_renumbered(runs: &[Run]) -> bool {
+    let mut sources: HashMap<(usize, usize), (usize, usize)> = HashMap::new();
+    for run in runs {
+        let (count, block) = sources.entry((run.tensor, run.axis)).or_default();
+        (*count, *block) = (*count + 1, gcd(run.len, *block));
+    }
+    sources.values().any(|&(count, block)| count > SINGLES && block == 1)
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// What these runs make, if it is the tensor.
