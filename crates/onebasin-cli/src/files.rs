@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use onebasin::{Context, Device, Model, Pair};
 use onebasin_io::{PROVENANCE, Target, probe, spare, write_atomic};
 use onebasin_lab::Data;
@@ -82,12 +82,28 @@ pub fn context<'a>(data: Option<&'a Data>, device: Option<&'a Device>, watch: &'
     Context { train, test, task: None, device, observer: watch }
 }
 
-/// Fails now rather than after hours of work if an output cannot be written, or would replace one of `inputs`.
+/// Fails now rather than after hours of work if an output cannot be written, or would replace one of `inputs` or another output.
 pub fn check_outputs<'a>(outputs: impl IntoIterator<Item = &'a PathBuf>, inputs: &[PathBuf]) -> Result<()> {
-    outputs.into_iter().try_for_each(|path| {
+    let mut places = Vec::new();
+    for path in outputs {
         spare(path, inputs)?;
-        Ok(probe(path)?)
-    })
+        probe(path)?;
+        let place = place(path);
+        ensure!(
+            !has_siblings(path) || !places.contains(&place),
+            "{}: two outputs would go there; give each a place of its own",
+            path.display()
+        );
+        places.push(place);
+    }
+    Ok(())
+}
+
+/// The one path of all that lead to a file, whether it is there or not.
+fn place(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside = || Some(folder.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(beside).unwrap_or_else(|| path.to_owned())
 }
 
 /// The same for a network, which may be a folder of shards.

@@ -41,7 +41,7 @@ impl Place {
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => Err(is_folder()),
             // A file that this process has open, such as its standard output, is written to as it stands.
-            Ok(found) if found.is_file() && !folder.starts_with("/proc") => Ok(Self::File(end)),
+            Ok(found) if found.is_file() && !holds_descriptors(folder) => Ok(Self::File(end)),
             Ok(found) if found.is_file() || is_stream(found.file_type()) => Ok(Self::Stream(path.to_owned())),
             Ok(_) => {
                 let why = "is a disk or a socket, which is never written to; name a file";
@@ -79,12 +79,17 @@ pub(crate) fn follow(path: &Path) -> Result<PathBuf> {
     let mut end = path.to_owned();
     for _ in 0..LINKS {
         match fs::read_link(&end) {
-            Ok(_) if end.starts_with("/proc") => return Ok(end),
+            Ok(_) if holds_descriptors(folder_of(&end)) => return Ok(end),
             Ok(next) => end = folder_of(&end).join(next),
             Err(_) => return Ok(end),
         }
     }
     Err(Error::Unwritable { path: path.to_owned(), why: "leads in a circle of links" })
+}
+
+/// Whether what lies in a folder of `/proc` are the files that a process has open, rather than a folder reached through it.
+fn holds_descriptors(folder: &Path) -> bool {
+    folder.starts_with("/proc") && folder.file_name().is_some_and(|name| name == "fd")
 }
 
 #[cfg(unix)]
@@ -112,7 +117,7 @@ fn same(one: &Path, other: &Path) -> bool {
 /// # Errors
 /// [`Error::IsInput`] names both.
 pub(crate) fn spares<'a>(outputs: impl Iterator<Item = PathBuf>, inputs: &[impl AsRef<Path> + 'a]) -> Result<()> {
-    for output in outputs.filter(|output| !matches!(Place::of(output), Ok(Place::Stream(_)))) {
+    for output in outputs {
         if let Some(input) = inputs.iter().map(AsRef::as_ref).find(|input| same(&output, input)) {
             return Err(Error::IsInput { path: output.clone(), input: input.to_owned() });
         }

@@ -71,7 +71,7 @@ impl Naming {
             return format!("its names begin with `{}`; those that begin with `{also}` fit as well", self.file_prefix);
         }
         match (self.file_prefix.as_str(), self.wanted_prefix.as_str()) {
-            ("", "") => "some tensors bear the name of a wrapped module".to_owned(),
+            ("", "") => "its names differ from those asked for by what wraps modules, such as `module.`".to_owned(),
             (file, "") => format!("its names begin with `{file}`"),
             ("", wanted) => format!("its names lack `{wanted}`"),
             (file, wanted) => format!("its names begin with `{file}` instead of `{wanted}`"),

@@ -1,12 +1,13 @@
 //! Two networks of the same structure.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use onebasin_core::Params;
 use onebasin_core::graph::Op;
 use onebasin_core::matching::Weights;
-use onebasin_core::symmetry::Symmetry;
+use onebasin_core::symmetry::{GroupId, Symmetry};
+use onebasin_core::{Params, escaped};
 use onebasin_nn::Samples;
 use onebasin_nn::check::{Check, CheckOptions, check, compare};
 use onebasin_nn::exec::Program;
@@ -132,6 +133,11 @@ impl Model {
         if !self.runs() {
             self.check_folded()?;
             context.note("the symmetry was not tested, since the network cannot be run here");
+            if self.symmetry_is_given() {
+                for text in lone_groups(symmetry) {
+                    context.note(&text);
+                }
+            }
             return Ok(None);
         }
         let found = self.check(symmetry, &CheckOptions::default())?;
@@ -217,4 +223,28 @@ impl Model {
             None => Ok((self.program_for(samples)?, samples)),
         }
     }
+}
+
+/// Groups that stand on one axis alone, in words: a name that was mistyped makes one.
+fn lone_groups(symmetry: &Symmetry) -> Vec<String> {
+    let mut sites: BTreeMap<GroupId, Vec<(&str, usize)>> = BTreeMap::new();
+    for (tensor, layout) in symmetry.tensors() {
+        for (axis, found) in layout.axes.iter().enumerate() {
+            let digits = found.occurrences.iter().flat_map(|occurrence| &occurrence.digits);
+            let groups: BTreeSet<GroupId> = digits.filter(|digit| digit.len > 1).filter_map(|d| d.group).collect();
+            for group in groups {
+                sites.entry(group).or_default().push((tensor, axis));
+            }
+        }
+    }
+    let lone = |(group, sites): (GroupId, Vec<(&str, usize)>)| match sites[..] {
+        [(tensor, axis)] => Some(format!(
+            "group `{}` stands on axis {axis} of `{}` and nowhere else, so nothing moves with its units: right where a network \
+             takes them in any order, wrong if the same units have another name elsewhere",
+            escaped(&symmetry.group(group).name),
+            escaped(tensor)
+        )),
+        _ => None,
+    };
+    sites.into_iter().filter_map(lone).collect()
 }

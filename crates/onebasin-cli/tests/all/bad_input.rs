@@ -149,6 +149,23 @@ fn a_checkpoint_that_does_not_say_its_network() {
 }
 
 #[test]
+fn a_group_that_stands_in_one_place_is_told() {
+    let f = Folder::new();
+    let (a, b) = (f.net("a.safetensors", 4, 1.0), f.net("b.safetensors", 4, 2.0));
+    let text_of = |bias| {
+        format!("[tensors]\n'fc1.weight' = 'h .'\n'fc1.bias' = '{bias}'\n'fc2.weight' = '. h'\n'fc2.bias' = '.'\n")
+    };
+    for (bias, told) in [("h", false), ("H", true)] {
+        let symmetry = f.bytes("net.toml", text_of(bias).as_bytes());
+        let out = f.path("out.safetensors");
+        let output = onebasin(&["merge", text(&a), text(&b), "-o", text(&out), "--symmetry", text(&symmetry)]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.contains("group `H` stands on axis 0 of `fc1.bias` and nowhere else"), told, "{said}");
+    }
+}
+
+#[test]
 fn places_that_cannot_be_written() {
     let f = Folder::new();
     let a = f.net("a.safetensors", 4, 1.0);

@@ -149,7 +149,13 @@ fn inputs_are_not_lost_unasked() {
         "merge-many a.safetensors b.safetensors --network mlp:8 -o b.safetensors",
         "barrier a.safetensors b.safetensors --network mlp:8 --data digits -o a.safetensors",
     ] {
-        refused(at, line, &["is the input"]);
+        refused(at, line, &["is the input", "--overwrite"]);
+    }
+    for line in [
+        "match a.safetensors b.safetensors --network mlp:8 -o x --report ./x",
+        "barrier a.safetensors b.safetensors --network mlp:8 --data digits --plot x.svg --plot ./x.svg",
+    ] {
+        refused(at, line, &["two outputs"]);
     }
     let before = read(&at.join("b.safetensors")).unwrap().params.clone();
     before.check_finite().unwrap();

@@ -211,10 +211,17 @@ impl<'p, 'a> TorchTree<'p, 'a> {
 
 /// The class that a call makes an object of.
 fn class<'a>(pickle: &Pickle<'a>, call: &Call) -> Option<(&'a str, &'a str)> {
-    match pickle.name(call.callee)? {
-        ("copy_reg" | "copyreg", "_reconstructor") => pickle.name(*pickle.items(call.arguments)?.first()?),
+    match class_name(pickle, call.callee)? {
+        ("copy_reg" | "copyreg", "_reconstructor") => class_name(pickle, *pickle.items(call.arguments)?.first()?),
         name => Some(name),
     }
+}
+
+/// A class by its name, or as the format before zip archives keeps it: `("module", class, file, source)`.
+fn class_name<'a>(pickle: &Pickle<'a>, id: Id) -> Option<(&'a str, &'a str)> {
+    let Value::Kept(key) = pickle.get(id) else { return pickle.name(id) };
+    let [tag, class, ..] = pickle.items(*key)? else { return None };
+    (pickle.text(*tag)? == "module").then(|| pickle.name(*class))?
 }
 
 /// The entries of a dictionary, however it is made, or of a state that has one.

@@ -68,6 +68,25 @@ fn links_stay_and_what_they_lead_to_is_replaced() {
     assert!(matches!(probe(&at.join("lost")), Err(Error::NoFolder { .. })));
 }
 
+/// What a process has open lies in `/proc`, and so do folders that are like any other.
+#[test]
+#[cfg(target_os = "linux")]
+fn folders_reached_through_proc_are_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, b"old").unwrap();
+    let around = Path::new("/proc/self/root").join(file.strip_prefix("/").unwrap());
+    assert!(matches!(spare(&around, std::slice::from_ref(&file)), Err(Error::IsInput { .. })));
+    write_atomic(&around, |out| out.write_all(b"new")).unwrap();
+    assert_eq!(fs::read(&file).unwrap(), b"new");
+    // A file that is open is written to as it stands, and is no less an input.
+    let open = fs::File::options().append(true).open(&file).unwrap();
+    let descriptor = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open)));
+    assert!(matches!(spare(&descriptor, std::slice::from_ref(&file)), Err(Error::IsInput { .. })));
+    write_atomic(&descriptor, |out| out.write_all(b"er")).unwrap();
+    assert_eq!(fs::read(&file).unwrap(), b"newer");
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn devices_stay_what_they_are() {

@@ -86,6 +86,8 @@ fn a_pickled_module_gives_its_state_dict() {
     assert_eq!(*found.params.require("kept").unwrap().to_f64().unwrap(), [1.0]);
     let same = |name: &str| assert_eq!(found.params.get(name), network(0).get(name));
     ["fc1.weight", "fc1.bias"].into_iter().for_each(same);
+    // Classes of modules are kept elsewhere, with their source, by the format before zip archives.
+    assert_eq!(read(&golden("module_legacy.pt")).unwrap().params, found.params);
 }
 
 #[test]

@@ -90,7 +90,9 @@ impl Model {
     }
 
     pub(crate) fn remarked(mut self, text: String) -> Self {
-        self.remarks.push(text);
+        if !self.remarks.contains(&text) {
+            self.remarks.push(text);
+        }
         self
     }
 

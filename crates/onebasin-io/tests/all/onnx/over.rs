@@ -311,6 +311,21 @@ fn folded_batch_norms_and_weights_computed_ahead_are_named() {
 }
 
 #[test]
+fn a_parameter_that_the_checkpoint_lacks_is_no_constant() {
+    let (w, v) = (random(1, &[6, 4]), random(2, &[3, 6]));
+    for (name, missing) in [("b.weight", true), ("b.running_mean", true), ("b.table", false)] {
+        let nodes = [
+            flag(node("Gemm", &["x", "a.weight"], &["h"]), "transB", 1),
+            flag(node("Gemm", &["h", name], &["y"]), "transB", 1),
+        ];
+        let over = over(&model(&[2, 4], &nodes, &[("a.weight", &w), (name, &v)], "y"), &params(&[("a.weight", &w)]));
+        let told: Vec<_> = over.missing.iter().map(|m| (m.tensor.as_str(), &m.cause)).collect();
+        assert_eq!(told, if missing { vec![(name, &Cause::Absent)] } else { vec![] });
+        assert_eq!(over.constants.is_empty(), missing);
+    }
+}
+
+#[test]
 fn masks_and_single_numbers_are_constants() {
     let (w, inf) = (random(1, &[6, 4]), f32::NEG_INFINITY);
     let mask = Tensor::from_f32(&[2, 6], vec![0.0, inf, inf, 0.0, 0.0, inf, 0.0, 0.0, inf, 0.0, 0.0, 0.0]).unwrap();

@@ -14,6 +14,7 @@ import pickle
 import struct
 import tarfile
 import zipfile
+from unittest import mock
 
 import ml_dtypes
 import numpy as np
@@ -144,6 +145,9 @@ def main():
     torch.save(kinds(), HERE / "kinds.pt")
     torch.save(kinds(), HERE / "kinds_legacy.pt", _use_new_zipfile_serialization=False)
     torch.save({"epoch": 1, "model": net(), "ema": None, "optimizer": optimizer()}, HERE / "module.pt")
+    # Each class with the file it comes from and its source, of which nothing is read.
+    with mock.patch("inspect.getsourcefile", lambda c: f"{c.__name__}.py"), mock.patch("inspect.getsourcelines", lambda c: (["pass\n"], 1)):
+        torch.save(net(), HERE / "module_legacy.pt", _use_new_zipfile_serialization=False)
     torch.jit.save(torch.jit.script(torch.nn.Sequential(collections.OrderedDict(fc1=net().fc1))), HERE / "script.pt")
     torch.export.save(torch.export.export(net().fc1, (torch.ones(1, 3),)), HERE / "program.pt2")
     torch.save({"student": state(), "teacher": state(8.0), "epoch": 1}, HERE / "student.pt")

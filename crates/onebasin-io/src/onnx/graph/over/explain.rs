@@ -16,6 +16,9 @@ use crate::unexplained::{Cause, Unexplained};
 /// Most tensors of the same values that are named.
 const ALIKE: usize = 8;
 
+/// What frameworks call parameters and running statistics: one that the checkpoint lacks is no constant.
+const PARAMETERS: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
+
 /// What was found, and the model with every use that is not as its name says under a name of its own.
 pub(super) struct Explained {
     pub(super) model: OnnxModel,
@@ -399,7 +402,7 @@ impl<'a, 'u> Explainer<'a, 'u> {
         readers.any(|n| n.inputs.first().is_some_and(|x| outputs.contains(&x.as_str())))
     }
 
-    /// What is neither: a constant, unless tensors of the checkpoint that nothing uses may have to do with it, or, where
+    /// What is neither: a constant, unless it has the name of a parameter, or tensors of the checkpoint that nothing uses may have to do with it, or, where
     /// values do not tell, any tensor of the same lengths.
     fn left(&self, u: &Use<'_>, any: bool, same_values: bool) -> Meaning {
         if !any {
@@ -412,6 +415,9 @@ impl<'a, 'u> Explainer<'a, 'u> {
             return Meaning::Constant;
         }
         let uniform = is_uniform(u.tensor);
+        if !uniform && PARAMETERS.contains(&last(u.name)) {
+            return Meaning::Missing(Cause::Absent);
+        }
         let sorted = |shape: &[usize]| {
             let mut lengths: Vec<usize> = shape.iter().copied().filter(|n| *n != 1).collect();
             lengths.sort_unstable();
