@@ -43,6 +43,7 @@ fn of_error(error: &Error) -> Option<String> {
         Error::File(onebasin::io::Error::SeveralParts { .. } | onebasin::io::Error::NoPart { .. }) => {
             "--part NAME takes one"
         }
+        Error::SeveralPrefixes { .. } => "--prefix PREFIX says which; --ignore 'PREFIX*' leaves the others out",
         Error::Unused { .. } => {
             "--ignore PATTERN leaves such tensors out, --carry PATTERN takes A's (`*` stands for anything)"
         }

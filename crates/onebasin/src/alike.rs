@@ -57,7 +57,7 @@ fn named_as(first: &Model, other: Model) -> Result<Model> {
         let text = format!("{} of its tensors have other names than in {}", changed.len(), first.path().display());
         return Ok(other.renamed(&changed)?.remarked(text));
     }
-    let naming = Naming::fit(&named(first.params()), &named(other.params()), None);
+    let naming = Naming::fit(&named(first.params()), &named(other.params()), None).only()?;
     if naming.is_same() {
         return Ok(other);
     }

@@ -108,6 +108,12 @@ pub enum Error {
     /// A network whose moved weights compute something else.
     #[error("the aligned network does not compute what it computed before: {0}")]
     Moved(Check),
+    /// Names that fit under several prefixes, of which one may be the network.
+    #[error("its names fit with any of these before them, and which is the network is not said: `{}`", .prefixes.join("`, `"))]
+    SeveralPrefixes {
+        /// The prefixes.
+        prefixes: Vec<String>,
+    },
     /// A prefix that no name begins with.
     #[error("no tensor's name begins with `{prefix}`")]
     NoPrefix {

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::error::{Error, Result};
+
 /// Parts of names that only say how a module was wrapped.
 const WRAPPERS: [&str; 5] =
     ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"];
@@ -65,11 +67,19 @@ impl Naming {
         unwrapped(file).into_iter().filter_map(as_asked).collect()
     }
 
+    /// Passes only if no other prefix of the file's names fits as well.
+    ///
+    /// # Errors
+    /// [`Error::SeveralPrefixes`].
+    pub(crate) fn only(self) -> Result<Self> {
+        match self.also {
+            Some(also) => Err(Error::SeveralPrefixes { prefixes: vec![self.file_prefix, also] }),
+            None => Ok(self),
+        }
+    }
+
     /// In words, for a remark.
     pub(crate) fn said(&self) -> String {
-        if let Some(also) = &self.also {
-            return format!("its names begin with `{}`; those that begin with `{also}` fit as well", self.file_prefix);
-        }
         match (self.file_prefix.as_str(), self.wanted_prefix.as_str()) {
             ("", "") => "its names differ from those asked for by what wraps modules, such as `module.`".to_owned(),
             (file, "") => format!("its names begin with `{file}`"),
@@ -217,11 +227,12 @@ mod tests {
     }
 
     #[test]
-    fn another_prefix_that_fits_as_well_is_said() {
+    fn another_prefix_that_fits_as_well_is_an_error() {
         let file = NET.iter().flat_map(|n| [format!("student.{n}"), format!("teacher.{n}")]).collect::<Vec<_>>();
         let file: Vec<&str> = file.iter().map(String::as_str).collect();
-        let said = Naming::fit(&all(&NET), &all(&file), None).said();
-        assert_eq!(said, "its names begin with `teacher.`; those that begin with `student.` fit as well");
+        let error = Naming::fit(&all(&NET), &all(&file), None).only().unwrap_err().to_string();
+        assert!(error.ends_with("`teacher.`, `student.`"), "{error}");
+        assert!(Naming::fit(&all(&NET), &all(&file), Some("student.")).only().is_ok());
     }
 
     #[test]

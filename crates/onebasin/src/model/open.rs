@@ -107,7 +107,11 @@ impl Model {
     pub(crate) fn fitted(mut self, graph: &Graph, prefix: Option<&str>) -> Result<Self> {
         let all = self.all();
         let wanted: Vec<Wanted<'_>> = graph.params().map(|p| (p.name.as_str(), Some(p.shape.as_slice()))).collect();
-        let naming = Naming::fit(&wanted, &named(&all), prefix);
+        let mut naming = Naming::fit(&wanted, &named(self.params()), prefix).only()?;
+        if wanted.iter().any(|(name, _)| self.params().get(naming.in_file(name)).is_none()) {
+            // What was set aside may be what is missing, and is said then.
+            naming = Naming::fit(&wanted, &named(&all), prefix).only()?;
+        }
         let renamed = graph.with_param_names(|name| naming.in_file(name).to_owned())?;
         let (used, rest) = split(&renamed, &all, &self.checkpoint.passed_over)?;
         self.check_used(used.names())?;
@@ -125,7 +129,7 @@ impl Model {
     /// The same as a built-in network: as asked for, as its header says, or as its names and shapes show.
     fn built_in(mut self, name: Option<&str>, prefix: Option<&str>, has_spec: bool) -> Result<Self> {
         if let Some(name) = name {
-            let network = fitting(name, self.params(), prefix)?;
+            let network = fitting(name, &self.all(), prefix)?;
             return self.of_network(network, prefix);
         }
         if let Some(found) = self.checkpoint.metadata.get_json::<Network>(Network::HEADER)? {

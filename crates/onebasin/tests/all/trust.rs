@@ -242,6 +242,36 @@ fn what_frameworks_put_before_names_is_found_and_results_have_as_names() {
 }
 
 #[test]
+fn of_a_student_and_a_teacher_one_has_to_be_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = Network::new("mlp:16x2", &[8], 3).unwrap();
+    let both = |seed: u64| {
+        let of = |prefix: &'static str, seed| {
+            let params = network.init(seed).unwrap();
+            params.iter().map(|(n, t)| (format!("{prefix}{n}"), t.clone())).collect::<Vec<_>>()
+        };
+        of("student.", seed).into_iter().chain(of("teacher.", seed + 10)).collect::<Params>()
+    };
+    let [a, b] = [0, 1].map(|seed| save(folder.path(), &format!("{seed}.safetensors"), &both(seed)));
+    let open = |prefix: Option<&str>, ignore: &[&str]| {
+        let ignore = ignore.iter().map(|p| (*p).to_owned()).collect();
+        let (network, prefix) = (Some("mlp:16x2".to_owned()), prefix.map(str::to_owned));
+        Pair::open(&a, &b, &Blueprint { network, prefix, ignore, ..Blueprint::default() })
+    };
+    let error = |found: onebasin::Result<Pair>| match found {
+        Err(Error::At { source, .. }) => *source,
+        Err(error) => error,
+        Ok(pair) => panic!("{}", pair.account()),
+    };
+    assert!(matches!(error(open(None, &[])), Error::SeveralPrefixes { .. }));
+    assert!(matches!(error(open(Some("student."), &[])), Error::Unused { .. }));
+    assert!(matches!(error(open(Some("student."), &["*"])), Error::Used { .. }));
+    let pair = open(Some("student."), &["teacher.*"]).unwrap();
+    assert!(merged(&pair, 0.0).names().all(|name| name.starts_with("student.")));
+    assert!(open(None, &["teacher.*"]).is_ok());
+}
+
+#[test]
 fn an_alignment_is_used_on_what_it_was_made_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
