@@ -3,10 +3,11 @@
     python benches/trust/differential.py PROGRAM [COUNT] [SEED]
 
 Each network is grown from blocks whose units can be renumbered by hand: dense layers, convolutions, BatchNorms, residual
-additions, gates, tied layers, concatenations, layer normalisation, a second input, a second output. B is A renumbered, so a
-merge at any λ must compute what A computes. Half of the pairs are two ONNX files; half are two checkpoints with `--graph`, and
-of these most have something wrong or odd about them (FAULTS). What a merge writes is loaded into the network as it was grown
-and run by ONNX Runtime. A merge may be refused; it may never be wrong without a word.
+additions, gates, tied layers, concatenations, layer normalisation, a second input, a second output. Half of the time B is A
+renumbered, so a merge at any λ must compute what A computes; else its weights are its own, and λ = 0 must give A's function
+and λ = 1 B's. Pairs are two ONNX files, or two checkpoints with `--graph`, and most have something wrong or odd about them
+(FAULTS). What a merge writes is loaded into the network as it was grown and run by ONNX Runtime. A merge may be refused; it
+may never be wrong without a word.
 
 Prints a table: what was done to the files, how many merges agreed with A, how many were refused, how many were wrong.
 Needs numpy, onnx, onnxruntime, safetensors.
@@ -167,6 +168,12 @@ class Grown:
         m = H.make_model(graph, opset_imports=[H.make_opsetid("", 17)]); m.ir_version = 8
         return m
 
+    def part(self):
+        """Gives B weights of its own."""
+        for k, v in self.a.items():
+            own = self.rng.uniform(.3, 3, v.shape) if k.endswith("running_var") else v.mean() + (v.std() + .1) * self.rng.standard_normal(v.shape)
+            self.b[k] = own.astype(np.float32)
+
     def feeds(self):
         r = np.random.default_rng(1)
         return {n: r.standard_normal([4 if d == "n" else d for d in s]).astype(np.float32) for n, s in self.inputs}
@@ -213,7 +220,11 @@ def case(program, folder, net, fault):
     """Merges at three λ; gives the outcome of each."""
     path = lambda n: os.path.join(folder, n)
     [os.remove(path(n)) for n in os.listdir(folder)]
-    rng, a, b = net.rng, dict(net.a), dict(net.b)
+    rng = net.rng
+    apart_ = bool(rng.random() < .5)
+    if apart_:
+        net.part()
+    a, b = dict(net.a), dict(net.b)
     names = sorted(a)
     pick = lambda: names[rng.integers(len(names))]
     back, extra, truth = (lambda n: n), [], None
@@ -311,12 +322,13 @@ def case(program, folder, net, fault):
                 got = net.run({k: m[k] for k in net.a})
                 copies = [k for k in m if k.startswith("copy.") and not np.array_equal(m[k], m[k[5:]])]
                 if copies: found[l] = "wrong: copies differ"; continue
-            if truth is not None and l == "1":
+            if truth is not None and l != "0":
+                found[l] = "agrees"; continue
+            if apart_ and l == "0.5":
                 found[l] = "agrees"; continue
             d = apart(want[l], got)
             # At ½ a partner that was not found gives another network; that is no lie, but it is counted.
             found[l] = "agrees" if d < 2e-4 else ("not found" if l == "0.5" else f"wrong by {d:.1e}")
-            if l == "0.5" and truth is not None: found[l] = "agrees"
         if os.path.exists(out): os.remove(out)
     return found
 

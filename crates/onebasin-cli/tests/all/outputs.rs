@@ -287,8 +287,6 @@ fn an_input_cut_short_meanwhile_is_named() {
     let spec = b"[tensors]\n'fc1.weight' = 'h .'\n'fc1.bias' = 'h'\n'fc2.weight' = '. h'\n'fc2.bias' = '.'\n";
     std::io::Write::write_all(&mut symmetry, spec).unwrap();
     drop(symmetry);
-    // It asks once more for B.
-    std::thread::spawn(move || fs::write(&pipe, spec));
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");

@@ -31,7 +31,8 @@ impl Model {
         let model = Self::unfitted(path.as_ref(), blueprint)?;
         begins(std::slice::from_ref(&model), blueprint)?;
         let graph = blueprint.graph_over(&[&model])?;
-        model.followed(graph.as_ref(), blueprint)
+        let spec = blueprint.symmetry.as_deref().map(symmetry_file).transpose()?;
+        model.followed(graph.as_ref(), spec.as_ref(), blueprint)
     }
 
     /// Opens files of networks of the same structure: all follow one graph, which may have been exported from any of them.
@@ -46,7 +47,8 @@ impl Model {
             paths.into_iter().map(|path| Self::unfitted(path.as_ref(), blueprint)).collect::<Result<Vec<_>>>()?;
         begins(&models, blueprint)?;
         let graph = blueprint.graph_over(&models.iter().collect::<Vec<_>>())?;
-        models.into_iter().map(|model| model.followed(graph.as_ref(), blueprint)).collect()
+        let spec = blueprint.symmetry.as_deref().map(symmetry_file).transpose()?;
+        models.into_iter().map(|model| model.followed(graph.as_ref(), spec.as_ref(), blueprint)).collect()
     }
 
     /// What a file holds, before it is known how its network is built.
@@ -80,7 +82,12 @@ impl Model {
     }
 
     /// The same with what says how it is built: the graph of the blueprint's file, its own, or a built-in network.
-    fn followed(mut self, graph: Option<&FileGraph>, blueprint: &Blueprint) -> Result<Self> {
+    fn followed(
+        mut self,
+        graph: Option<&FileGraph>,
+        spec: Option<&SymmetrySpec>,
+        blueprint: &Blueprint,
+    ) -> Result<Self> {
         let (path, prefix) = (self.path().to_owned(), blueprint.prefix.as_deref());
         let model = if let Some(FileGraph { graph, remark }) = graph {
             self.remarks.extend(remark.clone());
@@ -89,11 +96,10 @@ impl Model {
             let graph = onnx.graph(&blueprint.input_shapes)?;
             self.fitted(&graph, None).in_file(&path)?
         } else {
-            let spec = blueprint.symmetry.is_some();
-            self.built_in(blueprint.network.as_deref(), prefix, spec).in_file(&path)?
+            self.built_in(blueprint.network.as_deref(), prefix, spec.is_some()).in_file(&path)?
         };
-        match &blueprint.symmetry {
-            Some(file) => model.with_spec(&symmetry_file(file)?, prefix).in_file(&path),
+        match spec {
+            Some(spec) => model.with_spec(spec, prefix).in_file(&path),
             None => Ok(model),
         }
     }
