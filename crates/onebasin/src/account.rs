@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use onebasin_core::symmetry::{Symmetry, TensorLayout};
+use onebasin_core::symmetry::Symmetry;
 use onebasin_core::{Params, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -40,12 +40,8 @@ pub struct Account {
 impl Account {
     /// The same, with the number of tensors that a symmetry moves.
     pub(crate) fn of(&self, symmetry: &Symmetry) -> Self {
-        let moves = |layout: &TensorLayout| {
-            let mut digits = layout.axes.iter().flat_map(|a| &a.occurrences).flat_map(|o| &o.digits);
-            digits.any(|digit| digit.group.is_some())
-        };
         let own = symmetry.tensors().filter(|(name, _)| !self.follow.contains_key(*name));
-        Self { moved: own.filter(|(_, layout)| moves(layout)).count(), ..self.clone() }
+        Self { moved: own.filter(|(_, layout)| layout.moves()).count(), ..self.clone() }
     }
 }
 

@@ -90,11 +90,10 @@ pub fn apply(
         b.check_finite()?;
         b.write_while(&target, &moved, &made(b.checkpoint().digest()), &|| !context.observer.stops())?;
     } else {
-        let covered_names = covered.clone();
+        let expected = shapes(covered.iter().chain(rest.iter()));
         let checkpoint = b.checkpoint().with_params(covered);
         let moving = Moving { b: &checkpoint, symmetry, alignment };
         let passing = Passing::new(Step::Applying, b.weight_count(), context);
-        let expected = shapes(covered_names.iter().chain(rest.iter()));
         let check = |made: &Path| -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
             let found = b.check_written(made, &expected)?;
             Ok(b.ensure_moved(&found, context)?)

@@ -108,7 +108,7 @@ impl Model {
     pub fn of(network: &Network, params: Params) -> Result<Self> {
         network.check(&params)?;
         let model = Self { network: Some(network.clone()), ..Self::in_memory(&network.name, params) };
-        model.with_own_graph(&network.graph()?)
+        model.fitted(&network.graph()?, None)
     }
 
     /// Weights of a network with this graph; tensors that the graph does not use are its [`rest`](Self::rest).
@@ -117,7 +117,7 @@ impl Model {
     /// [`Error::Unfit`] lists the tensors that are missing or have another shape.
     #[allow(clippy::needless_pass_by_value, reason = "a graph is handed over with its tensors")]
     pub fn with_graph(name: &str, params: Params, graph: Graph) -> Result<Self> {
-        Self::in_memory(name, params).with_own_graph(&graph)
+        Self::in_memory(name, params).fitted(&graph, None)
     }
 
     /// Weights of a network of which only is known which units may be exchanged. It cannot run, so the symmetry is believed.

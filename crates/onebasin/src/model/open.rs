@@ -104,12 +104,8 @@ impl Model {
         }
     }
 
-    /// The same with a graph, its tensors parted into those that the graph uses and the rest.
-    pub(super) fn with_own_graph(self, graph: &Graph) -> Result<Self> {
-        self.fitted(graph, None)
-    }
-
-    /// The same with a graph whose parameters may have other prefixes than the tensors.
+    /// The same with a graph whose parameters may have other prefixes than the tensors, parted into those that the
+    /// graph uses and the rest.
     pub(crate) fn fitted(mut self, graph: &Graph, prefix: Option<&str>) -> Result<Self> {
         let all = self.all();
         let wanted: Vec<Wanted<'_>> = graph.params().map(|p| (p.name.as_str(), Some(p.shape.as_slice()))).collect();

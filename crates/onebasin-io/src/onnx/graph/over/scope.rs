@@ -55,32 +55,26 @@ enum Role {
     Any,
 }
 
+/// Operators whose inputs are x, a weight and a bias.
+const WITH_BIAS: [&str; 7] = [
+    "Conv",
+    "ConvTranspose",
+    "Gemm",
+    "LayerNormalization",
+    "BatchNormalization",
+    "InstanceNormalization",
+    "GroupNormalization",
+];
+
 fn role(node: &Node, slot: usize) -> Role {
-    match (node.op_type.as_str(), slot) {
+    let op = node.op_type.as_str();
+    if WITH_BIAS.contains(&op) {
+        return [Role::Any, Role::Weight, Role::Bias].get(slot).copied().unwrap_or(Role::Any);
+    }
+    match (op, slot) {
         ("MatMul", 1) => Role::Product,
-        (
-            "Conv"
-            | "ConvTranspose"
-            | "Gemm"
-            | "LayerNormalization"
-            | "BatchNormalization"
-            | "InstanceNormalization"
-            | "GroupNormalization",
-            1,
-        )
-        | ("Mul" | "PRelu", _)
-        | ("Gather", 0) => Role::Weight,
-        (
-            "Conv"
-            | "ConvTranspose"
-            | "Gemm"
-            | "LayerNormalization"
-            | "BatchNormalization"
-            | "InstanceNormalization"
-            | "GroupNormalization",
-            2,
-        )
-        | ("Add", _) => Role::Bias,
+        ("Mul" | "PRelu", _) | ("Gather", 0) => Role::Weight,
+        ("Add", _) => Role::Bias,
         _ => Role::Any,
     }
 }
