@@ -102,6 +102,7 @@ mod params;
 mod perm;
 pub mod repair;
 pub mod report;
+pub mod solve;
 mod statistics;
 pub mod stream;
 mod structure;

@@ -7,9 +7,11 @@
 use std::fmt::Debug;
 use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
 
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::cholesky::llt;
 use faer::linalg::matmul::matmul;
 use faer::traits::ComplexField;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, MatMut, MatRef, Par, Spec};
 
 /// A view of a matrix inside a slice, or of its transpose: rows lie side by side, `stride` from one start to the next.
 ///
@@ -150,6 +152,60 @@ fn multiply<T: ComplexField>(c: &mut [T], a: Mat<'_, T>, b: Mat<'_, T>, one: T, 
     let how = if accumulate { Accum::Add } else { Accum::Replace };
     matmul(MatMut::from_row_major_slice_mut(c, m, n), how, a.view(), b.view(), one, Par::Seq);
     clear_upper_halves();
+}
+
+/// A symmetric, positive definite matrix as the product of a lower triangle with its transpose.
+///
+/// ```
+/// use onebasin_core::linalg::Cholesky;
+/// let factor = Cholesky::new(vec![4.0, f64::NAN, 2.0, 5.0], 2).unwrap(); // only the lower triangle is read
+/// let mut x = [8.0, 18.0];
+/// factor.solve(&mut x, 1);
+/// assert_eq!(x, [0.25, 3.5]);
+/// assert!(Cholesky::new(vec![1.0, 0.0, 1.0, -1.0], 2).is_none());
+/// ```
+#[derive(Debug, Clone)]
+pub struct Cholesky {
+    /// Row-major; what lies above the diagonal is arbitrary.
+    lower: Vec<f64>,
+    size: usize,
+}
+
+impl Cholesky {
+    /// Factors a row-major matrix of which the lower triangle is given; none if it is not positive definite, within
+    /// rounding.
+    ///
+    /// Cost: `size³ / 3` multiply-adds, on the calling thread, in place.
+    ///
+    /// # Panics
+    /// If there are not `size²` numbers.
+    pub fn new(mut matrix: Vec<f64>, size: usize) -> Option<Self> {
+        assert_eq!(matrix.len(), size * size, "a {size} × {size} matrix does not fit the slice");
+        let mut memory = MemBuffer::new(llt::factor::cholesky_in_place_scratch::<f64>(size, Par::Seq, Spec::default()));
+        let factored = llt::factor::cholesky_in_place(
+            MatMut::from_row_major_slice_mut(&mut matrix, size, size),
+            llt::factor::LltRegularization::default(),
+            Par::Seq,
+            MemStack::new(&mut memory),
+            Spec::default(),
+        );
+        clear_upper_halves();
+        let is_factor = factored.is_ok() && (0..size).all(|at| matrix[at * size + at].is_finite());
+        is_factor.then_some(Self { lower: matrix, size })
+    }
+
+    /// Solves for `columns` right-hand sides at once, in place: row-major `[size, columns]`.
+    ///
+    /// Cost: `size² · columns` multiply-adds.
+    ///
+    /// # Panics
+    /// If there are not `size · columns` numbers.
+    pub fn solve(&self, sides: &mut [f64], columns: usize) {
+        let lower = MatRef::from_row_major_slice(&self.lower, self.size, self.size);
+        let sides = MatMut::from_row_major_slice_mut(sides, self.size, columns);
+        llt::solve::solve_in_place(lower, sides, Par::Seq, MemStack::new(&mut []));
+        clear_upper_halves();
+    }
 }
 
 /// Runs a loop compiled for the vectors this processor has, whatever the program was compiled for. Results are the same bits:

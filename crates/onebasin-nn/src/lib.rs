@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`network`] → [`ops`] → [`samples`] → [`task`] → [`exec`] → [`runner`] → [`optim`] →
 //! [`mod@evaluate`] → [`mod@gradient`] → [`mod@predict`] → [`activations`] → [`mod@straight_through`] → [`mod@repair`] →
-//! [`mod@check`].
+//! [`mod@solve`] → [`mod@check`].
 
 pub mod activations;
 pub mod check;
@@ -18,6 +18,7 @@ pub mod predict;
 pub mod repair;
 pub mod runner;
 pub mod samples;
+pub mod solve;
 pub mod straight_through;
 pub mod task;
 
@@ -37,5 +38,6 @@ pub use predict::{Bin, Predictions, Scores, predict, predict_ensemble};
 pub use repair::{RepairOptions, repair};
 pub use runner::{Runner, Running, Training};
 pub use samples::{Arrays, Chosen, Field, FieldKind, Samples};
+pub use solve::{Ends, SiteFit, SolveOptions, Solved, profile, solve};
 pub use straight_through::{Comparison, SteOptions, SteState, straight_through};
 pub use task::Task;

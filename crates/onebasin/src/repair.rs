@@ -4,7 +4,7 @@ use onebasin_core::Params;
 use onebasin_core::repair::repair_weights;
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::exec::Program;
-use onebasin_nn::{RepairOptions, Samples, recompute_batch_norm, repair};
+use onebasin_nn::{Ends, RepairOptions, Samples, SolveOptions, recompute_batch_norm, repair, solve};
 use serde::{Deserialize, Serialize};
 
 /// How units get back the spread that averaging takes from them.
@@ -26,6 +26,8 @@ pub enum Repair {
     Data,
     /// Give every unit's weights the length between the ends'; needs no samples.
     Weights,
+    /// Refit every layer to what the ends compute, on what the merged network feeds itself.
+    Solve,
 }
 
 impl Repair {
@@ -35,6 +37,7 @@ impl Repair {
             Self::None => "none",
             Self::Data => "data",
             Self::Weights => "weights",
+            Self::Solve => "solve",
         }
     }
 }
@@ -60,7 +63,12 @@ impl Finish<'_> {
                 let repaired = repair_weights(self.program.graph(), ends, average, lambda)?.params;
                 samples.map_or(Ok(repaired.clone()), |s| recompute_batch_norm(self.program, &repaired, s, BATCH))
             }
-            (Repair::None | Repair::Data, None) => Ok(average.clone()),
+            (Repair::Solve, _) if lambda == 0.0 || lambda == 1.0 => Ok(average.clone()),
+            (Repair::Solve, Some(samples)) => {
+                let ends = Ends::pair(ends, lambda);
+                Ok(solve(self.program, &ends, average, samples, &SolveOptions::default(), &mut |_, _| true)?.params)
+            }
+            (Repair::None | Repair::Data | Repair::Solve, None) => Ok(average.clone()),
             (Repair::None, Some(samples)) => recompute_batch_norm(self.program, average, samples, BATCH),
         }
     }

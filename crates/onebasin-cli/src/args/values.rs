@@ -54,6 +54,11 @@ pub(super) fn repair() -> impl TypedValueParser<Value = Repair> {
         ("none", Repair::None, "Leave the average as it is"),
         ("data", Repair::Data, "Give every unit the mean and spread between the ends', measured on data"),
         ("weights", Repair::Weights, "Give every unit's weights the length between the ends'; needs no data"),
+        (
+            "solve",
+            Repair::Solve,
+            "Refit every layer to what both ends compute, on what the merged network feeds itself",
+        ),
     ])
 }
 

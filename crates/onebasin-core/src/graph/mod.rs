@@ -515,6 +515,19 @@ impl Graph {
         Ok(graph)
     }
 
+    /// The same graph with its nodes in another order in which they can run; `order` names each once. Values keep their
+    /// numbers.
+    pub(crate) fn ordered(&self, order: &[NodeId]) -> Self {
+        let mut graph = self.clone();
+        graph.nodes = order.iter().map(|id| self.node(*id).clone()).collect();
+        for (at, node) in graph.nodes.iter().enumerate() {
+            for (k, output) in node.outputs.iter().enumerate() {
+                graph.values[output.0].source = ValueSource::Node(NodeId(at), k);
+            }
+        }
+        graph
+    }
+
     /// Running statistics of BatchNorms, mean and variance in turn: parameters that are measured, not trained.
     ///
     /// They are permuted like weights, and do not count where weights are compared.

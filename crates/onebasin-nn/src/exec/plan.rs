@@ -44,6 +44,8 @@ pub(crate) struct BatchPlan<T> {
     pub kept: Vec<(ValueId, usize, Vec<usize>)>,
     /// Steps that are BatchNorms.
     pub batch_norms: Vec<usize>,
+    /// Where values lie, in which layout.
+    places: HashMap<(ValueId, Layout), Operand>,
 }
 
 impl<T: Real> BatchPlan<T> {
@@ -68,7 +70,7 @@ impl<T: Real> BatchPlan<T> {
                 kept.push((value, buffer, shape));
             }
         }
-        let Builder { steps, lens, .. } = builder;
+        let Builder { steps, lens, places, .. } = builder;
         let mut plan = Self {
             batch,
             batch_norms: (0..steps.len()).filter(|k| matches!(steps[*k].work, StepWork::BatchNorm(_))).collect(),
@@ -79,6 +81,7 @@ impl<T: Real> BatchPlan<T> {
             inputs,
             outputs: kept[..outputs.len()].iter().map(|(_, buffer, _)| *buffer).collect(),
             kept,
+            places,
         };
         if wants.gradients || wants.input_gradients {
             plan.value_slots = slots::own(&mut plan.buffers);
@@ -87,6 +90,29 @@ impl<T: Real> BatchPlan<T> {
             plan.value_slots = slots::forward(&plan.steps, &mut plan.buffers, &plan.inputs, &plan.kept);
         }
         Ok(plan)
+    }
+
+    /// The step that runs a node; none if no output depends on it.
+    pub(crate) fn step(&self, node: NodeId) -> Option<usize> {
+        self.steps.iter().position(|s| s.node == Some(node))
+    }
+
+    /// Where a value lies once the first `done` steps have run: in a place that is written and not yet free.
+    pub(crate) fn lying(&self, value: ValueId, done: usize) -> Option<(Operand, Layout)> {
+        let reads = |step: &BatchStep<T>, b| step.inputs.iter().any(|i| i.operand == Operand::Buffer(b));
+        let lives = |b: usize| {
+            let is_source = self.inputs.contains(&b);
+            let written = is_source || self.steps[..done].iter().any(|s| s.outputs.iter().any(|(o, _)| *o == b));
+            let kept = is_source || self.kept.iter().any(|(_, k, _)| *k == b);
+            written && (kept || self.steps[done..].iter().any(|s| reads(s, b)))
+        };
+        [Layout::ChannelsLast, Layout::Plain].into_iter().find_map(|layout| {
+            let operand = *self.places.get(&(value, layout))?;
+            match operand {
+                Operand::Buffer(b) => lives(b).then_some((operand, layout)),
+                Operand::Param(_) | Operand::Constant(_) => Some((operand, layout)),
+            }
+        })
     }
 
     /// The BatchNorm that is step `k`.

@@ -157,6 +157,11 @@ impl<T: Real> Workspace<T> {
         Some((self.buffers.value(*buffer), shape))
     }
 
+    /// The numbers of a buffer of the plan, whatever is in them at this time.
+    pub(super) fn buffer(&self, buffer: usize) -> &[T] {
+        self.buffers.value(buffer)
+    }
+
     /// Gradient with respect to input number `index`, after a backward pass; none if it was not wanted or nothing
     /// depends on the input.
     pub fn input_gradient(&self, index: usize) -> Option<&[T]> {

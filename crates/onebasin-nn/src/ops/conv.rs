@@ -8,7 +8,7 @@ use onebasin_core::graph::op::Conv;
 use onebasin_core::linalg::{Mat, vectorized};
 
 use super::conv_lines::Lines;
-use super::window::Window;
+use super::window::{Window, WindowStart};
 use super::winograd::Winograd;
 use super::{Call, Kernel, Layout, Real, add, pieces};
 
@@ -69,10 +69,21 @@ impl ConvSizes {
 
     /// Patches of group `g` at these positions.
     fn gather<T: Real>(&self, x: &[T], g: usize, tile: std::ops::Range<usize>, patches: &mut [T]) {
+        self.gather_at(x, g, self.window.taps(tile), patches);
+    }
+
+    /// Patches of group `g` where these windows stand.
+    fn gather_at<T: Real>(
+        &self,
+        x: &[T],
+        g: usize,
+        windows: impl Iterator<Item = (WindowStart, std::ops::Range<usize>)>,
+        patches: &mut [T],
+    ) {
         let (width, all) = (self.channels, self.channels * self.groups);
         let rows = patches.chunks_exact_mut(self.patch);
         let contiguous = self.groups == 1 && self.window.dilations[2] == 1;
-        for ((start, inside), row) in self.window.taps(tile).zip(rows) {
+        for ((start, inside), row) in windows.zip(rows) {
             let kernel = self.window.kernel;
             let mut at = 0;
             for kz in 0..kernel[0] {
@@ -304,6 +315,22 @@ impl<T: Real> Kernel<T> for Conv {
                 }
             }
         }
+    }
+}
+
+/// What a convolution multiplies its weights with, position by position.
+pub(crate) struct Patches(ConvSizes);
+
+impl Patches {
+    /// Of a convolution between values of these channels-last shapes.
+    pub(crate) fn new(conv: &Conv, [x, w, y]: [&[usize]; 3]) -> Self {
+        Self(ConvSizes::of::<f32>(conv, &Call { inputs: &[], input_shapes: &[x, w], output_shapes: &[y] }))
+    }
+
+    /// The patches of a group at these positions, one after the other, each `[kernel…, channels]`.
+    pub(crate) fn gather(&self, x: &[f32], group: usize, positions: &[u32], patches: &mut [f32]) {
+        let windows = positions.iter().map(|p| self.0.window.tap(*p as usize));
+        self.0.gather_at(x, group, windows, patches);
     }
 }
 

@@ -36,6 +36,8 @@ use onebasin_core::Tensor;
 use onebasin_core::graph::Op;
 use onebasin_core::linalg::Scalar;
 
+pub(crate) use conv::Patches;
+
 /// Numbers kernels compute in: `f32` and `f64`.
 ///
 /// ```

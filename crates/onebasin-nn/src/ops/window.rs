@@ -78,6 +78,15 @@ impl Window {
         })
     }
 
+    /// Window number `p`: where it starts, and which taps of the last axis lie inside the image.
+    pub(super) fn tap(&self, p: usize) -> (WindowStart, Range<usize>) {
+        let [depth, height, width] = self.output;
+        let (row, ox) = (p / width, p % width);
+        let start = |axis: usize, o: usize| (o * self.strides[axis]) as isize - self.before[axis] as isize;
+        let at = [start(0, row / height % depth), start(1, row % height), start(2, ox)];
+        (WindowStart { sample: row / height / depth, at }, self.inside(2, at[2]))
+    }
+
     /// Taps of an axis that lie inside the image, for a window that starts at `at`.
     #[inline(always)]
     pub(super) fn inside(&self, axis: usize, at: isize) -> Range<usize> {

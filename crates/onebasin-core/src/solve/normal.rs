@@ -1,0 +1,390 @@
+//! Least squares from sums: what is kept of many rows, and how it is solved.
+//!
+//! Rows come a few at a time and are not kept, unless there are fewer of them than inputs.
+
+use rayon::prelude::*;
+
+use crate::linalg::{Cholesky, Mat, Scalar};
+
+/// Columns of a panel of the Gram: panels are made side by side, and of each only what lies on and below the diagonal.
+const PANEL: usize = 128;
+
+/// Rows of a least-squares problem: what goes in and what should come out.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// `[rows, inputs]`.
+    pub inputs: &'a [f32],
+    /// `[rows, units]`.
+    pub targets: &'a [f32],
+    /// How much each row counts, `[rows]`; none: all the same, 1.
+    pub weights: Option<&'a [f32]>,
+}
+
+/// What least squares needs of rows, added up: `Σ w x xᵀ`, `Σ w x rᵀ`, `Σ w x`, `Σ w r`, `Σ w r²`.
+///
+/// Products are f32 over the rows of one call, sums f64. Where there will be fewer rows than inputs the rows themselves
+/// are kept, and the problem is solved in its dual form.
+///
+/// ```
+/// use onebasin_core::solve::{NormalSums, Rows};
+/// let mut all = NormalSums::new(1, 1, 2);
+/// all.add(&Rows { inputs: &[1.0, 3.0], targets: &[1.0, 5.0], weights: None });
+/// let fit = all.normal(true, 0.0).unwrap();
+/// let line = fit.solve(&all, &[0.0]); // r = 2 x − 1
+/// assert!((line.weights[0] - 2.0).abs() < 1e-9 && (line.bias[0] + 1.0).abs() < 1e-9);
+/// ```
+#[derive(Debug, Clone)]
+pub struct NormalSums {
+    inputs: usize,
+    units: usize,
+    design: Design,
+    /// `Σ w x rᵀ`, `[inputs, units]`, where rows are not kept.
+    cross: Vec<f64>,
+    /// `Σ w x`.
+    input_sum: Vec<f64>,
+    /// `Σ w x²`, all inputs together.
+    input_squares: f64,
+    /// `Σ w r`.
+    target_sum: Vec<f64>,
+    /// `Σ w r²`.
+    target_squares: Vec<f64>,
+    /// `Σ w`.
+    weight: f64,
+}
+
+/// What is kept of the inputs.
+#[derive(Debug, Clone)]
+enum Design {
+    /// Panels of the Gram.
+    Gram(Vec<Panel>),
+    /// The rows, and what they should give, times `√w`; and `√w`.
+    Rows { inputs: Vec<f32>, targets: Vec<f32>, roots: Vec<f64> },
+    /// Nothing: targets have changed and inputs have not.
+    Known,
+}
+
+/// Columns `from..from + width` of the Gram, from row `from` on; row-major.
+#[derive(Debug, Clone)]
+struct Panel {
+    from: usize,
+    width: usize,
+    sums: Vec<f64>,
+}
+
+/// A least-squares problem without its targets, factored: as many targets as wanted are solved for.
+#[derive(Debug, Clone)]
+pub struct Normal {
+    factor: Cholesky,
+    /// What was added to the diagonal.
+    ridge: f64,
+    /// Weighted mean of the inputs; zero without an intercept.
+    mean: Vec<f64>,
+    intercept: bool,
+    /// The Gram of the inputs less their mean, `[inputs, inputs]`; or, in the dual form, the rows less their mean.
+    centred: Centred,
+}
+
+#[derive(Debug, Clone)]
+enum Centred {
+    Gram(Vec<f64>),
+    Rows { inputs: Vec<f64>, roots: Vec<f64> },
+}
+
+/// What was solved for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Solution {
+    /// `[units, inputs]`.
+    pub weights: Vec<f64>,
+    /// `[units]`; zero without an intercept.
+    pub bias: Vec<f64>,
+}
+
+impl NormalSums {
+    /// Empty sums for so many inputs and units, of which at most `rows` rows will come.
+    pub fn new(inputs: usize, units: usize, rows: usize) -> Self {
+        let design = if rows < inputs {
+            Design::Rows { inputs: Vec::new(), targets: Vec::new(), roots: Vec::new() }
+        } else {
+            let width = inputs.div_ceil(inputs.div_ceil(PANEL).max(1)).max(1);
+            let panel = |from: usize| {
+                let width = width.min(inputs - from);
+                Panel { from, width, sums: vec![0.0; (inputs - from) * width] }
+            };
+            Design::Gram((0..inputs).step_by(width).map(panel).collect())
+        };
+        Self { design, ..Self::of_targets(inputs, units) }
+    }
+
+    /// Empty sums for other targets of inputs that have been added up already.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let design = match self.design {
+            Design::Rows { .. } => Design::Rows { inputs: Vec::new(), targets: Vec::new(), roots: Vec::new() },
+            Design::Gram(_) | Design::Known => Design::Known,
+        };
+        Self { design, ..Self::of_targets(self.inputs, self.units) }
+    }
+
+    fn of_targets(inputs: usize, units: usize) -> Self {
+        Self {
+            inputs,
+            units,
+            design: Design::Known,
+            cross: vec![0.0; inputs * units],
+            input_sum: vec![0.0; inputs],
+            input_squares: 0.0,
+            target_sum: vec![0.0; units],
+            target_squares: vec![0.0; units],
+            weight: 0.0,
+        }
+    }
+
+    /// Bytes that sums of this size take, but for rows that are kept.
+    pub fn bytes(inputs: usize, units: usize) -> usize {
+        (inputs * inputs * 3 / 4 + inputs * units) * (size_of::<f64>() + size_of::<f32>())
+    }
+
+    /// Adds rows.
+    ///
+    /// Cost: `inputs² / 2 + inputs · units` multiply-adds a row, panels side by side on threads.
+    ///
+    /// # Panics
+    /// If the numbers are not those of whole rows.
+    pub fn add(&mut self, rows: &Rows<'_>) {
+        let (inputs, units) = (self.inputs, self.units);
+        let count = rows.targets.len() / units.max(1);
+        assert_eq!((rows.inputs.len(), rows.targets.len()), (count * inputs, count * units), "rows do not fit");
+        let weight = |row: usize| rows.weights.map_or(1.0, |w| f64::from(w[row]));
+        for row in 0..count {
+            let w = weight(row);
+            self.weight += w;
+            let r = &rows.targets[row * units..][..units];
+            for ((sum, squares), r) in self.target_sum.iter_mut().zip(&mut self.target_squares).zip(r) {
+                let wr = w * f64::from(*r);
+                *sum += wr;
+                *squares += wr * f64::from(*r);
+            }
+        }
+        let scaled = rows.weights.map(|weights| {
+            let roots: Vec<f32> = weights.iter().map(|w| w.sqrt()).collect();
+            (times(rows.inputs, &roots, inputs), times(rows.targets, &roots, units))
+        });
+        let (x, r) = scaled.as_ref().map_or((rows.inputs, rows.targets), |(x, r)| (&x[..], &r[..]));
+        if !matches!(self.design, Design::Known) {
+            for (row, x) in rows.inputs.chunks_exact(inputs.max(1)).enumerate() {
+                let w = weight(row);
+                self.input_sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += w * f64::from(*x));
+            }
+            self.input_squares += x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+        }
+        match &mut self.design {
+            Design::Rows { inputs, targets, roots } => {
+                inputs.extend_from_slice(x);
+                targets.extend_from_slice(r);
+                roots.extend((0..count).map(|row| weight(row).sqrt()));
+                return;
+            }
+            Design::Gram(panels) => panels.par_iter_mut().for_each(|panel| panel.add(x, count, inputs)),
+            Design::Known => {}
+        }
+        let mut product = vec![0.0_f32; inputs * units];
+        f32::matmul(&mut product, Mat::new(x, count, inputs).t(), Mat::new(r, count, units), false);
+        widen(&mut self.cross, &product);
+    }
+
+    /// Adds what others have added up, of rows that come after these.
+    pub fn absorb(&mut self, other: Self) {
+        let add = |to: &mut [f64], from: &[f64]| to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
+        add(&mut self.cross, &other.cross);
+        add(&mut self.input_sum, &other.input_sum);
+        add(&mut self.target_sum, &other.target_sum);
+        add(&mut self.target_squares, &other.target_squares);
+        self.input_squares += other.input_squares;
+        self.weight += other.weight;
+        match (&mut self.design, other.design) {
+            (Design::Gram(to), Design::Gram(from)) => {
+                to.iter_mut().zip(from).for_each(|(to, from)| add(&mut to.sums, &from.sums));
+            }
+            (Design::Rows { inputs, targets, roots }, Design::Rows { inputs: i, targets: t, roots: r }) => {
+                inputs.extend(i);
+                targets.extend(t);
+                roots.extend(r);
+            }
+            (Design::Gram(_) | Design::Rows { .. } | Design::Known, _) => {}
+        }
+    }
+
+    /// Number of rows, or the sum of their weights.
+    pub fn weight(&self) -> f64 {
+        self.weight
+    }
+
+    /// Mean and variance of the targets, unit by unit.
+    pub fn target_moments(&self) -> impl Iterator<Item = (f64, f64)> {
+        let weight = self.weight.max(f64::MIN_POSITIVE);
+        self.target_sum.iter().zip(&self.target_squares).map(move |(sum, squares)| {
+            let mean = sum / weight;
+            (mean, (squares / weight - mean * mean).max(0.0))
+        })
+    }
+
+    /// Factors the problem. `ridge` is the weight of staying near the prior, as a share of the mean square of an input; it
+    /// is raised tenfold until the factor exists. None if the inputs are not finite.
+    ///
+    /// Cost: `inputs³ / 3` multiply-adds, or `rows² · inputs` in the dual form.
+    ///
+    /// # Panics
+    /// If these are [sums for other targets](Self::again).
+    pub fn normal(&self, intercept: bool, ridge: f64) -> Option<Normal> {
+        let inputs = self.inputs;
+        let weight = self.weight.max(f64::MIN_POSITIVE);
+        let mean: Vec<f64> = self.input_sum.iter().map(|s| if intercept { s / weight } else { 0.0 }).collect();
+        let level = self.input_squares / inputs.max(1) as f64;
+        if !level.is_finite() {
+            return None;
+        }
+        let (gram, size, centred) = match &self.design {
+            Design::Gram(panels) => {
+                let mut gram = vec![0.0; inputs * inputs];
+                for Panel { from, width, sums } in panels {
+                    for (row, sums) in (*from..inputs).zip(sums.chunks_exact(*width)) {
+                        for (col, sum) in (*from..from + width).zip(sums).take(row + 1 - from) {
+                            let centred = sum - weight * mean[row] * mean[col];
+                            gram[row * inputs + col] = centred;
+                            gram[col * inputs + row] = centred;
+                        }
+                    }
+                }
+                (gram.clone(), inputs, Centred::Gram(gram))
+            }
+            Design::Rows { inputs: rows, roots, .. } => {
+                let row = |(row, root): (&[f32], &f64)| {
+                    row.iter().zip(&mean).map(|(x, m)| f64::from(*x) - root * m).collect::<Vec<_>>()
+                };
+                let rows = rows.chunks_exact(inputs.max(1)).zip(roots).flat_map(row).collect::<Vec<_>>();
+                let size = roots.len();
+                let mut gram = vec![0.0; size * size];
+                f64::matmul(&mut gram, Mat::new(&rows, size, inputs), Mat::new(&rows, size, inputs).t(), false);
+                (gram, size, Centred::Rows { inputs: rows, roots: roots.clone() })
+            }
+            Design::Known => panic!("sums for other targets have no inputs"),
+        };
+        let floor = if level > 0.0 { level * 1e-12 } else { 1.0 };
+        let mut added = (ridge * level).max(floor);
+        loop {
+            let mut matrix = gram.clone();
+            (0..size).for_each(|at| matrix[at * size + at] += added);
+            if let Some(factor) = Cholesky::new(matrix, size) {
+                return Some(Normal { factor, ridge: added, mean, intercept, centred });
+            }
+            added *= 10.0;
+            if !(added.is_finite() && added < level.max(1.0) * 1e12) {
+                return None;
+            }
+        }
+    }
+}
+
+impl Panel {
+    fn add(&mut self, x: &[f32], rows: usize, inputs: usize) {
+        let Self { from, width, sums } = self;
+        let below = inputs - *from;
+        let columns = |width| Mat::strided(&x[*from..(rows - 1) * inputs + *from + width], rows, width, inputs);
+        if rows == 0 {
+            return;
+        }
+        let mut product = vec![0.0_f32; below * *width];
+        f32::matmul(&mut product, columns(below).t(), columns(*width), false);
+        widen(sums, &product);
+    }
+}
+
+/// `to += from`.
+fn widen(to: &mut [f64], from: &[f32]) {
+    to.iter_mut().zip(from).for_each(|(t, f)| *t += f64::from(*f));
+}
+
+/// Every row times its factor.
+fn times(rows: &[f32], factors: &[f32], len: usize) -> Vec<f32> {
+    rows.chunks_exact(len.max(1)).zip(factors).flat_map(|(row, f)| row.iter().map(move |x| x * f)).collect()
+}
+
+impl Normal {
+    /// The weights `W` and bias `b` that minimise `Σ w |W x + b − r|² + d |W − W₀|²` over the rows that `sums` has of
+    /// targets; `d` is the ridge.
+    ///
+    /// Formula: `W = W₀ + (Σ w x̃ r̃ᵀ − G W₀ᵀ)ᵀ (G + d I)⁻¹` with `x̃`, `r̃` less their means and `G = Σ w x̃ x̃ᵀ`, and
+    /// `b = r̄ − W x̄`; in the dual form `W = W₀ + (R̃ − X̃ W₀ᵀ)ᵀ (X̃ X̃ᵀ + d I)⁻¹ X̃`. Without an intercept means are zero.
+    ///
+    /// Shapes: `prior` is `[units, inputs]`.
+    ///
+    /// Cost: `2 · inputs² · units` multiply-adds; in the dual form `rows · (2 · inputs + rows) · units`.
+    ///
+    /// # Panics
+    /// If the sums are of other sizes.
+    #[must_use]
+    pub fn solve(&self, sums: &NormalSums, prior: &[f64]) -> Solution {
+        let (inputs, units) = (sums.inputs, sums.units);
+        let weight = sums.weight.max(f64::MIN_POSITIVE);
+        let target: Vec<f64> = sums.target_sum.iter().map(|s| if self.intercept { s / weight } else { 0.0 }).collect();
+        let mut weights = prior.to_vec();
+        match (&self.centred, &sums.design) {
+            (Centred::Gram(gram), Design::Gram(_) | Design::Known) => {
+                let mut sides = sums.cross.clone();
+                for (row, mean) in sides.chunks_exact_mut(units.max(1)).zip(&self.mean) {
+                    row.iter_mut().zip(&target).for_each(|(s, t)| *s -= weight * mean * t);
+                }
+                let mut of_prior = vec![0.0; inputs * units];
+                f64::matmul(&mut of_prior, Mat::new(gram, inputs, inputs), Mat::new(prior, units, inputs).t(), false);
+                sides.iter_mut().zip(of_prior).for_each(|(s, p)| *s -= p);
+                self.factor.solve(&mut sides, units);
+                for (row, sides) in sides.chunks_exact(units.max(1)).enumerate() {
+                    sides.iter().enumerate().for_each(|(unit, s)| weights[unit * inputs + row] += s);
+                }
+            }
+            (Centred::Rows { inputs: rows, roots }, Design::Rows { targets, .. }) => {
+                let count = roots.len();
+                let mut sides = vec![0.0; count * units];
+                f64::matmul(&mut sides, Mat::new(rows, count, inputs), Mat::new(prior, units, inputs).t(), false);
+                for ((side, row), root) in
+                    sides.chunks_exact_mut(units.max(1)).zip(targets.chunks_exact(units)).zip(roots)
+                {
+                    side.iter_mut().zip(row).zip(&target).for_each(|((s, r), t)| *s = f64::from(*r) - root * t - *s);
+                }
+                self.factor.solve(&mut sides, units);
+                f64::matmul(&mut weights, Mat::new(&sides, count, units).t(), Mat::new(rows, count, inputs), true);
+            }
+            (Centred::Gram(_) | Centred::Rows { .. }, _) => panic!("the sums are of another problem"),
+        }
+        let of_mean = |row: &[f64]| row.iter().zip(&self.mean).map(|(w, m)| w * m).sum::<f64>();
+        let bias = weights.chunks_exact(inputs.max(1)).zip(&target).map(|(row, t)| t - of_mean(row)).collect();
+        Solution { weights, bias }
+    }
+
+    /// What was added to the diagonal.
+    pub fn ridge(&self) -> f64 {
+        self.ridge
+    }
+
+    /// Mean and variance (divisor `n`) of what each unit gives over the rows that the problem is made of, without its bias.
+    ///
+    /// Formula: `W x̄`, and `w G wᵀ / Σ w` for every row `w` of `W`. The problem must have an intercept.
+    pub fn moments(&self, weights: &[f64], weight: f64) -> Vec<(f64, f64)> {
+        let inputs = self.mean.len();
+        let one = |row: &[f64]| {
+            let mean = row.iter().zip(&self.mean).map(|(w, m)| w * m).sum::<f64>();
+            let squares = match &self.centred {
+                Centred::Gram(gram) => {
+                    let of_gram = |gram: &[f64]| gram.iter().zip(row).map(|(g, w)| g * w).sum::<f64>();
+                    gram.chunks_exact(inputs.max(1)).zip(row).map(|(gram, w)| w * of_gram(gram)).sum::<f64>()
+                }
+                Centred::Rows { inputs: rows, .. } => {
+                    let of_row = |x: &[f64]| x.iter().zip(row).map(|(x, w)| x * w).sum::<f64>().powi(2);
+                    rows.chunks_exact(inputs.max(1)).map(of_row).sum()
+                }
+            };
+            (mean, (squares / weight.max(f64::MIN_POSITIVE)).max(0.0))
+        };
+        weights.par_chunks_exact(inputs.max(1)).map(one).collect()
+    }
+}

@@ -1,0 +1,372 @@
+//! Which operators of a graph can be solved, and for which of its values.
+
+use serde::{Deserialize, Serialize};
+
+use crate::graph::op::{Binary, Unary};
+use crate::graph::{Graph, Node, NodeId, Op, ValueId, ValueSource};
+use crate::repair::is_own;
+
+/// A place of a graph where weights are solved: an operator with weights together with what follows it up to the next
+/// non-linearity, or a normalisation that stands alone.
+///
+/// With `x` what reaches the operator, the site's *target* is `norm(W x + b) + Σ added`, each part where it has one.
+///
+/// ```
+/// use onebasin_core::graph::Graph;
+/// use onebasin_core::solve::sites;
+/// let mut g = Graph::new();
+/// let x = g.input("x", &[1, 8])?;
+/// let h = g.linear("fc1", x, 8)?;
+/// let sum = g.add_values("add", h, x)?;
+/// let y = g.relu(sum)?;
+/// g.output(y);
+/// let (found, _) = sites(&g);
+/// assert_eq!((found[0].target, &found[0].added[..], found[0].rectified), (sum, &[x][..], true));
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Site {
+    /// The operator with the weights, or the normalisation.
+    pub node: NodeId,
+    /// Its weights; none where a normalisation stands alone.
+    pub layer: Option<Layer>,
+    /// The normalisation that follows the weights, or stands alone.
+    pub norm: Option<Norm>,
+    /// Values that are added behind that: shortcuts.
+    pub added: Vec<ValueId>,
+    /// What the site is solved for.
+    pub target: ValueId,
+    /// The operator that gives the target.
+    pub end: NodeId,
+    /// Axis of the target, and of the operator's output, that counts units.
+    pub axis: usize,
+    /// Whether nothing but `max(target, 0)` is used, so that what lies below zero need only stay there.
+    pub rectified: bool,
+}
+
+/// The weights of a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layer {
+    /// The weights.
+    pub weight: ValueId,
+    /// What is added to every unit: the operator's bias, or a parameter added behind it.
+    pub bias: Option<ValueId>,
+    /// How the weights lie.
+    pub form: Form,
+}
+
+/// How the weights of a unit lie in a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `[units, inputs]`, of a linear layer.
+    Rows,
+    /// `[inputs, units]`, on the right of a matrix product.
+    Columns,
+    /// `[units, inputs / groups, kernel…]`, of a convolution in this many groups.
+    Conv {
+        /// Number of groups.
+        groups: usize,
+    },
+}
+
+/// A normalisation with a gain and a bias for every unit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Norm {
+    /// The operator.
+    pub node: NodeId,
+    /// Its gain, if it has one that is its own.
+    pub gain: Option<ValueId>,
+    /// Its bias, if it has one that is its own.
+    pub bias: Option<ValueId>,
+    /// Running mean and variance of a BatchNorm; none for those that measure every sample.
+    pub statistics: Option<[ValueId; 2]>,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+/// An operator with weights that is not solved: it keeps the average of the ends' weights.
+///
+/// ```
+/// use onebasin_core::solve::LeftOut;
+/// let left = LeftOut { node: "lstm".to_owned(), why: "recurrent layers are not solved".to_owned() };
+/// assert_eq!(left.to_string(), "`lstm`: recurrent layers are not solved");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Name of the operator.
+    pub node: String,
+    /// What stands in the way.
+    pub why: String,
+}
+
+impl std::fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}`: {}", self.node, self.why)
+    }
+}
+
+/// The sites of a graph, in running order, and the operators with weights that are none.
+///
+/// From an operator with weights on, a site takes in what follows as long as nothing else reads the value: a parameter that
+/// is added to every unit, a normalisation over the units, values that are added and known before the operator runs. It
+/// ends before everything else.
+///
+/// Cost: one pass over the inputs of all nodes for every parameter.
+///
+/// ```
+/// use onebasin_core::graph::Graph;
+/// use onebasin_core::solve::sites;
+/// let mut g = Graph::new();
+/// let x = g.input("x", &[1, 8])?;
+/// let h = g.linear("tied", x, 8)?;
+/// let h = g.relu(h)?;
+/// let y = g.linear("tied", h, 8)?;
+/// g.output(y);
+/// let (found, left) = sites(&g);
+/// assert!(found.is_empty());
+/// assert_eq!(left[0].to_string(), "`tied`: its weights `tied.weight` are used more than once");
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn sites(graph: &Graph) -> (Vec<Site>, Vec<LeftOut>) {
+    let finder = Finder::new(graph);
+    let (mut found, mut left, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+    for node in (0..graph.nodes().len()).map(NodeId) {
+        let site = match finder.weights(node) {
+            Ok(Some(layer)) => finder.site(node, Some(layer)),
+            Ok(None) if !taken.contains(&node) => finder.norm(node, finder.units(node)).and_then(|norm| {
+                let alone = norm.gain.is_some() || norm.statistics.is_some();
+                alone.then(|| finder.site(node, None)).flatten()
+            }),
+            Ok(None) => None,
+            Err(why) => {
+                left.push(LeftOut { node: graph.node(node).name.clone(), why });
+                None
+            }
+        };
+        if let Some(site) = site {
+            taken.extend(site.norm.map(|norm| norm.node));
+            found.push(site);
+        }
+    }
+    (found, left)
+}
+
+/// A graph being looked through.
+struct Finder<'g> {
+    graph: &'g Graph,
+    /// Nodes that read every value; outputs of the graph count as one more than there are nodes.
+    readers: Vec<Vec<usize>>,
+}
+
+impl<'g> Finder<'g> {
+    fn new(graph: &'g Graph) -> Self {
+        let mut readers = vec![Vec::new(); graph.values().len()];
+        for (at, node) in graph.nodes().iter().enumerate() {
+            node.inputs.iter().for_each(|v| readers[v.0].push(at));
+        }
+        graph.outputs().iter().for_each(|v| readers[v.0].push(graph.nodes().len()));
+        Self { graph, readers }
+    }
+
+    /// The axis that counts units in what a node gives.
+    fn units(&self, node: NodeId) -> usize {
+        let Node { op, outputs, .. } = self.graph.node(node);
+        let last = self.graph.shape(outputs[0]).len().saturating_sub(1);
+        match op {
+            Op::Linear | Op::MatMul => last,
+            Op::LayerNorm { axes, .. } => axes.last().copied().unwrap_or(last),
+            _ => 1.min(last),
+        }
+    }
+
+    /// The weights of an operator; none if it has none, and an error if they cannot be solved.
+    fn weights(&self, node: NodeId) -> Result<Option<Layer>, String> {
+        let Node { op, inputs, .. } = self.graph.node(node);
+        let is_param = |v: &ValueId| self.graph.value(*v).source == ValueSource::Param;
+        let (weight, bias, form) = match op {
+            Op::Linear => (inputs[1], inputs.get(2).copied(), Form::Rows),
+            Op::Conv(conv) => (inputs[1], inputs.get(2).copied(), Form::Conv { groups: conv.groups }),
+            Op::MatMul if is_param(&inputs[1]) && self.graph.shape(inputs[1]).len() == 2 => {
+                (inputs[1], None, Form::Columns)
+            }
+            Op::MatMul if inputs.iter().any(is_param) => {
+                return Err("its weights stand on the left of a product, or are many matrices".to_owned());
+            }
+            Op::ConvTranspose { .. } if inputs[1..].iter().any(is_param) => {
+                return Err("transposed convolutions are not solved".to_owned());
+            }
+            Op::Recurrent { .. } if inputs[1..].iter().any(is_param) => {
+                return Err("recurrent layers are not solved".to_owned());
+            }
+            Op::MatMul
+            | Op::ConvTranspose { .. }
+            | Op::Recurrent { .. }
+            | Op::Pool(_)
+            | Op::BatchNorm { .. }
+            | Op::LayerNorm { .. }
+            | Op::GroupNorm { .. }
+            | Op::LocalResponseNorm { .. }
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Where
+            | Op::Softmax { .. }
+            | Op::Reduce { .. }
+            | Op::Reshape(_)
+            | Op::Transpose(_)
+            | Op::Concat { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Expand(_)
+            | Op::Gather { .. }
+            | Op::Resize { .. }
+            | Op::Unknown(_) => return Ok(None),
+        };
+        if is_param(&inputs[0]) {
+            return Err("what it multiplies its weights with is a parameter too".to_owned());
+        }
+        for value in [Some(weight), bias].into_iter().flatten() {
+            let name = &self.graph.value(value).name;
+            if !is_param(&value) {
+                return Err(format!("its weights `{name}` are computed"));
+            }
+            if !is_own(self.graph, value) {
+                return Err(format!("its weights `{name}` are used more than once"));
+            }
+        }
+        Ok(Some(Layer { weight, bias, form }))
+    }
+
+    /// The normalisation that a node is, if it takes units along this axis.
+    fn norm(&self, node: NodeId, axis: usize) -> Option<Norm> {
+        let Node { op, inputs, .. } = self.graph.node(node);
+        let own = |at: usize| inputs.get(at).copied().filter(|v| is_own(self.graph, *v));
+        let (epsilon, statistics) = match op {
+            Op::BatchNorm { epsilon } if axis == 1 => (*epsilon, Some([own(3)?, own(4)?])),
+            Op::GroupNorm { epsilon, .. } if axis == 1 => (*epsilon, None),
+            Op::LayerNorm { axes, epsilon, .. } if axes[..] == [axis] => (*epsilon, None),
+            _ => return None,
+        };
+        Some(Norm { node, gain: own(1), bias: own(2), statistics, epsilon })
+    }
+
+    /// The one node that reads a value, if there is just one and it reads it once.
+    fn reader(&self, value: ValueId) -> Option<NodeId> {
+        match self.readers[value.0][..] {
+            [node] if node < self.graph.nodes().len() => Some(NodeId(node)),
+            _ => None,
+        }
+    }
+
+    /// Whether a value is known before a node runs, without being one of a later one.
+    fn is_before(&self, value: ValueId, node: NodeId) -> bool {
+        match self.graph.value(value).source {
+            ValueSource::Node(from, _) => from.0 < node.0,
+            ValueSource::Input => true,
+            ValueSource::Param | ValueSource::Constant(_) => false,
+        }
+    }
+
+    /// The site that starts at a node.
+    fn site(&self, node: NodeId, mut layer: Option<Layer>) -> Option<Site> {
+        let (graph, axis) = (self.graph, self.units(node));
+        let mut norm = if layer.is_none() { Some(self.norm(node, axis)?) } else { None };
+        let mut target = graph.node(node).outputs[0];
+        let (units, shape) = (*graph.shape(target).get(axis)?, graph.shape(target).to_vec());
+        let (mut end, mut added) = (node, Vec::new());
+        while let Some(next) = self.reader(target) {
+            let Node { op, inputs, outputs, .. } = graph.node(next);
+            match op {
+                Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::GroupNorm { .. }
+                    if norm.is_none() && added.is_empty() && inputs[0] == target =>
+                {
+                    norm = self.norm(next, axis);
+                    if norm.is_none() {
+                        break;
+                    }
+                }
+                Op::Binary(Binary::Add) => {
+                    let other = if inputs[0] == target { inputs[1] } else { inputs[0] };
+                    let fits = graph.shape(outputs[0]) == shape;
+                    let is_bias = graph.value(other).source == ValueSource::Param
+                        && is_own(graph, other)
+                        && along(graph.shape(other), shape.len(), axis, units);
+                    if let (true, Some(layer)) = (is_bias && fits && added.is_empty() && norm.is_none(), &mut layer)
+                        && layer.bias.is_none()
+                    {
+                        layer.bias = Some(other);
+                    } else if fits && graph.shape(other) == shape && self.is_before(other, node) {
+                        added.push(other);
+                    } else {
+                        break;
+                    }
+                }
+                Op::Unary(Unary::Identity) => {}
+                _ => break,
+            }
+            (target, end) = (outputs[0], next);
+        }
+        let rectifies = |reader: &usize| graph.nodes().get(*reader).is_some_and(|n| n.op == Op::Unary(Unary::Relu));
+        let rectified = !self.readers[target.0].is_empty() && self.readers[target.0].iter().all(rectifies);
+        Some(Site { node, layer, norm, added, target, end, axis, rectified })
+    }
+}
+
+/// Whether a shape, broadcast to this rank, has `units` entries along `axis` and one along all others.
+fn along(shape: &[usize], rank: usize, axis: usize, units: usize) -> bool {
+    let Some(first) = rank.checked_sub(shape.len()) else { return false };
+    let len = |at: usize| at.checked_sub(first).map_or(1, |at| shape[at]);
+    (0..rank).all(|at| len(at) == if at == axis { units } else { 1 })
+}
+
+/// The same graph with its operators in another order: of what is added, the part behind fewer weights comes first.
+///
+/// A residual branch can then be solved with its shortcut known, wherever the branches stand in a file. Values keep their
+/// numbers.
+///
+/// Cost: linear in nodes and their inputs.
+///
+/// ```
+/// use onebasin_core::graph::Graph;
+/// use onebasin_core::solve::shortcuts_first;
+/// let mut g = Graph::new();
+/// let x = g.input("x", &[1, 4])?;
+/// let h = g.linear("fc1", x, 4)?;
+/// let h = g.relu(h)?;
+/// let branch = g.linear("fc2", h, 4)?;
+/// let shortcut = g.linear("shortcut", x, 4)?;
+/// let y = g.add_values("add", branch, shortcut)?;
+/// g.output(y);
+/// let graph = shortcuts_first(&g);
+/// let names = graph.nodes().iter().map(|n| n.name.as_str());
+/// assert_eq!(names.collect::<Vec<_>>(), ["shortcut", "fc1", "fc1.relu", "fc2", "add"]);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+#[must_use]
+pub fn shortcuts_first(graph: &Graph) -> Graph {
+    let from = |value: ValueId| match graph.value(value).source {
+        ValueSource::Node(node, _) => Some(node.0),
+        ValueSource::Input | ValueSource::Param | ValueSource::Constant(_) => None,
+    };
+    let mut depth = vec![0_usize; graph.nodes().len()];
+    for (at, node) in graph.nodes().iter().enumerate() {
+        let behind = node.inputs.iter().filter_map(|v| from(*v)).map(|n| depth[n]).max().unwrap_or(0);
+        let has_weights = node.inputs.iter().any(|v| graph.value(*v).source == ValueSource::Param);
+        depth[at] = behind + usize::from(has_weights);
+    }
+    let (mut order, mut seen) = (Vec::with_capacity(depth.len()), vec![false; depth.len()]);
+    let ends = graph.outputs().iter().filter_map(|v| from(*v)).chain(0..depth.len());
+    for end in ends {
+        let mut open = vec![(end, false)];
+        while let Some((node, ready)) = open.pop() {
+            if ready {
+                order.push(NodeId(node));
+            } else if !std::mem::replace(&mut seen[node], true) {
+                open.push((node, true));
+                let mut before: Vec<usize> = graph.nodes()[node].inputs.iter().filter_map(|v| from(*v)).collect();
+                before.sort_by_key(|n| std::cmp::Reverse(depth[*n]));
+                open.extend(before.into_iter().filter(|n| !seen[*n]).map(|n| (n, false)));
+            }
+        }
+    }
+    graph.ordered(&order)
+}

@@ -1,0 +1,278 @@
+//! The solve: every layer of a merged network refitted, from input to output, to what its ends compute.
+
+mod gain;
+mod layer;
+mod levels;
+mod profile;
+mod targets;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use onebasin_core::Params;
+use onebasin_core::graph::ValueId;
+use onebasin_core::solve::{LeftOut, Site, shortcuts_first, sites};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::exec::{Flat, Lockstep, Program};
+use crate::samples::{Feeds, Samples};
+pub use profile::{SiteFit, profile};
+use targets::Targets;
+
+/// How to solve.
+///
+/// ```
+/// use onebasin_nn::SolveOptions;
+/// // A first look: few rows, and no rounds for what lies below a rectifier.
+/// let options = SolveOptions { rows: 10_000, rounds: 0, ..SolveOptions::default() };
+/// assert_eq!(options.ridge, 1e-3);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SolveOptions {
+    /// How strongly weights are held to the average, as a share of the mean square of an input.
+    pub ridge: f64,
+    /// Rounds in which what lies below a rectifier is left there.
+    pub rounds: usize,
+    /// Rows (positions of samples) that a site is solved from, about; every sample gives at least one.
+    pub rows: usize,
+    /// Bytes of activations that may be kept.
+    pub memory: usize,
+    /// Decides which positions are looked at.
+    pub seed: u64,
+}
+
+impl Default for SolveOptions {
+    fn default() -> Self {
+        Self { ridge: 1e-3, rounds: 3, rows: 80_000, memory: 4 << 30, seed: 0 }
+    }
+}
+
+/// A solved network, and what was solved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Solved {
+    /// The network.
+    pub params: Params,
+    /// The sites, in running order, by the name of their operator.
+    pub sites: Vec<String>,
+    /// Operators with weights that keep the average.
+    pub left: Vec<LeftOut>,
+}
+
+/// What is merged: networks, aligned, and how much each counts, everywhere or at the units of single sites.
+///
+/// ```
+/// use onebasin_nn::Ends;
+/// use onebasin_core::Params;
+/// let (a, b) = (Params::new(), Params::new());
+/// assert_eq!(Ends::pair([&a, &b], 0.25).shares, [0.75, 0.25]);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Ends<'a> {
+    /// The networks.
+    pub networks: Vec<&'a Params>,
+    /// How much each counts; they add up to 1.
+    pub shares: Vec<f64>,
+    /// How much each counts at the units of a site, by its [target](onebasin_core::solve::Site::target): `[networks][units]`.
+    pub by_unit: BTreeMap<ValueId, Vec<Vec<f64>>>,
+}
+
+impl<'a> Ends<'a> {
+    /// Two networks, at `lambda` from the first (0) to the second (1).
+    #[must_use]
+    pub fn pair(ends: [&'a Params; 2], lambda: f64) -> Self {
+        Self { networks: ends.to_vec(), shares: vec![1.0 - lambda, lambda], by_unit: BTreeMap::new() }
+    }
+
+    /// Networks that count the same.
+    #[must_use]
+    pub fn equal(networks: Vec<&'a Params>) -> Self {
+        let share = 1.0 / networks.len().max(1) as f64;
+        Self { shares: vec![share; networks.len()], networks, by_unit: BTreeMap::new() }
+    }
+
+    /// Passes only if there are networks, as many shares, none below zero, that add up to one.
+    fn check(&self) -> Result<()> {
+        let sum: f64 = self.shares.iter().sum();
+        let fits = !self.networks.is_empty()
+            && self.networks.len() == self.shares.len()
+            && self.shares.iter().all(|s| *s >= 0.0)
+            && (sum - 1.0).abs() < 1e-9;
+        let why = || format!("shares of {} networks add up to 1, found {:?}", self.networks.len(), self.shares);
+        if fits { Ok(()) } else { Err(Error::Options(why())) }
+    }
+
+    /// How much network `end` counts at each of so many units of a site.
+    fn share(&self, target: ValueId, end: usize, units: usize) -> Result<Vec<f64>> {
+        let Some(by_unit) = self.by_unit.get(&target) else { return Ok(vec![self.shares[end]; units]) };
+        let found = by_unit.get(end).map_or(0, Vec::len);
+        let why = || format!("a site of {units} units takes as many shares of every network, found {found}");
+        if found == units { Ok(by_unit[end].clone()) } else { Err(Error::Options(why())) }
+    }
+}
+
+/// Everything a site needs: the networks at work, and what they are.
+struct Work<'a> {
+    program: &'a Program,
+    ends: &'a Ends<'a>,
+    flats: Vec<Flat>,
+    lockstep: Lockstep<'a>,
+    options: &'a SolveOptions,
+}
+
+/// Solves a merged network, layer by layer from input to output, so that on what it feeds itself it gives the mix of what
+/// its ends give there. Neither labels nor gradients are needed; names, shapes and element types stay.
+///
+/// Formula: at a [site](onebasin_core::solve::Site) with target `y` and design `x` (what the *merged* network feeds it,
+/// patches of it for convolutions), `T = Σ_e share_e y_e`, `R = T − Σ added` (of the merged network, so that what went
+/// wrong before a shortcut is corrected), and `W = argmin Σ |W x + b − R|² + d |W − W₀|²` with `W₀` the average of the
+/// ends' weights (BatchNorms folded in) and `d = ridge · mean x²`. Where only `max(y, 0)` is used, [`SolveOptions::rounds`]
+/// times `T` becomes `min(y, 0)` wherever it is not positive, and `W` is solved again: each such round lowers a majoriser
+/// of `Σ |max(y, 0) − max(T, 0)|²`.
+///
+/// A LayerNorm or GroupNorm between gets the aim `(R − c) / g · σ̄ + μ̄` in front of it, where `μ̄`, `σ̄` are the mixed mean
+/// and deviation that the ends' normalisations measure there, `g`, `c` its mixed gain and bias; rows count `1 / (σ̄ + .1 ·
+/// mean σ̄)²`. Then gain and bias are fitted, unit by unit. So they are where a normalisation stands alone. Behind
+/// a BatchNorm's folded weights its statistics are set to those of `W x` and its gain and bias so that they undo it: it gives
+/// `W x + b` as it stands.
+///
+/// `merged` is the average: what no site solves is taken from it. `observe` is called with the number of sites done and of
+/// all; when it returns false the work is given up.
+///
+/// Cost: one forward pass of all ends and of the merged network over `data`, `rows · inputs² / 2` multiply-adds a site for
+/// its Gram, and `rows · inputs · units · (1 + 2 rounds)` for the rest. All samples wait at every site, so memory is the
+/// values alive at a time of all networks, at most [`SolveOptions::memory`], and the sums of a few Grams.
+///
+/// # Errors
+/// If a tensor is missing or does not fit, there are no samples or they do not fit, activations are not finite, no operator
+/// can be solved, or [`Error::Stopped`].
+///
+/// Source: regression of layers on the merged model's own activations, RegMean++ ([2508.03121](https://arxiv.org/abs/2508.03121)),
+/// and layer-wise least squares after permutation, PLeaS ([2407.02447](https://arxiv.org/abs/2407.02447)). We differ in
+/// targets before the non-linearity, in correcting by the merged network's own shortcuts, in the rounds below rectifiers,
+/// and in going through normalisations.
+///
+/// ```
+/// use onebasin_core::merge::{Interpolation, merge};
+/// use onebasin_nn::exec::Program;
+/// use onebasin_nn::samples::synthetic;
+/// use onebasin_nn::{Ends, Network, SolveOptions, profile, solve};
+/// let network = Network::new("mlp:16x2", &[8], 3)?;
+/// let (graph, a, b) = (network.graph()?, network.init(0)?, network.init(1)?);
+/// let data = synthetic(&graph, 500, 0)?;
+/// let program = Program::new(graph)?;
+/// let (average, ends) = (merge(&a, &b, 0.5, Interpolation::Lerp)?, Ends::pair([&a, &b], 0.5));
+/// let solved = solve(&program, &ends, &average, &data, &SolveOptions::default(), &mut |_, _| true)?;
+/// assert_eq!(solved.sites, ["fc1", "fc2", "fc3"]);
+/// let last = |net| Ok::<_, onebasin_nn::Error>(profile(&program, &ends, net, &data)?[2].explained);
+/// assert!(last(&solved.params)? > last(&average)?);
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
+pub fn solve(
+    program: &Program,
+    ends: &Ends<'_>,
+    merged: &Params,
+    data: &dyn Samples,
+    options: &SolveOptions,
+    observe: &mut dyn FnMut(usize, usize) -> bool,
+) -> Result<Solved> {
+    ends.check()?;
+    let program = Program::new(shortcuts_first(program.graph()))?;
+    let (sites, left) = sites(program.graph());
+    let mut work = Work::new(&program, ends, merged, data, options)?;
+    let sites: Vec<Site> = sites.into_iter().filter(|site| work.lockstep.step(site.node).is_some()).collect();
+    if sites.is_empty() {
+        let named: Vec<String> = left.iter().take(3).map(ToString::to_string).collect();
+        return Err(Error::Options(format!("no operator of the network can be solved; {}", named.join("; "))));
+    }
+    let mut params = merged.clone();
+    for (done, site) in sites.iter().enumerate() {
+        if !observe(done, sites.len()) {
+            return Err(Error::Stopped);
+        }
+        work.site(site, &mut params)?;
+    }
+    observe(sites.len(), sites.len());
+    let name = |site: &Site| program.graph().node(site.node).name.clone();
+    Ok(Solved { params, sites: sites.iter().map(name).collect(), left })
+}
+
+impl<'a> Work<'a> {
+    fn new(
+        program: &'a Program,
+        ends: &'a Ends<'a>,
+        merged: &Params,
+        data: &dyn Samples,
+        options: &'a SolveOptions,
+    ) -> Result<Self> {
+        if data.is_empty() {
+            let why = "solving needs at least one sample; it has none".to_owned();
+            return Err(Error::Data { spec: data.name().to_owned(), why });
+        }
+        let feeds = Feeds::new(program.graph(), data)?;
+        let fill = |samples: Range<usize>, inputs: &mut [&mut [f32]]| feeds.fill(data, samples, inputs);
+        let networks = ends.networks.iter().copied().chain([merged]);
+        let flats = networks.map(|params| program.flatten(params)).collect::<Result<Vec<_>>>()?;
+        let lockstep = Lockstep::new(program, flats.len(), data.len(), options.memory, &fill)?;
+        Ok(Self { program, ends, flats, lockstep, options })
+    }
+
+    /// Number of the merged network: the one behind the ends.
+    fn merged(&self) -> usize {
+        self.ends.networks.len()
+    }
+
+    /// Runs all ends until so many steps are done.
+    fn run_ends(&mut self, end: usize) {
+        let merged = self.merged();
+        self.lockstep.run(0..merged, &self.flats[..merged], end);
+    }
+
+    /// Runs the merged network until so many steps are done.
+    fn run_merged(&mut self, end: usize) {
+        let merged = self.merged();
+        self.lockstep.run(merged..merged + 1, &self.flats[merged..], end);
+    }
+
+    /// The step of a node that is known to run.
+    fn step(&self, node: onebasin_core::graph::NodeId) -> Result<usize> {
+        let name = || self.program.graph().node(node).name.clone();
+        self.lockstep.step(node).ok_or_else(|| Error::Options(format!("node `{}` is never run", name())))
+    }
+
+    /// Solves a site: the ends run to its target, the merged network to its operator, and its tensors change.
+    fn site(&mut self, site: &Site, params: &mut Params) -> Result<()> {
+        let (start, end) = (self.step(site.node)?, self.step(site.end)?);
+        let norm = site.norm.filter(|norm| norm.statistics.is_none());
+        let levels = match (norm, site.layer) {
+            (Some(norm), Some(_)) => {
+                self.run_ends(self.step(norm.node)?);
+                Some(levels::mixed(self, site, &norm)?)
+            }
+            (None, _) | (_, None) => None,
+        };
+        self.run_ends(end + 1);
+        self.run_merged(start);
+        let mut targets = Targets::new(self, site)?;
+        let mut changed = Vec::new();
+        if let Some(layer) = site.layer {
+            targets.levels = levels;
+            changed.extend(layer::solve(self, site, &layer, &targets, params)?);
+        }
+        if let Some(norm) = site.norm.filter(|norm| norm.statistics.is_none() || site.layer.is_none()) {
+            if site.layer.is_some() {
+                self.refresh(params, &changed)?;
+                self.run_merged(self.step(norm.node)?);
+            }
+            changed.extend(gain::fit(self, site, &norm, &targets, params)?);
+        }
+        self.refresh(params, &changed)
+    }
+
+    /// Takes the merged network's tensors over into its numbers.
+    fn refresh(&mut self, params: &Params, changed: &[ValueId]) -> Result<()> {
+        let merged = self.merged();
+        self.program.refresh(&mut self.flats[merged], params, changed)
+    }
+}
