@@ -102,7 +102,13 @@ pub fn apply(
         apply_streamed(&target, &moving, &rest, &|digest| b.header(&made(digest)), &asked)?;
     }
     let account = Some(account.clone());
-    Ok(Written { output: target.path().to_owned(), inputs: inputs(b.checkpoint().digest()), options, account })
+    Ok(Written {
+        output: target.path().to_owned(),
+        inputs: inputs(b.checkpoint().digest()),
+        options,
+        account,
+        solved: None,
+    })
 }
 
 /// The tensors that an alignment covers, and those that are copied.

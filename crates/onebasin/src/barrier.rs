@@ -4,15 +4,16 @@ use onebasin_core::Params;
 use onebasin_core::barrier::lambda_grid;
 use onebasin_core::report::{Curve, Report, SCHEMA};
 use onebasin_nn::samples::Chosen;
-use onebasin_nn::{Samples, curve};
+use onebasin_nn::{Error as RunError, Samples, curve};
 use serde::{Deserialize, Serialize};
 
 use crate::align::Aligned;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::merge::Merge;
 use crate::observer::{Progress, Step};
 use crate::pair::Pair;
-use crate::repair::{Finish, Repair};
+use crate::repair::{Finish, Repair, Used};
 
 /// How the way from A to B is measured, by [`Pair::barrier`].
 ///
@@ -30,6 +31,8 @@ pub struct Measure {
     pub repair: Repair,
     /// Training samples on which BatchNorm statistics are recomputed and repair measures, at every λ; 0 interpolates them.
     pub batch_norm_samples: usize,
+    /// Training samples on which layers are solved, at every λ but the ends.
+    pub solve_samples: usize,
     /// Only the first so many samples of each split are measured on.
     pub samples: Option<usize>,
     /// Use alignments on networks that they were not made for.
@@ -38,7 +41,8 @@ pub struct Measure {
 
 impl Default for Measure {
     fn default() -> Self {
-        Self { points: 25, repair: Repair::None, batch_norm_samples: 5000, samples: None, force: false }
+        let Merge { repair, batch_norm_samples, solve_samples, force, .. } = Merge::default();
+        Self { points: 25, repair, batch_norm_samples, solve_samples, samples: None, force }
     }
 }
 
@@ -79,14 +83,11 @@ impl Pair {
         }
         let (train, test) = (context.samples(what)?, context.test.ok_or(Error::NeedsData { what })?);
         let lambda = lambda_grid(options.points)?;
-        if options.repair == Repair::Data && options.batch_norm_samples == 0 {
-            return Err(Error::Needs { option: "repair by data", needs: "batch_norm_samples above 0" });
-        }
+        let used = Used { batch_norm: options.batch_norm_samples, solve: options.solve_samples };
+        options.repair.check(Some(train), used)?;
         let program = self.a.program_for(test)?;
         let (a, b) = (self.a.params(), self.b.params());
-        let norm = Chosen::first(train, options.batch_norm_samples);
-        let samples: Option<&dyn Samples> = if norm.is_empty() { None } else { Some(&norm) };
-        let finish = Finish { program: &program, samples, repair: options.repair };
+        let finish = Finish { program: &program, train: Some(train), used, repair: options.repair, context };
         let firsts = options.samples.map(|n| [Chosen::first(train, n), Chosen::first(test, n)]);
         let splits: [&dyn Samples; 2] = match &firsts {
             Some([train, test]) => [train, test],
@@ -100,7 +101,12 @@ impl Pair {
         let (mut done, total) = (0, (ends.len() * lambda.len()) as u64);
         let mut curves: Vec<Curve> = Vec::new();
         for (name, end) in &ends {
-            let made = |l: f64, between: Params| finish.apply([a, end], &between, l);
+            let made = |l: f64, between: Params| {
+                finish.apply([a, end], &between, l).map_err(|error| match error {
+                    Error::Network(error) => error,
+                    other => RunError::Options(other.to_string()),
+                })
+            };
             let task = context.judge(train);
             let found = curve(name, &program, [a, end], &lambda, splits, task, runner, &made, &mut || {
                 done += 1;

@@ -79,7 +79,7 @@ pub use merge::{Merge, Merged};
 pub use model::Model;
 pub use observer::{Level, Observer, Progress, Quiet, Step};
 pub use pair::Pair;
-pub use repair::Repair;
+pub use repair::{Repair, Solving};
 pub use threads::Threads;
 pub use unused::{Differs, Likely, Unused};
 pub use written::{ACCURACY, Written, provenance};

@@ -14,7 +14,7 @@ use onebasin_core::symmetry::{Alignment, Symmetry};
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::exec::Program;
 use onebasin_nn::samples::{Chosen, labels};
-use onebasin_nn::{Samples, Scores, evaluate, predict, predict_ensemble, recompute_batch_norm};
+use onebasin_nn::{Ends, Samples, Scores, evaluate, predict, predict_ensemble, recompute_batch_norm};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -23,8 +23,10 @@ use crate::alike::alike;
 use crate::blueprint::Blueprint;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::merge::Merge;
 use crate::model::Model;
 use crate::observer::{Progress, Step};
+use crate::repair::{Finish, Repair, Solving, Used};
 use crate::written::{Written, provenance};
 
 /// Networks of the same structure. Names of tensors are those of the first; cloning is cheap, networks are shared.
@@ -126,6 +128,10 @@ pub struct MergeMany {
     pub start: Start,
     /// Rounds, or iterations, at most.
     pub max_rounds: usize,
+    /// What is done to the mean: nothing, or its layers are solved.
+    pub repair: Repair,
+    /// Training samples, without their labels, on which layers are solved. 1200 by default.
+    pub solve_samples: usize,
     /// Test the symmetry on random inputs first, where the network runs.
     pub check: bool,
     /// Let the result take the place of a file that it is made from.
@@ -139,6 +145,8 @@ impl Default for MergeMany {
             seed: 0,
             start: Start::Signature,
             max_rounds: 100,
+            repair: Repair::None,
+            solve_samples: Merge::default().solve_samples,
             check: true,
             overwrite: false,
         }
@@ -170,8 +178,11 @@ pub struct Mean {
     pub alignments: Vec<Alignment>,
     /// How they were found; none where they were left as they come.
     pub found: Option<ManyMatch>,
-    /// The mean of the moved networks; BatchNorm statistics recomputed where there were samples.
+    /// The mean of the moved networks; BatchNorm statistics recomputed where there were samples, layers solved where that was
+    /// asked for.
     pub params: Params,
+    /// How it was solved, where it was.
+    pub solved: Option<Solving>,
     many: Many,
     options: MergeMany,
 }
@@ -198,6 +209,12 @@ impl MergeMany {
     /// ```
     pub fn run(&self, many: &Many, context: &Context<'_>) -> Result<Mean> {
         let (models, first) = (many.models(), &many.models[0]);
+        let used = Used { batch_norm: usize::MAX, solve: self.solve_samples };
+        if let Repair::Data | Repair::Weights = self.repair {
+            let (option, expected) = ("repair", "none or solve, for many networks");
+            return Err(Error::Option { option, expected, found: self.repair.name().to_owned() });
+        }
+        self.repair.check(context.train, used)?;
         models.iter().try_for_each(Model::check_finite)?;
         let symmetry = first.symmetry()?;
         if self.check {
@@ -218,13 +235,22 @@ impl MergeMany {
             }
         }
         let mut merged = mean(&symmetry, &params, &alignments, None)?;
+        let mut solved = None;
         if let Some(samples) = context.train {
-            merged = recompute_batch_norm(&first.program_for(samples)?, &merged, samples, BATCH)?;
+            let program = first.program_for(samples)?;
+            let finish = Finish { program: &program, train: context.train, used, repair: self.repair, context };
+            if self.repair == Repair::Solve {
+                let moved = models.iter().zip(&alignments).map(|(model, a)| a.apply(&symmetry, model.params()));
+                let moved = moved.collect::<Result<Vec<Params>, _>>()?;
+                (merged, solved) = finish.solve_and_tell(&Ends::equal(moved.iter().collect()), &merged)?;
+            } else {
+                merged = finish.measured(&merged)?;
+            }
         } else if !first.statistics().is_empty() {
             context.note("the statistics of BatchNorms were averaged; with data they are recomputed");
         }
         first.copied(&mut merged);
-        Ok(Mean { symmetry, alignments, found, params: merged, many: many.clone(), options: self.clone() })
+        Ok(Mean { symmetry, alignments, found, params: merged, solved, many: many.clone(), options: self.clone() })
     }
 
     fn align(&self, weights: &Symmetry, models: &[&Params], context: &Context<'_>) -> Result<Option<ManyMatch>> {
@@ -266,16 +292,22 @@ impl Mean {
             target.spares(&models.iter().flat_map(Model::sources).collect::<Vec<_>>())?;
         }
         let inputs: Vec<Input> = models.iter().filter_map(|m| m.input("model")).collect();
-        let MergeMany { method, seed, start, .. } = self.options;
+        let MergeMany { method, seed, start, repair, .. } = self.options;
         let (found, account) = (self.found.as_ref(), self.many.account().of(&self.symmetry));
         let options = json!({
-            "method": method.name(), "seed": seed, "start": start,
+            "method": method.name(), "seed": seed, "start": start, "repair": repair.name(),
             "start_objective": found.map(|f| f.start_objective), "objective": found.map(|f| f.objective),
             "rounds": found.map(|f| &f.rounds), "stop": found.map(|f| f.stop), "tensors": &account,
         });
         let made = provenance("merge-many", &inputs, &options);
         models[0].write_while(&target, &self.params, &made, &|| !context.observer.stops())?;
-        Ok(Written { output: target.path().to_owned(), inputs, options, account: Some(account) })
+        Ok(Written {
+            output: target.path().to_owned(),
+            inputs,
+            options,
+            account: Some(account),
+            solved: self.solved.clone(),
+        })
     }
 
     /// What the networks, their mean, their ensemble and the midpoints of pairs reach on training and test samples, which the

@@ -9,7 +9,6 @@ use onebasin_core::symmetry::{GroupId, Symmetry};
 use onebasin_core::{DType, Params};
 use onebasin_io::{Asked, Moving, merge_streamed, products_streamed};
 use onebasin_nn::Samples;
-use onebasin_nn::samples::Chosen;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -20,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::model::{is_onnx, shapes};
 use crate::observer::Step;
 use crate::pair::Pair;
-use crate::repair::{Finish, Repair};
+use crate::repair::{Finish, Repair, Solving, Used, ends_by_group};
 use crate::written::{Written, provenance};
 
 /// How an aligned pair is combined.
@@ -44,6 +43,8 @@ pub struct Merge {
     /// Training samples on which BatchNorm statistics are recomputed and repair by data measures; 0 interpolates them. 5000 by
     /// default.
     pub batch_norm_samples: usize,
+    /// Training samples, without their labels, on which layers are solved. 1200 by default.
+    pub solve_samples: usize,
     /// Average only groups whose matched correlation exceeds this, from 0 to 1; the others stay as in A. Needs an alignment by
     /// activations.
     pub min_correlation: Option<f64>,
@@ -65,6 +66,7 @@ impl Default for Merge {
             dtype: None,
             repair: Repair::None,
             batch_norm_samples: 5000,
+            solve_samples: 1200,
             min_correlation: None,
             group_lambda: BTreeMap::new(),
             check: true,
@@ -75,6 +77,11 @@ impl Default for Merge {
 }
 
 impl Merge {
+    /// How many training samples are used, for what.
+    fn used(&self) -> Used {
+        Used { batch_norm: self.batch_norm_samples, solve: self.solve_samples }
+    }
+
     /// Passes only if every number is what it may be.
     ///
     /// # Errors
@@ -160,14 +167,8 @@ impl Pair {
         if !options.force {
             self.check_made_for(aligned)?;
         }
-        let repairs_by_data = options.repair == Repair::Data;
-        if repairs_by_data && context.train.is_none() {
-            return Err(Error::NeedsData { what: "repair by data" });
-        }
+        options.repair.check(context.train, options.used())?;
         let has_data = context.train.is_some_and(|samples| !samples.is_empty()) && options.batch_norm_samples > 0;
-        if repairs_by_data && !has_data {
-            return Err(Error::Needs { option: "repair by data", needs: "batch_norm_samples above 0" });
-        }
         let has_statistics = !self.a.statistics().is_empty();
         let recomputes = has_data && has_statistics && self.a.graph().is_some();
         let finishes = recomputes || options.repair != Repair::None;
@@ -189,7 +190,7 @@ impl Pair {
                 "the merged network cannot be used as it stands: the statistics of its BatchNorms are interpolated, which ruins \
                  most networks; they are recomputed only where the network's graph is known, and with data",
             ),
-            (false, true) if between => context.note(
+            (false, true) if between && options.repair != Repair::Solve => context.note(
                 "the merged network cannot be used as it stands: the statistics of its BatchNorms are interpolated, which ruins \
                  most networks; merge with data, on which they are recomputed",
             ),
@@ -228,6 +229,11 @@ impl Merged<'_> {
     /// # Errors
     /// If a weight is not finite, or the network cannot run where it has to.
     pub fn params(&self) -> Result<Params> {
+        Ok(self.finished()?.0)
+    }
+
+    /// The same, and how it was solved, where it was.
+    fn finished(&self) -> Result<(Params, Option<Solving>)> {
         let Self { pair, aligned, options, by_group, context, .. } = self;
         pair.check_finite()?;
         let (a, moved) = (pair.a.params(), aligned.apply(pair.b.params())?);
@@ -236,15 +242,27 @@ impl Merged<'_> {
         } else {
             merge_by_group(&aligned.symmetry, a, &moved, options.lambda, by_group)?
         };
+        let mut solved = None;
         if self.finishes {
             let program = context.train.map_or_else(|| pair.a.program(), |samples| pair.a.program_for(samples))?;
-            let chosen = context.train.map(|samples| Chosen::first(samples, options.batch_norm_samples));
-            let samples = chosen.as_ref().filter(|chosen| !chosen.is_empty()).map(|chosen| chosen as &dyn Samples);
-            let finish = Finish { program: &program, samples, repair: options.repair };
-            merged = finish.apply([a, &moved], &merged, options.lambda)?;
+            let (train, used, repair) = (context.train, options.used(), options.repair);
+            let finish = Finish { program: &program, train, used, repair, context };
+            let ends = [a, &moved];
+            if options.repair == Repair::Solve {
+                let ends = ends_by_group(program.graph(), ends, options.lambda, &self.by_name());
+                (merged, solved) = finish.solve_and_tell(&ends, &merged)?;
+            } else {
+                merged = finish.apply(ends, &merged, options.lambda)?;
+            }
             pair.a.copied(&mut merged);
         }
-        Ok(options.dtype.map_or(Ok(merged.clone()), |dtype| cast(&merged, dtype))?)
+        let merged = options.dtype.map_or(Ok(merged.clone()), |dtype| cast(&merged, dtype))?;
+        Ok((merged, solved))
+    }
+
+    /// λ of single groups, by name.
+    fn by_name(&self) -> BTreeMap<&str, f64> {
+        self.by_group.iter().map(|(id, l)| (self.aligned.symmetry.group(*id).name.as_str(), *l)).collect()
     }
 
     /// Writes the merged network in A's format: the same ONNX model, file or folder of shards, with how it came to be in its
@@ -270,8 +288,11 @@ impl Merged<'_> {
         let made = |digests: [&str; 2]| provenance("merge", &inputs(digests), &recorded);
         let digests = || [a.checkpoint().digest(), b.checkpoint().digest()];
         context.go_on()?;
+        let mut solved = None;
         if self.finishes || is_onnx(target.path()) {
-            a.write_while(&target, &self.params()?, &made(digests()), &|| !context.observer.stops())?;
+            let params;
+            (params, solved) = self.finished()?;
+            a.write_while(&target, &params, &made(digests()), &|| !context.observer.stops())?;
         } else {
             let moving = Moving { b: b.checkpoint(), symmetry: &aligned.symmetry, alignment: &aligned.alignment };
             let slerp = by_group.is_empty() && options.interpolation == Interpolation::Slerp;
@@ -296,18 +317,19 @@ impl Merged<'_> {
             merge_streamed(&target, a.checkpoint(), &moving, a.rest(), &rule, &header, &asked)?;
         }
         let account = Some(pair.account().of(&aligned.symmetry));
-        Ok(Written { output: target.path().to_owned(), inputs: inputs(digests()), options: recorded, account })
+        let inputs = inputs(digests());
+        Ok(Written { output: target.path().to_owned(), inputs, options: recorded, account, solved })
     }
 
     /// What decided the result besides the files.
     fn recorded(&self) -> Value {
-        let Self { aligned, options, by_group, context, .. } = self;
-        let by_group: BTreeMap<&str, f64> =
-            by_group.iter().map(|(id, l)| (aligned.symmetry.group(*id).name.as_str(), *l)).collect();
+        let Self { aligned, options, context, .. } = self;
+        let by_group = self.by_name();
+        let solve_samples = (options.repair == Repair::Solve).then_some(options.solve_samples);
         json!({
             "lambda": options.lambda, "interpolation": options.interpolation.to_string(),
             "dtype": options.dtype.map(DType::name), "data": context.train.map(Samples::name),
-            "repair": options.repair.name(), "batch_norm_samples": options.batch_norm_samples, "group_lambda": by_group, "matching": aligned.record,
+            "repair": options.repair.name(), "batch_norm_samples": options.batch_norm_samples, "solve_samples": solve_samples, "group_lambda": by_group, "matching": aligned.record,
             "tensors": self.pair.account().of(&aligned.symmetry),
         })
     }

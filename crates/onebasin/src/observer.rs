@@ -8,6 +8,8 @@ pub enum Step {
     Activations,
     /// Steps of straight-through matching.
     StraightThrough,
+    /// Layers of a merged network solved.
+    Solving,
     /// Networks measured on data.
     Evaluating,
     /// Weights moved by an alignment, from file to file.
@@ -23,7 +25,7 @@ pub struct Progress<'a> {
     pub step: Step,
     /// How much of it is done.
     pub done: u64,
-    /// How much there is, in the same unit: samples, steps, networks or weights.
+    /// How much there is, in the same unit: samples, steps, layers, networks or weights.
     pub total: u64,
     /// How it goes, in a few words; often empty.
     pub how: &'a str,

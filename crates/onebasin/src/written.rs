@@ -6,6 +6,7 @@ use onebasin_core::report::Input;
 use serde_json::{Value, json};
 
 use crate::account::Account;
+use crate::repair::Solving;
 
 /// What a step wrote: where, from what, and how.
 ///
@@ -31,6 +32,8 @@ pub struct Written {
     pub options: Value,
     /// What became of every tensor.
     pub account: Option<Account>,
+    /// How the network was solved, where it was.
+    pub solved: Option<Solving>,
 }
 
 /// Option of a provenance that tells which accuracy the network has on the test samples of its data, from 0 to 1.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use onebasin::{Start, Together};
+use onebasin::{Repair, Start, Together};
 
-use super::values::{output, start, together};
+use super::values::{output, repair, start, together};
 use super::{NormalizeArgs, SourceArgs};
 
 #[derive(Debug, Args)]
@@ -39,6 +39,12 @@ pub struct MergeManyArgs {
     /// Stop after this many rounds (rounds), or iterations (universe).
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_rounds: usize,
+    /// What to do to the mean: `solve` its layers on the training split of the data, or `none`.
+    #[arg(long, value_parser = repair(), default_value = "none")]
+    pub repair: Repair,
+    /// Samples of the training split, without their labels, on which `--repair solve` solves.
+    #[arg(long, value_name = "N", default_value_t = 1200)]
+    pub solve_samples: usize,
     /// Do not test the symmetry on a random batch first.
     #[arg(long)]
     pub no_check: bool,
@@ -54,6 +60,8 @@ impl MergeManyArgs {
             seed: self.seed,
             start: self.start,
             max_rounds: self.max_rounds,
+            repair: self.repair,
+            solve_samples: self.solve_samples,
             check: !self.no_check,
             overwrite: self.overwrite,
         }

@@ -103,9 +103,15 @@ pub struct MergeArgs {
     pub data: Option<String>,
     #[command(flatten)]
     pub normalize: NormalizeArgs,
-    /// Restore the spread that averaging takes from units: from data, or from weights alone.
+    /// What to do to the average: solve its layers, or restore the spread of its units from data or weights.
     #[arg(long, value_parser = repair(), default_value = "none")]
     pub repair: Repair,
+    /// Samples of the training split, without their labels, on which `--repair solve` solves.
+    #[arg(long, value_name = "N", default_value_t = 1200)]
+    pub solve_samples: usize,
+    /// Where to draw how well every layer follows both networks, averaged and solved: a .svg or .png file.
+    #[arg(long, value_name = "FILE", value_parser = output)]
+    pub plot: Option<PathBuf>,
     /// Samples of the training split on which BatchNorm statistics are recomputed and repair by data measures; 0 interpolates them.
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub batch_norm_samples: usize,
@@ -148,9 +154,12 @@ pub struct BarrierArgs {
     /// Use the alignment of --align on networks that it was not made for.
     #[arg(long, requires = "align")]
     pub force: bool,
-    /// Restore the spread that averaging takes from units at every λ: from data, or from weights alone.
+    /// What to do to the average at every λ: solve its layers, or restore the spread of its units from data or weights.
     #[arg(long, value_parser = repair(), default_value = "none")]
     pub repair: Repair,
+    /// Samples of the training split, without their labels, on which `--repair solve` solves.
+    #[arg(long, value_name = "N", default_value_t = 1200)]
+    pub solve_samples: usize,
     /// Where to write the report (JSON).
     #[arg(short, long, value_name = "FILE", value_parser = output)]
     pub output: Option<PathBuf>,
@@ -181,6 +190,7 @@ impl MergeArgs {
             dtype: self.dtype,
             repair: self.repair,
             batch_norm_samples: self.batch_norm_samples,
+            solve_samples: self.solve_samples,
             min_correlation: self.min_correlation,
             group_lambda: self.group_lambda.iter().cloned().collect(),
             check: !self.no_check,
@@ -197,6 +207,7 @@ impl BarrierArgs {
             points: self.points,
             repair: self.repair,
             batch_norm_samples: self.batch_norm_samples,
+            solve_samples: self.solve_samples,
             samples: self.samples.map(|n| n as usize),
             force: self.force,
         }

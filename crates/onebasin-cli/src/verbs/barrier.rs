@@ -36,7 +36,7 @@ pub fn run(args: &BarrierArgs, talk: Talk) -> Result<()> {
         write_json(path, &report)?;
     }
     for path in &args.plot {
-        let bytes = figure::render(path, &report)?;
+        let bytes = figure::render(path, &figure::of_report(&report))?;
         write_atomic(path, |out| out.write_all(&bytes))?;
     }
     talk.result(&report, &figure::text(&report, talk::width(), talk::colour()))

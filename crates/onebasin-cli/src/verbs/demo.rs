@@ -43,7 +43,7 @@ pub fn run(args: &DemoArgs, talk: Talk) -> Result<()> {
     let report = pair.barrier(&[("aligned", &aligned)], &measure, &context(Some(&data), None, &watch))?;
     write_json(&file("report.json"), &report)?;
     for name in ["figure.svg", "figure.png"] {
-        let bytes = figure::render(&file(name), &report)?;
+        let bytes = figure::render(&file(name), &figure::of_report(&report))?;
         write_atomic(&file(name), |out| out.write_all(&bytes))?;
     }
     let text = format!(

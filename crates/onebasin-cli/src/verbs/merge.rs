@@ -1,18 +1,25 @@
 //! `onebasin merge`: match, apply and combine in one go.
 
-use anyhow::Result;
-use onebasin::Aligned;
+use anyhow::{Result, ensure};
+use onebasin::{Aligned, Repair};
+use onebasin_io::write_atomic;
+use onebasin_lab::figure;
 use serde_json::json;
 
 use crate::args::MergeArgs;
-use crate::files::{check_target, context, inputs, open_data, open_pair};
-use crate::talk::Talk;
+use crate::files::{check_outputs, check_target, context, inputs, open_data, open_pair};
+use crate::talk::{self, Talk};
 use crate::watch::Watch;
 
 pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     let device = args.matching.device.open(talk)?;
     let options = args.options();
     options.check()?;
+    if let Some(path) = &args.plot {
+        figure::check(path)?;
+        ensure!(args.repair == Repair::Solve, "--plot draws what --repair solve did; give both");
+    }
+    check_outputs(args.plot.iter().chain([&args.output]), &[])?;
     let pair = open_pair(&args.a, &args.b, &args.source, talk)?;
     let target = pair.a().target(&args.output)?;
     check_target(&target, &inputs([pair.a(), pair.b()], &args.source, &args.align, args.overwrite))?;
@@ -37,6 +44,19 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     };
     let output = args.output.display().to_string();
     let account = written.account.map_or_else(String::new, |account| format!("\n{account}"));
-    let text = format!("{output}: {} at λ = {}, {how}{account}", args.interpolation, args.lambda);
-    talk.result(&json!({ "output": output, "inputs": written.inputs, "options": written.options }), &text)
+    let mut text = String::new();
+    if let Some(solved) = &written.solved {
+        let figure = figure::of_sites(&solved.before, &solved.after);
+        if let Some(path) = &args.plot {
+            let bytes = figure::render(path, &figure)?;
+            write_atomic(path, |out| out.write_all(&bytes))?;
+        }
+        let plot = figure::plot(&figure, talk::width(), talk::colour()).map_or_else(String::new, |plot| plot + "\n");
+        text = format!("{plot}{solved}\n");
+    }
+    text += &format!("{output}: {} at λ = {}, {how}{account}", args.interpolation, args.lambda);
+    let value = json!({
+        "output": output, "inputs": written.inputs, "options": written.options, "solved": written.solved,
+    });
+    talk.result(&value, &text)
 }

@@ -38,10 +38,13 @@ pub fn run(args: &MergeManyArgs, talk: Talk) -> Result<()> {
         let (from, to, rounds) = (found.start_objective, found.objective, found.rounds.len());
         write!(text, " (similarity of all pairs {from:.4} → {to:.4} in {rounds} rounds; {})", found.stop)?;
     }
+    if let Some(solved) = &written.solved {
+        write!(text, "\n{solved}")?;
+    }
     if let Some(account) = &written.account {
         write!(text, "\n{account}")?;
     }
-    let value = json!({ "output": output, "inputs": written.inputs, "options": written.options, "measured": measured });
+    let value = json!({ "output": output, "inputs": written.inputs, "options": written.options, "measured": measured, "solved": written.solved });
     talk.result(&value, &text)
 }
 

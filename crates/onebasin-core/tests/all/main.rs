@@ -10,4 +10,5 @@ mod many;
 mod portfolio;
 mod recovery;
 mod repair;
+mod solve;
 mod twins;

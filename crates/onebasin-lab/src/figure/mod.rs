@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use palette::style;
 pub(crate) use report::{NAIVE, along};
-pub use report::{check, of_report, render, text};
+pub use report::{check, of_report, of_sites, plot, render, text};
 pub(crate) use svg::escape;
 
 /// Panels that belong together, under one title.

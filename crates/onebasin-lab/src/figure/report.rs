@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use onebasin_core::report::{Curve, Report, Split};
+use onebasin_nn::SiteFit;
 
 use super::{Axis, Colour, Error, Figure, Line, Panel, Shape, Stroke, table, terminal};
 
@@ -37,12 +38,11 @@ pub fn check(path: &Path) -> Result<(), Error> {
     format(path).map(|_| ())
 }
 
-/// [`of_report`] as a file's bytes, in the format of its extension.
+/// A figure as a file's bytes, in the format of its extension.
 ///
 /// # Errors
 /// If the extension is neither `svg` nor `png`, or the picture cannot be made.
-pub fn render(path: &Path, report: &Report) -> Result<Vec<u8>, Error> {
-    let figure = of_report(report);
+pub fn render(path: &Path, figure: &Figure) -> Result<Vec<u8>, Error> {
     match format(path)? {
         FigureFormat::Svg => Ok(figure.svg().into_bytes()),
         FigureFormat::Png => figure.png(PIXELS),
@@ -56,6 +56,26 @@ pub fn text(report: &Report, width: usize, colour: bool) -> String {
     let mut text = plot.map_or_else(String::new, |plot| plot + "\n");
     text += &table::table(report, width);
     table::middles(report, width).into_iter().fold(text, |text, line| text + "\n" + &line)
+}
+
+/// The first panel of a figure as a plot of characters; none where `width` columns leave no room for one.
+pub fn plot(figure: &Figure, width: usize, colour: bool) -> Option<String> {
+    let panel = figure.panels.first().filter(|_| width >= NARROWEST)?;
+    terminal::lines(panel, width.min(WIDEST), ROWS, colour)
+}
+
+/// How well every layer follows both networks, of the average and once it is solved: R² from input to output.
+pub fn of_sites(average: &[SiteFit], solved: &[SiteFit]) -> Figure {
+    let line = |label: &str, fits: &[SiteFit], colour| {
+        let points = fits.iter().enumerate().map(|(at, site)| (at as f64 + 1.0, site.explained)).collect();
+        Line { label: label.to_owned(), points, band: None, style: Stroke::Solid, colour, markers: true }
+    };
+    let lines = vec![line("average", average, Colour::Grey), line("solved", solved, Colour::Hue(0))];
+    let x = Axis { label: "layer, from input to output".to_owned(), ..Axis::default() };
+    let y = Axis { label: "R², share explained".to_owned(), to: Some(1.0), ..Axis::default() };
+    let title = "What of both networks each layer still computes".to_owned();
+    let panels = vec![Panel { title: title.clone(), x, y, shape: Shape::Lines(lines) }];
+    Figure { name: "layers".to_owned(), title, panels }
 }
 
 /// Loss and accuracy along λ, one line for every curve and split: a colour for each curve, training dashed. Where there

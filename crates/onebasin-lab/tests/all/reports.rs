@@ -157,7 +157,7 @@ fn every_curve_and_split_is_a_line_of_its_own() {
 
 #[test]
 fn files_scale_and_follow_light_and_dark() {
-    let file = |name: &str| figure::render(Path::new(name), &two()).expect("a picture");
+    let file = |name: &str| figure::render(Path::new(name), &figure::of_report(&two())).expect("a picture");
     assert!(file("f.png").starts_with(b"\x89PNG"));
     let svg = String::from_utf8(file("f.svg")).expect("text");
     assert!(svg.starts_with("<svg xmlns=") && svg.contains(" viewBox=\"0 0 776 "), "{svg}");
@@ -179,7 +179,7 @@ fn files_scale_and_follow_light_and_dark() {
 fn what_cannot_be_drawn_is_refused() {
     figure::check(Path::new("f.svg")).expect("a format");
     for name in ["f.pdf", "f", "f.SVG"] {
-        let said = figure::render(Path::new(name), &two()).expect_err("no format").to_string();
+        let said = figure::render(Path::new(name), &figure::of_report(&two())).expect_err("no format").to_string();
         assert_eq!(said, format!("{name}: a plot is a .svg or a .png file"));
         figure::check(Path::new(name)).expect_err("no format");
     }
@@ -192,7 +192,8 @@ fn pictures_are_left_where_they_are_asked_for() {
     for (name, report) in [("two", two()), ("many", many())] {
         for extension in ["svg", "png"] {
             let path = folder.join(format!("report-{name}.{extension}"));
-            std::fs::write(&path, figure::render(&path, &report).expect("a picture")).expect("room");
+            std::fs::write(&path, figure::render(&path, &figure::of_report(&report)).expect("a picture"))
+                .expect("room");
         }
         std::fs::write(folder.join(format!("report-{name}.txt")), figure::text(&report, 80, true)).expect("room");
     }

@@ -25,7 +25,7 @@ use targets::Targets;
 /// ```
 /// use onebasin_nn::SolveOptions;
 /// // A first look: few rows, and no rounds for what lies below a rectifier.
-/// let options = SolveOptions { rows: 10_000, rounds: 0, ..SolveOptions::default() };
+/// let options = SolveOptions { rows: 5000, rounds: 0, ..SolveOptions::default() };
 /// assert_eq!(options.ridge, 1e-3);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ pub struct SolveOptions {
 
 impl Default for SolveOptions {
     fn default() -> Self {
-        Self { ridge: 1e-3, rounds: 3, rows: 80_000, memory: 4 << 30, seed: 0 }
+        Self { ridge: 1e-3, rounds: 3, rows: 40_000, memory: 4 << 30, seed: 0 }
     }
 }
 

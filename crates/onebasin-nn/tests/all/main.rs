@@ -13,5 +13,6 @@ mod paper;
 mod picked;
 mod recovery;
 mod samples;
+mod solve;
 mod tasks;
 mod vision;

@@ -308,7 +308,7 @@ impl Aligned {
             header.set_json(NAMES, &json!(pair.b.own_names()));
         }
         write_alignment(path, &self.symmetry, &self.alignment, header)?;
-        Ok(Written { output: path.to_owned(), inputs, options, account: Some(self.account.clone()) })
+        Ok(Written { output: path.to_owned(), inputs, options, account: Some(self.account.clone()), solved: None })
     }
 
     /// The permutation of a group; of a family, that of its first copy. Entry `i` is the unit of B that becomes unit `i`.

@@ -1,0 +1,304 @@
+//! The solve, on graphs of every kind of site.
+
+use onebasin_core::error::Result;
+use onebasin_core::graph::op::{Binary, Cell, Conv, Direction, Op, Unary};
+use onebasin_core::graph::{Graph, ValueId, ValueSource};
+use onebasin_core::merge::{Interpolation, merge};
+use onebasin_core::solve::sites;
+use onebasin_core::stream::Stream;
+use onebasin_core::{Params, Tensor};
+use onebasin_nn::exec::Program;
+use onebasin_nn::samples::synthetic;
+use onebasin_nn::{Ends, SolveOptions, Solved, predict, profile, solve};
+
+/// Graphs by what they have, each with the names of its sites.
+fn graphs() -> Vec<(&'static str, Graph)> {
+    let made: [(&str, fn(&mut Graph) -> Result<ValueId>); 9] = [
+        ("linear", linear),
+        ("batch norm, shortcuts in either order", |g| residual(g, Graph::batch_norm)),
+        ("layer norm", |g| residual(g, Graph::channel_norm)),
+        ("group norm", |g| residual(g, group_norm)),
+        ("grouped and depthwise", grouped),
+        ("attention", attention),
+        ("gated units", gated),
+        ("one spatial axis", lines),
+        ("a normalisation alone", alone),
+    ];
+    let graph = |(name, make): (&'static str, fn(&mut Graph) -> Result<ValueId>)| {
+        let mut graph = Graph::new();
+        let output = make(&mut graph).expect(name);
+        graph.output(output);
+        (name, graph)
+    };
+    made.into_iter().map(graph).collect()
+}
+
+fn linear(g: &mut Graph) -> Result<ValueId> {
+    let x = g.input("x", &[1, 12])?;
+    let h = g.linear("fc1", x, 10)?;
+    let h = g.relu(h)?;
+    let w = g.param("product.weight", &[10, 9])?;
+    let b = g.param("product.bias", &[9])?;
+    let h = g.push("product", Op::MatMul, &[h, w])?;
+    let h = g.add_values("biased", h, b)?;
+    let h = g.unary("gelu", Unary::Gelu, h)?;
+    g.linear("fc3", h, 4)
+}
+
+fn group_norm(g: &mut Graph, name: &str, x: ValueId) -> Result<ValueId> {
+    let units = g.shape(x)[1];
+    let gain = g.param(&format!("{name}.weight"), &[units])?;
+    let bias = g.param(&format!("{name}.bias"), &[units])?;
+    g.push(name, Op::GroupNorm { groups: 2, epsilon: 1e-5 }, &[x, gain, bias])
+}
+
+fn residual(g: &mut Graph, norm: fn(&mut Graph, &str, ValueId) -> Result<ValueId>) -> Result<ValueId> {
+    let x = g.input("x", &[1, 3, 8, 8])?;
+    let x = g.conv("stem", x, 6, 3, Conv::square(1, 1), false)?;
+    let x = norm(g, "stem.norm", x)?;
+    let x = g.relu(x)?;
+    let h = g.conv("a.conv1", x, 8, 3, Conv::square(2, 1), true)?;
+    let h = norm(g, "a.norm1", h)?;
+    let h = g.relu(h)?;
+    let h = g.conv("a.conv2", h, 8, 3, Conv::square(1, 1), false)?;
+    let h = norm(g, "a.norm2", h)?;
+    let shortcut = g.conv("a.shortcut", x, 8, 1, Conv::square(2, 0), false)?;
+    let x = g.add_values("a.add", h, shortcut)?;
+    let x = g.relu(x)?;
+    let h = g.conv("b.conv", x, 8, 3, Conv::square(1, 1), false)?;
+    let h = norm(g, "b.norm", h)?;
+    let x = g.add_values("b.add", x, h)?;
+    let x = g.relu(x)?;
+    let x = g.global_average("pool", x)?;
+    g.linear("fc", x, 5)
+}
+
+fn grouped(g: &mut Graph) -> Result<ValueId> {
+    let x = g.input("x", &[1, 4, 7, 7])?;
+    let weight = g.param("grouped.weight", &[8, 2, 3, 3])?;
+    let bias = g.param("grouped.bias", &[8])?;
+    let x = g.push("grouped", Op::Conv(Conv::square(1, 1).grouped(2)), &[x, weight, bias])?;
+    let x = g.relu(x)?;
+    let weight = g.param("depthwise.weight", &[8, 1, 3, 3])?;
+    let dilated = Conv { dilations: vec![2, 1], ..Conv::square(1, 1).grouped(8) };
+    let x = g.push("depthwise", Op::Conv(dilated), &[x, weight])?;
+    let x = g.batch_norm("depthwise.norm", x)?;
+    let x = g.relu(x)?;
+    let x = g.conv("pointwise", x, 6, 1, Conv::square(1, 0), true)?;
+    let x = g.global_average("pool", x)?;
+    g.linear("fc", x, 3)
+}
+
+fn layer_norm(g: &mut Graph, name: &str, x: ValueId) -> Result<ValueId> {
+    let axis = g.shape(x).len() - 1;
+    let units = g.shape(x)[axis];
+    let gain = g.param(&format!("{name}.weight"), &[units])?;
+    let bias = g.param(&format!("{name}.bias"), &[units])?;
+    g.push(name, Op::LayerNorm { axes: vec![axis], epsilon: 1e-5, centred: true }, &[x, gain, bias])
+}
+
+fn attention(g: &mut Graph) -> Result<ValueId> {
+    let x = g.input("x", &[1, 6, 8])?;
+    let h = layer_norm(g, "norm1", x)?;
+    let [q, k, v] = ["q", "k", "v"].map(|name| g.linear(name, h, 8));
+    let (q, k, v) = (q?, k?, v?);
+    let k = g.push("kt", Op::Transpose(vec![0, 2, 1]), &[k])?;
+    let scores = g.push("scores", Op::MatMul, &[q, k])?;
+    let scores = g.push("softmax", Op::Softmax { axis: 2, log: false }, &[scores])?;
+    let h = g.push("mixed", Op::MatMul, &[scores, v])?;
+    let h = g.linear("o", h, 8)?;
+    let x = g.add_values("add", x, h)?;
+    let h = g.linear("post", x, 8)?;
+    let h = layer_norm(g, "norm2", h)?;
+    let h = g.unary("gelu", Unary::Gelu, h)?;
+    g.linear("head", h, 3)
+}
+
+fn gated(g: &mut Graph) -> Result<ValueId> {
+    let x = g.input("x", &[1, 5, 6])?;
+    let gate = g.linear("gate", x, 10)?;
+    let gate = g.unary("silu", Unary::Silu, gate)?;
+    let up = g.linear("up", x, 10)?;
+    let h = g.push("gated", Op::Binary(Binary::Mul), &[gate, up])?;
+    let h = g.linear("down", h, 6)?;
+    g.add_values("add", h, x)
+}
+
+fn lines(g: &mut Graph) -> Result<ValueId> {
+    let x = g.input("x", &[1, 4, 20])?;
+    let conv = Conv { strides: vec![2], dilations: vec![1], before: vec![1], after: vec![1], groups: 1 };
+    let weight = g.param("conv.weight", &[6, 4, 3])?;
+    let bias = g.param("conv.bias", &[6])?;
+    let x = g.push("conv", Op::Conv(conv), &[x, weight, bias])?;
+    let x = g.relu(x)?;
+    let x = g.flatten("flat", x)?;
+    g.linear("fc", x, 3)
+}
+
+fn alone(g: &mut Graph) -> Result<ValueId> {
+    let x = g.input("x", &[1, 3, 6, 6])?;
+    let x = g.conv("conv1", x, 6, 3, Conv::square(1, 1), true)?;
+    let h = g.batch_norm("norm", x)?;
+    let h = g.relu(h)?;
+    let h = g.conv("conv2", h, 6, 3, Conv::square(1, 1), false)?;
+    let x = g.add_values("add", x, h)?;
+    let x = g.relu(x)?;
+    let x = g.global_average("pool", x)?;
+    let x = layer_norm(g, "last", x)?;
+    g.linear("fc", x, 4)
+}
+
+/// Weights of any network of a graph.
+fn network(graph: &Graph, seed: u64) -> Params {
+    let mut params = Params::new();
+    for param in graph.params() {
+        let mut stream = Stream::new(seed, &format!("solve test/{}", param.name));
+        let count: usize = param.shape.iter().product();
+        let inputs: usize = param.shape.iter().skip(1).product();
+        let around = if param.name.ends_with("running_var") || param.shape.len() == 1 && param.name.contains("norm") {
+            |n: f64| 1.0 + 0.3 * n.clamp(-2.0, 2.0)
+        } else {
+            |n: f64| n
+        };
+        let scale = if param.shape.len() > 1 { (2.0 / inputs as f64).sqrt() } else { 1.0 };
+        let values = (0..count).map(|_| scale * around(stream.normal())).collect();
+        params.insert(&param.name[..], Tensor::from_f64(&param.shape, values).unwrap());
+    }
+    params
+        .iter()
+        .map(|(name, t)| (name.to_owned(), Tensor::from_f32(t.shape(), t.to_f32().unwrap().to_vec()).unwrap()))
+        .collect()
+}
+
+fn run(graph: &Graph, ends: &Ends<'_>, merged: &Params, options: &SolveOptions) -> Solved {
+    let data = synthetic(graph, 300, 1).unwrap();
+    solve(&Program::new(graph.clone()).unwrap(), ends, merged, &data, options, &mut |_, _| true).unwrap()
+}
+
+/// Everything that the sites of a graph may change, made wrong.
+fn spoilt(graph: &Graph, params: &Params) -> Params {
+    let mut spoilt = params.clone();
+    let (found, _) = sites(graph);
+    for site in found {
+        let layer = site.layer.into_iter().flat_map(|layer| [Some(layer.weight), layer.bias]);
+        let norm = site.norm.into_iter().flat_map(|norm| [norm.gain, norm.bias]);
+        for value in layer.chain(norm).flatten() {
+            let name = &graph.value(value).name;
+            let tensor = params.require(name).unwrap();
+            spoilt.insert(name.clone(), Tensor::from_f32(tensor.shape(), vec![0.25; tensor.len()]).unwrap());
+        }
+    }
+    spoilt
+}
+
+#[test]
+fn where_both_ends_are_one_network_it_comes_back() {
+    for (name, graph) in graphs() {
+        let a = network(&graph, 3);
+        let data = synthetic(&graph, 40, 9).unwrap();
+        let program = Program::new(graph.clone()).unwrap();
+        let norms: Vec<bool> = sites(&graph).0.iter().map(|s| s.norm.is_some_and(|n| n.statistics.is_none())).collect();
+        // Where a normalisation measures every sample, the aim in front of it is right for the gain that it has.
+        let start = if norms.contains(&true) { a.clone() } else { spoilt(&graph, &a) };
+        let solved = run(&graph, &Ends::pair([&a, &a], 0.5), &start, &SolveOptions::default());
+        let fits = profile(&program, &Ends::pair([&a, &a], 0.5), &solved.params, &data).unwrap();
+        assert!(fits.iter().all(|site| site.explained > 0.999), "{name}: {fits:?}");
+        let [expected, found] = [&a, &solved.params].map(|net| predict(&program, net, &data).unwrap().probabilities);
+        let worst = expected.iter().zip(&found).map(|(e, f)| (e - f).abs()).fold(0.0, f64::max);
+        assert!(worst < 0.02, "{name}: answers differ by {worst}");
+    }
+}
+
+#[test]
+fn at_every_site_more_is_explained_than_by_the_average() {
+    for (name, graph) in graphs() {
+        let [a, b] = [1, 2].map(|seed| network(&graph, seed));
+        let ends = Ends::pair([&a, &b], 0.5);
+        let average = merge(&a, &b, 0.5, Interpolation::Lerp).unwrap();
+        let solved = run(&graph, &ends, &average, &SolveOptions::default());
+        assert!(solved.left.is_empty(), "{name}: {:?}", solved.left);
+        let program = Program::new(graph.clone()).unwrap();
+        let data = synthetic(&graph, 100, 9).unwrap();
+        let fits = |net| profile(&program, &ends, net, &data).unwrap();
+        let (before, after) = (fits(&average), fits(&solved.params));
+        let last = (before.last().unwrap().explained, after.last().unwrap().explained);
+        assert!(last.1 > last.0 && last.1 > 0.0, "{name}: {last:?}\n{before:?}\n{after:?}");
+        let shapes =
+            |net: &Params| net.iter().map(|(n, t)| (n.to_owned(), t.shape().to_vec(), t.dtype())).collect::<Vec<_>>();
+        assert_eq!(shapes(&solved.params), shapes(&average));
+    }
+}
+
+#[test]
+fn a_shortcut_that_stands_behind_its_branch_is_known_in_front_of_it() {
+    let (_, graph) = graphs().swap_remove(1);
+    let (found, _) = sites(&onebasin_core::solve::shortcuts_first(&graph));
+    let added = |name: &str| {
+        let ordered = onebasin_core::solve::shortcuts_first(&graph);
+        let site = found.iter().find(|site| ordered.node(site.node).name == name).unwrap();
+        site.added.iter().map(|v| graph.value(*v).name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(added("a.conv2"), ["a.shortcut"]);
+    assert_eq!(added("a.shortcut"), [""; 0]);
+    assert_eq!(added("b.conv").len(), 1);
+}
+
+#[test]
+fn units_that_belong_to_one_end_follow_it() {
+    let (_, graph) = graphs().swap_remove(0);
+    let [a, b] = [1, 2].map(|seed| network(&graph, seed));
+    let mut ends = Ends::pair([&a, &b], 0.5);
+    for site in sites(&graph).0 {
+        let units = graph.shape(site.target)[site.axis];
+        ends.by_unit.insert(site.target, vec![vec![0.0; units], vec![1.0; units]]);
+    }
+    let average = merge(&a, &b, 0.5, Interpolation::Lerp).unwrap();
+    let solved = run(&graph, &ends, &average, &SolveOptions::default());
+    let program = Program::new(graph.clone()).unwrap();
+    let data = synthetic(&graph, 100, 9).unwrap();
+    let fits = profile(&program, &Ends::pair([&a, &b], 1.0), &solved.params, &data).unwrap();
+    assert!(fits.iter().all(|site| site.explained > 0.999), "{fits:?}");
+}
+
+#[test]
+fn the_same_bytes_for_any_number_of_threads() {
+    for (name, graph) in graphs().into_iter().take(5) {
+        let [a, b] = [1, 2].map(|seed| network(&graph, seed));
+        let average = merge(&a, &b, 0.5, Interpolation::Lerp).unwrap();
+        let with = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let options = SolveOptions { rows: 900, ..SolveOptions::default() };
+            pool.install(|| run(&graph, &Ends::pair([&a, &b], 0.5), &average, &options).params)
+        };
+        assert_eq!(with(1), with(3), "{name}");
+    }
+}
+
+#[test]
+fn what_is_not_solved_is_named() {
+    let mut g = Graph::new();
+    let x = g.input("x", &[5, 1, 4]).unwrap();
+    let [w, r] = [("lstm.w", [1, 24, 4]), ("lstm.r", [1, 24, 6])].map(|(name, shape)| g.param(name, &shape).unwrap());
+    let op = Op::Recurrent { cell: Cell::Lstm, direction: Direction::Forward };
+    let outputs = g.push_many("lstm", op, &[x, w, r]).unwrap();
+    let h = g.linear("tied", outputs[1], 6).unwrap();
+    let h = g.linear("tied", h, 6).unwrap();
+    g.output(h);
+    let (found, left) = sites(&g);
+    assert!(found.is_empty());
+    let left: Vec<String> = left.iter().map(ToString::to_string).collect();
+    assert_eq!(left[0], "`lstm`: recurrent layers are not solved");
+    assert!(left[1].ends_with("are used more than once"), "{left:?}");
+    assert!(g.values().iter().any(|v| v.source == ValueSource::Param));
+}
+
+#[test]
+fn too_little_memory_says_how_many_samples_fit() {
+    let (_, graph) = graphs().swap_remove(1);
+    let a = network(&graph, 1);
+    let data = synthetic(&graph, 300, 1).unwrap();
+    let options = SolveOptions { memory: 1 << 20, ..SolveOptions::default() };
+    let program = Program::new(graph).unwrap();
+    let error = solve(&program, &Ends::pair([&a, &a], 0.5), &a, &data, &options, &mut |_, _| true).unwrap_err();
+    assert!(error.to_string().contains("samples fit"), "{error}");
+}
