@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::Work;
 use super::levels::{Level, Measure};
-use super::targets::Targets;
+use super::targets::{Targets, rectified};
 use crate::error::Result;
 use crate::ops::batch_norm::Moments;
 
@@ -47,6 +47,43 @@ pub(super) fn fit(
         };
         moments.mean.iter().zip(&variances).map(level).collect()
     });
+    let rows = targets.rows() as f64;
+    let line = |sums: &Sums| sums.line(rows, norm.gain.is_some(), norm.bias.is_some());
+    let mut lines: Option<Vec<(f64, f64)>> = None;
+    let rounds = if site.rectified { work.options.rounds } else { 0 };
+    for _ in 0..=rounds {
+        let sums = sums(work, site, norm, targets, still.as_deref(), lines.as_deref())?;
+        lines = Some(sums.iter().map(line).collect());
+    }
+    let (gain, bias): (Vec<f64>, Vec<f64>) = lines.unwrap_or_default().into_iter().unzip();
+    let mut changed = Vec::new();
+    let mut put = |value: ValueId, numbers: &[f64]| -> Result<()> {
+        let name = &graph.value(value).name;
+        let tensor = params.require(name)?;
+        params.insert(name.clone(), Tensor::from_f64_as(tensor.dtype(), tensor.shape(), numbers)?);
+        changed.push(value);
+        Ok(())
+    };
+    norm.gain.map(|value| put(value, &gain)).transpose()?;
+    norm.bias.map(|value| put(value, &bias)).transpose()?;
+    if let (Some(statistics), Some(moments)) = (norm.statistics, moments) {
+        put(statistics[0], &moments.mean)?;
+        put(statistics[1], &moments.unbiased_variance())?;
+    }
+    Ok(changed)
+}
+
+/// Sums over all chosen positions, unit by unit. Where lines are given, what is not positive is wanted where they put it.
+fn sums(
+    work: &Work<'_>,
+    site: &Site,
+    norm: &Norm,
+    targets: &Targets,
+    still: Option<&[Level]>,
+    lines: Option<&[(f64, f64)]>,
+) -> Result<Vec<Sums>> {
+    let node = work.program.graph().node(norm.node);
+    let value = node.inputs[0];
     let one = |(shard, run): (usize, &Range<usize>)| -> Result<Vec<Sums>> {
         let view = work.view(shard, work.merged(), value, site.axis)?;
         let units = view.units();
@@ -56,15 +93,20 @@ pub(super) fn fit(
         let size = (units / groups.max(1)).max(1);
         let mut sums = vec![Sums::default(); units];
         for tile in targets.positions[shard].chunks(TILE) {
-            let wanted = work.aim(site, shard, tile)?.own();
-            for (position, wanted) in tile.iter().zip(wanted.chunks_exact(units.max(1))) {
-                let given = view.row(*position as usize).enumerate().zip(wanted);
-                for (((unit, x), r), sums) in given.zip(&mut sums) {
+            let aim = work.aim(site, targets, shard, tile)?;
+            for (row, position) in tile.iter().enumerate() {
+                for ((unit, x), sums) in view.row(*position as usize).enumerate().zip(&mut sums) {
                     let level = match &still {
                         Some(still) => still[unit],
                         None => levels[*position as usize * groups + unit / size],
                     };
-                    let (n, r) = (f64::from((x - level.mean) / level.deviation), f64::from(*r));
+                    let n = (x - level.mean) / level.deviation;
+                    let (target, added) = aim.at(row * units + unit);
+                    let target = match lines {
+                        Some(lines) => rectified(target, lines[unit].0 as f32 * n + lines[unit].1 as f32 + added),
+                        None => target,
+                    };
+                    let (n, r) = (f64::from(n), f64::from(target - added));
                     sums.given += n;
                     sums.wanted += r;
                     sums.given_squares += n * n;
@@ -86,24 +128,7 @@ pub(super) fn fit(
             all.products += sums.products;
         }
     }
-    let rows = targets.rows() as f64;
-    let (gain, bias) = all.iter().map(|sums| sums.line(rows, norm.gain.is_some(), norm.bias.is_some())).unzip();
-    let mut changed = Vec::new();
-    let mut put = |value: ValueId, numbers: &[f64]| -> Result<()> {
-        let name = &graph.value(value).name;
-        let tensor = params.require(name)?;
-        params.insert(name.clone(), Tensor::from_f64_as(tensor.dtype(), tensor.shape(), numbers)?);
-        changed.push(value);
-        Ok(())
-    };
-    let (gain, bias): (Vec<f64>, Vec<f64>) = (gain, bias);
-    norm.gain.map(|value| put(value, &gain)).transpose()?;
-    norm.bias.map(|value| put(value, &bias)).transpose()?;
-    if let (Some(statistics), Some(moments)) = (norm.statistics, moments) {
-        put(statistics[0], &moments.mean)?;
-        put(statistics[1], &moments.unbiased_variance())?;
-    }
-    Ok(changed)
+    Ok(all)
 }
 
 impl Sums {

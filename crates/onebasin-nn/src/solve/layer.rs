@@ -9,7 +9,8 @@ use onebasin_core::{Params, Tensor};
 use rayon::prelude::*;
 
 use super::Work;
-use super::targets::{Aim, Targets};
+use super::levels::Measure;
+use super::targets::{Aim, Targets, rectified};
 use crate::error::{Error, Result};
 use crate::ops::Patches;
 
@@ -85,14 +86,15 @@ pub(super) fn solve(
     let intercept = layer.bias.is_some() || folded.is_some();
     let prior = design.prior(layer)?;
 
-    let rectified = site.rectified && design.norm.is_none();
+    // Units of one group cannot tell what a normalisation over all of them gives.
+    let has_rounds = site.rectified && (design.norm.is_none() || design.is_measured_by_row());
     let lanes = design.lanes();
     let sums = design.sums(&lanes, None, None)?;
     let failed = || Error::Options(format!("node `{}`: its inputs are not finite", graph.node(site.node).name));
     let factor = |sums: &NormalSums| sums.normal(intercept, work.options.ridge).ok_or_else(failed);
     let normals = sums.par_iter().map(factor).collect::<Result<Vec<Normal>>>()?;
     let mut solved = design.solved(&normals, &sums, &prior);
-    if rectified {
+    if has_rounds {
         for _ in 0..work.options.rounds {
             let again = design.sums(&lanes, Some(&solved), Some(&sums))?;
             solved = design.solved(&normals, &again, &prior);
@@ -155,14 +157,17 @@ impl Design<'_> {
         let patches = self.patches(shard);
         let mut x = Vec::new();
         for tile in self.targets.positions[shard].chunks(TILE) {
-            let aim = work.aim(site, shard, tile)?;
-            let (mut wanted, weights) = self.in_front(&aim, shard, tile);
+            let aim = work.aim(site, self.targets, shard, tile)?;
+            let (own, mut wanted) = (aim.own(), Vec::new());
+            let weights = self.weights(shard, tile);
             for (group, sums) in sums.iter_mut().enumerate() {
                 x.resize(tile.len() * inputs, 0.0);
                 self.inputs(&patches, shard, group, tile, &mut x)?;
+                wanted.clone_from(&own);
                 if let Some(solved) = rectify {
                     self.rectify(&aim, group, &x, solved, &mut wanted);
                 }
+                self.in_front(shard, tile, &mut wanted);
                 if *groups == 1 {
                     sums.add(&Rows { inputs: &x, targets: &wanted, weights: weights.as_deref() });
                 } else {
@@ -175,31 +180,36 @@ impl Design<'_> {
         Ok(())
     }
 
-    /// What the operator should give, in front of a normalisation where there is one, and how much each row counts.
-    fn in_front(&self, aim: &Aim, shard: usize, tile: &[u32]) -> (Vec<f32>, Option<Vec<f32>>) {
-        let mut wanted = aim.own();
-        let (Some(NormAim { gain, bias, mean_deviation }), Some(levels)) = (&self.norm, &self.targets.levels) else {
-            return (wanted, None);
-        };
+    /// Whether a normalisation measures all units of a position, and no other position.
+    fn is_measured_by_row(&self) -> bool {
+        let norm = self.site.norm.map(|norm| &self.work.program.graph().node(norm.node).op);
+        let measure = norm.and_then(Measure::of);
+        self.groups == 1 && measure.is_some_and(|m| m.groups == 1 && !m.over_positions)
+    }
+
+    /// Turns what should be given behind a normalisation into what should be given in front of it.
+    fn in_front(&self, shard: usize, tile: &[u32], wanted: &mut [f32]) {
+        let (Some(NormAim { gain, bias, .. }), Some(levels)) = (&self.norm, &self.targets.levels) else { return };
         let units = gain.len();
         let size = (units / levels.groups.max(1)).max(1);
-        let levels_of = |position: u32| &levels.by_shard[shard][position as usize * levels.groups..][..levels.groups];
         for (row, position) in wanted.chunks_exact_mut(units).zip(tile) {
-            let level = levels_of(*position);
+            let level = levels.of(shard, *position);
             for (unit, r) in row.iter_mut().enumerate() {
                 let level = level[unit / size];
                 *r = (*r - bias[unit]) / gain[unit] * level.deviation + level.mean;
             }
         }
-        let count = |position: &u32| (levels_of(*position)[0].deviation + 0.1 * mean_deviation).powi(-2);
-        let weights = (levels.groups == 1).then(|| tile.iter().map(count).collect());
-        (wanted, weights)
+    }
+
+    /// How much each row counts: where a deviation multiplies what should be given, less the larger it is.
+    fn weights(&self, shard: usize, tile: &[u32]) -> Option<Vec<f32>> {
+        let (norm, levels) = (self.norm.as_ref()?, self.targets.levels.as_ref().filter(|levels| levels.groups == 1)?);
+        let count = |position: &u32| (levels.of(shard, *position)[0].deviation + 0.1 * norm.mean_deviation).powi(-2);
+        Some(tile.iter().map(count).collect())
     }
 
     /// Leaves what is not positive where the solved weights put it.
     fn rectify(&self, aim: &Aim, group: usize, x: &[f32], solved: &Weights, wanted: &mut [f32]) {
-        /// Targets up to this are not positive.
-        const ZERO: f32 = 1e-6;
         let Self { groups, inputs, units, .. } = self;
         let rows = x.len() / inputs.max(&1);
         let of_group = &solved.weights[group * units * inputs..][..units * inputs];
@@ -207,13 +217,21 @@ impl Design<'_> {
         let mut given = vec![0.0; rows * units];
         f32::matmul(&mut given, Mat::new(x, rows, *inputs), Mat::new(&weights, *units, *inputs).t(), false);
         let bias = &solved.bias[group * units..][..*units];
-        for (row, given) in given.chunks_exact(*units).enumerate() {
+        let measure = self.site.norm.and_then(|norm| Measure::of(&self.work.program.graph().node(norm.node).op));
+        for (row, given) in given.chunks_exact_mut(*units).enumerate() {
             let at = row * groups * units + group * units;
+            given.iter_mut().zip(bias).for_each(|(y, b)| *y += *b as f32);
+            if let (Some(measure), Some(norm)) = (measure, &self.norm) {
+                let level = measure.level(given);
+                for ((y, gain), bias) in given.iter_mut().zip(&norm.gain).zip(&norm.bias) {
+                    *y = (*y - level.mean) / level.deviation * gain + bias;
+                }
+            }
             for (unit, given) in given.iter().enumerate() {
                 let added = aim.added.get(at + unit).copied().unwrap_or(0.0);
                 let target = aim.target[at + unit];
-                let given = given + bias[unit] as f32 + added;
-                wanted[at + unit] = if target > ZERO { target } else { given.min(0.0) } - added;
+                let given = given + added;
+                wanted[at + unit] = rectified(target, given) - added;
             }
         }
     }

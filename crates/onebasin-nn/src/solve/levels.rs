@@ -21,6 +21,13 @@ pub(super) struct Level {
     pub(super) deviation: f32,
 }
 
+impl Levels {
+    /// Those of a position of a shard, `[groups]`.
+    pub(super) fn of(&self, shard: usize, position: u32) -> &[Level] {
+        &self.by_shard[shard][position as usize * self.groups..][..self.groups]
+    }
+}
+
 /// How a normalisation gathers its numbers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measure {
@@ -44,6 +51,14 @@ impl Measure {
             }
             _ => None,
         }
+    }
+
+    /// The level of numbers that are measured together.
+    pub(super) fn level(self, numbers: &[f32]) -> Level {
+        let count = numbers.len().max(1) as f64;
+        let mean = if self.centred { numbers.iter().map(|x| f64::from(*x)).sum::<f64>() / count } else { 0.0 };
+        let squares: f64 = numbers.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum();
+        Level { mean: mean as f32, deviation: (squares / count + self.epsilon).sqrt() as f32 }
     }
 
     /// The levels of all positions of a value with so many samples: `[positions, groups]`.

@@ -39,13 +39,15 @@ pub struct SolveOptions {
     pub rows: usize,
     /// Bytes of activations that may be kept.
     pub memory: usize,
+    /// How much of the spread that mixing takes from a unit its target gets back, from 0 (none) to 1 (that between its ends).
+    pub spread: f64,
     /// Decides which positions are looked at.
     pub seed: u64,
 }
 
 impl Default for SolveOptions {
     fn default() -> Self {
-        Self { ridge: 1e-3, rounds: 3, rows: 40_000, memory: 4 << 30, seed: 0 }
+        Self { ridge: 1e-3, rounds: 3, rows: 40_000, memory: 4 << 30, spread: 0.5, seed: 0 }
     }
 }
 

@@ -5,6 +5,7 @@ use onebasin_core::solve::{Site, shortcuts_first, sites};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::targets::Targets;
 use super::{Ends, SolveOptions, Work};
 use crate::error::Result;
 use crate::exec::Program;
@@ -83,7 +84,7 @@ fn explained(work: &Work<'_>, site: &Site) -> Result<f64> {
         let positions: Vec<u32> = (0..view.positions() as u32).collect();
         let mut sums = vec![[0.0; 3]; units];
         for tile in positions.chunks(TILE) {
-            let target = work.aim(&bare, shard, tile)?.target;
+            let target = work.aim(&bare, &Targets::everywhere(), shard, tile)?.target;
             let mut given = vec![0.0; target.len()];
             view.add_rows(tile, &vec![1.0; units], &mut given);
             let seen = |x: f32| f64::from(if site.rectified { x.max(0.0) } else { x });

@@ -8,13 +8,16 @@ use rayon::prelude::*;
 use super::Work;
 use super::levels::Levels;
 use crate::error::{Error, Result};
+use crate::ops::batch_norm::Moments;
 
 /// Which positions of every shard a site is solved from, and what it should give there.
 pub(super) struct Targets {
     /// By shard.
     pub(super) positions: Vec<Vec<u32>>,
-    /// Mixed mean and deviation in front of a normalisation, by shard, for the chosen positions.
+    /// Mixed mean and deviation in front of a normalisation, where one follows the weights.
     pub(super) levels: Option<Levels>,
+    /// What gives the mix the spread of its ends, unit by unit: a mean and a factor; none where it keeps its own.
+    spread: Option<Vec<(f32, f32)>>,
 }
 
 /// What a site should give at some positions.
@@ -52,7 +55,58 @@ impl Targets {
             Ok(run.clone().enumerate().flat_map(of_sample).collect())
         };
         let positions = shards.map(chosen).collect::<Result<Vec<_>>>()?;
-        Ok(Self { positions, levels: None })
+        let mut targets = Self { positions, levels: None, spread: None };
+        if work.options.spread > 0.0 {
+            targets.spread = Some(targets.spread_of_ends(work, site)?);
+        }
+        Ok(targets)
+    }
+
+    /// Mean of the mix, and `1 + spread · (Σ share_e σ_e / σ − 1)`, of every unit over the chosen positions.
+    fn spread_of_ends(&self, work: &Work<'_>, site: &Site) -> Result<Vec<(f32, f32)>> {
+        let ends = work.ends.networks.len();
+        let bare = Site { added: Vec::new(), ..site.clone() };
+        let one = |(shard, positions): (usize, &Vec<u32>)| -> Result<Vec<Moments>> {
+            let mut rows = Vec::new();
+            let mut found = Vec::new();
+            for end in 0..ends {
+                let view = work.view(shard, end, site.target, site.axis)?;
+                rows.clear();
+                rows.resize(positions.len() * view.units(), 0.0);
+                view.add_rows(positions, &vec![1.0; view.units()], &mut rows);
+                found.push(Moments::of(&rows, view.units()));
+            }
+            let mixed = work.aim(&bare, self, shard, positions)?.target;
+            let units = found.first().map_or(0, |m| m.mean.len());
+            found.push(Moments::of(&mixed, units));
+            Ok(found)
+        };
+        let shards: Vec<Result<Vec<Moments>>> = self.positions.par_iter().enumerate().map(one).collect();
+        let mut all: Vec<Moments> = Vec::new();
+        for shard in shards {
+            let shard = shard?;
+            all = if all.is_empty() {
+                shard
+            } else {
+                all.into_iter().zip(&shard).map(|(all, shard)| all.combine(shard)).collect()
+            };
+        }
+        let Some(mixed) = all.pop() else { return Ok(Vec::new()) };
+        let units = mixed.mean.len();
+        let shares = (0..ends).map(|end| work.ends.share(site.target, end, units)).collect::<Result<Vec<_>>>()?;
+        let factor = |unit: usize| {
+            let wanted: f64 = all.iter().zip(&shares).map(|(m, s)| s[unit] * m.squares[unit].sqrt()).sum();
+            let found = mixed.squares[unit].sqrt();
+            // Units that hardly move in the mix would be nothing but what was rounded.
+            let ratio = if found > 0.1 * wanted { wanted / found } else { 1.0 };
+            (mixed.mean[unit] as f32, (1.0 + work.options.spread * (ratio - 1.0)) as f32)
+        };
+        Ok((0..units).map(factor).collect())
+    }
+
+    /// All positions.
+    pub(super) fn everywhere() -> Self {
+        Self { positions: Vec::new(), levels: None, spread: None }
     }
 
     /// Number of rows.
@@ -77,13 +131,18 @@ impl Work<'_> {
     }
 
     /// What a site should give at these positions of a shard.
-    pub(super) fn aim(&self, site: &Site, shard: usize, positions: &[u32]) -> Result<Aim> {
+    pub(super) fn aim(&self, site: &Site, targets: &Targets, shard: usize, positions: &[u32]) -> Result<Aim> {
         let mut target = Vec::new();
         for end in 0..self.ends.networks.len() {
             let view = self.view(shard, end, site.target, site.axis)?;
             target.resize(positions.len() * view.units(), 0.0);
             let shares = self.ends.share(site.target, end, view.units())?;
             view.add_rows(positions, &shares, &mut target);
+        }
+        if let Some(spread) = &targets.spread {
+            for row in target.chunks_exact_mut(spread.len().max(1)) {
+                row.iter_mut().zip(spread).for_each(|(t, (mean, factor))| *t = mean + factor * (*t - mean));
+            }
         }
         let mut added = Vec::new();
         for value in &site.added {
@@ -101,7 +160,20 @@ impl Work<'_> {
     }
 }
 
+/// What a rectified target becomes where something else is given: itself, if it is positive, and what is given otherwise, as
+/// long as that is not.
+pub(super) fn rectified(target: f32, given: f32) -> f32 {
+    /// Targets up to this are not positive.
+    const ZERO: f32 = 1e-6;
+    if target > ZERO { target } else { given.min(0.0) }
+}
+
 impl Aim {
+    /// The target and what is added, of one number.
+    pub(super) fn at(&self, at: usize) -> (f32, f32) {
+        (self.target[at], self.added.get(at).copied().unwrap_or(0.0))
+    }
+
     /// What the operator itself should give.
     pub(super) fn own(&self) -> Vec<f32> {
         if self.added.is_empty() {
