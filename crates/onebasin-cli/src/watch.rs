@@ -27,6 +27,7 @@ impl Watch {
                 self.talk.bar(total, "straight-through {bar:24} {pos}/{len} steps {msg} eta {eta}")
             }
             Step::Solving => self.talk.bar(total, "solving {bar:24} {pos}/{len} layers, eta {eta}"),
+            Step::Distilling => self.talk.bar(total, "distilling {bar:24} {pos}/{len} steps, {msg}, eta {eta}"),
             Step::Evaluating => self.talk.bar(total, "evaluating {bar:24} {pos}/{len}, eta {eta}"),
             Step::Applying => self.talk.bar(total, "applying {wide_bar} {percent} % eta {eta}"),
             Step::Merging => self.talk.bar(total, "merging {wide_bar} {percent} % eta {eta}"),

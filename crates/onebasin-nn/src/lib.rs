@@ -2,10 +2,11 @@
 //!
 //! Read in this order: [`network`] → [`ops`] → [`samples`] → [`task`] → [`exec`] → [`runner`] → [`optim`] →
 //! [`mod@evaluate`] → [`mod@gradient`] → [`mod@predict`] → [`activations`] → [`mod@straight_through`] → [`mod@repair`] →
-//! [`mod@solve`] → [`mod@check`].
+//! [`mod@solve`] → [`mod@distil`] → [`mod@check`].
 
 pub mod activations;
 pub mod check;
+pub mod distil;
 pub mod error;
 pub mod evaluate;
 pub mod exec;
@@ -29,6 +30,7 @@ mod readme {}
 
 pub use activations::{ActivationOptions, activation_similarity};
 pub use check::{Check, CheckOptions, check, compare};
+pub use distil::{DistilOptions, distil};
 pub use error::{Error, Result};
 pub use evaluate::{Metrics, curve, evaluate, evaluate_on, recompute_batch_norm};
 pub use gradient::gradient;

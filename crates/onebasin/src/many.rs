@@ -239,7 +239,7 @@ impl MergeMany {
         if let Some(samples) = context.train {
             let program = first.program_for(samples)?;
             let finish = Finish { program: &program, train: context.train, used, repair: self.repair, context };
-            if self.repair == Repair::Solve {
+            if self.repair.solves() {
                 let moved = models.iter().zip(&alignments).map(|(model, a)| a.apply(&symmetry, model.params()));
                 let moved = moved.collect::<Result<Vec<Params>, _>>()?;
                 (merged, solved) = finish.solve_and_tell(&Ends::equal(moved.iter().collect()), &merged)?;

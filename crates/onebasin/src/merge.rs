@@ -190,7 +190,7 @@ impl Pair {
                 "the merged network cannot be used as it stands: the statistics of its BatchNorms are interpolated, which ruins \
                  most networks; they are recomputed only where the network's graph is known, and with data",
             ),
-            (false, true) if between && options.repair != Repair::Solve => context.note(
+            (false, true) if between && !options.repair.solves() => context.note(
                 "the merged network cannot be used as it stands: the statistics of its BatchNorms are interpolated, which ruins \
                  most networks; merge with data, on which they are recomputed",
             ),
@@ -248,7 +248,7 @@ impl Merged<'_> {
             let (train, used, repair) = (context.train, options.used(), options.repair);
             let finish = Finish { program: &program, train, used, repair, context };
             let ends = [a, &moved];
-            if options.repair == Repair::Solve {
+            if options.repair.solves() {
                 let ends = ends_by_group(program.graph(), ends, options.lambda, &self.by_name());
                 (merged, solved) = finish.solve_and_tell(&ends, &merged)?;
             } else {
@@ -325,7 +325,7 @@ impl Merged<'_> {
     fn recorded(&self) -> Value {
         let Self { aligned, options, context, .. } = self;
         let by_group = self.by_name();
-        let solve_samples = (options.repair == Repair::Solve).then_some(options.solve_samples);
+        let solve_samples = options.repair.solves().then_some(options.solve_samples);
         json!({
             "lambda": options.lambda, "interpolation": options.interpolation.to_string(),
             "dtype": options.dtype.map(DType::name), "data": context.train.map(Samples::name),

@@ -10,6 +10,8 @@ pub enum Step {
     StraightThrough,
     /// Layers of a merged network solved.
     Solving,
+    /// Steps of training a merged network to answer as its ends do.
+    Distilling,
     /// Networks measured on data.
     Evaluating,
     /// Weights moved by an alignment, from file to file.

@@ -11,7 +11,10 @@ use onebasin_core::symmetry::{TermKind, discover};
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::exec::Program;
 use onebasin_nn::samples::Chosen;
-use onebasin_nn::{Ends, RepairOptions, Samples, SiteFit, SolveOptions, profile, recompute_batch_norm, repair, solve};
+use onebasin_nn::{
+    DistilOptions, Ends, RepairOptions, Samples, SiteFit, SolveOptions, distil, profile, recompute_batch_norm, repair,
+    solve,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
@@ -39,6 +42,9 @@ pub enum Repair {
     Weights,
     /// Refit every layer to what the ends compute, on what the merged network feeds itself; needs samples, and no labels.
     Solve,
+    /// The same, and then a few hundred steps of training it to answer as its ends do together; needs no labels, and is no
+    /// longer a merge in closed form.
+    Distil,
 }
 
 impl Repair {
@@ -49,6 +55,15 @@ impl Repair {
             Self::Data => "data",
             Self::Weights => "weights",
             Self::Solve => "solve",
+            Self::Distil => "distil",
+        }
+    }
+
+    /// Whether layers are solved.
+    pub fn solves(self) -> bool {
+        match self {
+            Self::Solve | Self::Distil => true,
+            Self::None | Self::Data | Self::Weights => false,
         }
     }
 
@@ -58,6 +73,12 @@ impl Repair {
             Self::None | Self::Weights => return Ok(()),
             Self::Data => ("repair by data", "repair by data", "batch_norm_samples above 0", used.batch_norm),
             Self::Solve => ("solving", "repair by solving", "solve_samples above 0", used.solve),
+            Self::Distil => (
+                "distilling",
+                "repair by distilling",
+                "solve_samples and batch_norm_samples above 0",
+                used.solve.min(used.batch_norm),
+            ),
         };
         match train {
             None => Err(Error::NeedsData { what }),
@@ -80,7 +101,8 @@ pub(crate) struct Used {
 /// use onebasin::{Solving, nn::SiteFit};
 /// let fit = |explained| vec![SiteFit { node: "fc1".to_owned(), explained }];
 /// let (samples, name) = (1200, "cifar10".to_owned());
-/// let record = Solving { name, samples, held_out: 64, before: fit(0.2), after: fit(0.9), left: Vec::new() };
+/// let (before, after) = (fit(0.2), fit(0.9));
+/// let record = Solving { name, samples, held_out: 64, before, after, left: Vec::new(), distilled: 0 };
 /// assert!(record.to_string().starts_with("1 layer solved on 1200 samples of cifar10, without labels"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,6 +120,9 @@ pub struct Solving {
     /// Operators with weights that keep the average.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<LeftOut>,
+    /// Steps that it was trained afterwards to answer as its ends do together; 0: it is what was solved.
+    #[serde(default)]
+    pub distilled: usize,
 }
 
 impl Solving {
@@ -124,6 +149,9 @@ impl fmt::Display for Solving {
         let last = |fits: &[SiteFit]| fits.last().map_or(f64::NAN, |s| s.explained);
         let (count, layers) = (self.after.len(), if self.after.len() == 1 { "layer" } else { "layers" });
         write!(f, "{count} {layers} solved on {} samples of {}, without labels; ", self.samples, self.name)?;
+        if self.distilled > 0 {
+            write!(f, "then trained for {} steps to answer as both do together (distilled); ", self.distilled)?;
+        }
         let on = if self.held_out > 0 { "other samples" } else { "some of the same samples" };
         write!(
             f,
@@ -171,9 +199,10 @@ impl Finish<'_> {
                 }
             }
             Repair::Weights => self.measured(&repair_weights(self.program.graph(), ends, average, lambda)?.params)?,
-            Repair::Solve => {
-                let observe = &mut |_, _| !self.context.observer.stops();
-                self.solve(&Ends::pair(ends, lambda), average, observe)?.params
+            Repair::Solve | Repair::Distil => {
+                let (ends, observer) = (Ends::pair(ends, lambda), self.context.observer);
+                let solved = self.solve(&ends, average, &mut |_, _| !observer.stops())?.params;
+                self.distilled(&ends, average, solved, &mut |_, _, _| !observer.stops())?
             }
             Repair::None => self.measured(average)?,
         })
@@ -211,12 +240,33 @@ impl Finish<'_> {
         }
     }
 
+    /// What was solved, trained to answer as its ends do together where that is asked for.
+    fn distilled(
+        &self,
+        ends: &Ends<'_>,
+        average: &Params,
+        solved: Params,
+        observe: &mut dyn FnMut(usize, usize, f64) -> bool,
+    ) -> Result<Params> {
+        match (self.repair, self.first(self.used.batch_norm)) {
+            (Repair::Distil, Some(samples)) if solved != *average => {
+                Ok(distil(self.program, ends, &solved, &samples, &DistilOptions::default(), observe)?)
+            }
+            (Repair::None | Repair::Data | Repair::Weights | Repair::Solve | Repair::Distil, _) => Ok(solved),
+        }
+    }
+
     /// Solves an average, says how it goes, and measures what it brought.
     pub(crate) fn solve_and_tell(&self, ends: &Ends<'_>, average: &Params) -> Result<(Params, Option<Solving>)> {
         let context = self.context;
         let Finished { params, left } = self.solve(ends, average, &mut |done, all| {
             let (done, total) = (done as u64, all as u64);
             context.observer.progress(&Progress { step: Step::Solving, done, total, how: "" });
+            !context.observer.stops()
+        })?;
+        let params = self.distilled(ends, average, params, &mut |done, all, loss| {
+            let (done, total, how) = (done as u64, all as u64, format!("KL {loss:.4}"));
+            context.observer.progress(&Progress { step: Step::Distilling, done, total, how: &how });
             !context.observer.stops()
         })?;
         let Some(train) = self.train.filter(|_| params != *average) else { return Ok((params, None)) };
@@ -231,7 +281,9 @@ impl Finish<'_> {
         let seen = Chosen::new(train, seen.collect())?;
         let before = profile(self.program, ends, &self.measured(average)?, &seen)?;
         let after = profile(self.program, ends, &params, &seen)?;
-        let record = Solving { name: train.name().to_owned(), samples, held_out, before, after, left };
+        let (name, trained) = (train.name().to_owned(), self.repair == Repair::Distil);
+        let distilled = if trained { DistilOptions::default().steps } else { 0 };
+        let record = Solving { name, samples, held_out, before, after, left, distilled };
         if let Some(warning) = record.warning() {
             context.note(&warning);
         }

@@ -59,6 +59,11 @@ pub(super) fn repair() -> impl TypedValueParser<Value = Repair> {
             Repair::Solve,
             "Refit every layer to what both ends compute, on what the merged network feeds itself",
         ),
+        (
+            "distil",
+            Repair::Distil,
+            "The same, then 300 steps of training it to answer as both do together, without labels",
+        ),
     ])
 }
 

@@ -1,7 +1,7 @@
 //! `onebasin merge`: match, apply and combine in one go.
 
 use anyhow::{Result, ensure};
-use onebasin::{Aligned, Repair};
+use onebasin::Aligned;
 use onebasin_io::write_atomic;
 use onebasin_lab::figure;
 use serde_json::json;
@@ -17,7 +17,7 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     options.check()?;
     if let Some(path) = &args.plot {
         figure::check(path)?;
-        ensure!(args.repair == Repair::Solve, "--plot draws what --repair solve did; give both");
+        ensure!(args.repair.solves(), "--plot draws what --repair solve (or distil) did; give both");
     }
     check_outputs(args.plot.iter().chain([&args.output]), &[])?;
     let pair = open_pair(&args.a, &args.b, &args.source, talk)?;

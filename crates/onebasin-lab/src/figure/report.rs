@@ -67,11 +67,13 @@ pub fn plot(figure: &Figure, width: usize, colour: bool) -> Option<String> {
 /// How well every layer follows both networks, of the average and once it is solved: R² from input to output.
 pub fn of_sites(average: &[SiteFit], solved: &[SiteFit]) -> Figure {
     let line = |label: &str, fits: &[SiteFit], colour| {
-        let points = fits.iter().enumerate().map(|(at, site)| (at as f64 + 1.0, site.explained)).collect();
+        let last = fits.len().saturating_sub(1).max(1) as f64;
+        let points = fits.iter().enumerate().map(|(at, site)| (at as f64 / last, site.explained)).collect();
         Line { label: label.to_owned(), points, band: None, style: Stroke::Solid, colour, markers: true }
     };
     let lines = vec![line("average", average, Colour::Grey), line("solved", solved, Colour::Hue(0))];
-    let x = Axis { label: "layer, from input to output".to_owned(), ..Axis::default() };
+    let x = "depth (0 is the first layer, 1 the last)".to_owned();
+    let x = Axis { label: x, from: Some(0.0), to: Some(1.0), ..Axis::default() };
     let y = Axis { label: "R², share explained".to_owned(), to: Some(1.0), ..Axis::default() };
     let title = "What of both networks each layer still computes".to_owned();
     let panels = vec![Panel { title: title.clone(), x, y, shape: Shape::Lines(lines) }];

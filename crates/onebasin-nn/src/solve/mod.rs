@@ -95,7 +95,7 @@ impl<'a> Ends<'a> {
     }
 
     /// Passes only if there are networks, as many shares, none below zero, that add up to one.
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let sum: f64 = self.shares.iter().sum();
         let fits = !self.networks.is_empty()
             && self.networks.len() == self.shares.len()
