@@ -3,14 +3,12 @@
 use std::borrow::Cow;
 
 use super::accelerator::RootProducts;
+use super::plan::KEPT;
 use super::similarity::{Gram, RootSites};
 use super::source::GramCache;
 use super::unfold::Places;
 use crate::error::Result;
 use crate::symmetry::{Alignment, Symmetry};
-
-/// Bytes of Grams that are kept; those of roots that find no room are made anew every time.
-const MOST: usize = 1 << 30;
 
 /// Grams that are brought up to date where their columns changed.
 pub(super) struct WeightCache<'w> {
@@ -41,7 +39,7 @@ impl<'w> WeightCache<'w> {
 
     fn has_room(&self, more: usize) -> bool {
         let kept = self.sites.iter().zip(&self.kept).filter(|(_, kept)| kept.is_some());
-        kept.map(|(sites, _)| sites.bytes()).sum::<usize>() + more <= MOST
+        kept.map(|(sites, _)| sites.bytes()).sum::<usize>() + more <= KEPT as usize
     }
 }
 

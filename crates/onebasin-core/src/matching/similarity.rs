@@ -145,6 +145,14 @@ impl<'a> RootSites<'a> {
         self.sites.iter().map(|s| s.places.columns()).sum()
     }
 
+    /// Flops of the Grams, their entries, and entries of the slices they are of.
+    pub(super) fn shape(&self) -> (f64, f64, f64) {
+        let side = |gram: usize| self.grams[gram].1.iter().product::<usize>() as f64;
+        let slices = |site: &PairSite<'_>| side(site.gram) * site.places.columns() as f64;
+        let flops = self.sites.iter().map(|site| 2.0 * side(site.gram) * slices(site)).sum();
+        (flops, self.bytes() as f64 / 8.0, self.sites.iter().map(slices).sum())
+    }
+
     /// Bytes of the Grams.
     pub(super) fn bytes(&self) -> usize {
         self.grams.iter().map(|(_, lens)| 8 * lens.iter().product::<usize>().pow(2)).sum()

@@ -191,6 +191,17 @@ impl<'a> Weights<'a> {
     }
 }
 
+impl<'a> Weights<'a> {
+    pub(super) fn symmetry_of(&self) -> &'a Symmetry {
+        self.symmetry
+    }
+
+    /// By root: flops of its Grams, their entries, and entries of the slices they are of.
+    pub(super) fn shapes(&self) -> impl Iterator<Item = (f64, f64, f64)> {
+        self.sites.iter().map(RootSites::shape)
+    }
+}
+
 impl Source for Weights<'_> {
     fn symmetry(&self) -> &Symmetry {
         self.symmetry
