@@ -51,6 +51,7 @@ mod objective;
 mod panels;
 mod plan;
 mod portfolio;
+mod proof;
 mod relaxed;
 mod signatures;
 mod similarity;

@@ -109,6 +109,25 @@ pub trait GramCache {
     /// The Grams of the root at this place in [`Source::roots`], as [`Source::grams`] gives them, up to rounding.
     fn grams(&mut self, root: usize, current: &Alignment) -> Result<Cow<'_, [Gram]>>;
 
+    /// The Grams over a sample of what they are sums of, where that costs much less.
+    fn sample(&mut self, root: usize, current: &Alignment) -> Result<Option<Cow<'_, [Gram]>>> {
+        let _ = (root, current);
+        Ok(None)
+    }
+
+    /// Whether there is a sample of this root.
+    fn samples(&self, root: usize) -> bool {
+        let _ = root;
+        false
+    }
+
+    /// Whether the current element of a root that was last looked at by a sample is proven the best, without its Grams;
+    /// `units` are its permutation.
+    fn proves(&mut self, root: usize, current: &Alignment, units: &[usize]) -> Result<bool> {
+        let _ = (root, current, units);
+        Ok(false)
+    }
+
     /// Forgets the Grams that were brought up to date since they were last made from scratch; the places of their roots.
     fn forget_updated(&mut self) -> Vec<usize>;
 }
