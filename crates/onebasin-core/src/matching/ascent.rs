@@ -97,7 +97,8 @@ impl std::fmt::Display for StopReason {
     }
 }
 
-/// What one sweep did: what an observer of a match is told, and what a report keeps.
+/// What one sweep did: what an observer of a match is told, and what a report keeps. All sweeps over samples are told as one,
+/// with the number of the last.
 ///
 /// ```
 /// use onebasin_core::matching::{MatchOptions, match_weights};
@@ -172,6 +173,12 @@ pub struct Match {
 /// With all groups but one held, the value is linear in that group's permutation, so its best value is a linear
 /// assignment; sweeps over the groups go on until no group improves. A group is solved again only if one its Grams depend
 /// on has changed, so a source of fixed Grams takes one sweep.
+///
+/// Where a source has samples of large Grams ([`GramCache::sample`](super::GramCache::sample)), up to six sweeps over those
+/// come first, as long as each gains half of what the one before it did; where they lowered the value in the end, they are
+/// forgotten. Then all groups are looked at over whole Grams, or proven the best without them
+/// ([`GramCache::proves`](super::GramCache::proves)), until none improves: what is found is what an ascent over whole Grams
+/// would also stop at.
 ///
 /// Where a source keeps Grams up to date ([`Source::cache`]), those that were not made from scratch are made again once no
 /// group improves, and their groups solved again: what stops is what would stop without.

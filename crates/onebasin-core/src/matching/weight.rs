@@ -251,7 +251,7 @@ impl Source for Weights<'_> {
 /// If the networks differ in structure, hold a value that is not finite where it moves, or do not fit the symmetry.
 ///
 /// Source: Ainsworth et al. 2023, Algorithm 1. We differ in summing in f64, in accepting a change only if the gain
-/// exceeds the objective's rounding error, in nested families, and in groups that stand on two axes of one tensor: there
+/// exceeds the objective's rounding error, in first sweeps over samples of large groups' columns, in nested families, and in groups that stand on two axes of one tensor: there
 /// the assignment is linearised around the current permutation and kept only if the true objective rises.
 ///
 /// ```
