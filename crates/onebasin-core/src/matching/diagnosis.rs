@@ -131,7 +131,7 @@ const POWERFUL: f64 = 0.05;
 /// of .95. *Alignable*: the match passes. *Unrelated*: neither passes, though a likeness of .05 would have. *Too small*: neither
 /// passes, nor would that. Below a likeness of .02, or a numbering that adds .05 to the cosine, nothing passes.
 ///
-/// Of a large network, tensors are looked at from the cheapest on, until a sweep over them costs 2 GFLOP: a sample that holds
+/// Of a large network, tensors are looked at from the cheapest on, until a sweep over them costs 1 GFLOP: a sample that holds
 /// every group, and tells a likeness of 1 % as well as the whole does.
 ///
 /// Cost: 38 objectives, and 6 signature starts with one sweep each, of that sample; more is drawn of what has fewer than
@@ -333,7 +333,7 @@ fn weights_of(symmetry: &Symmetry, params: &Params) -> Result<usize> {
 /// Weights of which few draws tell enough.
 const MANY: usize = 400_000;
 /// Flops of one sweep over what is looked at, and weights that it has at least, where there are as many.
-const SAMPLE: (f64, usize) = (2e9, 100_000);
+const SAMPLE: (f64, usize) = (1e9, 100_000);
 
 /// The tensors that are looked at: from the cheapest on.
 fn sample<'s>(symmetry: &'s Symmetry, params: &Params) -> Result<Vec<&'s str>> {
