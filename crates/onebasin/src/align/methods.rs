@@ -147,15 +147,12 @@ impl Matching<'_> {
     fn best(&self, compared: &'static str, weights: &Weights<'_>, free: f64) -> Result<Found> {
         let (restarts, ascent) = (self.options.restarts, self.options.ascent());
         let mut options = PortfolioOptions { restarts, ascent, ..PortfolioOptions::default() };
-        let seconds = match self.options.start {
-            Some(start) => {
-                (options.starts, options.frank_wolfe) = (vec![start], false);
-                self.options.budget
-            }
-            None => {
-                options.starts = vec![Start::Signature, Start::Identity, Start::Anchored];
-                Some(self.options.budget.unwrap_or(free))
-            }
+        let seconds = if let Some(start) = self.options.start {
+            (options.starts, options.frank_wolfe) = (vec![start], false);
+            self.options.budget
+        } else {
+            options.starts = vec![Start::Signature, Start::Identity, Start::Anchored];
+            Some(self.options.budget.unwrap_or(free))
         };
         let memory = self.options.memory.unwrap_or(Budget::default().memory);
         options.budget = seconds.map(|seconds| Budget { seconds, memory });

@@ -198,7 +198,7 @@ impl Align {
                 fail("uncentred", "for methods that see activations", other())
             }
             _ if self.restarts == 0 => fail("restarts", "at least 1", "0".to_owned()),
-            _ if self.budget.is_some_and(|seconds| !(seconds >= 0.0)) => {
+            _ if self.budget.is_some_and(|seconds| seconds.is_nan() || seconds < 0.0) => {
                 fail("budget", "seconds from 0", self.budget.unwrap_or_default().to_string())
             }
             _ if self.max_sweeps == 0 => fail("max_sweeps", "at least 1", "0".to_owned()),
