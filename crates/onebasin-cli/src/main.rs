@@ -26,6 +26,9 @@ fn main() -> ExitCode {
     if let Some(source) = program.verb.source_mut() {
         source.memory = program.common.memory;
     }
+    if let Some(matching) = program.verb.matching_mut() {
+        matching.memory = program.common.memory;
+    }
     let talk = talk::Talk::new(&program.common);
     let done =
         signals::install().and_then(|()| threads(program.common.threads)).and_then(|()| verbs::run(program.verb, talk));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::barrier::{Barrier, barrier};
 use crate::error::Result;
-use crate::matching::{Diagnosis, MatchOptions, RunRecord, StopReason, Sweep};
+use crate::matching::{Candidate, Diagnosis, MatchOptions, RunRecord, StopReason, Sweep};
 
 /// Name and version of the JSON form. New fields keep the version; a field that goes, or changes its meaning, raises
 /// it.
@@ -94,6 +94,7 @@ pub struct Input {
 ///     stop: StopReason::Converged,
 ///     sweeps: vec![],
 ///     runs: vec![],
+///     plan: vec![],
 ///     judged: vec![],
 ///     diagnosis: None,
 ///     correlation: vec![],
@@ -124,6 +125,10 @@ pub struct MatchRecord {
     /// All runs, best first, in values of what was compared.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub runs: Vec<RunRecord>,
+    /// The runs that could be made, in their order, what each was predicted to cost, and whether that fits what they may cost
+    /// together.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub plan: Vec<Candidate>,
     /// What the methods tried reached on held-out samples, where there were data to judge by.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub judged: Vec<Judged>,

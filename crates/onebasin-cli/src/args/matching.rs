@@ -4,7 +4,7 @@ use clap::Args;
 use onebasin::{Align, Device, Method, Order, Precision, Start, StraightThrough};
 use onebasin_nn::optim::{Optimizer, Schedule};
 
-use super::values::{device, order, positive, schedule, share, start};
+use super::values::{device, order, positive, schedule, seconds, share, start};
 use crate::talk::Talk;
 
 #[derive(Debug, Clone, Args)]
@@ -16,12 +16,19 @@ pub struct MatchingArgs {
     /// Stop after this many sweeps even if groups still change.
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_sweeps: usize,
-    /// What to start from (default: identity, signature and anchored, the best of them kept).
+    /// What to start from (default: signature, then identity and anchored while they fit and pay, the best of them kept).
     #[arg(long, value_parser = start())]
     pub start: Option<Start>,
-    /// Orders of the sweeps tried from every start, the best of them kept.
+    /// Orders of the sweeps tried from every start at most, the best of them kept.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = positive)]
     pub restarts: usize,
+    /// What matches of weights may take together, such as 60s or 5m, as predicted for one core of a fixed machine (default:
+    /// little more than one match of a large network, all of a small one). --memory limits them as well.
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub budget: Option<f64>,
+    /// What was said of memory, which is an option of every command.
+    #[arg(skip)]
+    pub memory: Option<u64>,
     /// In which order a sweep visits the groups.
     #[arg(long, value_parser = order(), default_value = "random")]
     pub order: Order,
@@ -79,6 +86,8 @@ impl MatchingArgs {
             max_sweeps: self.max_sweeps,
             start: self.start,
             restarts: self.restarts,
+            budget: self.budget,
+            memory: self.memory,
             order: self.order,
             match_samples: self.match_samples,
             blend: self.blend,

@@ -49,7 +49,8 @@ pub struct CommonArgs {
     /// Number of threads (default: one per core). It changes no result.
     #[arg(long, global = true, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
-    /// Memory that running a network may take, such as 4GiB (default: what the machine has). It changes no result.
+    /// Memory that running a network may take, such as 4GiB (default: what the machine has), which changes no result, and that a
+    /// match may, which decides whether all groups are tried at once (default: 4GiB).
     #[arg(long, global = true, value_name = "SIZE", value_parser = bytes)]
     pub memory: Option<u64>,
     /// Say nothing but errors.
@@ -151,6 +152,23 @@ impl Verb {
             Self::MergeMany(args) => Some(&mut args.source),
             Self::Barrier(args) => Some(&mut args.source),
             Self::Demo(_) | Self::Train(_) | Self::Reproduce(_) | Self::Completions { .. } => None,
+        }
+    }
+
+    /// How a verb that aligns networks does it.
+    pub fn matching_mut(&mut self) -> Option<&mut MatchingArgs> {
+        match self {
+            Self::Match(args) => Some(&mut args.matching),
+            Self::Merge(args) => Some(&mut args.matching),
+            Self::Barrier(args) => Some(&mut args.matching),
+            Self::Inspect(_)
+            | Self::Check(_)
+            | Self::Apply(_)
+            | Self::MergeMany(_)
+            | Self::Demo(_)
+            | Self::Train(_)
+            | Self::Reproduce(_)
+            | Self::Completions { .. } => None,
         }
     }
 }

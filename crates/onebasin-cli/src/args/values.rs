@@ -201,6 +201,23 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     if (1.0..=1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(expected()) }
 }
 
+/// A time, with a unit or in seconds.
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
+    let expected = || "a time with a unit, such as 500ms, 60s, 5m or 1h".to_owned();
+    let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let factor = match unit {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(expected()),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| expected())?;
+    let seconds = number * factor;
+    if (0.0..=1e9).contains(&seconds) { Ok(seconds) } else { Err(expected()) }
+}
+
 pub(super) fn threads(text: &str) -> Result<usize, String> {
     let fits = |n: &usize| (1..=super::MOST_THREADS).contains(n);
     text.parse().ok().filter(fits).ok_or_else(|| format!("a number from 1 to {}", super::MOST_THREADS))

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::nested::{Element, best_element};
 use super::similarity::Gram;
-use super::source::{Root, Source};
+use super::source::{GramCache, Root, Source};
 use crate::assignment::Duals;
 use crate::error::Result;
 use crate::stream::Stream;
@@ -97,7 +97,8 @@ impl std::fmt::Display for StopReason {
     }
 }
 
-/// What one sweep did: what an observer of a match is told, and what a report keeps.
+/// What one sweep did: what an observer of a match is told, and what a report keeps. All sweeps over samples are told as one,
+/// with the number of the last.
 ///
 /// ```
 /// use onebasin_core::matching::{MatchOptions, match_weights};
@@ -173,6 +174,12 @@ pub struct Match {
 /// assignment; sweeps over the groups go on until no group improves. A group is solved again only if one its Grams depend
 /// on has changed, so a source of fixed Grams takes one sweep.
 ///
+/// Where a source has samples of large Grams ([`GramCache::sample`](super::GramCache::sample)), up to six sweeps over those
+/// come first, as long as each gains half of what the one before it did; where they lowered the value in the end, they are
+/// forgotten. Then all groups are looked at over whole Grams, or proven the best without them
+/// ([`GramCache::proves`](super::GramCache::proves)), until none improves: what is found is what an ascent over whole Grams
+/// would also stop at.
+///
 /// Where a source keeps Grams up to date ([`Source::cache`]), those that were not made from scratch are made again once no
 /// group improves, and their groups solved again: what stops is what would stop without.
 ///
@@ -214,7 +221,66 @@ pub fn ascend(
     options: &MatchOptions,
     observe: &mut dyn FnMut(&Sweep) -> bool,
 ) -> Result<Match> {
-    ascend_again(source, start, options, &mut Vec::new(), observe)
+    climb(source, start, options, &mut Vec::new(), true, observe)
+}
+
+/// Sweeps over samples at most.
+const SAMPLED: usize = 6;
+
+/// Sweeps over samples of the Grams, while each gains at least half of what the one before it did: what all of them did
+/// together. Gains of samples are not checked against the value, which tells in the end.
+fn sampled(
+    source: &dyn Source,
+    cache: &mut dyn GramCache,
+    options: &MatchOptions,
+    alignment: &mut Alignment,
+    duals: &mut [Option<Duals>],
+) -> Result<Sweep> {
+    let roots = source.roots();
+    let mut stale = vec![true; roots.len()];
+    let mut record = Sweep { sweep: 0, objective: 0.0, gain: 0.0, changed_groups: 0, solved_groups: 0 };
+    let mut before = 0.0;
+    while record.sweep < SAMPLED && stale.contains(&true) {
+        record.sweep += 1;
+        let mut gain = 0.0;
+        for k in options.order.of(options.seed, record.sweep, roots.len()) {
+            if !std::mem::replace(&mut stale[k], false) {
+                continue;
+            }
+            record.solved_groups += 1;
+            let root = &roots[k];
+            let sample = if root.quadratic { None } else { cache.sample(k, alignment)? };
+            let gained = if let Some(grams) = sample {
+                let current = Element::of(source.symmetry(), alignment, root.id);
+                let best = best_element(source.symmetry(), root.id, &grams, &current, duals[k].as_ref())?;
+                duals[k] = Some(best.duals);
+                let gain = best.value - best.current;
+                let better = best.element != current && gain > root.rounding.max(root.tolerance);
+                if better {
+                    best.element.store(alignment, root.id);
+                }
+                better.then_some(gain)
+            } else {
+                let grams = cache.grams(k, alignment)?;
+                improve(source, root, &grams, alignment, &mut duals[k])?
+            };
+            if let Some(gained) = gained {
+                gain += gained;
+                record.changed_groups += 1;
+                root.neighbours.iter().for_each(|&other| stale[other] = true);
+            }
+        }
+        if gain < 0.5 * before {
+            break;
+        }
+        before = gain;
+    }
+    Ok(record)
+}
+
+/// The permutation of a root.
+fn units(alignment: &Alignment, root: &Root) -> Vec<usize> {
+    alignment.copies(root.id)[0].as_slice().iter().map(|&unit| unit as usize).collect()
 }
 
 /// The same on a source that differs little from the one before, as a target that moves in small steps does.
@@ -253,6 +319,18 @@ pub fn ascend_again(
     duals: &mut Vec<Option<Duals>>,
     observe: &mut dyn FnMut(&Sweep) -> bool,
 ) -> Result<Match> {
+    climb(source, start, options, duals, false, observe)
+}
+
+/// Coordinate ascent; first over samples of the Grams, if asked for.
+fn climb(
+    source: &dyn Source,
+    start: &Alignment,
+    options: &MatchOptions,
+    duals: &mut Vec<Option<Duals>>,
+    samples: bool,
+    observe: &mut dyn FnMut(&Sweep) -> bool,
+) -> Result<Match> {
     let start_objective = source.objective(start)?;
     let roots = source.roots();
     let mut alignment = start.clone();
@@ -260,15 +338,47 @@ pub fn ascend_again(
     let mut cache = source.cache();
     duals.resize(roots.len(), None);
     let mut sweeps = Vec::new();
-    let mut reached = start_objective;
     let mut stop = StopReason::SweepLimit;
-    for sweep in 1..=options.max_sweeps {
+    // The value, summed anew, before the first sweep over whole Grams.
+    let (mut first, mut exact) = (1, start_objective);
+    if samples
+        && options.max_sweeps > SAMPLED
+        && let Some(cache) = cache.as_deref_mut().filter(|c| (0..roots.len()).any(|k| c.samples(k)))
+    {
+        let mut record = sampled(source, cache, options, &mut alignment, duals)?;
+        record.objective = source.objective(&alignment)?;
+        record.gain = record.objective - start_objective;
+        if record.gain >= 0.0 {
+            (exact, first) = (record.objective, record.sweep + 1);
+            let go_on = observe(&record);
+            sweeps.push(record);
+            if !go_on {
+                return Ok(Match {
+                    alignment,
+                    start_objective,
+                    objective: exact,
+                    sweeps,
+                    stop: StopReason::Interrupted,
+                });
+            }
+        } else {
+            alignment.clone_from(start);
+        }
+    }
+    let mut reached = exact;
+    for sweep in first..=options.max_sweeps {
         let (mut changed_groups, mut solved_groups, mut gain) = (0, 0, 0.0);
         for k in options.order.of(options.seed, sweep, roots.len()) {
             if !std::mem::replace(&mut stale[k], false) {
                 continue;
             }
             solved_groups += 1;
+            if let Some(cache) = cache.as_deref_mut().filter(|_| first > 1)
+                && !roots[k].quadratic
+                && cache.proves(k, &alignment, &units(&alignment, &roots[k]))?
+            {
+                continue;
+            }
             let grams = match &mut cache {
                 Some(cache) => cache.grams(k, &alignment)?,
                 None => Cow::Owned(source.grams(roots[k].id, &alignment)?),
@@ -295,7 +405,8 @@ pub fn ascend_again(
             break;
         }
     }
-    let mut objective = source.objective(&alignment)?;
+    let known = sweeps.iter().skip(usize::from(first > 1)).all(|s: &Sweep| s.changed_groups == 0);
+    let mut objective = if known { exact } else { source.objective(&alignment)? };
     if objective < start_objective {
         (alignment, objective) = (start.clone(), start_objective);
     }

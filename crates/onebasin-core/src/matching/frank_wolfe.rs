@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::ascent::{Match, MatchOptions, StopReason, Sweep, ascend};
+use super::ascent::{Match, MatchOptions, StopReason, Sweep, ascend_again};
 use super::line::best_step;
 use super::objective::dot;
 use super::relaxed::{Matrices, Relaxation, matrix};
@@ -297,19 +297,19 @@ impl Relaxed for RelaxedWeights<'_> {
 /// Every iteration linearises `⟨A, P·B⟩` at the matrices, finds the permutations that maximise that (one linear
 /// assignment per group), and goes towards them as far as is best: along a segment the value is a polynomial of known
 /// degree (usually 2), found exactly from its values and its slope. At the end every matrix is replaced by the permutation
-/// that has most of its mass, and [`ascend`] improves those; if that falls short of what `start` is worth, `start` is
+/// that has most of its mass, and [`ascend`](super::ascend) improves those; if that falls short of what `start` is worth, `start` is
 /// improved instead, so the result is never worth less.
 ///
 /// Where coordinate ascent decides about a group while its neighbours stand wherever they started, here all groups stay
 /// undecided until their neighbours say something about them. Roots with families stay where `start` has them until the
 /// ascent.
 ///
-/// Cost: per iteration the products of a full sweep of [`ascend`] and one `O(n³)` assignment per group; about twice the
+/// Cost: per iteration the products of a full sweep of [`ascend`](super::ascend) and one `O(n³)` assignment per group; about twice the
 /// products where three groups or more meet in one entry of a tensor. Memory is four matrices per group and three copies
 /// of one tensor, in f64.
 ///
 /// # Errors
-/// If the tolerance is not a number from 0, or as [`ascend`].
+/// If the tolerance is not a number from 0, or as [`ascend`](super::ascend).
 ///
 /// Source: Frank and Wolfe 1956; for weights of networks Crisostomi et al. 2024 (C2M3). We differ in the start at the
 /// barycentre, the exact line search, and the ascent at the end.
@@ -356,7 +356,10 @@ pub fn frank_wolfe(
             if reached > start_objective { (projected, reached) } else { (start.clone(), start_objective) };
         return Ok(Match { alignment, start_objective, objective, sweeps: Vec::new(), stop: StopReason::Interrupted });
     }
-    let mut polish = |from: &Alignment| ascend(weights, from, &options.polish, &mut |s| observe(Progress::Sweep(s)));
+    // What is nearly the best already is not to be looked at through samples.
+    let mut polish = |from: &Alignment| {
+        ascend_again(weights, from, &options.polish, &mut Vec::new(), &mut |s| observe(Progress::Sweep(s)))
+    };
     let mut found = polish(&projected)?;
     if found.objective < start_objective {
         found = polish(start)?;

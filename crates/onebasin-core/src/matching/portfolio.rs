@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::ascent::{Match, MatchOptions, ascend};
 use super::frank_wolfe::{FrankWolfeOptions, Origin, Progress, frank_wolfe};
+use super::plan::{Budget, Candidate, Sizes};
 use super::source::Source;
-use super::spectral::Rank;
 use super::start::Start;
 use super::weight::Weights;
 use crate::error::Result;
+use crate::symmetry::Alignment;
 
 /// Which matches to try: every start with every seed, and a joint climb.
 ///
@@ -17,7 +18,7 @@ use crate::error::Result;
 /// let one = PortfolioOptions { starts: vec![Start::Signature], restarts: 1, ..PortfolioOptions::default() };
 /// assert!(one.frank_wolfe); // two runs in all
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PortfolioOptions {
     /// Where coordinate ascent starts.
     pub starts: Vec<Start>,
@@ -27,14 +28,49 @@ pub struct PortfolioOptions {
     pub frank_wolfe: bool,
     /// How coordinate ascent goes.
     pub ascent: MatchOptions,
+    /// What all runs may cost together, and that they go on only while they pay; all of them are run if there is none.
+    pub budget: Option<Budget>,
 }
 
 impl Default for PortfolioOptions {
     fn default() -> Self {
         let starts = vec![Start::Identity, Start::Signature, Start::Anchored];
-        Self { starts, restarts: 2, frank_wolfe: true, ascent: MatchOptions::default() }
+        Self { starts, restarts: 2, frank_wolfe: true, ascent: MatchOptions::default(), budget: None }
     }
 }
+
+/// The matches that these options ask for, in the order in which they are run, with what they are predicted to cost and
+/// whether that fits the budget.
+///
+/// The first start comes first, then the joint climb, the other starts, and all of them again in another order.
+///
+/// Cost: nothing but shapes is looked at.
+///
+/// # Errors
+/// If a tensor is missing.
+///
+/// [`Candidate`] has an example.
+pub fn plan(weights: &Weights<'_>, options: &PortfolioOptions) -> Result<Vec<Candidate>> {
+    let sizes = Sizes::of(weights)?;
+    let seeds = (0..options.restarts.max(1) as u64).map(|k| options.ascent.seed.wrapping_add(k));
+    let ascents = seeds.flat_map(|seed| options.starts.iter().map(move |&start| (Schedule::Ascent, start, seed)));
+    let mut runs: Vec<_> = ascents.collect();
+    if options.frank_wolfe {
+        runs.insert(runs.len().min(1), (Schedule::FrankWolfe, Start::Signature, options.ascent.seed));
+    }
+    let mut spent = 0.0;
+    let candidates = runs.into_iter().enumerate().map(|(k, (schedule, start, seed))| {
+        let cost = sizes.cost(schedule, start);
+        let within = |budget: Budget| spent + cost.seconds <= budget.seconds && cost.memory <= budget.memory;
+        let fits = k == 0 || options.budget.is_none_or(within);
+        spent += if fits { cost.seconds } else { 0.0 };
+        Candidate { schedule, start, seed, cost, fits }
+    });
+    Ok(candidates.collect())
+}
+
+/// Share of what was gained over the start by which a further run must raise the best value, or it is the last.
+const PAYS: f64 = 1e-3;
 
 /// How a run went about it.
 ///
@@ -159,10 +195,13 @@ pub struct Told<'a> {
 
 /// Several matches of one pair; the runs, best first.
 ///
-/// Equal values keep the order of the runs. Values of runs on one source can be compared, those of different sources
-/// cannot. When the observer returns false, the run in progress is the last.
+/// Equal values keep the order of the runs, which is that of [`plan`]. Values of runs on one source can be compared, those of
+/// different sources cannot. When the observer returns false, the run in progress is the last.
 ///
-/// Cost: `starts.len() · restarts` coordinate ascents and, if asked for, one joint climb.
+/// With a budget, what does not fit is left out; and after the first ascent and the joint climb, the first run that does not
+/// raise the best value by a thousandth of what was gained over the identity is the last.
+///
+/// Cost: `starts.len() · restarts` coordinate ascents and, if asked for, one joint climb; with a budget, what it says.
 ///
 /// # Errors
 /// As [`ascend`] and [`frank_wolfe`].
@@ -189,16 +228,24 @@ pub fn best_of(
     options: &PortfolioOptions,
     observe: &mut dyn FnMut(Told<'_>) -> bool,
 ) -> Result<Vec<Run>> {
-    let seeds = (0..options.restarts.max(1) as u64).map(|k| options.ascent.seed.wrapping_add(k));
-    let runs = options.starts.iter().flat_map(|&start| seeds.clone().map(move |seed| (Schedule::Ascent, start, seed)));
-    let joint = options.frank_wolfe.then_some((Schedule::FrankWolfe, Start::Signature, options.ascent.seed));
-    let mut found = Vec::new();
+    let mut found: Vec<Run> = Vec::new();
     let mut go_on = true;
-    for (schedule, start, seed) in runs.chain(joint) {
+    let mut signature = None;
+    let (mut best, mut tried) = (f64::NEG_INFINITY, 0);
+    let still =
+        if options.budget.is_some() { weights.objective(&Alignment::identity(weights.symmetry()))? } else { 0.0 };
+    for Candidate { schedule, start, seed, .. } in plan(weights, options)?.into_iter().filter(|c| c.fits) {
         if !go_on {
             break;
         }
-        let begin = start.alignment(weights, seed)?;
+        let begin = match start {
+            // Made once, whatever is run from it.
+            Start::Signature => match &signature {
+                Some(begin) => Alignment::clone(begin),
+                None => signature.insert(start.alignment(weights, seed)?).clone(),
+            },
+            Start::Identity | Start::Anchored | Start::Random => start.alignment(weights, seed)?,
+        };
         let ascent = MatchOptions { seed, ..options.ascent.clone() };
         let mut tell = |progress: Progress<'_>| {
             go_on = observe(Told { schedule, start, progress });
@@ -211,50 +258,14 @@ pub fn best_of(
                 frank_wolfe(weights, &begin, &how, &mut tell)?
             }
         };
+        let pays = run.objective > best + PAYS * (best - still).abs();
+        best = best.max(run.objective);
         found.push(Run { schedule, start, seed, found: run });
+        tried += usize::from(schedule == Schedule::Ascent);
+        if options.budget.is_some() && tried > 1 && !pays {
+            break;
+        }
     }
     found.sort_by(|x, y| y.found.objective.total_cmp(&x.found.objective));
     Ok(found)
-}
-
-/// Whether denoised weights can be trusted to compare units: every denoised matrix keeps enough directions to tell its
-/// units apart (6), and few enough that the rest is noise (half); and what was denoised is most of the network's
-/// weights.
-///
-/// `ranks` are those of A and of B, as [`denoise`](super::denoise) gives them.
-///
-/// # Errors
-/// If a tensor is missing.
-///
-/// ```
-/// use onebasin_core::matching::{Weights, denoise, trusts_spectral};
-/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
-/// # use onebasin_core::{Params, Tensor};
-/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
-/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
-/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
-/// #     Ok(Params::from_iter([first, last]))
-/// # };
-/// let a = net([1., 2., 3., 4.], [5., 6.])?;
-/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
-/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
-/// let symmetry = Symmetry::resolve(&spec, &a)?;
-/// let (_, ranks) = denoise(&symmetry, &a)?; // two units are too few to tell noise from signal
-/// assert!(!trusts_spectral(&Weights::new(&symmetry, &a, &b)?, [&ranks, &ranks])?);
-/// # Ok::<(), onebasin_core::Error>(())
-/// ```
-pub fn trusts_spectral(weights: &Weights<'_>, ranks: [&[Rank]; 2]) -> Result<bool> {
-    const FEWEST: usize = 6;
-    let apart = |r: &Rank| r.kept >= FEWEST && 2 * r.kept <= r.of;
-    if ranks.iter().any(|r| r.is_empty() || !r.iter().all(apart)) {
-        return Ok(false);
-    }
-    let [a, _] = weights.networks();
-    let (mut denoised, mut all) = (0, 0);
-    for (name, _) in weights.symmetry().tensors().filter(|(_, layout)| layout.moves()) {
-        let len = a.require(name)?.len();
-        all += len;
-        denoised += if ranks[0].iter().any(|r| r.tensor == name) { len } else { 0 };
-    }
-    Ok(2 * denoised > all)
 }

@@ -5,10 +5,12 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::accelerator::RootProducts;
+use super::cache::LEVELS;
 use super::panels::{PANEL, PartColumns, SitePart, add_products, cut};
-use super::unfold::{AxisSite, Places, Unfolded, sites};
-use super::values::Values;
+use super::unfold::{AxisSite, ColumnPanel, Places, Unfolded, sites};
+use super::values::{Factor, TAPS, Values};
 use crate::error::Result;
+use crate::linalg::vectorized;
 use crate::params::Params;
 use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
 
@@ -145,6 +147,14 @@ impl<'a> RootSites<'a> {
         self.sites.iter().map(|s| s.places.columns()).sum()
     }
 
+    /// Flops of the Grams, their entries, and entries of the slices they are of.
+    pub(super) fn shape(&self) -> (f64, f64, f64) {
+        let side = |gram: usize| self.grams[gram].1.iter().product::<usize>() as f64;
+        let slices = |site: &PairSite<'_>| side(site.gram) * site.places.columns() as f64;
+        let flops = self.sites.iter().map(|site| 2.0 * side(site.gram) * slices(site)).sum();
+        (flops, self.bytes() as f64 / 8.0, self.sites.iter().map(slices).sum())
+    }
+
     /// Bytes of the Grams.
     pub(super) fn bytes(&self) -> usize {
         self.grams.iter().map(|(_, lens)| 8 * lens.iter().product::<usize>().pow(2)).sum()
@@ -155,14 +165,117 @@ impl<'a> RootSites<'a> {
     /// # Errors
     /// Of the device.
     pub(super) fn grams(&self, places: &[Places], device: Option<&dyn RootProducts>) -> Result<Vec<Gram>> {
+        let mut grams = self.empty();
+        let all = |k: usize| std::iter::once(0..self.sites[k].places.columns()).collect();
+        self.add(&mut grams, places, None, true, all, device)?;
+        Ok(grams)
+    }
+
+    /// The same over some columns of every site.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub(super) fn grams_of(
+        &self,
+        places: &[Places],
+        columns: &[Vec<Range<usize>>],
+        device: Option<&dyn RootProducts>,
+    ) -> Result<Vec<Gram>> {
+        let mut grams = self.empty();
+        self.add(&mut grams, places, None, true, |k| columns[k].clone(), device)?;
+        Ok(grams)
+    }
+
+    /// Adds more columns.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub(super) fn extend(
+        &self,
+        grams: &mut [Gram],
+        places: &[Places],
+        columns: &[Vec<Range<usize>>],
+        device: Option<&dyn RootProducts>,
+    ) -> Result<()> {
+        self.add(grams, places, None, false, |k| columns[k].clone(), device)
+    }
+
+    fn empty(&self) -> Vec<Gram> {
         let empty = |(digits, lens): &(Vec<GroupId>, Vec<usize>)| {
             let side: usize = lens.iter().product();
             Gram { digits: digits.clone(), lens: lens.clone(), data: vec![0.0; side * side] }
         };
-        let mut grams: Vec<Gram> = self.grams.iter().map(empty).collect();
-        let all = |k: usize| std::iter::once(0..self.sites[k].places.columns()).collect();
-        self.add(&mut grams, places, None, all, device)?;
-        Ok(grams)
+        self.grams.iter().map(empty).collect()
+    }
+
+    /// Units of a root without families whose Gram is single precision.
+    pub(super) fn plain_side(&self) -> Option<usize> {
+        match &self.grams[..] {
+            [(_, lens)] if lens.len() == 1 && !self.sites.iter().any(PairSite::is_double) => Some(lens[0]),
+            _ => None,
+        }
+    }
+
+    /// Some of the columns of every site, in blocks that lie evenly among them, part after part; all of a site that is small.
+    pub(super) fn sample(&self, parts: Range<usize>) -> Vec<Vec<Range<usize>>> {
+        /// In which order parts of the columns are taken.
+        const PARTS: [usize; LEVELS] = [0, 4, 2, 6, 1, 5, 3, 7];
+        let of_site = |site: &PairSite<'_>| {
+            let columns = site.places.columns();
+            if columns < LEVELS * 2 * TAPS || parts == (0..LEVELS) {
+                return if parts.start == 0 { std::iter::once(0..columns).collect() } else { Vec::new() };
+            }
+            // Four blocks a part, and whole filters where there are any.
+            let block = (columns / (4 * LEVELS)).clamp(TAPS, 8 * TAPS);
+            let block = if columns.is_multiple_of(TAPS) { block / TAPS * TAPS } else { block };
+            let taken = |k: &usize| parts.clone().any(|part| PARTS[part] == k % LEVELS);
+            let blocks = (0..columns.div_ceil(block)).filter(taken);
+            blocks.map(|k| k * block..columns.min((k + 1) * block)).collect()
+        };
+        self.sites.iter().map(of_site).collect()
+    }
+
+    /// Inner products of these rows of A and of B over these columns, and the rows' own.
+    pub(super) fn pairings(
+        &self,
+        places: &[Places],
+        pairs: &[(usize, usize)],
+        columns: &[Vec<Range<usize>>],
+    ) -> Vec<Pairing> {
+        if self.sites.iter().any(PairSite::is_double) {
+            self.pair::<f64>(places, pairs, columns)
+        } else {
+            self.pair::<f32>(places, pairs, columns)
+        }
+    }
+
+    fn pair<T: Factor + Into<f64>>(
+        &self,
+        places: &[Places],
+        pairs: &[(usize, usize)],
+        columns: &[Vec<Range<usize>>],
+    ) -> Vec<Pairing> {
+        let mut sums = vec![Pairing::default(); pairs.len()];
+        for ((site, places), columns) in self.sites.iter().zip(places).zip(columns) {
+            let [a, b] = site.values;
+            let (a, b) = (Unfolded { values: a, places: &site.places }, Unfolded { values: b, places });
+            let panels: Vec<[ColumnPanel; 2]> =
+                in_panels(columns).iter().map(|c| [a.places.panel(c), b.places.panel(c)]).collect();
+            let task = |[x, y]: &mut [Vec<T>; 2], (sums, pairs): (&mut [Pairing], &[(usize, usize)])| {
+                for [own, other] in &panels {
+                    x.resize(own.width(), T::default());
+                    y.resize(own.width(), T::default());
+                    for (sum, &(i, j)) in sums.iter_mut().zip(pairs) {
+                        a.fill(i, own, x);
+                        b.fill(j, other, y);
+                        sum.add(x, y);
+                    }
+                }
+            };
+            let pairs = pairs.par_chunks(TASK);
+            sums.par_chunks_mut(TASK).zip(pairs).for_each_init(|| [const { Vec::new() }; 2], task);
+        }
+        sums
     }
 
     /// Brings Grams of B's entries at `before` to those at `places`; only these columns, by site, differ.
@@ -179,7 +292,7 @@ impl<'a> RootSites<'a> {
         columns: &[Vec<Range<usize>>],
         device: Option<&dyn RootProducts>,
     ) -> Result<()> {
-        self.add(grams, places, Some(before), |k| columns[k].clone(), device)
+        self.add(grams, places, Some(before), false, |k| columns[k].clone(), device)
     }
 
     fn add(
@@ -187,6 +300,7 @@ impl<'a> RootSites<'a> {
         grams: &mut [Gram],
         places: &[Places],
         before: Option<&[Places]>,
+        zero: bool,
         columns: impl Fn(usize) -> Vec<Range<usize>>,
         device: Option<&dyn RootProducts>,
     ) -> Result<()> {
@@ -204,7 +318,7 @@ impl<'a> RootSites<'a> {
             let parts: Vec<SitePart<'_>> = parts.collect();
             let side = gram.lens.iter().product();
             if parts.iter().any(|p| p.a.values.is_double() || p.b.values.is_double()) {
-                add_products::<f64>(&mut gram.data, side, &parts, before.is_none());
+                add_products::<f64>(&mut gram.data, side, &parts, zero);
             } else if let Some(device) = device
                 && parts.iter().all(|p| !p.a.values.is_short() && !p.b.values.is_short())
             {
@@ -213,7 +327,7 @@ impl<'a> RootSites<'a> {
                 let products = device.products(side, &panels.collect::<Vec<_>>())?;
                 gram.data.iter_mut().zip(products).for_each(|(sum, product)| *sum += product);
             } else {
-                add_products::<f32>(&mut gram.data, side, &parts, before.is_none());
+                add_products::<f32>(&mut gram.data, side, &parts, zero);
             }
         }
         Ok(())
@@ -221,26 +335,88 @@ impl<'a> RootSites<'a> {
 
     /// What the value changes by where row `i` of every site is paired with `to(i)` instead of `from(i)`, in f64.
     pub(super) fn gain(&self, places: &[Places], pairs: &[(usize, usize, usize)]) -> f64 {
-        let gain = |&(row, from, to): &(usize, usize, usize)| {
-            let mut sum = 0.0;
-            for (site, places) in self.sites.iter().zip(places) {
-                let [a, b] = site.values;
-                let (a, b) = (Unfolded { values: a, places: &site.places }, Unfolded { values: b, places });
-                let columns = places.columns();
-                let [mut x, mut y, mut z] = [(); 3].map(|()| vec![0.0; PANEL.min(columns)]);
-                for start in (0..columns).step_by(PANEL) {
-                    let range = start..columns.min(start + PANEL);
-                    let range = std::slice::from_ref(&range);
-                    let (own, other) = (site.places.panel(range), places.panel(range));
-                    let width = own.width();
-                    a.fill(row, &own, &mut x[..width]);
-                    b.fill(from, &other, &mut y[..width]);
-                    b.fill(to, &other, &mut z[..width]);
-                    sum += (0..width).map(|k| x[k] * (z[k] - y[k])).sum::<f64>();
-                }
-            }
-            sum
+        let all: Vec<Vec<Range<usize>>> = places.iter().map(|p| std::iter::once(0..p.columns()).collect()).collect();
+        let with = |to: bool| -> Vec<Pairing> {
+            let pairs = pairs.iter().map(|&(row, old, new)| (row, if to { new } else { old }));
+            self.pairings(places, &pairs.collect::<Vec<_>>(), &all)
         };
-        pairs.par_iter().map(gain).collect::<Vec<f64>>().iter().sum()
+        with(true).iter().zip(with(false)).map(|(to, from)| to.product - from.product).sum()
     }
+}
+
+impl PairSite<'_> {
+    /// Whether single precision would lose digits.
+    fn is_double(&self) -> bool {
+        self.values.iter().any(Values::is_double)
+    }
+}
+
+/// Rows that are paired by one task.
+const TASK: usize = 16;
+
+/// A row of A beside one of B.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pairing {
+    /// Their inner product.
+    pub(super) product: f64,
+    /// Those with themselves.
+    pub(super) squares: [f64; 2],
+}
+
+impl Pairing {
+    /// The product of their norms.
+    pub(super) fn norms(&self) -> f64 {
+        (self.squares[0] * self.squares[1]).sqrt()
+    }
+
+    /// Adds more columns, in f64; sums run side by side, which processors do several times as quickly.
+    fn add<T: Copy + Into<f64>>(&mut self, x: &[T], y: &[T]) {
+        const LANES: usize = 8;
+        let sums = vectorized(
+            #[inline(always)]
+            || {
+                let (mut sums, mut a, mut b) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+                let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+                for (x, y) in x.iter().zip(y) {
+                    for k in 0..LANES {
+                        let (x, y): (f64, f64) = (x[k].into(), y[k].into());
+                        sums[k] += x * y;
+                        a[k] += x * x;
+                        b[k] += y * y;
+                    }
+                }
+                for (k, (&x, &y)) in x_rest.iter().zip(y_rest).enumerate() {
+                    let (x, y): (f64, f64) = (x.into(), y.into());
+                    sums[k] += x * y;
+                    a[k] += x * x;
+                    b[k] += y * y;
+                }
+                [sums, a, b].map(|lanes| lanes.iter().sum::<f64>())
+            },
+        );
+        self.product += sums[0];
+        self.squares[0] += sums[1];
+        self.squares[1] += sums[2];
+    }
+}
+
+/// Ranges of columns, cut and put together to panels.
+fn in_panels(columns: &[Range<usize>]) -> Vec<Vec<Range<usize>>> {
+    let (mut panels, mut open, mut room) = (Vec::new(), Vec::new(), PANEL);
+    for range in columns {
+        let mut rest = range.clone();
+        while !rest.is_empty() {
+            let width = rest.len().min(room);
+            open.push(rest.start..rest.start + width);
+            (rest.start, room) = (rest.start + width, room - width);
+            if room == 0 {
+                panels.push(std::mem::take(&mut open));
+                room = PANEL;
+            }
+        }
+    }
+    if !open.is_empty() {
+        panels.push(open);
+    }
+    panels
 }

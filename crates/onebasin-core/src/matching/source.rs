@@ -109,6 +109,31 @@ pub trait GramCache {
     /// The Grams of the root at this place in [`Source::roots`], as [`Source::grams`] gives them, up to rounding.
     fn grams(&mut self, root: usize, current: &Alignment) -> Result<Cow<'_, [Gram]>>;
 
+    /// The Grams over a sample of what they are sums of, where that costs much less: of weights, over an eighth of the columns
+    /// or 256 of them, where the group has 64 units or more and no families, and networks are single precision and on no
+    /// device.
+    fn sample(&mut self, root: usize, current: &Alignment) -> Result<Option<Cow<'_, [Gram]>>> {
+        let _ = (root, current);
+        Ok(None)
+    }
+
+    /// Whether there is a sample of this root.
+    fn samples(&self, root: usize) -> bool {
+        let _ = root;
+        false
+    }
+
+    /// Whether the current element of a root that was last looked at by a sample is proven the best, without its Grams;
+    /// `units` are its permutation.
+    ///
+    /// Formula: `⟨a_i, b_j⟩ ≤ R_ij + ‖a_i‖ ‖b_j‖` over the columns left out, `R` being the sample; and prices `d_i / 2`, `d_i` being
+    /// the similarity of unit i and its partner over all columns, prove their pairs the best if no pair is worth more than
+    /// its two prices. Pairs that the bound leaves in doubt are multiplied one by one.
+    fn proves(&mut self, root: usize, current: &Alignment, units: &[usize]) -> Result<bool> {
+        let _ = (root, current, units);
+        Ok(false)
+    }
+
     /// Forgets the Grams that were brought up to date since they were last made from scratch; the places of their roots.
     fn forget_updated(&mut self) -> Vec<usize>;
 }

@@ -4,6 +4,8 @@ use faer::{Mat, Side};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::weight::Weights;
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::linalg::{self, Scalar};
 use crate::params::Params;
@@ -43,7 +45,8 @@ const FEW: usize = 64;
 /// The result is for comparing units only: the alignment found is applied to the full weights. Vectors, and matrices
 /// whose smaller side is below 64, are left as they are.
 ///
-/// Cost: `O(m² n)` for the product and `O(m³)` for its eigenvectors, per tensor, in f64.
+/// Cost: `O(m² n)` for the product and `O(m³)` for its eigenvectors, per tensor, in f64; what is cleaned is f64 where it was,
+/// else f32.
 ///
 /// # Errors
 /// If a tensor of the symmetry is missing; [`Error::Eigenvectors`] if no solver finds those of a tensor.
@@ -69,26 +72,88 @@ pub fn denoise(symmetry: &Symmetry, params: &Params) -> Result<(Params, Vec<Rank
     let tensors: Vec<(&str, &TensorLayout)> = symmetry.tensors().collect();
     let one = |(name, layout): &(&str, &TensorLayout)| -> Result<(String, Tensor, Option<Rank>)> {
         let tensor = params.require(name)?;
-        let moves =
-            |axis: &usize| layout.axes[*axis].occurrences.iter().any(|o| o.digits.iter().any(|d| d.group.is_some()));
-        let axis = (0..layout.axes.len()).find(moves);
-        let rows = axis.map_or(0, |axis| tensor.shape()[axis]);
-        let side = tensor.len().checked_div(rows).map_or(0, |cols| rows.min(cols));
-        match axis {
-            Some(axis) if tensor.dtype().is_float() && side >= FEW => {
-                let (clean, kept, share) = project(name, tensor, axis)?;
-                Ok(((*name).to_owned(), clean, Some(Rank { tensor: (*name).to_owned(), kept, of: side, share })))
-            }
-            _ => Ok(((*name).to_owned(), tensor.clone(), None)),
-        }
+        let (clean, rank) = match noisy_axis(tensor, layout) {
+            Some((axis, _)) => project(name, tensor, axis).map(|(clean, rank)| (clean, Some(rank)))?,
+            None => (tensor.clone(), None),
+        };
+        Ok(((*name).to_owned(), clean, rank))
     };
     let all = tensors.par_iter().map(one).collect::<Result<Vec<_>>>()?;
     let ranks = all.iter().filter_map(|(_, _, rank)| rank.clone()).collect();
     Ok((all.into_iter().map(|(name, tensor, _)| (name, tensor)).collect(), ranks))
 }
 
-/// The tensor without its noise, the number of directions kept, and their share of the squared weights.
-fn project(name: &str, tensor: &Tensor, axis: usize) -> Result<(Tensor, usize, f64)> {
+/// The axis along which a tensor is unfolded, and its smaller side; none if noise cannot be told in it.
+fn noisy_axis(tensor: &Tensor, layout: &TensorLayout) -> Option<(usize, usize)> {
+    let moves =
+        |axis: &usize| layout.axes[*axis].occurrences.iter().any(|o| o.digits.iter().any(|d| d.group.is_some()));
+    let axis = (0..layout.axes.len()).find(moves)?;
+    let rows = tensor.shape()[axis];
+    let side = tensor.len().checked_div(rows).map_or(0, |cols| rows.min(cols));
+    (tensor.dtype().is_float() && side >= FEW).then_some((axis, side))
+}
+
+/// Both networks denoised, with the ranks of A, if units can be trusted to be compared by them: every matrix keeps enough
+/// directions to tell its units apart (6), and few enough that the rest is noise (half), in both; and what is denoised is
+/// most of the network's weights.
+///
+/// Shapes are looked at first, then matrices one after the other, the cheapest first, until one cannot be trusted.
+///
+/// Cost: that of [`denoise`] for both networks where they are trusted, of one matrix or two where they are not. Memory is that
+/// of both networks where they are trusted.
+///
+/// # Errors
+/// As [`denoise`].
+///
+/// ```
+/// use onebasin_core::matching::{Weights, trusted_spectral};
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let net = |first: [f32; 4], last: [f32; 2]| -> Result<Params, onebasin_core::Error> {
+/// #     let first = ("fc1.weight".to_owned(), Tensor::from_f32(&[2, 2], first.to_vec())?);
+/// #     let last = ("fc2.weight".to_owned(), Tensor::from_f32(&[1, 2], last.to_vec())?);
+/// #     Ok(Params::from_iter([first, last]))
+/// # };
+/// let a = net([1., 2., 3., 4.], [5., 6.])?;
+/// let b = net([3., 4., 1., 2.], [6., 5.])?; // A with its two hidden units exchanged
+/// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
+/// let symmetry = Symmetry::resolve(&spec, &a)?;
+/// assert!(trusted_spectral(&Weights::new(&symmetry, &a, &b)?)?.is_none()); // two units tell no noise from signal
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn trusted_spectral(weights: &Weights<'_>) -> Result<Option<([Params; 2], Vec<Rank>)>> {
+    const FEWEST: usize = 6;
+    let nets = weights.networks();
+    let (mut denoised, mut all, mut noisy) = (0, 0, Vec::new());
+    for (name, layout) in weights.symmetry_of().tensors().filter(|(_, layout)| layout.moves()) {
+        let tensor = nets[0].require(name)?;
+        all += tensor.len();
+        if let Some((axis, side)) = noisy_axis(tensor, layout) {
+            denoised += tensor.len();
+            noisy.push((side * side * (side + tensor.len() / side), name, axis));
+        }
+    }
+    if noisy.is_empty() || 2 * denoised <= all {
+        return Ok(None);
+    }
+    noisy.sort_unstable();
+    let (mut clean, mut ranks) = (nets.map(Params::clone), Vec::new());
+    for (_, name, axis) in noisy {
+        let [a, b] = [nets[0].require(name)?, nets[1].require(name)?];
+        let (a, b) = rayon::join(|| project(name, a, axis), || project(name, b, axis));
+        let ((a, own), (b, other)) = (a?, b?);
+        if [&own, &other].iter().any(|r| r.kept < FEWEST || 2 * r.kept > r.of) {
+            return Ok(None);
+        }
+        clean[0].insert(name, a);
+        clean[1].insert(name, b);
+        ranks.push(own);
+    }
+    Ok(Some((clean, ranks)))
+}
+
+/// The tensor without its noise, and how much of it that is.
+fn project(name: &str, tensor: &Tensor, axis: usize) -> Result<(Tensor, Rank)> {
     let shape = tensor.shape();
     let values = tensor.to_f64().map_err(|e| e.named(name))?;
     let (outer, rows, inner): (usize, usize, usize) =
@@ -123,7 +188,11 @@ fn project(name: &str, tensor: &Tensor, axis: usize) -> Result<(Tensor, usize, f
             back[entry(i, j)] = clean[i * n + j];
         }
     }
-    Ok((Tensor::from_f64(shape, back)?, kept, share))
+    let clean = match tensor.dtype() {
+        DType::F64 => Tensor::from_f64(shape, back)?,
+        _ => Tensor::from_f32(shape, back.iter().map(|v| *v as f32).collect())?,
+    };
+    Ok((clean, Rank { tensor: name.to_owned(), kept, of: m, share }))
 }
 
 /// The median eigenvalue of `X Xᵀ / n` for `m × n` noise of unit variance, `β = m/n ≤ 1`.

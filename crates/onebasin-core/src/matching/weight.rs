@@ -191,6 +191,17 @@ impl<'a> Weights<'a> {
     }
 }
 
+impl<'a> Weights<'a> {
+    pub(super) fn symmetry_of(&self) -> &'a Symmetry {
+        self.symmetry
+    }
+
+    /// By root: flops of its Grams, their entries, and entries of the slices they are of.
+    pub(super) fn shapes(&self) -> impl Iterator<Item = (f64, f64, f64)> {
+        self.sites.iter().map(RootSites::shape)
+    }
+}
+
 impl Source for Weights<'_> {
     fn symmetry(&self) -> &Symmetry {
         self.symmetry
@@ -240,7 +251,7 @@ impl Source for Weights<'_> {
 /// If the networks differ in structure, hold a value that is not finite where it moves, or do not fit the symmetry.
 ///
 /// Source: Ainsworth et al. 2023, Algorithm 1. We differ in summing in f64, in accepting a change only if the gain
-/// exceeds the objective's rounding error, in nested families, and in groups that stand on two axes of one tensor: there
+/// exceeds the objective's rounding error, in first sweeps over samples of large groups' columns, in nested families, and in groups that stand on two axes of one tensor: there
 /// the assignment is linearised around the current permutation and kept only if the true objective rises.
 ///
 /// ```

@@ -271,3 +271,91 @@ fn nested_families_are_solved_exactly() {
         assert_close(found.value, best, 256.0, best);
     }
 }
+
+/// Two perceptrons wide enough for samples, in single precision: B is A renumbered, plus noise of this share of its spread.
+fn wide(noise: f64, seed: u64) -> (Params, Params, Symmetry, Alignment) {
+    let shapes: [(&str, &[usize], &str); 4] =
+        [("fc1", &[96, 700], "g ."), ("fc2", &[80, 96, 9], "h g ."), ("fc3", &[600, 80], ". h"), ("bias", &[96], "g")];
+    let draw = |of: &str, size: f64, on: Option<&Params>| -> Params {
+        let tensor = |(name, shape, _): &(&str, &[usize], &str)| {
+            let mut stream = Stream::new(seed, &format!("{of}/{name}"));
+            let base = on.map(|on| on.get(name).unwrap().to_f64().unwrap().into_owned());
+            let value = |k: usize| base.as_ref().map_or(0.0, |b| b[k]);
+            let values = (0..shape.iter().product()).map(|k| (value(k) + size * stream.normal()) as f32).collect();
+            ((*name).to_owned(), Tensor::from_f32(shape, values).unwrap())
+        };
+        shapes.iter().map(tensor).collect()
+    };
+    let a = draw("a", 1.0, None);
+    let symmetry =
+        Symmetry::resolve(&SymmetrySpec::from_patterns(shapes.map(|(n, _, p)| (n, p))).unwrap(), &a).unwrap();
+    let plant = Alignment::random(&symmetry, &mut Stream::new(seed, "plant"));
+    let b = plant.apply(&symmetry, &draw("noise", noise, Some(&a))).unwrap();
+    (a, b, symmetry.clone(), plant.inverse(&symmetry))
+}
+
+/// How much more than the current element the best one of a root is worth, by Grams made from scratch.
+fn left(weights: &Weights<'_>, root: usize, alignment: &Alignment) -> f64 {
+    let id = weights.roots()[root].id;
+    let grams = weights.grams(id, alignment).unwrap();
+    let best =
+        best_element(weights.symmetry(), id, &grams, &Element::of(weights.symmetry(), alignment, id), None).unwrap();
+    best.value - best.current
+}
+
+#[test]
+fn what_a_part_of_the_columns_proves_is_so() {
+    let mut proven = [0, 0];
+    for seed in 0..12 {
+        for noise in [0.0, 0.1, 0.5, 1.0, 3.0] {
+            let (a, b, symmetry, truth) = wide(noise, seed);
+            let weights = Weights::new(&symmetry, &a, &b).unwrap();
+            let mut cache = weights.cache().expect("weights keep their Grams");
+            // At the truth, and where one pair of units is exchanged.
+            for (k, root) in weights.roots().iter().enumerate() {
+                for wrong in [false, true] {
+                    let all = (0..symmetry.groups().len()).map(|g| truth.copies(GroupId(g)).to_vec());
+                    let mut perms: Vec<Vec<onebasin_core::Perm>> = all.collect();
+                    if wrong {
+                        let mut units = truth.copies(root.id)[0].as_slice().to_vec();
+                        units.swap(0, 1);
+                        perms[root.id.0] = vec![onebasin_core::Perm::new(units).unwrap()];
+                    }
+                    let alignment = Alignment::new(&symmetry, perms).unwrap();
+                    assert!(cache.samples(k), "group {k} is wide enough");
+                    assert!(cache.sample(k, &alignment).unwrap().is_some());
+                    let units: Vec<usize> =
+                        alignment.copies(root.id)[0].as_slice().iter().map(|&u| u as usize).collect();
+                    if cache.proves(k, &alignment, &units).unwrap() {
+                        proven[usize::from(noise > 0.5)] += 1;
+                        let left = left(&weights, k, &alignment);
+                        assert!(left <= root.rounding, "seed {seed}, noise {noise}, group {k}: {left} is left");
+                    }
+                }
+            }
+        }
+    }
+    assert!(proven[0] > 50, "{proven:?}: networks of one origin are proven");
+}
+
+#[test]
+fn an_ascent_over_samples_stops_where_no_whole_gram_gains() {
+    for seed in 0..6 {
+        for noise in [0.0, 0.5, 1.0, 30.0] {
+            let (a, b, symmetry, truth) = wide(noise, seed);
+            let weights = Weights::new(&symmetry, &a, &b).unwrap();
+            let start = Alignment::identity(&symmetry);
+            let found = ascend(&weights, &start, &MatchOptions::default(), &mut |_| true).unwrap();
+            assert_eq!(found.stop, StopReason::Converged);
+            assert!(found.objective >= found.start_objective);
+            assert_eq!(found.objective, weights.objective(&found.alignment).unwrap());
+            for (k, root) in weights.roots().iter().enumerate() {
+                let left = left(&weights, k, &found.alignment);
+                assert!(left <= root.rounding, "seed {seed}, noise {noise}, group {k}: {left} is left");
+            }
+            if noise <= 0.5 {
+                assert_eq!(found.alignment, truth, "seed {seed}, noise {noise}");
+            }
+        }
+    }
+}

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use onebasin_core::Params;
 use onebasin_core::matching::{
-    ActivationKind, ActivationSimilarity, Blend, Fixed, FrankWolfeOptions, Match, Origin, PortfolioOptions,
-    Progress as Told, Run, RunRecord, Source, StopReason, Sweep, Weights, ascend, best_of, comparable, denoise,
-    frank_wolfe, greedy, trusts_spectral,
+    ActivationKind, ActivationSimilarity, Blend, Budget, Candidate, Fixed, FrankWolfeOptions, Match, Origin,
+    PortfolioOptions, Progress as Told, Rank, Run, RunRecord, Source, Start, StopReason, Sweep, Weights, ascend,
+    best_of, comparable, denoise, frank_wolfe, greedy, plan, trusted_spectral,
 };
 use onebasin_core::merge::{Interpolation, merge};
 use onebasin_core::report::Judged;
@@ -24,6 +24,11 @@ use crate::pair::Pair;
 
 /// Samples on which methods are judged.
 const JUDGED: usize = 10_000;
+/// Predicted seconds that matches of weights may take together where nobody says. Small networks then get a joint climb, which
+/// raises their objective by up to a third; of a ResNet-18 it would take several times as long as the ascent.
+const FREE: f64 = 2.0;
+/// The same of denoised weights, of which all runs end within a ten-thousandth of each other.
+const FREE_DENOISED: f64 = 0.2;
 /// Synthetic images at most.
 const SYNTHETIC: usize = 1000;
 
@@ -54,20 +59,22 @@ pub(super) struct Found {
     pub(super) stop: StopReason,
     pub(super) sweeps: Vec<Sweep>,
     pub(super) runs: Vec<RunRecord>,
+    pub(super) plan: Vec<Candidate>,
     pub(super) judged: Vec<Judged>,
     pub(super) seen: Option<ActivationSimilarity>,
 }
 
 impl Found {
-    fn of(compared: &'static str, runs: &[Run]) -> Self {
+    fn of(compared: &'static str, runs: &[Run], plan: Vec<Candidate>) -> Self {
         let best = &runs[0].found;
         let runs = runs.iter().map(RunRecord::from).collect();
         let sweeps = best.sweeps.clone();
-        Self { stop: best.stop, sweeps, runs, ..Self::once(compared, best.alignment.clone()) }
+        Self { stop: best.stop, sweeps, runs, plan, ..Self::once(compared, best.alignment.clone()) }
     }
 
     pub(super) fn once(compared: &'static str, alignment: Alignment) -> Self {
-        Self { compared, alignment, stop: DONE, sweeps: Vec::new(), runs: Vec::new(), judged: Vec::new(), seen: None }
+        let (sweeps, runs, plan, judged) = Default::default();
+        Self { compared, alignment, stop: DONE, sweeps, runs, plan, judged, seen: None }
     }
 }
 
@@ -97,7 +104,7 @@ impl Matching<'_> {
         }
         match self.options.method {
             Method::Auto => self.auto(),
-            Method::Weight => self.best("weights", &self.plain()?),
+            Method::Weight => self.by_weights(&self.plain()?),
             Method::Spectral => self.spectral(),
             Method::FrankWolfe => self.frank_wolfe(),
             Method::Greedy => Ok(Found::once("incoming weights", greedy(&self.plain()?)?)),
@@ -136,29 +143,52 @@ impl Matching<'_> {
         !self.context.observer.stops()
     }
 
-    /// The best of all starts and orders on one source.
-    fn best(&self, compared: &'static str, weights: &Weights<'_>) -> Result<Found> {
+    /// The best of the starts, orders and schedules that fit the budget, on one source; `free` seconds where none was named.
+    fn best(&self, compared: &'static str, weights: &Weights<'_>, free: f64) -> Result<Found> {
         let (restarts, ascent) = (self.options.restarts, self.options.ascent());
         let mut options = PortfolioOptions { restarts, ascent, ..PortfolioOptions::default() };
-        if let Some(start) = self.options.start {
+        let seconds = if let Some(start) = self.options.start {
             (options.starts, options.frank_wolfe) = (vec![start], false);
+            self.options.budget
+        } else {
+            options.starts = vec![Start::Signature, Start::Identity, Start::Anchored];
+            Some(self.options.budget.unwrap_or(free))
+        };
+        let memory = self.options.memory.unwrap_or(Budget::default().memory);
+        options.budget = seconds.map(|seconds| Budget { seconds, memory });
+        let plan = plan(weights, &options)?;
+        for candidate in &plan {
+            let Candidate { schedule, start, seed, cost, fits } = candidate;
+            let fits = if *fits { "" } else { "; does not fit the budget" };
+            let what = format!("{compared}, {schedule:?} from {start:?}, seed {seed}").to_lowercase();
+            self.context.detail(&format!("{what}: {cost} predicted{fits}"));
         }
         let runs = best_of(weights, &options, &mut |told| {
             let what = format!("{compared}, {:?} from {:?}", told.schedule, told.start).to_lowercase();
             self.told(&what, told.progress)
         })?;
         self.context.go_on()?;
-        Ok(Found::of(compared, &runs))
+        Ok(Found::of(compared, &runs, plan))
+    }
+
+    /// The best by weights as they are.
+    fn by_weights(&self, plain: &Weights<'_>) -> Result<Found> {
+        self.best("weights", plain, FREE)
+    }
+
+    /// The best by denoised weights.
+    fn by_denoised(&self, [a, b]: [&Params; 2], ranks: &[Rank]) -> Result<Found> {
+        for rank in ranks {
+            let text = format!("`{}`: {} of {} directions above the noise", rank.tensor, rank.kept, rank.of);
+            self.context.detail(&text);
+        }
+        self.best("denoised weights", &self.pair.a.compare(self.weights, [a, b], self.context)?, FREE_DENOISED)
     }
 
     fn spectral(&self) -> Result<Found> {
         let [a, b] = self.compared();
         let ((a, ranks), (b, _)) = (denoise(self.weights, a)?, denoise(self.weights, b)?);
-        for rank in &ranks {
-            let text = format!("`{}`: {} of {} directions above the noise", rank.tensor, rank.kept, rank.of);
-            self.context.detail(&text);
-        }
-        self.best("denoised weights", &self.pair.a.compare(self.weights, [&a, &b], self.context)?)
+        self.by_denoised([&a, &b], &ranks)
     }
 
     fn frank_wolfe(&self) -> Result<Found> {
@@ -195,7 +225,7 @@ impl Matching<'_> {
         if let Some(beta) = self.options.blend {
             compared = if uncentred { "uncentred activations and weights" } else { "activations and weights" };
             let plain = self.plain()?;
-            let by_weights = self.best("weights", &plain)?.alignment;
+            let by_weights = self.by_weights(&plain)?.alignment;
             let scales = [plain.objective(&by_weights)?, fixed.objective(&found.alignment)?];
             let blend = Blend::new(&plain, &fixed, beta, scales);
             found = ascend(&blend, &found.alignment, &ascent, &mut |s| self.told(compared, Told::Sweep(s)))?;
@@ -224,13 +254,11 @@ impl Matching<'_> {
     /// Spectral where it can be trusted, else weight; with samples also activation, the one with the lower held-out loss.
     fn auto(&self) -> Result<Found> {
         let plain = self.plain()?;
-        let [a, b] = self.compared();
-        let ((a, ranks_a), (b, ranks_b)) = (denoise(self.weights, a)?, denoise(self.weights, b)?);
-        let mut candidates = vec![if trusts_spectral(&plain, [&ranks_a, &ranks_b])? {
-            self.best("denoised weights", &self.pair.a.compare(self.weights, [&a, &b], self.context)?)?
-        } else {
-            self.best("weights", &plain)?
+        let mut candidates = vec![match trusted_spectral(&plain)? {
+            Some(([a, b], ranks)) => self.by_denoised([&a, &b], &ranks)?,
+            None => self.by_weights(&plain)?,
         }];
+        drop(plain);
         let Some(samples) = self.context.train.filter(|_| self.pair.a.runs()) else { return Ok(candidates.remove(0)) };
         let [seen, judging] = parted(samples.len(), self.options.match_samples);
         if seen + judging > samples.len() {

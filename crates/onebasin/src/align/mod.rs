@@ -50,7 +50,7 @@ pub enum Method {
     /// held-out midpoints.
     #[default]
     Auto,
-    /// Weights: coordinate ascent from several starts and a joint climb, the best kept. The paper's Algorithm 1 as published is
+    /// Weights: coordinate ascent and a joint climb from several starts, as far as the budget goes, the best kept. The paper's Algorithm 1 as published is
     /// [`Align::published`].
     Weight,
     /// Weights without the noise that initialisation left in wide layers.
@@ -128,10 +128,19 @@ pub struct Align {
     pub seed: u64,
     /// Sweeps over the groups at most, even if groups still change; 100 by default.
     pub max_sweeps: usize,
-    /// What to start from; none tries identity, signature and anchored, and keeps the best.
+    /// What to start from; none tries signature, with a joint climb, identity and anchored, as far as the budget goes and while
+    /// they pay, and keeps the best.
     pub start: Option<Start>,
-    /// Orders of the sweeps tried from every start, the best of them kept; at least 1, by default 2.
+    /// Orders of the sweeps tried from every start at most, the best of them kept; at least 1, by default 2.
     pub restarts: usize,
+    /// Seconds that matches of weights may take together, as predicted from shapes for one core of a fixed machine, so that the
+    /// same is chosen everywhere; one match is always made. By default two seconds where weights are compared as they are, a
+    /// fifth of one where they are denoised, and no limit where a start is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<f64>,
+    /// Bytes that a match may take beside the networks, as predicted; 4 GiB by default. It decides whether there is a joint climb.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
     /// In which order a sweep visits the groups.
     pub order: Order,
     /// Training samples that activations, and `auto` with samples, look at; 10,000 by default. `auto` judges on others, and
@@ -155,6 +164,8 @@ impl Default for Align {
             max_sweeps: 100,
             start: None,
             restarts: 2,
+            budget: None,
+            memory: None,
             order: Order::Random,
             match_samples: 10_000,
             blend: None,
@@ -187,6 +198,9 @@ impl Align {
                 fail("uncentred", "for methods that see activations", other())
             }
             _ if self.restarts == 0 => fail("restarts", "at least 1", "0".to_owned()),
+            _ if self.budget.is_some_and(|seconds| seconds.is_nan() || seconds < 0.0) => {
+                fail("budget", "seconds from 0", self.budget.unwrap_or_default().to_string())
+            }
             _ if self.max_sweeps == 0 => fail("max_sweeps", "at least 1", "0".to_owned()),
             _ => self.straight_through.check(),
         }
@@ -472,6 +486,7 @@ impl Matching<'_> {
             stop: found.stop,
             sweeps: found.sweeps,
             runs: found.runs,
+            plan: found.plan,
             judged: found.judged,
             diagnosis,
             correlation,

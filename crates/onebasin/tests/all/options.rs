@@ -44,6 +44,10 @@ fn what_makes_no_sense_is_refused_by_name() {
     assert!(matches!(refused(Align { blend: Some(2.0), ..Align::default() }), Error::Option { option: "blend", .. }));
     assert!(matches!(refused(Align { restarts: 0, ..Align::default() }), Error::Option { option: "restarts", .. }));
     assert!(matches!(refused(Align { max_sweeps: 0, ..Align::default() }), Error::Option { option: "max_sweeps", .. }));
+    assert!(matches!(
+        refused(Align { budget: Some(-1.0), ..Align::default() }),
+        Error::Option { option: "budget", .. }
+    ));
     for method in Method::ALL.into_iter().filter(|method| *method != Method::Activation) {
         let blend = Align { method, blend: Some(0.5), ..Align::default() };
         assert!(
@@ -71,4 +75,24 @@ fn what_makes_no_sense_is_refused_by_name() {
         Model::of(&Network::new("mlp:9", &[4], 2).unwrap(), Network::new("mlp:9", &[4], 2).unwrap().init(0).unwrap());
     let differ = Pair::new(model(0), other.unwrap()).unwrap_err();
     assert!(differ.to_string().contains("`fc1.weight`"), "{differ}");
+}
+
+#[test]
+fn a_budget_decides_what_is_run_and_the_record_says_so() {
+    let network = Network::new("mlp:96x2", &[40], 5).unwrap();
+    let model = |seed| Model::of(&network, network.init(seed).unwrap()).unwrap();
+    let pair = Pair::new(model(0), model(1)).unwrap();
+    let record = |budget, memory| {
+        let options = Align { method: Method::Weight, budget, memory, ..Align::default() };
+        pair.align(&options, &Context::default()).unwrap().record.unwrap()
+    };
+    let (least, plenty) = (record(Some(0.0), None), record(Some(60.0), None));
+    assert_eq!((least.runs.len(), least.plan.len()), (1, 7));
+    assert!(least.plan[0].fits && least.plan[1..].iter().all(|candidate| !candidate.fits));
+    assert!(plenty.plan.iter().all(|candidate| candidate.fits) && plenty.runs.len() > 1);
+    assert!(plenty.objective >= least.objective);
+    let climbs = |record: &onebasin::core::report::MatchRecord| {
+        record.runs.iter().any(|run| run.schedule == onebasin::core::matching::Schedule::FrankWolfe)
+    };
+    assert!(climbs(&plenty) && !climbs(&record(Some(60.0), Some(plenty.plan[0].cost.memory))));
 }
