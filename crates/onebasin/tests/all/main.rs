@@ -6,4 +6,5 @@ mod exported;
 mod honest;
 mod options;
 mod quantized;
+mod solve;
 mod trust;

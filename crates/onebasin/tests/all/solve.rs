@@ -1,0 +1,114 @@
+//! Merges that are solved, through the library.
+
+use onebasin::nn::samples::synthetic;
+use onebasin::{
+    Align, Context, Error, Many, Measure, Merge, MergeMany, Model, Network, Observer, Pair, Progress, Repair, Samples,
+    Step,
+};
+
+fn network() -> Network {
+    Network::new("mlp:12x2", &[8], 3).unwrap()
+}
+
+fn model(seed: u64) -> Model {
+    Model::of(&network(), network().init(seed).unwrap()).unwrap()
+}
+
+fn samples(count: usize) -> impl Samples {
+    synthetic(&network().graph().unwrap(), count, 5).unwrap()
+}
+
+#[test]
+fn the_ends_of_a_solved_merge_are_the_ends() {
+    let pair = Pair::new(model(0), model(1)).unwrap();
+    let aligned = pair.align(&Align::default(), &Context::default()).unwrap();
+    let data = samples(300);
+    let context = Context { train: Some(&data), ..Context::default() };
+    for repair in [Repair::Solve, Repair::Distil] {
+        let at = |lambda| {
+            let options = Merge { lambda, repair, solve_samples: 200, ..Merge::default() };
+            pair.merge(&aligned, &options, &context).unwrap().params().unwrap()
+        };
+        assert_eq!(at(0.0), *pair.a().params());
+        assert_eq!(at(1.0), aligned.apply(pair.b().params()).unwrap());
+        assert_ne!(at(0.5), pair.merge(&aligned, &Merge::default(), &context).unwrap().params().unwrap());
+    }
+}
+
+#[test]
+fn what_was_solved_is_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = Pair::new(model(0), model(1)).unwrap();
+    let aligned = pair.align(&Align::default(), &Context::default()).unwrap();
+    let data = samples(300);
+    let context = Context { train: Some(&data), ..Context::default() };
+    let options = Merge { repair: Repair::Solve, solve_samples: 250, ..Merge::default() };
+    let path = folder.path().join("merged.safetensors");
+    let written = pair.merge(&aligned, &options, &context).unwrap().write(&path).unwrap();
+    let solved = written.solved.unwrap();
+    assert_eq!((solved.samples, solved.held_out, solved.after.len(), solved.distilled), (250, 50, 3, 0));
+    let last = |fits: &[onebasin::nn::SiteFit]| fits.last().unwrap().explained;
+    assert!(last(&solved.after) > last(&solved.before));
+    assert_eq!((&written.options["repair"], &written.options["solve_samples"]), (&"solve".into(), &250.into()));
+    assert_eq!(*Model::open(&path, &onebasin::Blueprint::default()).unwrap().params(), {
+        pair.merge(&aligned, &options, &context).unwrap().params().unwrap()
+    });
+}
+
+#[test]
+fn a_group_at_zero_follows_a() {
+    let pair = Pair::new(model(0), model(1)).unwrap();
+    let aligned = pair.align(&Align::default(), &Context::default()).unwrap();
+    let data = samples(300);
+    let context = Context { train: Some(&data), ..Context::default() };
+    let group_lambda = [("fc1".to_owned(), 0.0), ("fc2".to_owned(), 0.0)].into();
+    let options = Merge { repair: Repair::Solve, group_lambda, ..Merge::default() };
+    let merged = pair.merge(&aligned, &options, &context).unwrap().params().unwrap();
+    let numbers = |net: &onebasin::Params, name: &str| net.require(name).unwrap().to_f64().unwrap().into_owned();
+    for name in ["fc1.weight", "fc2.weight"] {
+        let (a, m) = (numbers(pair.a().params(), name), numbers(&merged, name));
+        assert!(a.iter().zip(&m).all(|(a, m)| (a - m).abs() < 1e-4), "{name}");
+    }
+    assert_ne!(numbers(pair.a().params(), "fc3.weight"), numbers(&merged, "fc3.weight"));
+}
+
+#[test]
+fn many_are_solved_together() {
+    let many = Many::new((0..3).map(model).collect()).unwrap();
+    let data = samples(300);
+    let context = Context { train: Some(&data), ..Context::default() };
+    let mean = MergeMany { repair: Repair::Solve, ..MergeMany::default() }.run(&many, &context).unwrap();
+    let solved = mean.solved.unwrap();
+    assert_eq!((solved.samples, solved.held_out), (300, 0));
+    let last = |fits: &[onebasin::nn::SiteFit]| fits.last().unwrap().explained;
+    assert!(last(&solved.after) > last(&solved.before));
+    let refused = MergeMany { repair: Repair::Data, ..MergeMany::default() }.run(&many, &context).unwrap_err();
+    assert!(matches!(refused, Error::Option { option: "repair", .. }), "{refused}");
+}
+
+#[test]
+fn solving_needs_samples_and_can_be_stopped() {
+    struct Stops;
+    impl Observer for Stops {
+        fn progress(&self, at: &Progress<'_>) {
+            assert!(at.step != Step::Evaluating);
+        }
+        fn stops(&self) -> bool {
+            true
+        }
+    }
+    let pair = Pair::new(model(0), model(1)).unwrap();
+    let aligned = pair.align(&Align::default(), &Context::default()).unwrap();
+    let options = Merge { repair: Repair::Solve, check: false, ..Merge::default() };
+    let data = samples(50);
+    let none = Context { train: Some(&data), ..Context::default() };
+    let empty = Merge { solve_samples: 0, ..options.clone() };
+    assert!(matches!(pair.merge(&aligned, &empty, &none), Err(Error::Needs { .. })));
+    let measure = Measure { repair: Repair::Solve, solve_samples: 0, ..Measure::default() };
+    let both = Context { train: Some(&data), test: Some(&data), ..Context::default() };
+    assert!(matches!(pair.barrier(&[], &measure, &both), Err(Error::Needs { .. })));
+    let stops = Stops;
+    let stopped = Context { train: Some(&data), observer: &stops, ..Context::default() };
+    let merged = pair.merge(&aligned, &options, &stopped);
+    assert!(merged.and_then(|merged| merged.params()).is_err());
+}
