@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use onebasin_core::merge::{Interpolation, MergeRule, cast, merge_by_group, merge_within};
 use onebasin_core::report::Input;
@@ -17,6 +18,7 @@ use crate::align::Aligned;
 use crate::apply::Passing;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::inputs::MadeUp;
 use crate::model::{is_onnx, shapes};
 use crate::observer::Step;
 use crate::pair::Pair;
@@ -126,6 +128,8 @@ pub struct Merged<'a> {
     by_group: BTreeMap<GroupId, f64>,
     /// Whether the network has to run: to repair it, or to recompute its BatchNorm statistics.
     finishes: bool,
+    /// Whether layers are solved without samples.
+    makes_up: bool,
     context: Context<'a>,
 }
 
@@ -134,7 +138,9 @@ impl Pair {
     ///
     /// Formula: `(1 − λ) A + λ π(B)`, tensor by tensor, or the great circle between them. λ = 0 gives A and λ = 1 gives π(B), bit
     /// for bit. With samples, the statistics of BatchNorms are recomputed on them; without, they are interpolated like all else,
-    /// which ruins most networks that have them, and the observer is told so ([`Level::Note`](crate::Level::Note)).
+    /// which ruins most networks that have them, and the observer is told so ([`Level::Note`](crate::Level::Note)). Layers that
+    /// are solved without samples are solved on inputs made up of the two networks, which the observer is told and the record
+    /// says (`made_up_inputs`).
     /// Cost: testing the symmetry takes two forward passes of four samples; the rest is done when the result is asked for.
     ///
     /// # Errors
@@ -171,6 +177,8 @@ impl Pair {
         let has_statistics = !self.a.statistics().is_empty();
         let recomputes = has_data && has_statistics && self.a.graph().is_some();
         let finishes = recomputes || options.repair != Repair::None;
+        let between = options.lambda > 0.0 && options.lambda < 1.0;
+        let makes_up = options.repair == Repair::Solve && !has_data && between;
         if options.check {
             if self.a.runs() {
                 self.check_finite()?;
@@ -180,7 +188,6 @@ impl Pair {
                 self.b.ensure_moved(&aligned.apply(self.b.params())?, context)?;
             }
         }
-        let between = options.lambda > 0.0 && options.lambda < 1.0;
         match (has_data, has_statistics) {
             (true, false) if options.repair == Repair::None => {
                 context.detail("the network has no BatchNorm, so the merged weights are left as they are");
@@ -189,7 +196,7 @@ impl Pair {
                 "the merged network cannot be used as it stands: the statistics of its BatchNorms are interpolated, which ruins \
                  most networks; they are recomputed only where the network's graph is known, and with data",
             ),
-            (false, true) if between => context.note(
+            (false, true) if between && !makes_up => context.note(
                 "the merged network cannot be used as it stands: the statistics of its BatchNorms are interpolated, which ruins \
                  most networks; merge with data, on which they are recomputed",
             ),
@@ -198,7 +205,7 @@ impl Pair {
         let by_group = by_group(options, aligned)?;
         context.go_on()?;
         let (pair, aligned, options) = (self.clone(), aligned.clone(), options.clone());
-        Ok(Merged { pair, aligned, options, by_group, finishes, context: *context })
+        Ok(Merged { pair, aligned, options, by_group, finishes, makes_up, context: *context })
     }
 }
 
@@ -239,12 +246,31 @@ impl Merged<'_> {
         if self.finishes {
             let program = context.train.map_or_else(|| pair.a.program(), |samples| pair.a.program_for(samples))?;
             let chosen = context.train.map(|samples| Chosen::first(samples, options.batch_norm_samples));
-            let samples = chosen.as_ref().filter(|chosen| !chosen.is_empty()).map(|chosen| chosen as &dyn Samples);
+            let made = self.made_up()?;
+            let samples = match (&chosen, &made) {
+                (_, Some(made)) => Some(&made.samples as &dyn Samples),
+                (Some(chosen), None) if !chosen.is_empty() => Some(chosen as &dyn Samples),
+                (Some(_) | None, None) => None,
+            };
             let finish = Finish { program: &program, samples, repair: options.repair };
             merged = finish.apply([a, &moved], &merged, options.lambda)?;
             pair.a.copied(&mut merged);
         }
         Ok(options.dtype.map_or(Ok(merged.clone()), |dtype| cast(&merged, dtype))?)
+    }
+
+    /// What layers are solved on where there are no samples.
+    fn made_up(&self) -> Result<Option<Arc<MadeUp>>> {
+        if !self.makes_up {
+            return Ok(None);
+        }
+        let made = self.pair.made_up(0, &self.context)?;
+        self.context.note(&format!(
+            "no data, so layers are solved on {} made-up inputs, {}; on data they would fit better",
+            made.samples.len(),
+            made.how
+        ));
+        Ok(Some(made))
     }
 
     /// Writes the merged network in A's format: the same ONNX model, file or folder of shards, with how it came to be in its
@@ -304,12 +330,16 @@ impl Merged<'_> {
         let Self { aligned, options, by_group, context, .. } = self;
         let by_group: BTreeMap<&str, f64> =
             by_group.iter().map(|(id, l)| (aligned.symmetry.group(*id).name.as_str(), *l)).collect();
-        json!({
+        let mut recorded = json!({
             "lambda": options.lambda, "interpolation": options.interpolation.to_string(),
             "dtype": options.dtype.map(DType::name), "data": context.train.map(Samples::name),
             "repair": options.repair.name(), "batch_norm_samples": options.batch_norm_samples, "group_lambda": by_group, "matching": aligned.record,
             "tensors": self.pair.account().of(&aligned.symmetry),
-        })
+        });
+        if self.makes_up {
+            recorded["made_up_inputs"] = json!(true);
+        }
+        recorded
     }
 }
 

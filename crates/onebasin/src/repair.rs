@@ -26,7 +26,8 @@ pub enum Repair {
     Data,
     /// Give every unit's weights the length between the ends'; needs no samples.
     Weights,
-    /// Refit every layer to what the ends compute, on what the merged network feeds itself.
+    /// Refit every layer to what the ends compute, on what the merged network feeds itself; without samples, of inputs that
+    /// are made up of the networks.
     Solve,
 }
 
