@@ -45,7 +45,7 @@ pub struct RememberedOptions {
 
 impl Default for RememberedOptions {
     fn default() -> Self {
-        Self { images: 512, batch: 64, steps: 40, rate: 0.1, roughness: 0.03, seed: 0 }
+        Self { images: 256, batch: 64, steps: 40, rate: 0.1, roughness: 0.03, seed: 0 }
     }
 }
 

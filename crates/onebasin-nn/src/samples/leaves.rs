@@ -76,9 +76,9 @@ fn square(numbers: usize) -> Option<[usize; 3]> {
 
 /// Numbers for every fourth pixel, and straight lines between, with variance 1 on average over an image.
 fn smooth(stream: &mut Stream, [channels, height, width]: [usize; 3]) -> Vec<f64> {
-    let (rows, columns) = (height.div_ceil(4) + 1, width.div_ceil(4) + 1);
-    // Between knots of variance 1 a line has (1 − t)² + t², 11/16 on average of four, and so in the other direction.
+    /// Between knots of variance 1 a line has (1 − t)² + t², 11/16 on average of four, and so in the other direction.
     const SCALE: f64 = 16.0 / 11.0;
+    let (rows, columns) = (height.div_ceil(4) + 1, width.div_ceil(4) + 1);
     let mut image = Vec::with_capacity(channels * height * width);
     for _ in 0..channels {
         let knots = white(stream, rows * columns);
