@@ -1,7 +1,7 @@
 //! Networks that run: built-in networks, samples, tasks, evaluation.
 //!
 //! Read in this order: [`network`] → [`ops`] → [`samples`] → [`task`] → [`exec`] → [`runner`] → [`optim`] →
-//! [`mod@evaluate`] → [`mod@gradient`] → [`mod@predict`] → [`activations`] → [`mod@straight_through`] → [`mod@repair`] →
+//! [`mod@evaluate`] → [`mod@gradient`] → [`mod@predict`] → [`activations`] → [`mod@remembered`] → [`mod@straight_through`] → [`mod@repair`] →
 //! [`mod@solve`] → [`mod@distil`] → [`mod@check`].
 
 pub mod activations;
@@ -16,6 +16,7 @@ pub mod network;
 pub mod ops;
 pub mod optim;
 pub mod predict;
+pub mod remembered;
 pub mod repair;
 pub mod runner;
 pub mod samples;
@@ -37,6 +38,7 @@ pub use gradient::gradient;
 pub use memory::machine_memory;
 pub use network::Network;
 pub use predict::{Bin, Predictions, Scores, predict, predict_ensemble};
+pub use remembered::{Remembered, RememberedOptions, recollection, remembered, remembers};
 pub use repair::{RepairOptions, repair};
 pub use runner::{Runner, Running, Training};
 pub use samples::{Arrays, Chosen, Field, FieldKind, Samples};

@@ -55,6 +55,7 @@ mod context;
 mod device;
 mod error;
 mod graph_file;
+mod inputs;
 mod many;
 mod merge;
 mod model;

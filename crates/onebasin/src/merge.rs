@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use onebasin_core::merge::{Interpolation, MergeRule, cast, merge_by_group, merge_within};
 use onebasin_core::report::Input;
@@ -16,6 +17,7 @@ use crate::align::Aligned;
 use crate::apply::Passing;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::inputs::MadeUp;
 use crate::model::{is_onnx, shapes};
 use crate::observer::Step;
 use crate::pair::Pair;
@@ -133,6 +135,8 @@ pub struct Merged<'a> {
     by_group: BTreeMap<GroupId, f64>,
     /// Whether the network has to run: to repair it, or to recompute its BatchNorm statistics.
     finishes: bool,
+    /// Whether layers are solved without samples.
+    makes_up: bool,
     context: Context<'a>,
 }
 
@@ -141,7 +145,9 @@ impl Pair {
     ///
     /// Formula: `(1 − λ) A + λ π(B)`, tensor by tensor, or the great circle between them. λ = 0 gives A and λ = 1 gives π(B), bit
     /// for bit. With samples, the statistics of BatchNorms are recomputed on them; without, they are interpolated like all else,
-    /// which ruins most networks that have them, and the observer is told so ([`Level::Note`](crate::Level::Note)).
+    /// which ruins most networks that have them, and the observer is told so ([`Level::Note`](crate::Level::Note)). Layers that
+    /// are solved without samples are solved on inputs made up of the two networks, which the observer is told and the record
+    /// says (`made_up_inputs`).
     /// Cost: testing the symmetry takes two forward passes of four samples; the rest is done when the result is asked for.
     ///
     /// # Errors
@@ -167,11 +173,16 @@ impl Pair {
         if !options.force {
             self.check_made_for(aligned)?;
         }
-        options.repair.check(context.train, options.used())?;
         let has_data = context.train.is_some_and(|samples| !samples.is_empty()) && options.batch_norm_samples > 0;
         let has_statistics = !self.a.statistics().is_empty();
         let recomputes = has_data && has_statistics && self.a.graph().is_some();
         let finishes = recomputes || options.repair != Repair::None;
+        let between = options.lambda > 0.0 && options.lambda < 1.0;
+        let without = options.repair.solves() && context.train.is_none();
+        let makes_up = without && between;
+        if !without {
+            options.repair.check(context.train, options.used())?;
+        }
         if options.check {
             if self.a.runs() {
                 self.check_finite()?;
@@ -181,7 +192,6 @@ impl Pair {
                 self.b.ensure_moved(&aligned.apply(self.b.params())?, context)?;
             }
         }
-        let between = options.lambda > 0.0 && options.lambda < 1.0;
         match (has_data, has_statistics) {
             (true, false) if options.repair == Repair::None => {
                 context.detail("the network has no BatchNorm, so the merged weights are left as they are");
@@ -199,7 +209,7 @@ impl Pair {
         let by_group = by_group(options, aligned)?;
         context.go_on()?;
         let (pair, aligned, options) = (self.clone(), aligned.clone(), options.clone());
-        Ok(Merged { pair, aligned, options, by_group, finishes, context: *context })
+        Ok(Merged { pair, aligned, options, by_group, finishes, makes_up, context: *context })
     }
 }
 
@@ -245,7 +255,9 @@ impl Merged<'_> {
         let mut solved = None;
         if self.finishes {
             let program = context.train.map_or_else(|| pair.a.program(), |samples| pair.a.program_for(samples))?;
-            let (train, used, repair) = (context.train, options.used(), options.repair);
+            let made = self.made_up()?;
+            let made = made.as_ref().map(|made| &made.samples as &dyn Samples);
+            let (train, used, repair) = (made.or(context.train), options.used(), options.repair);
             let finish = Finish { program: &program, train, used, repair, context };
             let ends = [a, &moved];
             if options.repair.solves() {
@@ -263,6 +275,20 @@ impl Merged<'_> {
     /// λ of single groups, by name.
     fn by_name(&self) -> BTreeMap<&str, f64> {
         self.by_group.iter().map(|(id, l)| (self.aligned.symmetry.group(*id).name.as_str(), *l)).collect()
+    }
+
+    /// What layers are solved on where there are no samples.
+    fn made_up(&self) -> Result<Option<Arc<MadeUp>>> {
+        if !self.makes_up {
+            return Ok(None);
+        }
+        let made = self.pair.made_up(0, &self.context)?;
+        self.context.note(&format!(
+            "no data, so layers are solved on {} made-up inputs, {}; on data they would fit better",
+            made.samples.len(),
+            made.how
+        ));
+        Ok(Some(made))
     }
 
     /// Writes the merged network in A's format: the same ONNX model, file or folder of shards, with how it came to be in its
@@ -326,12 +352,16 @@ impl Merged<'_> {
         let Self { aligned, options, context, .. } = self;
         let by_group = self.by_name();
         let solve_samples = options.repair.solves().then_some(options.solve_samples);
-        json!({
+        let mut recorded = json!({
             "lambda": options.lambda, "interpolation": options.interpolation.to_string(),
             "dtype": options.dtype.map(DType::name), "data": context.train.map(Samples::name),
             "repair": options.repair.name(), "batch_norm_samples": options.batch_norm_samples, "solve_samples": solve_samples, "group_lambda": by_group, "matching": aligned.record,
             "tensors": self.pair.account().of(&aligned.symmetry),
-        })
+        });
+        if self.makes_up {
+            recorded["made_up_inputs"] = json!(true);
+        }
+        recorded
     }
 }
 

@@ -6,6 +6,8 @@
 pub enum Step {
     /// Samples run through both networks, to compare activations.
     Activations,
+    /// Steps of inputs made up until BatchNorms see in them what they remember.
+    Remembering,
     /// Steps of straight-through matching.
     StraightThrough,
     /// Layers of a merged network solved.

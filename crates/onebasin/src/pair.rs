@@ -17,6 +17,7 @@ use crate::alike::alike;
 use crate::blueprint::Blueprint;
 use crate::context::Context;
 use crate::error::{Error, InFile, Result};
+use crate::inputs::{Kept, MadeUp};
 use crate::model::Model;
 
 /// Two networks of the same structure: the reference A, which stays, and B, which moves.
@@ -41,6 +42,8 @@ pub struct Pair {
     account: Account,
     /// The symmetry that was tested and passed.
     tested: Arc<Mutex<Option<Symmetry>>>,
+    /// Inputs that were made up of both.
+    made_up: Kept,
 }
 
 impl Pair {
@@ -73,7 +76,7 @@ impl Pair {
     pub fn new(a: Model, b: Model) -> Result<Self> {
         let (models, account) = alike(vec![a, b])?;
         let [a, b] = <[Model; 2]>::try_from(models).expect("two networks stay two").map(Arc::new);
-        Ok(Self { a, b, account, tested: Arc::default() })
+        Ok(Self { a, b, account, tested: Arc::default(), made_up: Kept::default() })
     }
 
     /// What becomes of every tensor when they are merged.
@@ -117,6 +120,11 @@ impl Pair {
         let found = self.a.ensure(symmetry, context)?;
         *tested = Some(symmetry.clone());
         Ok(found)
+    }
+
+    /// Inputs made up of both networks, where there are no data; made once.
+    pub(crate) fn made_up(&self, seed: u64, context: &Context<'_>) -> Result<Arc<MadeUp>> {
+        self.made_up.made_up(&self.a.program()?, &self.ends(), seed, context)
     }
 
     pub(crate) fn ends(&self) -> [&Params; 2] {

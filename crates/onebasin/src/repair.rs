@@ -40,7 +40,8 @@ pub enum Repair {
     Data,
     /// Give every unit's weights the length between the ends'; needs no samples.
     Weights,
-    /// Refit every layer to what the ends compute, on what the merged network feeds itself; needs samples, and no labels.
+    /// Refit every layer to what the ends compute, on what the merged network feeds itself; needs no labels, and where there are
+    /// no samples inputs are made up.
     Solve,
     /// The same, and then a few hundred steps of training it to answer as its ends do together; needs no labels, and is no
     /// longer a merge in closed form.

@@ -145,7 +145,7 @@ impl<T: Real> Program<T> {
 
     /// Passes if this many workspaces for `batch` samples, each with a gradient of the weights if one is wanted, can be
     /// had at a time.
-    fn afford(&self, batch: usize, wants: &Wants, spaces: usize) -> Result<()> {
+    pub(crate) fn afford(&self, batch: usize, wants: &Wants, spaces: usize) -> Result<()> {
         let plan = self.plan(batch, wants)?;
         self.afford_plan(&plan, wants, spaces)
     }

@@ -3,6 +3,7 @@
 mod arrays;
 mod chosen;
 mod feeds;
+mod leaves;
 mod picked;
 mod synthetic;
 
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 pub use arrays::Arrays;
 pub use chosen::Chosen;
 pub use feeds::Feeds;
+pub use leaves::dead_leaves;
 pub use picked::picked_from;
 pub use synthetic::synthetic;
 

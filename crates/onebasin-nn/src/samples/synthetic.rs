@@ -2,6 +2,7 @@
 
 use onebasin_core::graph::Graph;
 use onebasin_core::stream::Stream;
+use rayon::prelude::*;
 
 use super::{Arrays, Field, FieldKind};
 use crate::error::Result;
@@ -31,6 +32,25 @@ const WAVES: usize = 60;
 /// # Ok::<(), onebasin_nn::Error>(())
 /// ```
 pub fn synthetic(graph: &Graph, count: usize, seed: u64) -> Result<Arrays> {
+    made("synthetic images", "synthetic", graph, count, seed, &|stream, shape| match *shape {
+        [channels, height, width] => waves(stream, [channels, height, width], WAVES),
+        _ => (0..shape.iter().product()).map(|_| stream.normal()).collect(),
+    })
+}
+
+/// `count` samples for every input of a graph, each of which `one` makes of a stream of its own and the shape of a sample.
+/// The stream of sample `k` is `stream/k`, of inputs after the first `stream/INPUT/k`.
+///
+/// # Errors
+/// As [`synthetic`].
+pub(super) fn made(
+    called: &str,
+    stream: &str,
+    graph: &Graph,
+    count: usize,
+    seed: u64,
+    one: &(dyn Fn(&mut Stream, &[usize]) -> Vec<f64> + Sync),
+) -> Result<Arrays> {
     let mut inputs = Vec::new();
     for (n, input) in graph.inputs().enumerate() {
         let (name, shape) = (graph.value(input).name.clone(), graph.shape(input).get(1..).unwrap_or_default().to_vec());
@@ -38,18 +58,14 @@ pub fn synthetic(graph: &Graph, count: usize, seed: u64) -> Result<Arrays> {
         let bytes = 4 * pixels as u128 * count as u128;
         memory::ensure(|| format!("making {count} inputs `{name}` up"), bytes, machine_memory())?;
         let mut images = vec![0.0; pixels * count];
-        for (k, image) in images.chunks_exact_mut(pixels.max(1)).enumerate() {
-            let stream = if n == 0 { format!("synthetic/{k}") } else { format!("synthetic/{name}/{k}") };
-            let mut stream = Stream::new(seed, &stream);
-            let values = match shape[..] {
-                [channels, height, width] => waves(&mut stream, [channels, height, width]),
-                _ => (0..pixels).map(|_| stream.normal()).collect(),
-            };
+        images.par_chunks_exact_mut(pixels.max(1)).enumerate().for_each(|(k, image)| {
+            let stream = if n == 0 { format!("{stream}/{k}") } else { format!("{stream}/{name}/{k}") };
+            let values = one(&mut Stream::new(seed, &stream), &shape);
             image.iter_mut().zip(values).for_each(|(seen, v)| *seen = stepped(v));
-        }
+        });
         inputs.push((Field { name, shape, kind: FieldKind::Real }, images));
     }
-    Arrays::new("synthetic images", inputs, None)
+    Arrays::new(called, inputs, None)
 }
 
 /// The step of 1/32 that a value lies on, of those that a byte counts.
@@ -58,15 +74,15 @@ fn stepped(value: f64) -> f32 {
     ((f64::from(byte) - 127.5) / 32.0) as f32
 }
 
-/// One image `[channels, height, width]`: a ground of one colour, and waves `a cos(2π (f · position) + phase)` of it and the
-/// tints of its channels.
-fn waves(stream: &mut Stream, [channels, height, width]: [usize; 3]) -> Vec<f64> {
+/// One image `[channels, height, width]`: a ground of one colour, and so many waves `a cos(2π (f · position) + phase)` of it
+/// and the tints of its channels.
+pub(super) fn waves(stream: &mut Stream, [channels, height, width]: [usize; 3], count: usize) -> Vec<f64> {
     use std::f64::consts::TAU;
     let longest = height.max(width) as f64;
     let ground = stream.normal();
     let mut field: Vec<f64> =
         (0..channels).flat_map(|_| std::iter::repeat_n(0.8 * ground + 0.4 * stream.normal(), height * width)).collect();
-    for _ in 0..WAVES {
+    for _ in 0..count {
         let frequency = 0.5 * libm::pow(longest, stream.uniform());
         let (direction, phase) = (TAU * stream.uniform(), TAU * stream.uniform());
         let amplitude = 0.2 * stream.normal();

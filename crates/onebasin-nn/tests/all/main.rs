@@ -12,6 +12,7 @@ mod onnx;
 mod paper;
 mod picked;
 mod recovery;
+mod remembered;
 mod samples;
 mod solve;
 mod tasks;

@@ -1,7 +1,7 @@
 //! Samples: held, chosen, made up, and which of their fields feeds what.
 
 use onebasin_core::graph::Graph;
-use onebasin_nn::samples::{Arrays, Chosen, Feeds, Field, FieldKind, Samples, labels, synthetic};
+use onebasin_nn::samples::{Arrays, Chosen, Feeds, Field, FieldKind, Samples, dead_leaves, labels, synthetic};
 
 fn field(name: &str, shape: &[usize], kind: FieldKind) -> Field {
     Field { name: name.to_owned(), shape: shape.to_vec(), kind }
@@ -135,5 +135,30 @@ fn synthetic_images_are_the_same_every_time_and_fill_the_range() {
     // Halves of 1/32 are exact.
     assert!(seen.iter().all(|v| (32.0 * v + 127.5).fract() == 0.0));
     assert_eq!(synthetic(&taking(&[7]), 3, 0).unwrap().len(), 3);
+    assert!(images.target().is_none());
+}
+
+#[test]
+fn dead_leaves_are_the_same_every_time_and_hide_each_other() {
+    let images = dead_leaves(&taking(&[3, 16, 16]), 20, 5).unwrap();
+    assert_eq!(images, dead_leaves(&taking(&[3, 16, 16]), 20, 5).unwrap());
+    assert_ne!(images, dead_leaves(&taking(&[3, 16, 16]), 20, 6).unwrap());
+    let more = dead_leaves(&taking(&[3, 16, 16]), 21, 5).unwrap();
+    let (mut seen, mut again) = (vec![0.0; 20 * 768], vec![0.0; 20 * 768]);
+    images.fill(0, 0..20, &mut seen).unwrap();
+    more.fill(0, 0..20, &mut again).unwrap();
+    assert_eq!(seen, again);
+    let mean = seen.iter().sum::<f32>() / seen.len() as f32;
+    let deviation = (seen.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / seen.len() as f32).sqrt();
+    assert!(mean.abs() < 0.5 && (0.7..1.8).contains(&deviation), "{mean} {deviation}");
+    // Neighbours on one leaf are alike: most steps are small, and some are edges.
+    let steps: Vec<f32> = seen.chunks_exact(16).flat_map(|row| row.windows(2).map(|w| (w[1] - w[0]).abs())).collect();
+    let share = |least: f32| steps.iter().filter(|s| **s > least).count() as f32 / steps.len() as f32;
+    assert!(
+        share(0.5 * deviation) < 0.35 && share(deviation) > 0.01,
+        "{} {}",
+        share(0.5 * deviation),
+        share(deviation)
+    );
     assert!(images.target().is_none());
 }

@@ -13,12 +13,13 @@ use onebasin_core::report::Judged;
 use onebasin_core::symmetry::{Alignment, Symmetry};
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::exec::Program;
-use onebasin_nn::samples::{Chosen, picked_from, synthetic};
-use onebasin_nn::{ActivationOptions, Samples, activation_similarity, evaluate_on, recompute_batch_norm};
+use onebasin_nn::samples::{Chosen, synthetic};
+use onebasin_nn::{ActivationOptions, Samples, activation_similarity, evaluate_on, recompute_batch_norm, remembers};
 
 use super::{Align, DONE, Method};
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::inputs::refuse_indices;
 use crate::observer::{Progress, Step};
 use crate::pair::Pair;
 
@@ -29,7 +30,7 @@ const JUDGED: usize = 10_000;
 const FREE: f64 = 2.0;
 /// The same of denoised weights, of which all runs end within a ten-thousandth of each other.
 const FREE_DENOISED: f64 = 0.2;
-/// Synthetic images at most.
+/// Waves at most, where no BatchNorm remembers anything.
 const SYNTHETIC: usize = 1000;
 
 /// Of so many samples, how many are looked at, at most `most`, and how many judge: not the same ones, 10,000 and at least a
@@ -221,9 +222,20 @@ impl Matching<'_> {
         let (identity, ascent) = (Alignment::identity(self.weights), self.options.ascent());
         let mut found = ascend(&fixed, &identity, &ascent, &mut |s| self.told("activations", Told::Sweep(s)))?;
         let uncentred = self.options.uncentred;
-        let mut compared = if uncentred { "uncentred activations" } else { "activations" };
+        let made_up = self.context.train.is_none();
+        let mut compared = match (uncentred, made_up) {
+            (false, false) => "activations",
+            (true, false) => "uncentred activations",
+            (false, true) => "activations on made-up inputs",
+            (true, true) => "uncentred activations on made-up inputs",
+        };
         if let Some(beta) = self.options.blend {
-            compared = if uncentred { "uncentred activations and weights" } else { "activations and weights" };
+            compared = match (uncentred, made_up) {
+                (false, false) => "activations and weights",
+                (true, false) => "uncentred activations and weights",
+                (false, true) => "activations on made-up inputs, and weights",
+                (true, true) => "uncentred activations on made-up inputs, and weights",
+            };
             let plain = self.plain()?;
             let by_weights = self.by_weights(&plain)?.alignment;
             let scales = [plain.objective(&by_weights)?, fixed.objective(&found.alignment)?];
@@ -234,7 +246,7 @@ impl Matching<'_> {
         Ok(Found { stop, sweeps, seen: Some(seen), ..Found::once(compared, alignment) })
     }
 
-    /// What activations are compared on: training samples, or synthetic images where there are none.
+    /// What activations are compared on: training samples, or inputs that are made up where there are none.
     fn seen(&self, most: usize) -> Result<(Program, Box<dyn Samples + '_>)> {
         if self.context.train.is_some() {
             let (program, samples) = self.pair.a.running(self.context, "matching activations")?;
@@ -242,11 +254,15 @@ impl Matching<'_> {
         }
         let program = self.pair.a.program()?;
         let graph = program.graph();
-        if let Some(input) = graph.inputs().find(|v| picked_from(graph, *v).is_some()) {
-            return Err(Error::NeedsIndices { input: graph.value(input).name.clone() });
+        refuse_indices(graph)?;
+        if remembers(graph) {
+            let made = self.pair.made_up(self.options.seed, self.context)?;
+            let (count, how) = (made.samples.len(), &made.how);
+            self.context.note(&format!("no data, so activations are compared on {count} made-up inputs, {how}"));
+            return Ok((program, Box::new(made.samples.clone())));
         }
         let count = most.min(SYNTHETIC);
-        self.context.note(&format!("no data, so activations are compared on {count} synthetic images"));
+        self.context.note(&format!("no data, so activations are compared on {count} made-up inputs, waves and noise"));
         let samples = synthetic(graph, count, self.options.seed)?;
         Ok((program, Box::new(samples)))
     }

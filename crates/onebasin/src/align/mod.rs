@@ -59,7 +59,7 @@ pub enum Method {
     FrankWolfe,
     /// Incoming weights, group after group, once: a baseline.
     Greedy,
-    /// Correlations of activations on samples, or on synthetic images where there are none. The paper's `E[ab]` (its section
+    /// Correlations of activations on samples, or on made-up inputs where there are none. The paper's `E[ab]` (its section
     /// 3.1) is [`Align::uncentred`].
     Activation,
     /// The loss of the midpoint, by straight-through gradients (Algorithm 2 of the paper).

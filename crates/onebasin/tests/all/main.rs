@@ -4,6 +4,7 @@ mod apart;
 mod examples;
 mod exported;
 mod honest;
+mod made_up;
 mod options;
 mod quantized;
 mod solve;
