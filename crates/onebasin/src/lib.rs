@@ -64,6 +64,7 @@ mod pair;
 mod repair;
 mod threads;
 mod unused;
+mod width;
 mod written;
 
 pub use account::Account;

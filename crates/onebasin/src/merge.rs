@@ -41,6 +41,10 @@ pub struct Merge {
     pub dtype: Option<DType>,
     /// How units get back the spread that averaging takes from them.
     pub repair: Repair,
+    /// Units of the result, in units of A: above 1 the pairs of units that correspond least stand side by side, up to 2, where
+    /// all do. The result is a network of its own, with another graph than A's; needs [`Repair::Solve`], samples, and λ between
+    /// 0 and 1.
+    pub width: f64,
     /// Training samples on which BatchNorm statistics are recomputed and repair by data measures; 0 interpolates them. 5000 by
     /// default.
     pub batch_norm_samples: usize,
@@ -64,6 +68,7 @@ impl Default for Merge {
             interpolation: Interpolation::Lerp,
             dtype: None,
             repair: Repair::None,
+            width: 1.0,
             batch_norm_samples: 5000,
             min_correlation: None,
             group_lambda: BTreeMap::new(),
@@ -97,7 +102,7 @@ impl Merge {
             let (option, expected) = ("interpolation", "lerp where groups have a λ of their own: a circle has one λ");
             return Err(Error::Option { option, expected, found: self.interpolation.to_string() });
         }
-        Ok(())
+        self.check_width()
     }
 }
 
@@ -120,13 +125,13 @@ impl Merge {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Merged<'a> {
-    pair: Pair,
-    aligned: Aligned,
-    options: Merge,
+    pub(crate) pair: Pair,
+    pub(crate) aligned: Aligned,
+    pub(crate) options: Merge,
     by_group: BTreeMap<GroupId, f64>,
     /// Whether the network has to run: to repair it, or to recompute its BatchNorm statistics.
     finishes: bool,
-    context: Context<'a>,
+    pub(crate) context: Context<'a>,
 }
 
 impl Pair {
@@ -157,6 +162,9 @@ impl Pair {
     /// ```
     pub fn merge<'a>(&self, aligned: &Aligned, options: &Merge, context: &Context<'a>) -> Result<Merged<'a>> {
         options.check()?;
+        if options.width > 1.0 {
+            self.check_wide(options, context)?;
+        }
         if !options.force {
             self.check_made_for(aligned)?;
         }
@@ -229,6 +237,9 @@ impl Merged<'_> {
     /// If a weight is not finite, or the network cannot run where it has to.
     pub fn params(&self) -> Result<Params> {
         let Self { pair, aligned, options, by_group, context, .. } = self;
+        if options.width > 1.0 {
+            return Ok(self.wide()?.params().clone());
+        }
         pair.check_finite()?;
         let (a, moved) = (pair.a.params(), aligned.apply(pair.b.params())?);
         let mut merged = if by_group.is_empty() {
@@ -258,7 +269,7 @@ impl Merged<'_> {
     pub fn write(&self, output: impl AsRef<Path>) -> Result<Written> {
         let Self { pair, aligned, options, by_group, context, .. } = self;
         let (a, b) = (&pair.a, &pair.b);
-        let target = a.target(output.as_ref())?;
+        let target = if options.width > 1.0 { self.wide_target(output.as_ref())? } else { a.target(output.as_ref())? };
         if !options.overwrite {
             target.spares(&[a.sources(), b.sources()].concat())?;
         }
@@ -270,7 +281,10 @@ impl Merged<'_> {
         let made = |digests: [&str; 2]| provenance("merge", &inputs(digests), &recorded);
         let digests = || [a.checkpoint().digest(), b.checkpoint().digest()];
         context.go_on()?;
-        if self.finishes || is_onnx(target.path()) {
+        if options.width > 1.0 {
+            let wide = self.wide()?;
+            wide.write_while(&target, wide.params(), &made(digests()), &|| !context.observer.stops())?;
+        } else if self.finishes || is_onnx(target.path()) {
             a.write_while(&target, &self.params()?, &made(digests()), &|| !context.observer.stops())?;
         } else {
             let moving = Moving { b: b.checkpoint(), symmetry: &aligned.symmetry, alignment: &aligned.alignment };
@@ -304,12 +318,16 @@ impl Merged<'_> {
         let Self { aligned, options, by_group, context, .. } = self;
         let by_group: BTreeMap<&str, f64> =
             by_group.iter().map(|(id, l)| (aligned.symmetry.group(*id).name.as_str(), *l)).collect();
-        json!({
+        let mut recorded = json!({
             "lambda": options.lambda, "interpolation": options.interpolation.to_string(),
             "dtype": options.dtype.map(DType::name), "data": context.train.map(Samples::name),
             "repair": options.repair.name(), "batch_norm_samples": options.batch_norm_samples, "group_lambda": by_group, "matching": aligned.record,
             "tensors": self.pair.account().of(&aligned.symmetry),
-        })
+        });
+        if options.width > 1.0 {
+            recorded["width"] = json!(options.width);
+        }
+        recorded
     }
 }
 

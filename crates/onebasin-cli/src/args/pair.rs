@@ -106,6 +106,10 @@ pub struct MergeArgs {
     /// Restore the spread that averaging takes from units: from data, or from weights alone.
     #[arg(long, value_parser = repair(), default_value = "none")]
     pub repair: Repair,
+    /// Keep units that correspond too little side by side: units of the result, in units of A, from 1 to 2 (with --repair solve
+    /// and --data).
+    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    pub width: f64,
     /// Samples of the training split on which BatchNorm statistics are recomputed and repair by data measures; 0 interpolates them.
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub batch_norm_samples: usize,
@@ -180,6 +184,7 @@ impl MergeArgs {
             interpolation: self.interpolation,
             dtype: self.dtype,
             repair: self.repair,
+            width: self.width,
             batch_norm_samples: self.batch_norm_samples,
             min_correlation: self.min_correlation,
             group_lambda: self.group_lambda.iter().cloned().collect(),

@@ -15,3 +15,4 @@ mod recovery;
 mod samples;
 mod tasks;
 mod vision;
+mod widen;
