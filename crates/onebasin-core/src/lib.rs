@@ -108,6 +108,7 @@ pub mod stream;
 mod structure;
 pub mod symmetry;
 mod tensor;
+pub mod widen;
 
 pub use convert::all_finite;
 pub use dtype::DType;

@@ -173,6 +173,42 @@ pub fn compare(program: &Program, before: &Params, after: &Params, options: &Che
     Ok(Check { difference, tolerance: run.tolerance, compared: run.compared, faults: Vec::new() })
 }
 
+/// Whether a network of one graph computes what a network of another one does: compares both on a random batch, as [`check`]
+/// does. Their inputs and outputs have the same shapes.
+///
+/// Cost: three forward passes.
+///
+/// # Errors
+/// As [`check`], and if inputs or outputs differ in shape.
+///
+/// ```
+/// use onebasin_nn::exec::Program;
+/// use onebasin_nn::{CheckOptions, Network, compare_graphs};
+/// let [narrow, wide] = ["mlp:8x1", "mlp:12x1"].map(|name| Network::new(name, &[4], 3).unwrap());
+/// let [a, b] = [&narrow, &wide].map(|network| Program::new(network.graph().unwrap()).unwrap());
+/// let found = compare_graphs((&a, &narrow.init(0)?), (&b, &wide.init(0)?), &CheckOptions::default())?;
+/// assert!(!found.passes());
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
+pub fn compare_graphs(
+    before: (&Program, &Params),
+    after: (&Program, &Params),
+    options: &CheckOptions,
+) -> Result<Check> {
+    let (batch, other) = (Batch::new(before.0, options)?, Batch::new(after.0, options)?);
+    let run = Run::new(&batch, before.1, options)?;
+    let found = other.run(after.1)?;
+    let sizes = |of: &[Vec<f32>]| of.iter().map(Vec::len).collect::<Vec<_>>();
+    let (inputs, outputs) = ((sizes(&batch.inputs), sizes(&other.inputs)), (sizes(&run.expected), sizes(&found)));
+    if inputs.0 != inputs.1 || outputs.0 != outputs.1 {
+        let why =
+            format!("two graphs whose inputs ({inputs:?}) or outputs ({outputs:?}) differ in number are not compared");
+        return Err(Error::Options(why));
+    }
+    let difference = run.difference_of(&found);
+    Ok(Check { difference, tolerance: run.tolerance, compared: run.compared, faults: Vec::new() })
+}
+
 /// A random element that moves every group of more than one unit.
 fn element(symmetry: &Symmetry, seed: u64) -> Alignment {
     let random = Alignment::random(symmetry, &mut Stream::new(seed, "check/element"));
@@ -291,7 +327,11 @@ impl<'a> Run<'a> {
 
     /// How far the network with other tensors answers otherwise.
     fn difference(&self, params: &Params) -> Result<f64> {
-        let found = self.batch.run(params)?;
+        Ok(self.difference_of(&self.batch.run(params)?))
+    }
+
+    /// How far these answers lie from the expected ones.
+    fn difference_of(&self, found: &[Vec<f32>]) -> f64 {
         let apart = |(x, y): (&f32, &f32)| match (x.is_finite(), y.is_finite()) {
             (true, true) => f64::from(x - y).abs(),
             (false, false) if x == y || (x.is_nan() && y.is_nan()) => 0.0,
@@ -301,7 +341,7 @@ impl<'a> Run<'a> {
             let largest = expected.iter().zip(found).map(apart).fold(0.0, f64::max);
             if largest == 0.0 { 0.0 } else { largest / scale }
         };
-        Ok(self.expected.iter().zip(&found).zip(&self.scales).map(output).fold(0.0, f64::max))
+        self.expected.iter().zip(found).zip(&self.scales).map(output).fold(0.0, f64::max)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`network`] → [`ops`] → [`samples`] → [`task`] → [`exec`] → [`runner`] → [`optim`] →
 //! [`mod@evaluate`] → [`mod@gradient`] → [`mod@predict`] → [`activations`] → [`mod@remembered`] → [`mod@straight_through`] → [`mod@repair`] →
-//! [`mod@solve`] → [`mod@distil`] → [`mod@check`].
+//! [`mod@solve`] → [`mod@distil`] → [`mod@check`] → [`mod@widen`].
 
 pub mod activations;
 pub mod check;
@@ -23,6 +23,7 @@ pub mod samples;
 pub mod solve;
 pub mod straight_through;
 pub mod task;
+pub mod widen;
 
 /// The README's example, as a test.
 #[cfg(doctest)]
@@ -30,7 +31,7 @@ pub mod task;
 mod readme {}
 
 pub use activations::{ActivationOptions, activation_similarity};
-pub use check::{Check, CheckOptions, check, compare};
+pub use check::{Check, CheckOptions, check, compare, compare_graphs};
 pub use distil::{DistilOptions, distil};
 pub use error::{Error, Result};
 pub use evaluate::{Metrics, curve, evaluate, evaluate_on, recompute_batch_norm};
@@ -45,3 +46,4 @@ pub use samples::{Arrays, Chosen, Field, FieldKind, Samples};
 pub use solve::{Ends, SiteFit, SolveOptions, Solved, profile, solve};
 pub use straight_through::{Comparison, SteOptions, SteState, straight_through};
 pub use task::Task;
+pub use widen::{WidenOptions, Widened, unit_correlations, widen};

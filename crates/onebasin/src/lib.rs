@@ -65,6 +65,7 @@ mod pair;
 mod repair;
 mod threads;
 mod unused;
+mod width;
 mod written;
 
 pub use account::Account;

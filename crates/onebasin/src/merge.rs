@@ -42,6 +42,10 @@ pub struct Merge {
     pub dtype: Option<DType>,
     /// How units get back the spread that averaging takes from them.
     pub repair: Repair,
+    /// Units of the result, in units of A: above 1 the pairs of units that correspond least stand side by side, up to 2, where
+    /// all do. The result is a network of its own, with another graph than A's; needs [`Repair::Solve`], samples, and λ between
+    /// 0 and 1.
+    pub width: f64,
     /// Training samples on which BatchNorm statistics are recomputed and repair by data measures; 0 interpolates them. 5000 by
     /// default.
     pub batch_norm_samples: usize,
@@ -67,6 +71,7 @@ impl Default for Merge {
             interpolation: Interpolation::Lerp,
             dtype: None,
             repair: Repair::None,
+            width: 1.0,
             batch_norm_samples: 5000,
             solve_samples: 1200,
             min_correlation: None,
@@ -106,7 +111,7 @@ impl Merge {
             let (option, expected) = ("interpolation", "lerp where groups have a λ of their own: a circle has one λ");
             return Err(Error::Option { option, expected, found: self.interpolation.to_string() });
         }
-        Ok(())
+        self.check_width()
     }
 }
 
@@ -129,15 +134,15 @@ impl Merge {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Merged<'a> {
-    pair: Pair,
-    aligned: Aligned,
-    options: Merge,
+    pub(crate) pair: Pair,
+    pub(crate) aligned: Aligned,
+    pub(crate) options: Merge,
     by_group: BTreeMap<GroupId, f64>,
     /// Whether the network has to run: to repair it, or to recompute its BatchNorm statistics.
     finishes: bool,
     /// Whether layers are solved without samples.
     makes_up: bool,
-    context: Context<'a>,
+    pub(crate) context: Context<'a>,
 }
 
 impl Pair {
@@ -170,6 +175,9 @@ impl Pair {
     /// ```
     pub fn merge<'a>(&self, aligned: &Aligned, options: &Merge, context: &Context<'a>) -> Result<Merged<'a>> {
         options.check()?;
+        if options.width > 1.0 {
+            self.check_wide(options, context)?;
+        }
         if !options.force {
             self.check_made_for(aligned)?;
         }
@@ -245,6 +253,9 @@ impl Merged<'_> {
     /// The same, and how it was solved, where it was.
     fn finished(&self) -> Result<(Params, Option<Solving>)> {
         let Self { pair, aligned, options, by_group, context, .. } = self;
+        if options.width > 1.0 {
+            return Ok((self.wide()?.params().clone(), None));
+        }
         pair.check_finite()?;
         let (a, moved) = (pair.a.params(), aligned.apply(pair.b.params())?);
         let mut merged = if by_group.is_empty() {
@@ -302,7 +313,7 @@ impl Merged<'_> {
     pub fn write(&self, output: impl AsRef<Path>) -> Result<Written> {
         let Self { pair, aligned, options, by_group, context, .. } = self;
         let (a, b) = (&pair.a, &pair.b);
-        let target = a.target(output.as_ref())?;
+        let target = if options.width > 1.0 { self.wide_target(output.as_ref())? } else { a.target(output.as_ref())? };
         if !options.overwrite {
             target.spares(&[a.sources(), b.sources()].concat())?;
         }
@@ -315,7 +326,10 @@ impl Merged<'_> {
         let digests = || [a.checkpoint().digest(), b.checkpoint().digest()];
         context.go_on()?;
         let mut solved = None;
-        if self.finishes || is_onnx(target.path()) {
+        if options.width > 1.0 {
+            let wide = self.wide()?;
+            wide.write_while(&target, wide.params(), &made(digests()), &|| !context.observer.stops())?;
+        } else if self.finishes || is_onnx(target.path()) {
             let params;
             (params, solved) = self.finished()?;
             a.write_while(&target, &params, &made(digests()), &|| !context.observer.stops())?;
@@ -360,6 +374,9 @@ impl Merged<'_> {
         });
         if self.makes_up {
             recorded["made_up_inputs"] = json!(true);
+        }
+        if options.width > 1.0 {
+            recorded["width"] = json!(options.width);
         }
         recorded
     }

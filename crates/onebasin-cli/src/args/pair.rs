@@ -112,6 +112,10 @@ pub struct MergeArgs {
     /// Where to draw how well every layer follows both networks, averaged and solved: a .svg or .png file.
     #[arg(long, value_name = "FILE", value_parser = output)]
     pub plot: Option<PathBuf>,
+    /// Keep units that correspond too little side by side: units of the result, in units of A, from 1 to 2 (with --repair solve
+    /// and --data).
+    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    pub width: f64,
     /// Samples of the training split on which BatchNorm statistics are recomputed and repair by data measures; 0 interpolates them.
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub batch_norm_samples: usize,
@@ -189,6 +193,7 @@ impl MergeArgs {
             interpolation: self.interpolation,
             dtype: self.dtype,
             repair: self.repair,
+            width: self.width,
             batch_norm_samples: self.batch_norm_samples,
             solve_samples: self.solve_samples,
             min_correlation: self.min_correlation,

@@ -12,3 +12,4 @@ mod recovery;
 mod repair;
 mod solve;
 mod twins;
+mod widen;

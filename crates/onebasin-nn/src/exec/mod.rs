@@ -126,6 +126,14 @@ impl<T: Real> Program<T> {
         self
     }
 
+    /// A program of another graph, which may take as much memory as this one.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn of(&self, graph: Graph) -> Result<Self> {
+        Ok(Self { memory: self.memory, ..Self::new(graph)? })
+    }
+
     /// Passes if so many samples can be run forward in the memory that there may be. Nothing is allocated.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use onebasin_core::graph::{Graph, Op};
 use onebasin_core::symmetry::{SymmetrySpec, discover};
+use onebasin_core::widen::Widener;
 use onebasin_core::{DType, Params};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,10 @@ pub struct Network {
     pub input: Vec<usize>,
     /// Number of classes.
     pub classes: usize,
+    /// Number of units of groups that have more than the name says, by the group's name
+    /// ([`Widener`](onebasin_core::widen::Widener)).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub widths: BTreeMap<String, usize>,
 }
 
 /// Units a layer may have; more is a typing error or an attack.
@@ -64,9 +69,55 @@ impl Network {
     /// assert!(unknown.to_string().contains("known are"));
     /// ```
     pub fn new(name: &str, input: &[usize], classes: usize) -> Result<Self> {
-        let network = Self { name: name.to_owned(), input: input.to_vec(), classes };
+        let network = Self { name: name.to_owned(), input: input.to_vec(), classes, widths: BTreeMap::new() };
         network.graph()?;
         Ok(network)
+    }
+
+    /// The same network with these numbers of units, by group, as [`Widener::sized`](onebasin_core::widen::Widener::sized)
+    /// takes them; where a built-in network has just these sizes, that one.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if a group is not known, keeps its width, would have fewer units, or all weights are too many.
+    ///
+    /// ```
+    /// use onebasin_nn::Network;
+    /// let network = Network::new("mlp:32x3", &[8], 3)?;
+    /// let all = ["fc1", "fc2", "fc3"].map(|group| (group.to_owned(), 40)).into();
+    /// assert_eq!(network.widened(&all)?.name, "mlp:40x3");
+    /// let wide = Network::new("resnet20-a", &[3, 32, 32], 10)?.widened(&[("conv1".to_owned(), 20)].into())?;
+    /// let graph = wide.graph()?;
+    /// assert_eq!(graph.shape(graph.param_named("conv1.weight")?), [20, 3, 3, 3]);
+    /// # Ok::<(), onebasin_nn::Error>(())
+    /// ```
+    pub fn widened(&self, widths: &BTreeMap<String, usize>) -> Result<Self> {
+        let mut all = self.widths.clone();
+        all.extend(widths.iter().map(|(group, size)| (group.clone(), *size)));
+        let wide = Self { widths: all, ..self.clone() };
+        let graph = wide.graph()?;
+        let tensors = |graph: &Graph| -> BTreeMap<String, Vec<usize>> {
+            graph.params().map(|p| (p.name.clone(), p.shape.clone())).collect()
+        };
+        let shapes = tensors(&graph);
+        let named = wide.built_in_name(&shapes).and_then(|name| Self::new(&name, &self.input, self.classes).ok());
+        Ok(named.filter(|named| named.graph().is_ok_and(|graph| tensors(&graph) == shapes)).unwrap_or(wide))
+    }
+
+    /// The name that a built-in network of this family would have with tensors of these shapes.
+    fn built_in_name(&self, shapes: &BTreeMap<String, Vec<usize>>) -> Option<String> {
+        let (family, _) = self.name.split_once(':').unwrap_or((&self.name, ""));
+        if let Architecture::Mlp { hidden, .. } = Architecture::read(&self.name).ok()? {
+            let units = |layer: usize| shapes.get(&format!("fc{layer}.weight"))?.first().copied();
+            let hidden = (1..=hidden.len()).map(units).collect::<Option<Vec<usize>>>()?;
+            let same = hidden.iter().all(|units| Some(units) == hidden.first());
+            let all = || hidden.iter().map(ToString::to_string).collect::<Vec<_>>().join("-");
+            let sizes = if same { format!("{}x{}", hidden.first()?, hidden.len()) } else { all() };
+            return Some(format!("{family}:{sizes}"));
+        }
+        let graph = Self::new(family, &self.input, self.classes).ok()?.graph().ok()?;
+        let first = graph.params().find(|p| p.shape.len() > 1)?;
+        let ratio = *shapes.get(&first.name)?.first()? as f64 / first.shape[0] as f64;
+        Some(if ratio == 1.0 { family.to_owned() } else { format!("{family}:{ratio}") })
     }
 
     /// The network of this name that a checkpoint's tensors fit: features and classes are read from the first and last
@@ -152,7 +203,7 @@ impl Network {
     /// # Ok::<(), onebasin_nn::Error>(())
     /// ```
     pub fn with_input(&self, input: &[usize]) -> Result<Self> {
-        let other = Self::new(&self.name, input, self.classes)?;
+        let other = Self { input: input.to_vec(), ..self.clone() };
         let (from, to) = (self.graph()?, other.graph()?);
         match from.params().zip(to.params()).find(|(a, b)| a.shape != b.shape) {
             None => Ok(other),
@@ -195,6 +246,13 @@ impl Network {
         let x = graph.input("input", &[&[1], self.input.as_slice()].concat()).map_err(misfit)?;
         let y = architecture.build(&mut graph, x, self.classes).map_err(misfit)?;
         graph.output(y);
+        if !self.widths.is_empty() {
+            if let Some((group, size)) = self.widths.iter().find(|(_, size)| **size > MAX_UNITS) {
+                return Err(fail(&self.name, format!("{size} units of `{group}` are more than {MAX_UNITS}")));
+            }
+            let sized = Widener::new(&graph).and_then(|widener| widener.sized(&self.widths));
+            graph = sized.map_err(|e| fail(&self.name, format!("other widths: {e}")))?;
+        }
         let sizes = graph.params().map(|p| p.shape.iter().product::<usize>());
         let weights = sizes.fold(0_usize, usize::saturating_add);
         if weights > MAX_WEIGHTS {

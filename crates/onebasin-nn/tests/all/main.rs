@@ -17,3 +17,4 @@ mod samples;
 mod solve;
 mod tasks;
 mod vision;
+mod widen;

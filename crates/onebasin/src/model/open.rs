@@ -135,7 +135,9 @@ impl Model {
             return self.of_network(network, prefix);
         }
         if let Some(found) = self.checkpoint.metadata.get_json::<Network>(Network::HEADER)? {
-            return self.of_network(Network::new(&found.name, &found.input, found.classes)?, prefix);
+            let network = Network::new(&found.name, &found.input, found.classes)?;
+            return self
+                .of_network(if found.widths.is_empty() { network } else { network.widened(&found.widths)? }, prefix);
         }
         if has_spec {
             return Ok(self);

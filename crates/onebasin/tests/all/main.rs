@@ -9,3 +9,4 @@ mod options;
 mod quantized;
 mod solve;
 mod trust;
+mod width;
