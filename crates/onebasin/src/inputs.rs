@@ -20,9 +20,12 @@ pub(crate) struct MadeUp {
     pub(crate) how: String,
 }
 
-/// What was made up last, and of which seed: matching and merging ask for the same.
+/// A seed and what was made up of it.
+type OfSeed = (u64, Arc<MadeUp>);
+
+/// What was made up last: matching and merging ask for the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Kept(Arc<Mutex<Option<(u64, Arc<MadeUp>)>>>);
+pub(crate) struct Kept(Arc<Mutex<Option<OfSeed>>>);
 
 /// Dead leaves, where no BatchNorm remembers anything.
 const LEAVES: usize = 1000;

@@ -54,7 +54,9 @@ impl Listening {
     pub(super) fn new(graph: &Graph) -> Result<Self> {
         let mut graph = graph.clone();
         let norms = remembering(&graph);
-        norms.iter().for_each(|norm| graph.output(norm.input));
+        for norm in &norms {
+            graph.output(norm.input);
+        }
         let program = Program::new(graph)?;
         let known = outputs(program.graph());
         let heard = norms.into_iter().filter_map(|norm| {

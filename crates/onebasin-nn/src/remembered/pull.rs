@@ -30,7 +30,9 @@ impl Task for Pull {
     }
 
     fn gradient(&self, outputs: &[&[f32]], _: &[f32], _: usize, scale: f32, gradients: &mut [&mut [f32]]) {
-        gradients.iter_mut().for_each(|g| g.fill(0.0));
+        for gradient in gradients.iter_mut() {
+            gradient.fill(0.0);
+        }
         for Slopes { output, positions, mean, offset, slope } in &self.0 {
             let rows = gradients[*output].chunks_exact_mut((*positions).max(1));
             let channels = mean.iter().zip(offset).zip(slope).cycle();

@@ -57,7 +57,8 @@ fn options() -> RememberedOptions {
 fn moments_come_nearer_to_what_every_network_remembers() {
     let program = Program::new(network()).unwrap();
     let ends = ends(&program);
-    let found = remembered(&program, &[&ends[0], &ends[1]], &options(), &mut |_, _| true).unwrap();
+    let options = RememberedOptions { steps: 30, ..options() };
+    let found = remembered(&program, &[&ends[0], &ends[1]], &options, &mut |_, _| true).unwrap();
     assert!(found.after < 0.3 * found.before, "{} → {}", found.before, found.after);
     let leaves = dead_leaves(program.graph(), 40, 0).unwrap();
     for end in &ends {
@@ -93,7 +94,9 @@ fn the_distance_is_what_it_says() {
     let mut graph = network();
     let inputs: Vec<_> =
         graph.nodes().iter().filter(|n| matches!(n.op, Op::BatchNorm { .. })).map(|n| n.inputs[0]).collect();
-    inputs.iter().for_each(|v| graph.output(*v));
+    for input in inputs {
+        graph.output(input);
+    }
     let listening = Program::new(graph).unwrap();
     let mut space = Workspace::inference(&listening, 7).unwrap();
     samples.fill(0, 0..7, space.input(0)).unwrap();
