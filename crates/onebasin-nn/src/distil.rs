@@ -175,7 +175,9 @@ impl Task for SoftAnswers {
 
     fn gradient(&self, outputs: &[&[f32]], targets: &[f32], _samples: usize, scale: f32, gradients: &mut [&mut [f32]]) {
         let [gradient, others @ ..] = gradients else { return };
-        others.iter_mut().for_each(|other| other.fill(0.0));
+        for other in others {
+            other.fill(0.0);
+        }
         let answers = outputs[0].chunks_exact(self.classes).zip(targets.chunks_exact(self.classes));
         for (gradient, (given, wanted)) in gradient.chunks_exact_mut(self.classes).zip(answers) {
             let ((given, _), (wanted, _)) = (Self::softmax(given), Self::softmax(wanted));

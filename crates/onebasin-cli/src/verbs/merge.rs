@@ -44,7 +44,7 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     };
     let output = args.output.display().to_string();
     let account = written.account.map_or_else(String::new, |account| format!("\n{account}"));
-    let mut text = String::new();
+    let mut text = format!("{output}: {} at λ = {}, {how}{account}", args.interpolation, args.lambda);
     if let Some(solved) = &written.solved {
         let figure = figure::of_sites(&solved.before, &solved.after);
         if let Some(path) = &args.plot {
@@ -52,9 +52,8 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
             write_atomic(path, |out| out.write_all(&bytes))?;
         }
         let plot = figure::plot(&figure, talk::width(), talk::colour()).map_or_else(String::new, |plot| plot + "\n");
-        text = format!("{plot}{solved}\n");
+        text = format!("{plot}{solved}\n{text}");
     }
-    text += &format!("{output}: {} at λ = {}, {how}{account}", args.interpolation, args.lambda);
     let value = json!({
         "output": output, "inputs": written.inputs, "options": written.options, "solved": written.solved,
     });

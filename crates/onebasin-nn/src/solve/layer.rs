@@ -162,7 +162,7 @@ impl Design<'_> {
             let weights = self.weights(shard, tile);
             for (group, sums) in sums.iter_mut().enumerate() {
                 x.resize(tile.len() * inputs, 0.0);
-                self.inputs(&patches, shard, group, tile, &mut x)?;
+                self.inputs(patches.as_ref(), shard, group, tile, &mut x)?;
                 wanted.clone_from(&own);
                 if let Some(solved) = rectify {
                     self.rectify(&aim, group, &x, solved, &mut wanted);
@@ -262,7 +262,7 @@ impl Design<'_> {
     }
 
     /// What the merged network feeds a group at these positions, `[rows, inputs]`.
-    fn inputs(&self, patches: &Option<Patches>, shard: usize, group: usize, tile: &[u32], x: &mut [f32]) -> Result<()> {
+    fn inputs(&self, patches: Option<&Patches>, shard: usize, group: usize, tile: &[u32], x: &mut [f32]) -> Result<()> {
         let Self { work, site, inputs, step, .. } = self;
         let name = || work.program.graph().node(site.node).name.clone();
         let lost = || Error::Options(format!("node `{}`: its input is not computed", name()));

@@ -77,7 +77,9 @@ impl Measure {
             if self.centred {
                 each(&mut |group, x| sums[group] += x);
             }
-            sums.iter_mut().for_each(|s| *s /= count);
+            for sum in &mut sums {
+                *sum /= count;
+            }
             each(&mut |group, x| squares[group] += (x - sums[group]).powi(2));
             let level = |(mean, squares): (&f64, &f64)| Level {
                 mean: *mean as f32,

@@ -150,13 +150,11 @@ impl Work<'_> {
             added.resize(positions.len() * view.units(), 0.0);
             view.add_rows(positions, &vec![1.0; view.units()], &mut added);
         }
-        match target.iter().chain(&added).all(|t| t.is_finite()) {
-            true => Ok(Aim { target, added }),
-            false => Err(Error::Options(format!(
-                "node `{}`: activations are not finite; nothing to solve for",
-                self.program.graph().node(site.node).name
-            ))),
+        if target.iter().chain(&added).all(|t| t.is_finite()) {
+            return Ok(Aim { target, added });
         }
+        let name = &self.program.graph().node(site.node).name;
+        Err(Error::Options(format!("node `{name}`: activations are not finite; nothing to solve for")))
     }
 }
 

@@ -11,9 +11,12 @@ use onebasin_nn::exec::Program;
 use onebasin_nn::samples::synthetic;
 use onebasin_nn::{Ends, SolveOptions, Solved, predict, profile, solve};
 
-/// Graphs by what they have, each with the names of its sites.
+/// Adds a network to an empty graph and gives its output.
+type Make = fn(&mut Graph) -> Result<ValueId>;
+
+/// Graphs by what they have.
 fn graphs() -> Vec<(&'static str, Graph)> {
-    let made: [(&str, fn(&mut Graph) -> Result<ValueId>); 9] = [
+    let made: [(&str, Make); 9] = [
         ("linear", linear),
         ("batch norm, shortcuts in either order", |g| residual(g, Graph::batch_norm)),
         ("layer norm", |g| residual(g, Graph::channel_norm)),
@@ -24,7 +27,7 @@ fn graphs() -> Vec<(&'static str, Graph)> {
         ("one spatial axis", lines),
         ("a normalisation alone", alone),
     ];
-    let graph = |(name, make): (&'static str, fn(&mut Graph) -> Result<ValueId>)| {
+    let graph = |(name, make): (&'static str, Make)| {
         let mut graph = Graph::new();
         let output = make(&mut graph).expect(name);
         graph.output(output);
