@@ -32,6 +32,7 @@ pub const SCHEMA: &str = "onebasin.report/2";
 ///     inputs: vec![],
 ///     data: "mnist".to_owned(),
 ///     device: None,
+///     repair: None,
 ///     matching: vec![],
 ///     curves: vec![curve("naive", 1.7)?, curve("weight", 0.1)?],
 /// };
@@ -52,6 +53,10 @@ pub struct Report {
     /// The device that networks were evaluated on, if not the processor.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub device: Option<String>,
+    /// What was done to every average before it was measured: `data`, `weights`, `solve` or `distil`; none: nothing but its
+    /// BatchNorm statistics.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub repair: Option<String>,
     /// How B was aligned with A, by method; empty where an alignment was given.
     pub matching: Vec<MatchRecord>,
     /// One curve per method.

@@ -136,6 +136,7 @@ impl Pair {
             inputs: files.chain(aligned.iter().filter_map(|(_, found)| found.file.clone())).collect(),
             data: train.name().to_owned(),
             device: runner.and(context.device).map(|device| device.name().to_owned()),
+            repair: (options.repair != Repair::None).then(|| options.repair.name().to_owned()),
             matching: aligned.iter().filter_map(|(_, found)| found.record.clone()).collect(),
             curves,
         })

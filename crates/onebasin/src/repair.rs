@@ -280,7 +280,8 @@ impl Finish<'_> {
         let first = if held_out > 0 { samples } else { 0 };
         let seen = (first..first + if held_out > 0 { held_out } else { samples.min(Self::HELD_OUT) }).map(|s| s as u32);
         let seen = Chosen::new(train, seen.collect())?;
-        let before = profile(self.program, ends, &self.measured(average)?, &seen)?;
+        let average = recompute_batch_norm(self.program, average, &seen, BATCH)?;
+        let before = profile(self.program, ends, &average, &seen)?;
         let after = profile(self.program, ends, &params, &seen)?;
         let (name, trained) = (train.name().to_owned(), self.repair == Repair::Distil);
         let distilled = if trained { DistilOptions::default().steps } else { 0 };

@@ -17,6 +17,7 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     options.check()?;
     if let Some(path) = &args.plot {
         figure::check(path)?;
+        ensure!(args.width == 1.0, "--plot compares layers of the same width; leave out --width or --plot");
         ensure!(args.repair.solves(), "--plot draws what --repair solve (or distil) did; give both");
     }
     check_outputs(args.plot.iter().chain([&args.output]), &[])?;

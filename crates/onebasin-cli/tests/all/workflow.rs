@@ -98,6 +98,32 @@ fn straight_through_matching_goes_on_to_the_same_bits() {
 }
 
 #[test]
+fn a_solved_merge_says_and_draws_what_it_explains() {
+    let folder = trained();
+    let at = folder.path();
+    let line = "merge a.safetensors b.safetensors -o m.safetensors --data digits --repair solve --solve-samples 500 --plot l.svg";
+    let text = done(at, line);
+    assert!(text.contains("3 layers solved on 500 samples of digits, without labels"), "{text}");
+    assert!(std::fs::read_to_string(at.join("l.svg")).unwrap().contains("R²"));
+    let found: Value = serde_json::from_str(&done(at, &format!("{line} --json"))).unwrap();
+    let last = |which: &str| found["solved"][which][2]["explained"].as_f64().unwrap();
+    assert!(last("after") > last("before"), "{found}");
+    let refused = |line: &str| {
+        let output = run(at, &line.split_whitespace().collect::<Vec<_>>());
+        assert!(!output.status.success(), "{line}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let plot = refused("merge a.safetensors b.safetensors -o m.safetensors --data digits --plot l.svg");
+    assert!(plot.contains("--repair solve"), "{plot}");
+    let none =
+        refused("merge a.safetensors b.safetensors -o m.safetensors --data digits --repair solve --solve-samples 0");
+    assert!(none.contains("solve_samples above 0"), "{none}");
+    done(at, "barrier a.safetensors b.safetensors --data digits --samples 200 --points 3 --repair distil -o r.json");
+    let report: Value = serde_json::from_slice(&std::fs::read(at.join("r.json")).unwrap()).unwrap();
+    assert_eq!(report["repair"], "distil");
+}
+
+#[test]
 fn many_networks_become_one() {
     let folder = trained();
     let at = folder.path();
@@ -114,6 +140,9 @@ fn many_networks_become_one() {
         assert!(mean.iter().chain(&ensemble).all(|x| x.is_finite() && *x >= 0.0), "{mean:?} {ensemble:?}");
         assert_ne!(mean, ensemble, "{method}");
     }
+    let line = "merge-many a.safetensors b.safetensors -o m.safetensors --data digits --repair solve --json";
+    let found: Value = serde_json::from_str(&done(at, line)).unwrap();
+    assert_eq!(found["solved"]["after"].as_array().unwrap().len(), 3);
     done(at, "merge-many a.safetensors a.safetensors a.safetensors -o m.safetensors");
     assert_eq!(params(at, "m.safetensors"), params(at, "a.safetensors"));
 }

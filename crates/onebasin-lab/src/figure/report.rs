@@ -55,7 +55,13 @@ pub fn text(report: &Report, width: usize, colour: bool) -> String {
     let plot = (width >= NARROWEST).then(|| terminal::lines(&loss(report), width.min(WIDEST), ROWS, colour)).flatten();
     let mut text = plot.map_or_else(String::new, |plot| plot + "\n");
     text += &table::table(report, width);
-    table::middles(report, width).into_iter().fold(text, |text, line| text + "\n" + &line)
+    let text = table::middles(report, width).into_iter().fold(text, |text, line| text + "\n" + &line);
+    done(report).map_or_else(|| text.clone(), |done| format!("{text}\n{done}"))
+}
+
+/// What was done to every average, in words; none where nothing was.
+fn done(report: &Report) -> Option<String> {
+    report.repair.as_ref().map(|repair| format!("every average repaired by `{repair}`"))
 }
 
 /// The first panel of a figure as a plot of characters; none where `width` columns leave no room for one.
@@ -97,7 +103,11 @@ pub fn of_report(report: &Report) -> Figure {
         panels.push(panel("Accuracy", "share classified right", |s| &s.accuracy));
     }
     let what = if panels.len() > 1 { "Loss and accuracy" } else { "Loss" };
-    Figure { name: "curves".to_owned(), title: format!("{what} from A to B"), panels }
+    let title = match done(report) {
+        Some(done) => format!("{what} from A to B, {done}"),
+        None => format!("{what} from A to B"),
+    };
+    Figure { name: "curves".to_owned(), title, panels }
 }
 
 /// The loss on the test data: the naive curve dotted, the others solid, with markers where they are several.

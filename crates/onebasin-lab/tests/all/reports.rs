@@ -26,6 +26,7 @@ fn report(curves: Vec<Curve>) -> Report {
         inputs: Vec::new(),
         data: "digits".to_owned(),
         device: None,
+        repair: None,
         matching: Vec::new(),
         curves,
     }
