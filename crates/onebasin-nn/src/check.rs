@@ -190,14 +190,19 @@ pub fn compare(program: &Program, before: &Params, after: &Params, options: &Che
 /// assert!(!found.passes());
 /// # Ok::<(), onebasin_nn::Error>(())
 /// ```
-pub fn compare_graphs(before: (&Program, &Params), after: (&Program, &Params), options: &CheckOptions) -> Result<Check> {
+pub fn compare_graphs(
+    before: (&Program, &Params),
+    after: (&Program, &Params),
+    options: &CheckOptions,
+) -> Result<Check> {
     let (batch, other) = (Batch::new(before.0, options)?, Batch::new(after.0, options)?);
     let run = Run::new(&batch, before.1, options)?;
     let found = other.run(after.1)?;
     let sizes = |of: &[Vec<f32>]| of.iter().map(Vec::len).collect::<Vec<_>>();
     let (inputs, outputs) = ((sizes(&batch.inputs), sizes(&other.inputs)), (sizes(&run.expected), sizes(&found)));
     if inputs.0 != inputs.1 || outputs.0 != outputs.1 {
-        let why = format!("two graphs whose inputs ({inputs:?}) or outputs ({outputs:?}) differ in number are not compared");
+        let why =
+            format!("two graphs whose inputs ({inputs:?}) or outputs ({outputs:?}) differ in number are not compared");
         return Err(Error::Options(why));
     }
     let difference = run.difference_of(&found);

@@ -1,16 +1,18 @@
 //! Merging with more units than an end has: pairs that correspond least stand side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use onebasin_core::Params;
 use onebasin_core::graph::Graph;
+use onebasin_core::matching::{ActivationKind, Fixed, MatchOptions, ascend};
 use onebasin_core::merge::{Interpolation, merge};
 use onebasin_core::solve::{Site, shortcuts_first, sites};
-use onebasin_core::symmetry::GroupId;
+use onebasin_core::symmetry::{Alignment, GroupId};
 use onebasin_core::widen::{End, Kept, Wide, Widener};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::activations::{ActivationOptions, activation_similarity};
 use crate::check::{Check, CheckOptions, compare_graphs};
 use crate::error::{Error, Result};
 use crate::exec::{Lockstep, Program};
@@ -80,7 +82,9 @@ pub struct Widened {
 /// Formula: of a group of `n` units the `round((width − 1) n)` pairs of lowest correlation ([`unit_correlations`]) have a
 /// place for each end's unit. Both ends are embedded in the wide graph ([`Wide::embed`]) and compute there what they did,
 /// which is tested; the result starts from [`Wide::mix`] and is solved for the shares `[1 − λ, λ]` of averaged units and
-/// `[1, 0]`, `[0, 1]` of those kept apart.
+/// `[1, 0]`, `[0, 1]` of those kept apart. Where channels are padded on the way from one stage of a residual stream to the
+/// next, the stages share numbers, and so do their alignments; in the wider graph they do not, and each is aligned again, by
+/// the correlation of activations.
 ///
 /// `graph` is that of both ends, `program` of the same graph gives the memory that may be taken. `observe` is told sites
 /// done of all; when it returns false the work is given up. With `width` 1 it is [`solve()`] of the average, bit for bit,
@@ -124,7 +128,10 @@ pub fn widen(
         return Ok(Widened { graph, params, sizes: BTreeMap::new(), kept, embedded: None });
     }
     let loose = program.of(widener.graph().clone())?;
-    let loosened = [widener.loosened(ends[0])?, widener.loosened(ends[1])?];
+    let mut loosened = [widener.loosened(ends[0])?, widener.loosened(ends[1])?];
+    if let Some(alignment) = stages(&loose, &widener, [&loosened[0], &loosened[1]], data, observe)? {
+        loosened[1] = alignment.apply(widener.symmetry(), &loosened[1])?;
+    }
     let correlations = unit_correlations(&loose, &widener, [&loosened[0], &loosened[1]], data)?;
     let mut apart = BTreeMap::new();
     for group in widener.free() {
@@ -158,6 +165,35 @@ pub fn widen(
     let solved = solve(&wide_program, &between, &mixed, data, &options.solve, observe)?;
     let (sizes, kept) = (wide.sizes(), widener.kept().to_vec());
     Ok(Widened { graph: wide.graph().clone(), params: solved.params, sizes, kept, embedded: Some(embedded) })
+}
+
+/// Aligns the stages of residual streams that paddings tie by number, which an alignment of the graph as it came cannot: each
+/// by the correlation of its own units. All other groups stay; none where nothing is padded.
+fn stages(
+    program: &Program,
+    widener: &Widener,
+    ends: [&Params; 2],
+    data: &dyn Samples,
+    observe: &mut dyn FnMut(usize, usize) -> bool,
+) -> Result<Option<Alignment>> {
+    let (symmetry, graph) = (widener.symmetry(), widener.graph());
+    let mut tied = BTreeSet::new();
+    for node in widener.shortcuts() {
+        let name = &graph.value(graph.node(node).inputs[1]).name;
+        let digits = symmetry.tensor(name)?.axes.iter().flat_map(|axis| &axis.occurrences).flat_map(|o| &o.digits);
+        tied.extend(digits.filter_map(|digit| digit.group));
+    }
+    if tied.is_empty() {
+        return Ok(None);
+    }
+    let options = ActivationOptions { kind: ActivationKind::Pearson };
+    let seen = activation_similarity(program, ends, symmetry, data, &options, &mut |_| observe(0, 1))?;
+    let source = Fixed::new(symmetry, symmetry.roots().into_iter().map(|root| (root, seen.grams(root).to_vec())));
+    let still = Alignment::identity(symmetry);
+    let found = ascend(&source, &still, &MatchOptions::default(), &mut |_| true)?.alignment;
+    let perms = (0..symmetry.groups().len()).map(GroupId);
+    let of = |group: GroupId| if tied.contains(&group) { &found } else { &still }.copies(group).to_vec();
+    Ok(Some(Alignment::new(symmetry, perms.map(of).collect())?))
 }
 
 /// Positions of the lowest numbers, ascending; of equal ones the first.

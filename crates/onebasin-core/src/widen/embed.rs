@@ -8,7 +8,9 @@ use super::{Widener, follow};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId, ValueSource};
 use crate::params::Params;
-use crate::symmetry::{AxisLayout, Digit, Group, GroupId, Occurrence, Symmetry, SymmetrySpec, TensorLayout, for_each_index};
+use crate::symmetry::{
+    AxisLayout, Digit, Group, GroupId, Occurrence, Symmetry, SymmetrySpec, TensorLayout, for_each_index,
+};
 use crate::tensor::{Tensor, element_count};
 
 /// Which of two networks.
@@ -94,10 +96,8 @@ impl<'w> Wide<'w> {
         let graph = widener.sized(&sizes)?;
         let size = |group: &Group| (group.name.clone(), sizes.get(&group.name).copied().unwrap_or(group.size));
         let patterns = widener.symmetry.tensors().map(|(name, layout)| (name.to_owned(), layout.pattern.clone()));
-        let spec = SymmetrySpec {
-            sizes: widener.symmetry.groups().iter().map(size).collect(),
-            tensors: patterns.collect(),
-        };
+        let spec =
+            SymmetrySpec { sizes: widener.symmetry.groups().iter().map(size).collect(), tensors: patterns.collect() };
         let symmetry = Symmetry::resolve(&spec, &super::shapes_of(&graph)?)?;
         let variances = graph.statistics().skip(1).step_by(2).map(|v| graph.value(v).name.clone()).collect();
         Ok(Self { widener, graph, symmetry, apart: sorted, variances })
@@ -259,9 +259,11 @@ fn scattered(tensor: &Tensor, shape: &[usize], tables: &[Vec<Option<usize>>], no
     let (size, bytes) = (tensor.dtype().size(), tensor.read()?);
     let mut out = Vec::with_capacity(element_count(shape)? * size);
     for_each_index(shape, |index| {
-        let from = index.iter().zip(tables).zip(tensor.shape()).try_fold(0, |at, ((i, table), len)| {
-            table[*i].map(|from| at * len + from)
-        });
+        let from = index
+            .iter()
+            .zip(tables)
+            .zip(tensor.shape())
+            .try_fold(0, |at, ((i, table), len)| table[*i].map(|from| at * len + from));
         match from {
             Some(at) => out.extend_from_slice(&bytes[at * size..][..size]),
             None => out.extend_from_slice(fill.bytes()),

@@ -83,9 +83,7 @@ pub(super) fn followed(op: &Op, inputs: &[Lengths], outputs: &[Lengths]) -> Resu
             conv.groups = grouped(conv.groups, channels())?;
             Op::ConvTranspose { conv, output_padding: output_padding.clone() }
         }
-        Op::GroupNorm { groups, epsilon } => {
-            Op::GroupNorm { groups: grouped(*groups, channels())?, epsilon: *epsilon }
-        }
+        Op::GroupNorm { groups, epsilon } => Op::GroupNorm { groups: grouped(*groups, channels())?, epsilon: *epsilon },
         Op::Reshape(dims) => Op::Reshape(sizes(dims)),
         Op::Expand(dims) => Op::Expand(sizes(dims)),
         Op::Slice { axis, start: first, len, step } => {
@@ -103,7 +101,8 @@ pub(super) fn followed(op: &Op, inputs: &[Lengths], outputs: &[Lengths]) -> Resu
         }
         Op::Pad { before, after, .. } => {
             let (Some(x), Some(y)) = (inputs.first(), outputs.first()) else { return Ok(op.clone()) };
-            let rigid = |axis: usize| before[axis] + after[axis] > 0 && (x.axes[axis].changes() || y.axes[axis].changes());
+            let rigid =
+                |axis: usize| before[axis] + after[axis] > 0 && (x.axes[axis].changes() || y.axes[axis].changes());
             if (0..before.len()).any(rigid) {
                 return Err("it adds units by number".to_owned());
             }
@@ -157,15 +156,24 @@ pub(super) fn mixed(
         Op::Softmax { axis, .. } => over(&[*axis], "normalises over"),
         Op::Reduce { axes, .. } => over(axes, "reduces over"),
         Op::MatMul if computed(0) && computed(1) && rank(0) > 0 && rank(1) > 0 => {
-            vec![(0, rank(0) - 1, "multiplies computed values over"), (1, rank(1).max(2) - 2, "multiplies computed values over")]
+            vec![
+                (0, rank(0) - 1, "multiplies computed values over"),
+                (1, rank(1).max(2) - 2, "multiplies computed values over"),
+            ]
         }
-        Op::Linear if computed(1) => vec![(0, rank(0).max(1) - 1, "multiplies computed values over"), (1, 1, "multiplies computed values over")],
+        Op::Linear if computed(1) => {
+            vec![(0, rank(0).max(1) - 1, "multiplies computed values over"), (1, 1, "multiplies computed values over")]
+        }
         Op::Conv(_) | Op::ConvTranspose { .. } if computed(1) => {
-            vec![(0, 1, "multiplies computed values over"), (1, 0, "multiplies computed values over"), (1, 1, "multiplies computed values over")]
+            vec![
+                (0, 1, "multiplies computed values over"),
+                (1, 0, "multiplies computed values over"),
+                (1, 1, "multiplies computed values over"),
+            ]
         }
-        Op::Binary(Binary::Div | Binary::Pow) => {
-            (0..ranks.len()).flat_map(|input| (0..rank(input)).map(move |axis| (input, axis, "may be undefined at zeros among"))).collect()
-        }
+        Op::Binary(Binary::Div | Binary::Pow) => (0..ranks.len())
+            .flat_map(|input| (0..rank(input)).map(move |axis| (input, axis, "may be undefined at zeros among")))
+            .collect(),
         Op::Gather { axis } => over(&[*axis], "picks by number among"),
         Op::Linear
         | Op::MatMul

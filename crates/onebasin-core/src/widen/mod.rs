@@ -212,7 +212,8 @@ impl Widener {
             }
             wide[group.0] = *size;
         }
-        self.graph_of(&wide)?.map_err(|Misfit { node, why }| Error::Graph { node: self.graph.node(node).name.clone(), why })
+        self.graph_of(&wide)?
+            .map_err(|Misfit { node, why }| Error::Graph { node: self.graph.node(node).name.clone(), why })
     }
 
     /// Lets a group keep its width.
@@ -237,15 +238,17 @@ impl Widener {
     /// Groups that stand in slices, in one product with another, or in no parameter whose rows they are.
     fn keep_written(&mut self) {
         let of_params = self.symmetry.tensors().map(|(name, layout)| (name.to_owned(), layout.pattern.clone()));
-        let of_values = self.graph.ids().filter_map(|value| {
-            Some((self.graph.value(value).name.clone(), self.patterns[value.0].clone()?))
-        });
+        let of_values = self
+            .graph
+            .ids()
+            .filter_map(|value| Some((self.graph.value(value).name.clone(), self.patterns[value.0].clone()?)));
         let all: Vec<(String, Pattern)> = of_params.chain(of_values).collect();
         for (place, pattern) in &all {
             for term in &pattern.axes {
                 let (mut sliced, mut joined) = (Vec::new(), Vec::new());
                 written(term, &mut sliced, &mut joined);
-                for (names, what) in [(sliced, "stands in slices"), (joined, "stands in one product with other units")] {
+                for (names, what) in [(sliced, "stands in slices"), (joined, "stands in one product with other units")]
+                {
                     for name in names {
                         if let Ok(group) = self.symmetry.group_named(&name) {
                             self.keep(group, format!("it {what} in `{}` of `{place}`", pattern));

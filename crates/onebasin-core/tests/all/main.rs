@@ -11,3 +11,4 @@ mod portfolio;
 mod recovery;
 mod repair;
 mod twins;
+mod widen;

@@ -90,8 +90,7 @@ fn embedded_ends_compute_what_they_did() {
             let wider = Program::new(wide.graph().clone()).unwrap();
             for end in [End::A, End::B] {
                 let embedded = wide.embed(&loosened, end).unwrap();
-                let found =
-                    compare_graphs((&program, &params), (&wider, &embedded), &CheckOptions::default()).unwrap();
+                let found = compare_graphs((&program, &params), (&wider, &embedded), &CheckOptions::default()).unwrap();
                 assert!(found.passes(), "{name}, {end:?}, sets {seed}: {found}");
             }
         }
@@ -108,8 +107,7 @@ fn what_is_kept_apart_everywhere_answers_as_both() {
         let wide = Wide::new(&widener, all).unwrap();
         let ends = [drawn(&graph, 1), drawn(&graph, 2)];
         let loosened = ends.each_ref().map(|end| widener.loosened(end).unwrap());
-        let [a, b] =
-            [wide.embed(&loosened[0], End::A).unwrap(), wide.embed(&loosened[1], End::B).unwrap()];
+        let [a, b] = [wide.embed(&loosened[0], End::A).unwrap(), wide.embed(&loosened[1], End::B).unwrap()];
         let mixed = wide.mix([&a, &b], 0.25).unwrap();
         let answers = |graph: &Graph, params: &Params| {
             let program = Program::new(graph.clone()).unwrap();

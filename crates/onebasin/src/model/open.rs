@@ -136,7 +136,8 @@ impl Model {
         }
         if let Some(found) = self.checkpoint.metadata.get_json::<Network>(Network::HEADER)? {
             let network = Network::new(&found.name, &found.input, found.classes)?;
-            return self.of_network(if found.widths.is_empty() { network } else { network.widened(&found.widths)? }, prefix);
+            return self
+                .of_network(if found.widths.is_empty() { network } else { network.widened(&found.widths)? }, prefix);
         }
         if has_spec {
             return Ok(self);

@@ -7,3 +7,4 @@ mod honest;
 mod options;
 mod quantized;
 mod trust;
+mod width;
