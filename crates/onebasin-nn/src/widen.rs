@@ -149,10 +149,10 @@ pub fn widen(
     let [a, b] = [wide.embed(&loosened[0], End::A)?, wide.embed(&loosened[1], End::B)?];
     let check = |before: &Params, after: &Params, end: &str| -> Result<Check> {
         let found = compare_graphs((program, before), (&wide_program, after), &CheckOptions::default())?;
-        match found.passes() {
-            true => Ok(found),
-            false => Err(Error::Options(format!("{end}, embedded in a wider graph, computes something else: {found}"))),
+        if found.passes() {
+            return Ok(found);
         }
+        Err(Error::Options(format!("{end}, embedded in a wider graph, computes something else: {found}")))
     };
     let embedded = [check(ends[0], &a, "A")?, check(ends[1], &b, "B")?];
     let mixed = wide.mix([&a, &b], options.lambda)?;

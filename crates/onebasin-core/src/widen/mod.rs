@@ -251,7 +251,7 @@ impl Widener {
                 {
                     for name in names {
                         if let Ok(group) = self.symmetry.group_named(&name) {
-                            self.keep(group, format!("it {what} in `{}` of `{place}`", pattern));
+                            self.keep(group, format!("it {what} in `{pattern}` of `{place}`"));
                         }
                     }
                 }
@@ -412,9 +412,15 @@ fn written(term: &Term, sliced: &mut Vec<String>, joined: &mut Vec<String>) {
             if with.len() > 1 {
                 joined.extend(with.into_iter().flatten());
             }
-            factors.iter().for_each(|f| written(f, sliced, joined));
+            for factor in factors {
+                written(factor, sliced, joined);
+            }
         }
-        TermKind::Sum(parts) => parts.iter().for_each(|p| written(p, sliced, joined)),
+        TermKind::Sum(parts) => {
+            for part in parts {
+                written(part, sliced, joined);
+            }
+        }
     }
 }
 

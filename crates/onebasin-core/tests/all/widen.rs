@@ -53,8 +53,8 @@ fn stages_behind_padded_shortcuts_are_groups_of_their_own() {
     g.output(y);
     let widener = Widener::new(&g).unwrap();
     assert_eq!(widener.kept(), []);
-    assert_eq!(more(&widener, 0), [("conv1".to_owned(), 4), ("conv2".to_owned(), 8)].into());
-    let wide = widener.sized(&[("conv1".to_owned(), 5), ("conv2".to_owned(), 11)].into()).unwrap();
+    assert_eq!(more(&widener, 0), [("conv1".to_owned(), 4), ("shortcut".to_owned(), 8)].into());
+    let wide = widener.sized(&[("conv1".to_owned(), 5), ("shortcut".to_owned(), 11)].into()).unwrap();
     assert_eq!(wide.shape(wide.param_named("shortcut.weight").unwrap()), [11, 5, 1, 1]);
 }
 
