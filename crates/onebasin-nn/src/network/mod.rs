@@ -41,7 +41,7 @@ pub struct Network {
     /// Number of classes.
     pub classes: usize,
     /// Number of units of groups that have more than the name says, by the group's name
-    /// ([`Widener`](onebasin_core::widen::Widener)).
+    /// ([`onebasin_core::widen::Widener`]).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub widths: BTreeMap<String, usize>,
 }
