@@ -9,6 +9,9 @@ use crate::linalg::{Cholesky, Mat, Scalar};
 /// Columns of a panel of the Gram: panels are made side by side, and of each only what lies on and below the diagonal.
 const PANEL: usize = 128;
 
+/// Right-hand sides that are solved for together.
+const COLUMNS: usize = 16;
+
 /// Rows of a least-squares problem: what goes in and what should come out.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
@@ -40,6 +43,8 @@ pub struct NormalSums {
     design: Design,
     /// `Σ w x rᵀ`, `[inputs, units]`, where rows are not kept.
     cross: Vec<f64>,
+    /// The same of the rows at hand.
+    product: Vec<f32>,
     /// `Σ w x`.
     input_sum: Vec<f64>,
     /// `Σ w x²`, all inputs together.
@@ -69,6 +74,8 @@ struct Panel {
     from: usize,
     width: usize,
     sums: Vec<f64>,
+    /// Of the rows at hand.
+    product: Vec<f32>,
 }
 
 /// A least-squares problem without its targets, factored: as many targets as wanted are solved for.
@@ -108,7 +115,8 @@ impl NormalSums {
             let width = inputs.div_ceil(inputs.div_ceil(PANEL).max(1)).max(1);
             let panel = |from: usize| {
                 let width = width.min(inputs - from);
-                Panel { from, width, sums: vec![0.0; (inputs - from) * width] }
+                let len = (inputs - from) * width;
+                Panel { from, width, sums: vec![0.0; len], product: vec![0.0; len] }
             };
             Design::Gram((0..inputs).step_by(width).map(panel).collect())
         };
@@ -131,6 +139,7 @@ impl NormalSums {
             units,
             design: Design::Known,
             cross: vec![0.0; inputs * units],
+            product: Vec::new(),
             input_sum: vec![0.0; inputs],
             input_squares: 0.0,
             target_sum: vec![0.0; units],
@@ -187,9 +196,9 @@ impl NormalSums {
             Design::Gram(panels) => panels.par_iter_mut().for_each(|panel| panel.add(x, count, inputs)),
             Design::Known => {}
         }
-        let mut product = vec![0.0_f32; inputs * units];
-        f32::matmul(&mut product, Mat::new(x, count, inputs).t(), Mat::new(r, count, units), false);
-        widen(&mut self.cross, &product);
+        self.product.resize(inputs * units, 0.0);
+        f32::matmul(&mut self.product, Mat::new(x, count, inputs).t(), Mat::new(r, count, units), false);
+        widen(&mut self.cross, &self.product);
     }
 
     /// Adds what others have added up, of rows that come after these.
@@ -246,7 +255,7 @@ impl NormalSums {
         let (gram, size, centred) = match &self.design {
             Design::Gram(panels) => {
                 let mut gram = vec![0.0; inputs * inputs];
-                for Panel { from, width, sums } in panels {
+                for Panel { from, width, sums, .. } in panels {
                     for (row, sums) in (*from..inputs).zip(sums.chunks_exact(*width)) {
                         for (col, sum) in (*from..from + width).zip(sums).take(row + 1 - from) {
                             let centred = sum - weight * mean[row] * mean[col];
@@ -287,15 +296,14 @@ impl NormalSums {
 
 impl Panel {
     fn add(&mut self, x: &[f32], rows: usize, inputs: usize) {
-        let Self { from, width, sums } = self;
+        let Self { from, width, sums, product } = self;
         let below = inputs - *from;
         let columns = |width| Mat::strided(&x[*from..(rows - 1) * inputs + *from + width], rows, width, inputs);
         if rows == 0 {
             return;
         }
-        let mut product = vec![0.0_f32; below * *width];
-        f32::matmul(&mut product, columns(below).t(), columns(*width), false);
-        widen(sums, &product);
+        f32::matmul(product, columns(below).t(), columns(*width), false);
+        widen(sums, product);
     }
 }
 
@@ -313,12 +321,12 @@ impl Normal {
     /// The weights `W` and bias `b` that minimise `Σ w |W x + b − r|² + d |W − W₀|²` over the rows that `sums` has of
     /// targets; `d` is the ridge.
     ///
-    /// Formula: `W = W₀ + (Σ w x̃ r̃ᵀ − G W₀ᵀ)ᵀ (G + d I)⁻¹` with `x̃`, `r̃` less their means and `G = Σ w x̃ x̃ᵀ`, and
+    /// Formula: `W = (Σ w x̃ r̃ᵀ + d W₀ᵀ)ᵀ (G + d I)⁻¹` with `x̃`, `r̃` less their means and `G = Σ w x̃ x̃ᵀ`, and
     /// `b = r̄ − W x̄`; in the dual form `W = W₀ + (R̃ − X̃ W₀ᵀ)ᵀ (X̃ X̃ᵀ + d I)⁻¹ X̃`. Without an intercept means are zero.
     ///
     /// Shapes: `prior` is `[units, inputs]`.
     ///
-    /// Cost: `2 · inputs² · units` multiply-adds; in the dual form `rows · (2 · inputs + rows) · units`.
+    /// Cost: `inputs² · units` multiply-adds, units side by side on threads; in the dual form `rows · (2 · inputs + rows) · units`.
     ///
     /// # Panics
     /// If the sums are of other sizes.
@@ -329,18 +337,24 @@ impl Normal {
         let target: Vec<f64> = sums.target_sum.iter().map(|s| if self.intercept { s / weight } else { 0.0 }).collect();
         let mut weights = prior.to_vec();
         match (&self.centred, &sums.design) {
-            (Centred::Gram(gram), Design::Gram(_) | Design::Known) => {
-                let mut sides = sums.cross.clone();
-                for (row, mean) in sides.chunks_exact_mut(units.max(1)).zip(&self.mean) {
-                    row.iter_mut().zip(&target).for_each(|(s, t)| *s -= weight * mean * t);
-                }
-                let mut of_prior = vec![0.0; inputs * units];
-                f64::matmul(&mut of_prior, Mat::new(gram, inputs, inputs), Mat::new(prior, units, inputs).t(), false);
-                sides.iter_mut().zip(of_prior).for_each(|(s, p)| *s -= p);
-                self.factor.solve(&mut sides, units);
-                for (row, sides) in sides.chunks_exact(units.max(1)).enumerate() {
-                    sides.iter().enumerate().for_each(|(unit, s)| weights[unit * inputs + row] += s);
-                }
+            (Centred::Gram(_), Design::Gram(_) | Design::Known) => {
+                let some = |(chunk, weights): (usize, &mut [f64])| {
+                    let first = chunk * COLUMNS;
+                    let count = weights.len() / inputs.max(1);
+                    let mut sides = vec![0.0; inputs * count];
+                    for (row, (sides, mean)) in sides.chunks_exact_mut(count.max(1)).zip(&self.mean).enumerate() {
+                        for (column, side) in sides.iter_mut().enumerate() {
+                            let unit = first + column;
+                            let cross = sums.cross[row * units + unit] - weight * mean * target[unit];
+                            *side = cross + self.ridge * weights[column * inputs + row];
+                        }
+                    }
+                    self.factor.solve(&mut sides, count);
+                    for (row, sides) in sides.chunks_exact(count.max(1)).enumerate() {
+                        sides.iter().enumerate().for_each(|(column, s)| weights[column * inputs + row] = *s);
+                    }
+                };
+                weights.par_chunks_mut((COLUMNS * inputs).max(1)).enumerate().for_each(some);
             }
             (Centred::Rows { inputs: rows, roots }, Design::Rows { targets, .. }) => {
                 let count = roots.len();

@@ -26,6 +26,8 @@ struct Design<'a> {
     work: &'a Work<'a>,
     site: &'a Site,
     targets: &'a Targets,
+    /// What the site should give, by shard and tile.
+    aims: Vec<Vec<Aim>>,
     step: usize,
     groups: usize,
     /// Inputs of a group.
@@ -82,7 +84,11 @@ pub(super) fn solve(
         (None, _) | (_, None) => None,
     };
     let step = work.step(site.node)?;
-    let design = Design { work, site, targets, step, groups, inputs, units: all / groups.max(1), norm };
+    let aims = |(shard, positions): (usize, &Vec<u32>)| {
+        positions.chunks(TILE).map(|tile| work.aim(site, targets, shard, tile)).collect::<Result<Vec<Aim>>>()
+    };
+    let aims = targets.positions.par_iter().enumerate().map(aims).collect::<Result<Vec<_>>>()?;
+    let design = Design { work, site, targets, aims, step, groups, inputs, units: all / groups.max(1), norm };
     let intercept = layer.bias.is_some() || folded.is_some();
     let prior = design.prior(layer)?;
 
@@ -135,8 +141,9 @@ impl Design<'_> {
         };
         let lane = |shards: &Range<usize>| {
             let mut sums: Vec<NormalSums> = (0..self.groups).map(new).collect();
+            let mut inputs = Vec::new();
             for shard in shards.clone() {
-                self.shard(shard, rectify, &mut sums)?;
+                self.shard(shard, rectify, &mut inputs, &mut sums)?;
             }
             Ok(sums)
         };
@@ -152,28 +159,26 @@ impl Design<'_> {
     }
 
     /// Adds the rows of a shard.
-    fn shard(&self, shard: usize, rectify: Option<&Weights>, sums: &mut [NormalSums]) -> Result<()> {
-        let Self { work, site, groups, inputs, units, .. } = self;
+    fn shard(&self, shard: usize, rectify: Option<&Weights>, x: &mut Vec<f32>, sums: &mut [NormalSums]) -> Result<()> {
+        let Self { groups, inputs, units, .. } = self;
         let patches = self.patches(shard);
-        let mut x = Vec::new();
-        for tile in self.targets.positions[shard].chunks(TILE) {
-            let aim = work.aim(site, self.targets, shard, tile)?;
+        for (tile, aim) in self.targets.positions[shard].chunks(TILE).zip(&self.aims[shard]) {
             let (own, mut wanted) = (aim.own(), Vec::new());
             let weights = self.weights(shard, tile);
             for (group, sums) in sums.iter_mut().enumerate() {
                 x.resize(tile.len() * inputs, 0.0);
-                self.inputs(patches.as_ref(), shard, group, tile, &mut x)?;
+                self.inputs(patches.as_ref(), shard, group, tile, x)?;
                 wanted.clone_from(&own);
                 if let Some(solved) = rectify {
-                    self.rectify(&aim, group, &x, solved, &mut wanted);
+                    self.rectify(aim, group, x, solved, &mut wanted);
                 }
                 self.in_front(shard, tile, &mut wanted);
                 if *groups == 1 {
-                    sums.add(&Rows { inputs: &x, targets: &wanted, weights: weights.as_deref() });
+                    sums.add(&Rows { inputs: x, targets: &wanted, weights: weights.as_deref() });
                 } else {
                     let rows = wanted.chunks_exact(groups * units);
                     let of_group: Vec<f32> = rows.flat_map(|row| &row[group * units..][..*units]).copied().collect();
-                    sums.add(&Rows { inputs: &x, targets: &of_group, weights: weights.as_deref() });
+                    sums.add(&Rows { inputs: x, targets: &of_group, weights: weights.as_deref() });
                 }
             }
         }
