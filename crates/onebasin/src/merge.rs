@@ -272,7 +272,8 @@ impl Merged<'_> {
             let finish = Finish { program: &program, train, used, repair, context };
             let ends = [a, &moved];
             if options.repair.solves() {
-                let ends = ends_by_group(program.graph(), ends, options.lambda, &self.by_name());
+                let (graph, symmetry, by_name) = (program.graph(), &aligned.symmetry, self.by_name());
+                let ends = ends_by_group(graph, symmetry, ends, options.lambda, &by_name)?;
                 (merged, solved) = finish.solve_and_tell(&ends, &merged)?;
             } else {
                 merged = finish.apply(ends, &merged, options.lambda)?;

@@ -7,7 +7,7 @@ use onebasin_core::Params;
 use onebasin_core::graph::Graph;
 use onebasin_core::repair::repair_weights;
 use onebasin_core::solve::{LeftOut, shortcuts_first, sites};
-use onebasin_core::symmetry::{TermKind, discover};
+use onebasin_core::symmetry::{Symmetry, TermKind, discover};
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::exec::Program;
 use onebasin_nn::samples::Chosen;
@@ -296,27 +296,79 @@ impl Finish<'_> {
     const HELD_OUT: usize = 64;
 }
 
-/// Two ends at `lambda`, and at λ of its own at the units of every site whose group has one.
+/// Two ends at `lambda`, and at λ of its own at the units of every site that are of a group which has one.
 pub(crate) fn ends_by_group<'a>(
     graph: &Graph,
+    symmetry: &Symmetry,
     ends: [&'a Params; 2],
     lambda: f64,
     by_group: &BTreeMap<&str, f64>,
-) -> Ends<'a> {
+) -> Result<Ends<'a>> {
     let mut ends = Ends::pair(ends, lambda);
     if by_group.is_empty() {
-        return ends;
+        return Ok(ends);
     }
+    let of = ByGroup { symmetry, usual: lambda, own: by_group };
     let graph = shortcuts_first(graph);
     let found = discover(&graph);
     for site in sites(&graph).0 {
         let Some(term) = found.value_pattern(site.target).and_then(|pattern| pattern.axes.get(site.axis)) else {
             continue;
         };
-        let TermKind::Group { name, parent: None, slice: None } = &term.kind else { continue };
-        let Some(&lambda) = by_group.get(name.as_str()) else { continue };
-        let units = graph.shape(site.target)[site.axis];
-        ends.by_unit.insert(site.target, vec![vec![1.0 - lambda; units], vec![lambda; units]]);
+        if !of.names_any(&term.kind) {
+            continue;
+        }
+        let (units, node) = (graph.shape(site.target)[site.axis], &graph.node(site.node).name);
+        let lambda = of.units(&term.kind).filter(|found| found.len() == units).ok_or_else(|| Error::Option {
+            option: "group_lambda",
+            expected: "groups that are no families, where layers are solved",
+            found: format!("`{term}` at layer `{node}`"),
+        })?;
+        ends.by_unit.insert(site.target, vec![lambda.iter().map(|l| 1.0 - l).collect(), lambda]);
     }
-    ends
+    Ok(ends)
+}
+
+/// λ of single groups, as units of an axis have it.
+struct ByGroup<'a> {
+    symmetry: &'a Symmetry,
+    /// λ of the others.
+    usual: f64,
+    own: &'a BTreeMap<&'a str, f64>,
+}
+
+impl ByGroup<'_> {
+    /// Whether a term names a group that has a λ of its own.
+    fn names_any(&self, term: &TermKind) -> bool {
+        match term {
+            TermKind::Fixed | TermKind::Number(_) => false,
+            TermKind::Group { name, parent, .. } => {
+                [Some(name), parent.as_ref()].into_iter().flatten().any(|n| self.own.contains_key(n.as_str()))
+            }
+            TermKind::Product(terms) | TermKind::Sum(terms) => terms.iter().any(|term| self.names_any(&term.kind)),
+        }
+    }
+
+    /// λ of every unit of a term, the smaller one where it is of two groups; none where its units are not known here.
+    fn units(&self, term: &TermKind) -> Option<Vec<f64>> {
+        match term {
+            TermKind::Fixed | TermKind::Group { parent: Some(_), .. } => None,
+            TermKind::Number(count) => Some(vec![self.usual; *count]),
+            TermKind::Group { name, parent: None, slice } => {
+                let size = self.symmetry.groups().iter().find(|group| group.name == *name)?.size;
+                let count = slice.map_or(size, |(start, end)| end - start);
+                Some(vec![self.own.get(name.as_str()).copied().unwrap_or(self.usual); count])
+            }
+            TermKind::Sum(terms) => {
+                Some(terms.iter().map(|term| self.units(&term.kind)).collect::<Option<Vec<_>>>()?.concat())
+            }
+            TermKind::Product(terms) => terms.iter().try_fold(vec![1.0], |outer, term| {
+                let inner = match &term.kind {
+                    TermKind::Number(count) => vec![1.0; *count],
+                    other => self.units(other)?,
+                };
+                Some(outer.iter().flat_map(|o| inner.iter().map(move |i| f64::min(*o, *i))).collect())
+            }),
+        }
+    }
 }
