@@ -100,7 +100,7 @@ pub fn check_outputs<'a>(outputs: impl IntoIterator<Item = &'a PathBuf>, inputs:
 }
 
 /// The one path of all that lead to a file, whether it is there or not.
-fn place(path: &Path) -> PathBuf {
+pub fn place(path: &Path) -> PathBuf {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let beside = || Some(folder.canonicalize().ok()?.join(path.file_name()?));
     path.canonicalize().ok().or_else(beside).unwrap_or_else(|| path.to_owned())

@@ -7,7 +7,7 @@ use onebasin_lab::figure;
 use serde_json::json;
 
 use crate::args::MergeArgs;
-use crate::files::{check_outputs, check_target, context, inputs, open_data, open_pair};
+use crate::files::{check_outputs, check_target, context, inputs, open_data, open_pair, place};
 use crate::talk::{self, Talk};
 use crate::watch::Watch;
 
@@ -20,10 +20,18 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
         ensure!(args.width == 1.0, "--plot compares layers of the same width; leave out --width or --plot");
         ensure!(args.repair.solves(), "--plot draws what --repair solve (or distil) did; give both");
     }
-    check_outputs(args.plot.iter().chain([&args.output]), &[])?;
     let pair = open_pair(&args.a, &args.b, &args.source, talk)?;
     let target = pair.a().target(&args.output)?;
-    check_target(&target, &inputs([pair.a(), pair.b()], &args.source, &args.align, args.overwrite))?;
+    let inputs = inputs([pair.a(), pair.b()], &args.source, &args.align, args.overwrite);
+    check_target(&target, &inputs)?;
+    if let Some(path) = &args.plot {
+        check_outputs([path], &inputs)?;
+        ensure!(
+            place(path) != place(&args.output),
+            "{}: the plot and the network cannot both go there",
+            path.display()
+        );
+    }
     let talk = talk.beside([&args.output]);
     let data =
         args.data.as_ref().map(|spec| open_data(spec, &args.normalize, &[pair.a(), pair.b()], talk)).transpose()?;
