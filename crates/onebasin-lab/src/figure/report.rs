@@ -82,8 +82,8 @@ pub fn of_sites(average: &[SiteFit], solved: &[SiteFit]) -> Figure {
     let x = Axis { label: x, from: Some(0.0), to: Some(1.0), ..Axis::default() };
     let y = Axis { label: "R², share explained".to_owned(), to: Some(1.0), ..Axis::default() };
     let title = "What of both networks each layer still computes".to_owned();
-    let panels = vec![Panel { title: title.clone(), x, y, shape: Shape::Lines(lines) }];
-    Figure { name: "layers".to_owned(), title, panels }
+    let panels = vec![Panel { title, x, y, shape: Shape::Lines(lines) }];
+    Figure { name: "layers".to_owned(), title: "Where a merge breaks".to_owned(), panels }
 }
 
 /// Loss and accuracy along λ, one line for every curve and split: a colour for each curve, training dashed. Where there
