@@ -71,7 +71,7 @@ impl Merged<'_> {
     /// let data = synthetic(&network.graph()?, 200, 0)?;
     /// let context = Context { train: Some(&data), ..Context::default() };
     /// let pair = Pair::new(a, b)?;
-    /// let aligned = pair.align(&Align::default(), &context)?;
+    /// let aligned = pair.align(&Align::default(), &Context::default())?;
     /// let options = Merge { repair: Repair::Solve, width: 1.25, ..Merge::default() };
     /// let wide = pair.merge(&aligned, &options, &context)?.model()?;
     /// assert_eq!(wide.network().map(|network| &network.name[..]), Some("mlp:20x2"));
