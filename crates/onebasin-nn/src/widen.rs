@@ -9,7 +9,6 @@ use onebasin_core::merge::{Interpolation, merge};
 use onebasin_core::solve::{Site, shortcuts_first, sites};
 use onebasin_core::symmetry::{Alignment, GroupId};
 use onebasin_core::widen::{End, Kept, Wide, Widener};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::activations::{ActivationOptions, activation_similarity};
@@ -186,8 +185,8 @@ fn stages(
     if tied.is_empty() {
         return Ok(None);
     }
-    let options = ActivationOptions { kind: ActivationKind::Pearson };
-    let seen = activation_similarity(program, ends, symmetry, data, &options, &mut |_| observe(0, 1))?;
+    let (options, all) = (ActivationOptions { kind: ActivationKind::Pearson }, sites(graph).0.len());
+    let seen = activation_similarity(program, ends, symmetry, data, &options, &mut |_| observe(0, all))?;
     let source = Fixed::new(symmetry, symmetry.roots().into_iter().map(|root| (root, seen.grams(root).to_vec())));
     let still = Alignment::identity(symmetry);
     let found = ascend(&source, &still, &MatchOptions::default(), &mut |_| true)?.alignment;
@@ -279,42 +278,31 @@ pub fn unit_correlations(
     Ok(means.map(|(group, units)| (*group, units.iter().map(mean).collect())).collect())
 }
 
-/// Sums over the rows of a unit: of A, of B, of their squares and of their product.
-type Sums = [f64; 5];
+/// Of a unit: the number of its rows, and sums over them of A, of B, of their squares and of their product.
+type Sums = [f64; 6];
 
 /// The correlation of every unit of a site's target, where both networks stand.
 fn correlations(lockstep: &Lockstep<'_>, site: &Site, name: &str) -> Result<Vec<f64>> {
-    let lost = || Error::Options(format!("value `{name}` cannot be looked at where it is needed"));
-    let one = |shard: usize| -> Result<(Vec<Sums>, usize)> {
-        let view = |network| lockstep.view(shard, network, site.target, site.axis).ok_or_else(lost);
+    let all = lockstep.add_up(|shard| {
+        let view = |network| lockstep.view(shard, network, site.target, site.axis);
         let (a, b) = (view(0)?, view(1)?);
-        let mut sums = vec![[0.0; 5]; a.units()];
+        let mut sums: Vec<Sums> = vec![[0.0; 6]; a.units()];
         for position in 0..a.positions() {
             for ((x, y), sums) in a.row(position).zip(b.row(position)).zip(&mut sums) {
                 let (x, y) = (f64::from(x), f64::from(y));
-                let terms = [x, y, x * x, y * y, x * y];
+                let terms = [1.0, x, y, x * x, y * y, x * y];
                 sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
             }
         }
-        Ok((sums, a.positions()))
-    };
-    let shards: Vec<Result<(Vec<Sums>, usize)>> = (0..lockstep.shards().len()).into_par_iter().map(one).collect();
-    let (mut all, mut rows): (Vec<Sums>, f64) = (Vec::new(), 0.0);
-    for shard in shards {
-        let (sums, count) = shard?;
-        rows += count as f64;
-        all.resize(sums.len(), [0.0; 5]);
-        for (all, sums) in all.iter_mut().zip(sums) {
-            all.iter_mut().zip(sums).for_each(|(all, sum)| *all += sum);
-        }
-    }
+        Ok(sums)
+    })?;
     if !all.iter().flatten().all(|sum| sum.is_finite()) {
         return Err(Error::Options(format!("value `{name}`: activations are not finite; nothing to compare")));
     }
-    Ok(all.iter().map(|sums| correlation(sums, rows)).collect())
+    Ok(all.iter().map(correlation).collect())
 }
 
-fn correlation([a, b, a_squares, b_squares, products]: &Sums, rows: f64) -> f64 {
+fn correlation([rows, a, b, a_squares, b_squares, products]: &Sums) -> f64 {
     /// Share of its mean square up to which the variance of a unit is rounding.
     const STILL: f64 = 1e-9;
     let spread = |sum: f64, squares: f64| {

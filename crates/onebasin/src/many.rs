@@ -26,7 +26,8 @@ use crate::error::{Error, Result};
 use crate::merge::Merge;
 use crate::model::Model;
 use crate::observer::{Progress, Step};
-use crate::repair::{Finish, Repair, Solving, Used};
+use crate::repair::{Finish, Repair, Used};
+use crate::solving::Solving;
 use crate::written::{Written, provenance};
 
 /// Networks of the same structure. Names of tensors are those of the first; cloning is cheap, networks are shared.

@@ -21,7 +21,9 @@ use crate::inputs::MadeUp;
 use crate::model::{is_onnx, shapes};
 use crate::observer::Step;
 use crate::pair::Pair;
-use crate::repair::{Finish, Repair, Solving, Used, ends_by_group};
+use crate::repair::{Finish, Repair, Used};
+use crate::shares::ends_by_group;
+use crate::solving::Solving;
 use crate::written::{Written, provenance};
 
 /// How an aligned pair is combined.
@@ -85,7 +87,7 @@ impl Default for Merge {
 
 impl Merge {
     /// How many training samples are used, for what.
-    fn used(&self) -> Used {
+    pub(crate) fn used(&self) -> Used {
         Used { batch_norm: self.batch_norm_samples, solve: self.solve_samples }
     }
 

@@ -1,18 +1,12 @@
 //! What becomes of an average before it is used: BatchNorm statistics recomputed, activations repaired, layers solved.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
 use onebasin_core::Params;
-use onebasin_core::graph::Graph;
 use onebasin_core::repair::repair_weights;
-use onebasin_core::solve::{LeftOut, shortcuts_first, sites};
-use onebasin_core::symmetry::{Symmetry, TermKind, discover};
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::exec::Program;
 use onebasin_nn::samples::Chosen;
 use onebasin_nn::{
-    DistilOptions, Ends, RepairOptions, Samples, SiteFit, SolveOptions, distil, profile, recompute_batch_norm, repair,
+    DistilOptions, Ends, RepairOptions, Samples, SolveOptions, Solved, distil, profile, recompute_batch_norm, repair,
     solve,
 };
 use serde::{Deserialize, Serialize};
@@ -20,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::observer::{Progress, Step};
+use crate::solving::Solving;
 
 /// What is done to a merged network so that it computes what its ends do, as far as it can.
 ///
@@ -96,81 +91,6 @@ pub(crate) struct Used {
     pub(crate) solve: usize,
 }
 
-/// How a merged network was solved, and how well it follows its ends.
-///
-/// ```
-/// use onebasin::{Solving, nn::SiteFit};
-/// let fit = |explained| vec![SiteFit { node: "fc1".to_owned(), explained }];
-/// let (samples, name) = (1200, "cifar10".to_owned());
-/// let (before, after) = (fit(0.2), fit(0.9));
-/// let record = Solving { name, samples, held_out: 64, before, after, left: Vec::new(), distilled: 0 };
-/// assert!(record.to_string().starts_with("1 layer solved on 1200 samples of cifar10, without labels"));
-/// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Solving {
-    /// What the samples are called.
-    pub name: String,
-    /// How many were solved on.
-    pub samples: usize,
-    /// How many others it was measured on; 0: there were no others, and some of the same were taken.
-    pub held_out: usize,
-    /// R² of every site of the plain average, BatchNorm statistics recomputed.
-    pub before: Vec<SiteFit>,
-    /// R² of every site of the solved network.
-    pub after: Vec<SiteFit>,
-    /// Operators with weights that keep the average.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left: Vec<LeftOut>,
-    /// Steps that it was trained afterwards to answer as its ends do together; 0: it is what was solved.
-    #[serde(default)]
-    pub distilled: usize,
-}
-
-impl Solving {
-    /// R² below which a merged network no longer answers as its ends do.
-    const LOW: f64 = 0.5;
-
-    /// What should be said of it before the result is trusted.
-    fn warning(&self) -> Option<String> {
-        let last = self.after.last().filter(|site| site.explained < Self::LOW)?;
-        let first = self.after.iter().find(|site| site.explained < Self::LOW)?;
-        Some(format!(
-            "the merged network explains {:.0} % of what both networks answer (R² at `{}`); it loses them from `{}` on: do not \
-             expect it to work",
-            100.0 * last.explained.max(0.0),
-            last.node,
-            first.node
-        ))
-    }
-}
-
-impl fmt::Display for Solving {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let least = |fits: &[SiteFit]| fits.iter().map(|s| s.explained).fold(f64::INFINITY, f64::min);
-        let last = |fits: &[SiteFit]| fits.last().map_or(f64::NAN, |s| s.explained);
-        let (count, layers) = (self.after.len(), if self.after.len() == 1 { "layer" } else { "layers" });
-        write!(f, "{count} {layers} solved on {} samples of {}, without labels; ", self.samples, self.name)?;
-        if self.distilled > 0 {
-            write!(f, "then trained for {} steps to answer as both do together (distilled); ", self.distilled)?;
-        }
-        let on = if self.held_out > 0 { "other samples" } else { "some of the same samples" };
-        write!(
-            f,
-            "share of what both networks compute that it explains (R², on {on}): at the output {:.2} (average {:.2}), in the \
-             worst layer {:.2} ({:.2})",
-            last(&self.after),
-            last(&self.before),
-            least(&self.after),
-            least(&self.before)
-        )?;
-        if !self.left.is_empty() {
-            let left: Vec<String> = self.left.iter().map(ToString::to_string).collect();
-            write!(f, "; averaged only: {}", left.join("; "))?;
-        }
-        Ok(())
-    }
-}
-
 /// What is done to averages.
 #[derive(Clone, Copy)]
 pub(crate) struct Finish<'a> {
@@ -180,12 +100,6 @@ pub(crate) struct Finish<'a> {
     pub(crate) used: Used,
     pub(crate) repair: Repair,
     pub(crate) context: &'a Context<'a>,
-}
-
-/// What became of an average.
-pub(crate) struct Finished {
-    pub(crate) params: Params,
-    pub(crate) left: Vec<LeftOut>,
 }
 
 impl Finish<'_> {
@@ -201,9 +115,7 @@ impl Finish<'_> {
             }
             Repair::Weights => self.measured(&repair_weights(self.program.graph(), ends, average, lambda)?.params)?,
             Repair::Solve | Repair::Distil => {
-                let (ends, observer) = (Ends::pair(ends, lambda), self.context.observer);
-                let solved = self.solve(&ends, average, &mut |_, _| !observer.stops())?.params;
-                self.distilled(&ends, average, solved, &mut |_, _, _| !observer.stops())?
+                self.solved(&Ends::pair(ends, lambda), average)?.map_or_else(|| average.clone(), |solved| solved.params)
             }
             Repair::None => self.measured(average)?,
         })
@@ -224,151 +136,51 @@ impl Finish<'_> {
         })
     }
 
-    /// The average of ends, solved; what is an end already stays.
-    pub(crate) fn solve(
-        &self,
-        ends: &Ends<'_>,
-        average: &Params,
-        observe: &mut dyn FnMut(usize, usize) -> bool,
-    ) -> Result<Finished> {
+    /// The average of ends, solved, and trained to answer as they do together where that is asked for; none where it is an end
+    /// already, or there are no samples.
+    fn solved(&self, ends: &Ends<'_>, average: &Params) -> Result<Option<Solved>> {
         let is_end = ends.by_unit.is_empty() && ends.shares.contains(&1.0);
-        match self.first(self.used.solve) {
-            Some(samples) if !is_end => {
-                let solved = solve(self.program, ends, average, &samples, &SolveOptions::default(), observe)?;
-                Ok(Finished { params: solved.params, left: solved.left })
-            }
-            Some(_) | None => Ok(Finished { params: average.clone(), left: Vec::new() }),
+        let Some(samples) = self.first(self.used.solve).filter(|_| !is_end) else { return Ok(None) };
+        let observer = self.context.observer;
+        let mut solved = solve(self.program, ends, average, &samples, &SolveOptions::default(), &mut |done, all| {
+            observer.progress(&Progress { step: Step::Solving, done: done as u64, total: all as u64, how: "" });
+            !observer.stops()
+        })?;
+        if let (Repair::Distil, Some(samples)) = (self.repair, self.first(self.used.batch_norm)) {
+            let options = DistilOptions::default();
+            solved.params = distil(self.program, ends, &solved.params, &samples, &options, &mut |done, all, loss| {
+                let (done, total, how) = (done as u64, all as u64, format!("KL {loss:.4}"));
+                observer.progress(&Progress { step: Step::Distilling, done, total, how: &how });
+                !observer.stops()
+            })?;
         }
+        Ok(Some(solved))
     }
 
-    /// What was solved, trained to answer as its ends do together where that is asked for.
-    fn distilled(
-        &self,
-        ends: &Ends<'_>,
-        average: &Params,
-        solved: Params,
-        observe: &mut dyn FnMut(usize, usize, f64) -> bool,
-    ) -> Result<Params> {
-        match (self.repair, self.first(self.used.batch_norm)) {
-            (Repair::Distil, Some(samples)) if solved != *average => {
-                Ok(distil(self.program, ends, &solved, &samples, &DistilOptions::default(), observe)?)
-            }
-            (Repair::None | Repair::Data | Repair::Weights | Repair::Solve | Repair::Distil, _) => Ok(solved),
-        }
-    }
-
-    /// Solves an average, says how it goes, and measures what it brought.
+    /// Solves an average, and measures what that brought.
     pub(crate) fn solve_and_tell(&self, ends: &Ends<'_>, average: &Params) -> Result<(Params, Option<Solving>)> {
-        let context = self.context;
-        let Finished { params, left } = self.solve(ends, average, &mut |done, all| {
-            let (done, total) = (done as u64, all as u64);
-            context.observer.progress(&Progress { step: Step::Solving, done, total, how: "" });
-            !context.observer.stops()
-        })?;
-        let params = self.distilled(ends, average, params, &mut |done, all, loss| {
-            let (done, total, how) = (done as u64, all as u64, format!("KL {loss:.4}"));
-            context.observer.progress(&Progress { step: Step::Distilling, done, total, how: &how });
-            !context.observer.stops()
-        })?;
-        let Some(train) = self.train.filter(|_| params != *average) else { return Ok((params, None)) };
+        let (Some(train), Some(Solved { params, left, .. })) = (self.train, self.solved(ends, average)?) else {
+            return Ok((average.clone(), None));
+        };
         for operator in &left {
-            context.note(&format!("{operator}; it keeps the average of its weights"));
+            self.context.note(&format!("{operator}; it keeps the average of its weights"));
         }
-        context.go_on()?;
+        self.context.go_on()?;
         let samples = self.used.solve.min(train.len());
         let held_out = Self::HELD_OUT.min(train.len() - samples);
-        let first = if held_out > 0 { samples } else { 0 };
-        let seen = (first..first + if held_out > 0 { held_out } else { samples.min(Self::HELD_OUT) }).map(|s| s as u32);
-        let seen = Chosen::new(train, seen.collect())?;
+        let seen = if held_out > 0 { samples..samples + held_out } else { 0..samples.min(Self::HELD_OUT) };
+        let seen = Chosen::new(train, seen.map(|sample| sample as u32).collect())?;
         let average = recompute_batch_norm(self.program, average, &seen, BATCH)?;
         let before = profile(self.program, ends, &average, &seen)?;
         let after = profile(self.program, ends, &params, &seen)?;
-        let (name, trained) = (train.name().to_owned(), self.repair == Repair::Distil);
-        let distilled = if trained { DistilOptions::default().steps } else { 0 };
-        let record = Solving { name, samples, held_out, before, after, left, distilled };
+        let distilled = if self.repair == Repair::Distil { DistilOptions::default().steps } else { 0 };
+        let record = Solving { name: train.name().to_owned(), samples, held_out, before, after, left, distilled };
         if let Some(warning) = record.warning() {
-            context.note(&warning);
+            self.context.note(&warning);
         }
         Ok((params, Some(record)))
     }
 
     /// Samples on which is measured what solving brought.
     const HELD_OUT: usize = 64;
-}
-
-/// Two ends at `lambda`, and at λ of its own at the units of every site that are of a group which has one.
-pub(crate) fn ends_by_group<'a>(
-    graph: &Graph,
-    symmetry: &Symmetry,
-    ends: [&'a Params; 2],
-    lambda: f64,
-    by_group: &BTreeMap<&str, f64>,
-) -> Result<Ends<'a>> {
-    let mut ends = Ends::pair(ends, lambda);
-    if by_group.is_empty() {
-        return Ok(ends);
-    }
-    let of = ByGroup { symmetry, usual: lambda, own: by_group };
-    let graph = shortcuts_first(graph);
-    let found = discover(&graph);
-    for site in sites(&graph).0 {
-        let Some(term) = found.value_pattern(site.target).and_then(|pattern| pattern.axes.get(site.axis)) else {
-            continue;
-        };
-        if !of.names_any(&term.kind) {
-            continue;
-        }
-        let (units, node) = (graph.shape(site.target)[site.axis], &graph.node(site.node).name);
-        let lambda = of.units(&term.kind).filter(|found| found.len() == units).ok_or_else(|| Error::Option {
-            option: "group_lambda",
-            expected: "groups that are no families, where layers are solved",
-            found: format!("`{term}` at layer `{node}`"),
-        })?;
-        ends.by_unit.insert(site.target, vec![lambda.iter().map(|l| 1.0 - l).collect(), lambda]);
-    }
-    Ok(ends)
-}
-
-/// λ of single groups, as units of an axis have it.
-struct ByGroup<'a> {
-    symmetry: &'a Symmetry,
-    /// λ of the others.
-    usual: f64,
-    own: &'a BTreeMap<&'a str, f64>,
-}
-
-impl ByGroup<'_> {
-    /// Whether a term names a group that has a λ of its own.
-    fn names_any(&self, term: &TermKind) -> bool {
-        match term {
-            TermKind::Fixed | TermKind::Number(_) => false,
-            TermKind::Group { name, parent, .. } => {
-                [Some(name), parent.as_ref()].into_iter().flatten().any(|n| self.own.contains_key(n.as_str()))
-            }
-            TermKind::Product(terms) | TermKind::Sum(terms) => terms.iter().any(|term| self.names_any(&term.kind)),
-        }
-    }
-
-    /// λ of every unit of a term, the smaller one where it is of two groups; none where its units are not known here.
-    fn units(&self, term: &TermKind) -> Option<Vec<f64>> {
-        match term {
-            TermKind::Fixed | TermKind::Group { parent: Some(_), .. } => None,
-            TermKind::Number(count) => Some(vec![self.usual; *count]),
-            TermKind::Group { name, parent: None, slice } => {
-                let size = self.symmetry.groups().iter().find(|group| group.name == *name)?.size;
-                let count = slice.map_or(size, |(start, end)| end - start);
-                Some(vec![self.own.get(name.as_str()).copied().unwrap_or(self.usual); count])
-            }
-            TermKind::Sum(terms) => {
-                Some(terms.iter().map(|term| self.units(&term.kind)).collect::<Option<Vec<_>>>()?.concat())
-            }
-            TermKind::Product(terms) => terms.iter().try_fold(vec![1.0], |outer, term| {
-                let inner = match &term.kind {
-                    TermKind::Number(count) => vec![1.0; *count],
-                    other => self.units(other)?,
-                };
-                Some(outer.iter().flat_map(|o| inner.iter().map(move |i| f64::min(*o, *i))).collect())
-            }),
-        }
-    }
 }

@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::merge::{Merge, Merged};
 use crate::model::{Model, is_onnx};
+use crate::observer::{Progress, Step};
 use crate::pair::Pair;
 use crate::repair::Repair;
 
@@ -45,11 +46,7 @@ impl Pair {
         if self.a.graph().is_none() {
             return Err(Error::NoGraph { path: self.a.path().to_owned() });
         }
-        let samples = context.train.ok_or(Error::NeedsData { what: "a width above 1" })?;
-        if samples.is_empty() || options.solve_samples == 0 {
-            return Err(Error::Needs { option: "a width above 1", needs: "solve_samples above 0" });
-        }
-        Ok(())
+        options.repair.check(context.train, options.used())
     }
 }
 
@@ -106,7 +103,10 @@ impl Merged<'_> {
         let (program, back) = pair.a.named_program_for(&samples as &dyn Samples)?;
         let ends = [pair.a.params(), &aligned.apply(pair.b.params())?].map(|params| back.params(params));
         let how = WidenOptions { width: options.width, lambda: options.lambda, ..WidenOptions::default() };
-        let found = widen(&program, [&ends[0], &ends[1]], &samples, &how, &mut |_, _| !context.observer.stops());
+        let found = widen(&program, [&ends[0], &ends[1]], &samples, &how, &mut |done, all| {
+            context.observer.progress(&Progress { step: Step::Solving, done: done as u64, total: all as u64, how: "" });
+            !context.observer.stops()
+        });
         context.go_on()?;
         let found = found?;
         for kept in &found.kept {

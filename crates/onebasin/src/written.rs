@@ -6,7 +6,7 @@ use onebasin_core::report::Input;
 use serde_json::{Value, json};
 
 use crate::account::Account;
-use crate::repair::Solving;
+use crate::solving::Solving;
 
 /// What a step wrote: where, from what, and how.
 ///

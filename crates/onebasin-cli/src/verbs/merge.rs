@@ -55,7 +55,8 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     let account = written.account.map_or_else(String::new, |account| format!("\n{account}"));
     let mut text = format!("{output}: {} at λ = {}, {how}{account}", args.interpolation, args.lambda);
     if let Some(solved) = &written.solved {
-        let figure = figure::of_sites(&solved.before, &solved.after);
+        let figure =
+            figure::of_sites(&solved.before, &solved.after, if solved.distilled > 0 { "distilled" } else { "solved" });
         if let Some(path) = &args.plot {
             let bytes = figure::render(path, &figure)?;
             write_atomic(path, |out| out.write_all(&bytes))?;

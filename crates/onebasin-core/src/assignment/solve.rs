@@ -77,6 +77,21 @@ fn proved(similarity: &Similarity, solved: Solved) -> Result<Assignment> {
     Ok(assignment)
 }
 
+/// Prices no further from zero than twice the similarity: what lies far beyond says no more, and its rounding would stay in
+/// the proof.
+fn within(similarity: &Similarity, mut prices: Vec<f64>) -> Vec<f64> {
+    let largest = |numbers: &[f64]| numbers.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    let priced = largest(&prices);
+    // One row tells most often that all is well, without a look at the others.
+    if similarity.n() > 0 && priced > 2.0 * largest(similarity.row(0)) {
+        let most = 2.0 * similarity.scale();
+        for price in &mut prices {
+            *price = price.clamp(-most, most);
+        }
+    }
+    prices
+}
+
 /// Starting column prices: the warm ones, or the column maxima.
 fn prices(similarity: &Similarity, warm: Option<&Duals>) -> Result<Vec<f64>> {
     let n = similarity.n();
@@ -87,7 +102,7 @@ fn prices(similarity: &Similarity, warm: Option<&Duals>) -> Result<Vec<f64>> {
         if let Some(j) = duals.col.iter().position(|p| !p.is_finite()) {
             return Err(AssignmentError::Price { column: j, value: duals.col[j] }.into());
         }
-        return Ok(duals.col.clone());
+        return Ok(within(similarity, duals.col.clone()));
     }
     let mut col = vec![f64::NEG_INFINITY; n];
     for i in 0..n {

@@ -69,14 +69,14 @@ pub enum Form {
     },
 }
 
-/// A normalisation with a gain and a bias for every unit.
+/// A normalisation whose parameters are all its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Norm {
     /// The operator.
     pub node: NodeId,
-    /// Its gain, if it has one that is its own.
+    /// Its gain, if it has one.
     pub gain: Option<ValueId>,
-    /// Its bias, if it has one that is its own.
+    /// Its bias, if it has one.
     pub bias: Option<ValueId>,
     /// Running mean and variance of a BatchNorm; none for those that measure every sample.
     pub statistics: Option<[ValueId; 2]>,
@@ -84,7 +84,7 @@ pub struct Norm {
     pub epsilon: f64,
 }
 
-/// An operator with weights that is not solved: it keeps the average of the ends' weights.
+/// An operator with parameters that is not solved: it keeps the average of the ends'.
 ///
 /// ```
 /// use onebasin_core::solve::LeftOut;
@@ -105,11 +105,11 @@ impl std::fmt::Display for LeftOut {
     }
 }
 
-/// The sites of a graph, in running order, and the operators with weights that are none.
+/// The sites of a graph, in running order, and the operators with parameters that are none.
 ///
 /// From an operator with weights on, a site takes in what follows as long as nothing else reads the value: a parameter that
-/// is added to every unit, a normalisation over the units, values that are added and known before the operator runs. It
-/// ends before everything else.
+/// is added to every unit, a normalisation over the units with parameters of its own, values that are added and known before
+/// the operator runs. It ends before everything else.
 ///
 /// Cost: one pass over the inputs of all nodes for every parameter.
 ///
@@ -124,31 +124,49 @@ impl std::fmt::Display for LeftOut {
 /// g.output(y);
 /// let (found, left) = sites(&g);
 /// assert!(found.is_empty());
-/// assert_eq!(left[0].to_string(), "`tied`: its weights `tied.weight` are used more than once");
+/// assert_eq!(left[0].to_string(), "`tied`: its `tied.weight` is used more than once");
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
 pub fn sites(graph: &Graph) -> (Vec<Site>, Vec<LeftOut>) {
     let finder = Finder::new(graph);
     let (mut found, mut left, mut taken) = (Vec::new(), Vec::new(), Vec::new());
     for node in (0..graph.nodes().len()).map(NodeId) {
-        let site = match finder.weights(node) {
-            Ok(Some(layer)) => finder.site(node, Some(layer)),
-            Ok(None) if !taken.contains(&node) => finder.norm(node, finder.units(node)).and_then(|norm| {
-                let alone = norm.gain.is_some() || norm.statistics.is_some();
-                alone.then(|| finder.site(node, None)).flatten()
-            }),
-            Ok(None) => None,
-            Err(why) => {
-                left.push(LeftOut { node: graph.node(node).name.clone(), why });
-                None
+        let role = finder.role(node);
+        let site = match role {
+            Ok(Role::Layer(layer)) => finder.site(node, Some(layer), None).map(Some),
+            Ok(Role::Norm(norm)) if !taken.contains(&node) && norm.values().next().is_some() => {
+                finder.site(node, None, Some(norm)).map(Some)
             }
+            Ok(Role::Norm(_) | Role::Other) => Ok(None),
+            Err(why) => Err(why),
         };
+        let site = site.unwrap_or_else(|why| {
+            left.push(LeftOut { node: graph.node(node).name.clone(), why });
+            finder.statistics(node).and_then(|norm| finder.site(node, None, Some(norm)).ok())
+        });
         if let Some(site) = site {
             taken.extend(site.norm.map(|norm| norm.node));
             found.push(site);
         }
     }
     (found, left)
+}
+
+impl Norm {
+    /// Its parameters.
+    fn values(&self) -> impl Iterator<Item = ValueId> {
+        [self.gain, self.bias].into_iter().chain(self.statistics.into_iter().flatten().map(Some)).flatten()
+    }
+}
+
+/// What an operator is to a solve.
+enum Role {
+    /// It has weights.
+    Layer(Layer),
+    /// It normalises.
+    Norm(Norm),
+    /// It has nothing to be solved.
+    Other,
 }
 
 /// A graph being looked through.
@@ -168,27 +186,25 @@ impl<'g> Finder<'g> {
         Self { graph, readers }
     }
 
-    /// The axis that counts units in what a node gives.
-    fn units(&self, node: NodeId) -> usize {
-        let Node { op, outputs, .. } = self.graph.node(node);
-        let last = self.graph.shape(outputs[0]).len().saturating_sub(1);
-        match op {
-            Op::Linear | Op::MatMul => last,
-            Op::LayerNorm { axes, .. } => axes.last().copied().unwrap_or(last),
-            _ => 1.min(last),
-        }
-    }
-
-    /// The weights of an operator; none if it has none, and an error if they cannot be solved.
-    fn weights(&self, node: NodeId) -> Result<Option<Layer>, String> {
+    /// What an operator is; an error if it has parameters that cannot be solved.
+    fn role(&self, node: NodeId) -> Result<Role, String> {
         let Node { op, inputs, .. } = self.graph.node(node);
         let is_param = |v: &ValueId| self.graph.value(*v).source == ValueSource::Param;
-        let (weight, bias, form) = match op {
-            Op::Linear => (inputs[1], inputs.get(2).copied(), Form::Rows),
-            Op::Conv(conv) => (inputs[1], inputs.get(2).copied(), Form::Conv { groups: conv.groups }),
-            Op::MatMul if is_param(&inputs[1]) && self.graph.shape(inputs[1]).len() == 2 => {
-                (inputs[1], None, Form::Columns)
+        let norm = |epsilon: f64, statistics: Option<[ValueId; 2]>| {
+            let (gain, bias) = (inputs.get(1).copied(), inputs.get(2).copied());
+            Role::Norm(Norm { node, gain, bias, statistics, epsilon })
+        };
+        let role = match op {
+            Op::Linear => Role::Layer(Layer { weight: inputs[1], bias: inputs.get(2).copied(), form: Form::Rows }),
+            Op::Conv(conv) => {
+                let form = Form::Conv { groups: conv.groups };
+                Role::Layer(Layer { weight: inputs[1], bias: inputs.get(2).copied(), form })
             }
+            Op::MatMul if is_param(&inputs[1]) && self.graph.shape(inputs[1]).len() == 2 => {
+                Role::Layer(Layer { weight: inputs[1], bias: None, form: Form::Columns })
+            }
+            Op::BatchNorm { epsilon } => norm(*epsilon, Some([inputs[3], inputs[4]])),
+            Op::GroupNorm { epsilon, .. } | Op::LayerNorm { epsilon, .. } => norm(*epsilon, None),
             Op::MatMul if inputs.iter().any(is_param) => {
                 return Err("its weights stand on the left of a product, or are many matrices".to_owned());
             }
@@ -202,9 +218,6 @@ impl<'g> Finder<'g> {
             | Op::ConvTranspose { .. }
             | Op::Recurrent { .. }
             | Op::Pool(_)
-            | Op::BatchNorm { .. }
-            | Op::LayerNorm { .. }
-            | Op::GroupNorm { .. }
             | Op::LocalResponseNorm { .. }
             | Op::Unary(_)
             | Op::Binary(_)
@@ -219,34 +232,49 @@ impl<'g> Finder<'g> {
             | Op::Expand(_)
             | Op::Gather { .. }
             | Op::Resize { .. }
-            | Op::Unknown(_) => return Ok(None),
+            | Op::Unknown(_) => return Ok(Role::Other),
         };
-        if is_param(&inputs[0]) {
-            return Err("what it multiplies its weights with is a parameter too".to_owned());
+        let values: Vec<ValueId> = match &role {
+            Role::Layer(layer) if is_param(&inputs[0]) => {
+                let weight = &self.graph.value(layer.weight).name;
+                return Err(format!("what it multiplies `{weight}` with is a parameter too"));
+            }
+            Role::Layer(layer) => [Some(layer.weight), layer.bias].into_iter().flatten().collect(),
+            Role::Norm(norm) => norm.values().collect(),
+            Role::Other => Vec::new(),
+        };
+        if !values.is_empty() && !values.iter().any(is_param) {
+            return Ok(Role::Other);
         }
-        for value in [Some(weight), bias].into_iter().flatten() {
+        for value in values {
             let name = &self.graph.value(value).name;
             if !is_param(&value) {
-                return Err(format!("its weights `{name}` are computed"));
+                return Err(format!("its `{name}` is no parameter"));
             }
             if !is_own(self.graph, value) {
-                return Err(format!("its weights `{name}` are used more than once"));
+                return Err(format!("its `{name}` is used more than once"));
             }
         }
-        Ok(Some(Layer { weight, bias, form }))
+        Ok(role)
     }
 
-    /// The normalisation that a node is, if it takes units along this axis.
-    fn norm(&self, node: NodeId, axis: usize) -> Option<Norm> {
-        let Node { op, inputs, .. } = self.graph.node(node);
-        let own = |at: usize| inputs.get(at).copied().filter(|v| is_own(self.graph, *v));
-        let (epsilon, statistics) = match op {
-            Op::BatchNorm { epsilon } if axis == 1 => (*epsilon, Some([own(3)?, own(4)?])),
-            Op::GroupNorm { epsilon, .. } if axis == 1 => (*epsilon, None),
-            Op::LayerNorm { axes, epsilon, .. } if axes[..] == [axis] => (*epsilon, None),
-            _ => return None,
-        };
-        Some(Norm { node, gain: own(1), bias: own(2), statistics, epsilon })
+    /// A BatchNorm of which only the statistics are its own: they can be measured, and nothing else.
+    fn statistics(&self, node: NodeId) -> Option<Norm> {
+        let Node { op: Op::BatchNorm { epsilon }, inputs, .. } = self.graph.node(node) else { return None };
+        let statistics = [inputs[3], inputs[4]];
+        let own = statistics.iter().all(|v| is_own(self.graph, *v));
+        own.then_some(Norm { node, gain: None, bias: None, statistics: Some(statistics), epsilon: *epsilon })
+    }
+
+    /// The axis that counts units in what an operator gives, for a layer of this form or a normalisation; none where units
+    /// are counted by several.
+    fn units(&self, node: NodeId, form: Option<Form>) -> Option<usize> {
+        let Node { op, outputs, .. } = self.graph.node(node);
+        match (form, op) {
+            (Some(Form::Rows | Form::Columns), _) => self.graph.shape(outputs[0]).len().checked_sub(1),
+            (None, Op::LayerNorm { axes, .. }) => axes.first().copied().filter(|_| axes.len() == 1),
+            (Some(Form::Conv { .. }) | None, _) => Some(1),
+        }
     }
 
     /// The one node that reads a value, if there is just one and it reads it once.
@@ -266,48 +294,47 @@ impl<'g> Finder<'g> {
         }
     }
 
-    /// The site that starts at a node.
-    fn site(&self, node: NodeId, mut layer: Option<Layer>) -> Option<Site> {
-        let (graph, axis) = (self.graph, self.units(node));
-        let mut norm = if layer.is_none() { Some(self.norm(node, axis)?) } else { None };
+    /// The site that starts at a node with weights, or at a normalisation.
+    fn site(&self, node: NodeId, mut layer: Option<Layer>, mut norm: Option<Norm>) -> Result<Site, String> {
+        let graph = self.graph;
         let mut target = graph.node(node).outputs[0];
-        let (units, shape) = (*graph.shape(target).get(axis)?, graph.shape(target).to_vec());
+        let shape = graph.shape(target).to_vec();
+        let axis = self.units(node, layer.map(|layer| layer.form)).filter(|axis| (1..shape.len()).contains(axis));
+        let axis = axis.ok_or("its units are not counted by one axis behind the batch")?;
+        let units = shape[axis];
         let (mut end, mut added) = (node, Vec::new());
         while let Some(next) = self.reader(target) {
             let Node { op, inputs, outputs, .. } = graph.node(next);
-            match op {
-                Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::GroupNorm { .. }
-                    if norm.is_none() && added.is_empty() && inputs[0] == target =>
+            if let Ok(Role::Norm(found)) = self.role(next) {
+                let fits = inputs[0] == target && self.units(next, None) == Some(axis);
+                if norm.is_some() || !added.is_empty() || !fits {
+                    break;
+                }
+                norm = Some(found);
+            } else if *op == Op::Binary(Binary::Add) {
+                let other = if inputs[0] == target { inputs[1] } else { inputs[0] };
+                let fits = graph.shape(outputs[0]) == shape;
+                let is_bias = graph.value(other).source == ValueSource::Param
+                    && is_own(graph, other)
+                    && along(graph.shape(other), shape.len(), axis, units);
+                let may_be = added.is_empty() && norm.is_none();
+                if let (true, Some(layer)) = (is_bias && fits && may_be, &mut layer)
+                    && layer.bias.is_none()
                 {
-                    norm = self.norm(next, axis);
-                    if norm.is_none() {
-                        break;
-                    }
+                    layer.bias = Some(other);
+                } else if fits && graph.shape(other) == shape && self.is_before(other, node) {
+                    added.push(other);
+                } else {
+                    break;
                 }
-                Op::Binary(Binary::Add) => {
-                    let other = if inputs[0] == target { inputs[1] } else { inputs[0] };
-                    let fits = graph.shape(outputs[0]) == shape;
-                    let is_bias = graph.value(other).source == ValueSource::Param
-                        && is_own(graph, other)
-                        && along(graph.shape(other), shape.len(), axis, units);
-                    if let (true, Some(layer)) = (is_bias && fits && added.is_empty() && norm.is_none(), &mut layer)
-                        && layer.bias.is_none()
-                    {
-                        layer.bias = Some(other);
-                    } else if fits && graph.shape(other) == shape && self.is_before(other, node) {
-                        added.push(other);
-                    } else {
-                        break;
-                    }
-                }
-                Op::Unary(Unary::Identity) => {}
-                _ => break,
+            } else if *op != Op::Unary(Unary::Identity) {
+                break;
             }
             (target, end) = (outputs[0], next);
         }
         let rectifies = |reader: &usize| graph.nodes().get(*reader).is_some_and(|n| n.op == Op::Unary(Unary::Relu));
         let rectified = !self.readers[target.0].is_empty() && self.readers[target.0].iter().all(rectifies);
-        Some(Site { node, layer, norm, added, target, end, axis, rectified })
+        Ok(Site { node, layer, norm, added, target, end, axis, rectified })
     }
 }
 

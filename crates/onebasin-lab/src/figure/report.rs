@@ -70,14 +70,15 @@ pub fn plot(figure: &Figure, width: usize, colour: bool) -> Option<String> {
     terminal::lines(panel, width.min(WIDEST), ROWS, colour)
 }
 
-/// How well every layer follows both networks, of the average and once it is solved: R² from input to output.
-pub fn of_sites(average: &[SiteFit], solved: &[SiteFit]) -> Figure {
+/// How well every layer follows both networks, of the average and once it is `done` (solved, distilled): R² from input to
+/// output.
+pub fn of_sites(average: &[SiteFit], repaired: &[SiteFit], done: &str) -> Figure {
     let line = |label: &str, fits: &[SiteFit], colour| {
         let last = fits.len().saturating_sub(1).max(1) as f64;
         let points = fits.iter().enumerate().map(|(at, site)| (at as f64 / last, site.explained)).collect();
         Line { label: label.to_owned(), points, band: None, style: Stroke::Solid, colour, markers: true }
     };
-    let lines = vec![line("average", average, Colour::Grey), line("solved", solved, Colour::Hue(0))];
+    let lines = vec![line("average", average, Colour::Grey), line(done, repaired, Colour::Hue(0))];
     let x = "depth (0 is the first layer, 1 the last)".to_owned();
     let x = Axis { label: x, from: Some(0.0), to: Some(1.0), ..Axis::default() };
     let y = Axis { label: "R², share explained".to_owned(), to: Some(1.0), ..Axis::default() };

@@ -44,7 +44,8 @@ impl<'a> Lockstep<'a> {
     /// So many networks at their inputs.
     ///
     /// # Errors
-    /// If all values that wait at a time take more than `memory` bytes, and what [`Workspace::inference`] refuses.
+    /// If all values that wait at a time take more than `memory` bytes, or than the program may, and what
+    /// [`Workspace::inference`] refuses.
     pub(crate) fn new(
         program: &'a Program,
         networks: usize,
@@ -65,6 +66,7 @@ impl<'a> Lockstep<'a> {
                 memory >> 20
             )));
         }
+        program.afford(size, &Wants::default(), networks * shards.len())?;
         let space = |shard: &Range<usize>| -> Result<Vec<Workspace>> {
             let one = |_| {
                 let mut space = Workspace::inference(program, shard.len())?;
@@ -101,9 +103,34 @@ impl<'a> Lockstep<'a> {
         self.done[networks].iter_mut().for_each(|done| *done = end.max(*done));
     }
 
-    /// A value of one shard of a network, units along an axis of the graph; none where it is not there at this time.
-    pub(crate) fn view(&self, shard: usize, network: usize, value: ValueId, axis: usize) -> Option<View<'_>> {
-        self.spaces[shard][network].view(self.program, value, axis, self.done[network])
+    /// A value of one shard of a network, units along an axis of the graph.
+    ///
+    /// # Errors
+    /// If it is not there at this time, or has more than five axes.
+    pub(crate) fn view(&self, shard: usize, network: usize, value: ValueId, axis: usize) -> Result<View<'_>> {
+        let view = self.spaces[shard][network].view(self.program, value, axis, self.done[network]);
+        let name = || &self.program.graph().value(value).name;
+        view.ok_or_else(|| Error::Options(format!("value `{}` cannot be looked at where it is needed", name())))
+    }
+
+    /// Sums of every unit over all shards, side by side on threads: what `of` makes of each shard, added up in their order.
+    ///
+    /// # Errors
+    /// The first that `of` has.
+    pub(crate) fn add_up<const N: usize>(
+        &self,
+        of: impl Fn(usize) -> Result<Vec<[f64; N]>> + Sync,
+    ) -> Result<Vec<[f64; N]>> {
+        let found: Vec<Result<Vec<[f64; N]>>> = (0..self.shards.len()).into_par_iter().map(&of).collect();
+        let mut all: Vec<[f64; N]> = Vec::new();
+        for shard in found {
+            let shard = shard?;
+            all.resize(shard.len(), [0.0; N]);
+            for (all, shard) in all.iter_mut().zip(shard) {
+                all.iter_mut().zip(shard).for_each(|(all, sum)| *all += sum);
+            }
+        }
+        Ok(all)
     }
 
     /// Input number `input` of the step that runs a node, as it lies in memory, with its shape there; none if it is a

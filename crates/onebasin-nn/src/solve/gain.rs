@@ -1,10 +1,8 @@
 //! Gain and bias of a normalisation, unit by unit, in closed form.
 
-use std::ops::Range;
-
+use onebasin_core::Params;
 use onebasin_core::graph::ValueId;
 use onebasin_core::solve::{Norm, Site};
-use onebasin_core::{Params, Tensor};
 use rayon::prelude::*;
 
 use super::Work;
@@ -16,14 +14,9 @@ use crate::ops::batch_norm::Moments;
 /// Rows that are looked at at a time.
 const TILE: usize = 1024;
 
-/// Sums of a unit: of what is normalised, of what is wanted, of their squares and products.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sums {
-    given: f64,
-    wanted: f64,
-    given_squares: f64,
-    products: f64,
-}
+/// Of a unit: the number of its rows, and sums over them of what is normalised, of what is wanted, of the squares of the
+/// first and of the products of both.
+type Sums = [f64; 5];
 
 /// Fits gain and bias to what the site should give: `g = cov(n, R) / var(n)`, `c = R̄ − g n̄`, where `n` is what the
 /// normalisation gives without them. The merged network stands in front of it. A BatchNorm's statistics are set to those
@@ -47,8 +40,7 @@ pub(super) fn fit(
         };
         moments.mean.iter().zip(&variances).map(level).collect()
     });
-    let rows = targets.rows() as f64;
-    let line = |sums: &Sums| sums.line(rows, norm.gain.is_some(), norm.bias.is_some());
+    let line = |sums: &Sums| line(sums, norm.gain.is_some(), norm.bias.is_some());
     let mut lines: Option<Vec<(f64, f64)>> = None;
     let rounds = if site.rectified { work.options.rounds } else { 0 };
     for _ in 0..=rounds {
@@ -56,21 +48,14 @@ pub(super) fn fit(
         lines = Some(sums.iter().map(line).collect());
     }
     let (gain, bias): (Vec<f64>, Vec<f64>) = lines.unwrap_or_default().into_iter().unzip();
-    let mut changed = Vec::new();
-    let mut put = |value: ValueId, numbers: &[f64]| -> Result<()> {
-        let name = &graph.value(value).name;
-        let tensor = params.require(name)?;
-        params.insert(name.clone(), Tensor::from_f64_as(tensor.dtype(), tensor.shape(), numbers)?);
-        changed.push(value);
-        Ok(())
-    };
-    norm.gain.map(|value| put(value, &gain)).transpose()?;
-    norm.bias.map(|value| put(value, &bias)).transpose()?;
-    if let (Some(statistics), Some(moments)) = (norm.statistics, moments) {
-        put(statistics[0], &moments.mean)?;
-        put(statistics[1], &moments.unbiased_variance())?;
-    }
-    Ok(changed)
+    let gain = norm.gain.map(|value| (value, gain));
+    let bias = norm.bias.map(|value| (value, bias));
+    let statistics = norm.statistics.zip(moments).map(|([mean, variance], moments)| {
+        let unbiased = moments.unbiased_variance();
+        [(mean, moments.mean), (variance, unbiased)]
+    });
+    let all = [gain, bias].into_iter().flatten().chain(statistics.into_iter().flatten());
+    all.map(|(value, numbers)| work.put(params, value, &numbers)).collect()
 }
 
 /// Sums over all chosen positions, unit by unit. Where lines are given, what is not positive is wanted where they put it.
@@ -84,14 +69,15 @@ fn sums(
 ) -> Result<Vec<Sums>> {
     let node = work.program.graph().node(norm.node);
     let value = node.inputs[0];
-    let one = |(shard, run): (usize, &Range<usize>)| -> Result<Vec<Sums>> {
-        let view = work.view(shard, work.merged(), value, site.axis)?;
+    work.lockstep.add_up(|shard| {
+        let view = work.lockstep.view(shard, work.merged(), value, site.axis)?;
         let units = view.units();
         let measure = Measure::of(&node.op);
-        let levels = measure.map_or_else(Vec::new, |measure| measure.levels(&view, run.len()));
+        let samples = work.lockstep.shards()[shard].len();
+        let levels = measure.map_or_else(Vec::new, |measure| measure.levels(&view, samples));
         let groups = measure.map_or(1, |measure| measure.groups);
         let size = (units / groups.max(1)).max(1);
-        let mut sums = vec![Sums::default(); units];
+        let mut sums: Vec<Sums> = vec![[0.0; 5]; units];
         for tile in targets.positions[shard].chunks(TILE) {
             let aim = work.aim(site, targets, shard, tile)?;
             for (row, position) in tile.iter().enumerate() {
@@ -107,51 +93,31 @@ fn sums(
                         None => target,
                     };
                     let (n, r) = (f64::from(n), f64::from(target - added));
-                    sums.given += n;
-                    sums.wanted += r;
-                    sums.given_squares += n * n;
-                    sums.products += n * r;
+                    sums.iter_mut().zip([1.0, n, r, n * n, n * r]).for_each(|(sum, term)| *sum += term);
                 }
             }
         }
         Ok(sums)
-    };
-    let found: Vec<Result<Vec<Sums>>> = work.lockstep.shards().par_iter().enumerate().map(one).collect();
-    let mut all: Vec<Sums> = Vec::new();
-    for sums in found {
-        let sums = sums?;
-        all.resize(sums.len(), Sums::default());
-        for (all, sums) in all.iter_mut().zip(sums) {
-            all.given += sums.given;
-            all.wanted += sums.wanted;
-            all.given_squares += sums.given_squares;
-            all.products += sums.products;
-        }
-    }
-    Ok(all)
+    })
 }
 
-impl Sums {
-    /// Gain and bias of the line through so many rows, where they may be chosen.
-    fn line(self, rows: f64, has_gain: bool, has_bias: bool) -> (f64, f64) {
-        /// Added to the variance of what is normalised, which is near 1 unless a unit is still.
-        const STILL: f64 = 1e-6;
-        let (given, wanted) = (self.given / rows, self.wanted / rows);
-        let gain = match (has_gain, has_bias) {
-            (false, _) => 1.0,
-            (true, false) => self.products / (self.given_squares + STILL * rows),
-            (true, true) => {
-                (self.products / rows - given * wanted) / (self.given_squares / rows - given * given + STILL)
-            }
-        };
-        (gain, if has_bias { wanted - gain * given } else { 0.0 })
-    }
+/// Gain and bias of the line through the rows of a unit, where they may be chosen.
+fn line([rows, given, wanted, squares, products]: &Sums, has_gain: bool, has_bias: bool) -> (f64, f64) {
+    /// Added to the variance of what is normalised, which is near 1 unless a unit is still.
+    const STILL: f64 = 1e-6;
+    let (given, wanted) = (given / rows, wanted / rows);
+    let gain = match (has_gain, has_bias) {
+        (false, _) => 1.0,
+        (true, false) => products / (squares + STILL * rows),
+        (true, true) => (products / rows - given * wanted) / (squares / rows - given * given + STILL),
+    };
+    (gain, if has_bias { wanted - gain * given } else { 0.0 })
 }
 
 /// Mean and variance of every unit of a value of the merged network, over all its positions.
 fn measured(work: &Work<'_>, site: &Site, value: ValueId) -> Result<Moments> {
     let one = |shard: usize| -> Result<Moments> {
-        let view = work.view(shard, work.merged(), value, site.axis)?;
+        let view = work.lockstep.view(shard, work.merged(), value, site.axis)?;
         let all: Vec<f32> = (0..view.positions()).flat_map(|position| view.row(position)).collect();
         Ok(Moments::of(&all, view.units()))
     };

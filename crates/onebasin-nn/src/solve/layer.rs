@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
+use onebasin_core::Params;
 use onebasin_core::graph::{Op, ValueId};
 use onebasin_core::linalg::{Mat, Scalar};
 use onebasin_core::solve::{Form, Layer, Normal, NormalSums, Rows, Site, Solution};
-use onebasin_core::{Params, Tensor};
 use rayon::prelude::*;
 
 use super::Work;
@@ -356,41 +356,21 @@ fn write(
     rows: f64,
     params: &mut Params,
 ) -> Result<Vec<ValueId>> {
-    let graph = work.program.graph();
-    let mut changed = Vec::new();
-    let mut put = |value: ValueId, numbers: &[f64]| -> Result<()> {
-        let name = &graph.value(value).name;
-        let tensor = params.require(name)?;
-        let tensor = Tensor::from_f64_as(tensor.dtype(), tensor.shape(), numbers)?;
-        params.insert(name.clone(), tensor);
-        changed.push(value);
-        Ok(())
-    };
-    let shape = graph.shape(layer.weight);
+    let shape = work.program.graph().shape(layer.weight);
     let mut weights = vec![0.0; solved.weights.len()];
     each(shape, layer.form, |at, row| weights[at] = solved.weights[row]);
-    put(layer.weight, &weights)?;
-    let (Some(moments), Some(norm)) = (moments, site.norm) else {
-        if let Some(bias) = layer.bias {
-            put(bias, &solved.bias)?;
-        }
-        return Ok(changed);
-    };
-    if let Some(bias) = layer.bias {
-        put(bias, &vec![0.0; solved.bias.len()])?;
+    let mut all = vec![(layer.weight, weights)];
+    if let (Some(moments), Some(norm)) = (moments, site.norm) {
+        let unbiased = rows / (rows - 1.0).max(1.0);
+        let (mean, variance): (Vec<f64>, Vec<f64>) = moments.iter().map(|(m, v)| (*m, v * unbiased)).unzip();
+        let gain = variance.iter().map(|v| (v + norm.epsilon).sqrt()).collect();
+        let bias = mean.iter().zip(&solved.bias).map(|(mean, b)| mean + b).collect();
+        all.extend(layer.bias.map(|value| (value, vec![0.0; solved.bias.len()])));
+        all.extend(norm.gain.map(|value| (value, gain)));
+        all.extend(norm.bias.map(|value| (value, bias)));
+        all.extend(norm.statistics.into_iter().flatten().zip([mean, variance]));
+    } else {
+        all.extend(layer.bias.map(|value| (value, solved.bias.clone())));
     }
-    let unbiased = rows / (rows - 1.0).max(1.0);
-    let variance: Vec<f64> = moments.iter().map(|(_, v)| v * unbiased).collect();
-    let gain: Vec<f64> = variance.iter().map(|v| (v + norm.epsilon).sqrt()).collect();
-    let bias: Vec<f64> = moments.iter().zip(&solved.bias).map(|((mean, _), b)| mean + b).collect();
-    let mean: Vec<f64> = moments.iter().map(|(mean, _)| *mean).collect();
-    for (value, numbers) in [(norm.gain, gain), (norm.bias, bias)] {
-        if let Some(value) = value {
-            put(value, &numbers)?;
-        }
-    }
-    for (value, numbers) in norm.statistics.into_iter().flatten().zip([mean, variance]) {
-        put(value, &numbers)?;
-    }
-    Ok(changed)
+    all.into_iter().map(|(value, numbers)| work.put(params, value, &numbers)).collect()
 }

@@ -42,15 +42,11 @@ pub(super) struct Measure {
 impl Measure {
     /// Of a normalisation that measures every sample.
     pub(super) fn of(op: &Op) -> Option<Self> {
-        match op {
-            Op::LayerNorm { epsilon, centred, .. } => {
-                Some(Self { groups: 1, over_positions: false, centred: *centred, epsilon: *epsilon })
-            }
-            Op::GroupNorm { groups, epsilon } => {
-                Some(Self { groups: *groups, over_positions: true, centred: true, epsilon: *epsilon })
-            }
-            _ => None,
+        if let Op::LayerNorm { epsilon, centred, .. } = op {
+            return Some(Self { groups: 1, over_positions: false, centred: *centred, epsilon: *epsilon });
         }
+        let Op::GroupNorm { groups, epsilon } = op else { return None };
+        Some(Self { groups: *groups, over_positions: true, centred: true, epsilon: *epsilon })
     }
 
     /// The level of numbers that are measured together.
@@ -63,56 +59,37 @@ impl Measure {
 
     /// The levels of all positions of a value with so many samples: `[positions, groups]`.
     pub(super) fn levels(self, view: &View<'_>, samples: usize) -> Vec<Level> {
-        let together = if self.over_positions { view.positions() / samples.max(1) } else { 1 };
-        let size = view.units() / self.groups.max(1);
+        let together = if self.over_positions { view.positions() / samples.max(1) } else { 1 }.max(1);
+        let size = (view.units() / self.groups.max(1)).max(1);
         let mut levels = Vec::with_capacity(view.positions() * self.groups);
-        for first in (0..view.positions()).step_by(together.max(1)) {
-            let (mut sums, mut squares) = (vec![0.0_f64; self.groups], vec![0.0_f64; self.groups]);
-            let count = (together * size).max(1) as f64;
-            let each = |f: &mut dyn FnMut(usize, f64)| {
-                for position in first..first + together {
-                    view.row(position).enumerate().for_each(|(unit, x)| f(unit / size.max(1), f64::from(x)));
-                }
-            };
-            if self.centred {
-                each(&mut |group, x| sums[group] += x);
+        let mut numbers = vec![Vec::new(); self.groups];
+        for first in (0..view.positions()).step_by(together) {
+            numbers.iter_mut().for_each(Vec::clear);
+            for position in first..first + together {
+                view.row(position).enumerate().for_each(|(unit, x)| numbers[unit / size].push(x));
             }
-            for sum in &mut sums {
-                *sum /= count;
-            }
-            each(&mut |group, x| squares[group] += (x - sums[group]).powi(2));
-            let level = |(mean, squares): (&f64, &f64)| Level {
-                mean: *mean as f32,
-                deviation: (squares / count + self.epsilon).sqrt() as f32,
-            };
-            for _ in 0..together {
-                levels.extend(sums.iter().zip(&squares).map(level));
-            }
+            let found: Vec<Level> = numbers.iter().map(|numbers| self.level(numbers)).collect();
+            (0..together).for_each(|_| levels.extend_from_slice(&found));
         }
         levels
     }
 }
 
-/// The mixed levels in front of a site's normalisation; the ends have just run its operator.
-pub(super) fn mixed(work: &Work<'_>, site: &Site, norm: &Norm) -> Result<Levels> {
-    let graph = work.program.graph();
-    let measure = Measure::of(&graph.node(norm.node).op).unwrap_or(Measure {
-        groups: 1,
-        over_positions: false,
-        centred: true,
-        epsilon: norm.epsilon,
-    });
-    let value = graph.node(norm.node).inputs[0];
+/// The levels in front of a site's normalisation, as much of each end's as its units are on average; the ends stand there.
+pub(super) fn mixed(work: &Work<'_>, site: &Site, norm: &Norm, measure: Measure) -> Result<Levels> {
+    let value = work.program.graph().node(norm.node).inputs[0];
     let shards = work.lockstep.shards().par_iter().enumerate();
     let one = |(shard, run): (usize, &std::ops::Range<usize>)| {
         let mut mixed: Vec<Level> = Vec::new();
-        for (end, share) in work.ends.shares.iter().enumerate() {
-            let view = work.view(shard, end, value, site.axis)?;
+        for end in 0..work.ends.networks.len() {
+            let view = work.lockstep.view(shard, end, value, site.axis)?;
+            let shares = work.ends.share(site.target, end, view.units())?;
+            let share = (shares.iter().sum::<f64>() / shares.len().max(1) as f64) as f32;
             let found = measure.levels(&view, run.len());
             mixed.resize(found.len(), Level::default());
             for (mixed, found) in mixed.iter_mut().zip(found) {
-                mixed.mean += *share as f32 * found.mean;
-                mixed.deviation += *share as f32 * found.deviation;
+                mixed.mean += share * found.mean;
+                mixed.deviation += share * found.deviation;
             }
         }
         Ok(mixed)

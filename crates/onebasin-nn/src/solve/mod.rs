@@ -9,14 +9,15 @@ mod targets;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use onebasin_core::Params;
 use onebasin_core::graph::ValueId;
 use onebasin_core::solve::{LeftOut, Site, shortcuts_first, sites};
+use onebasin_core::{Params, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::exec::{Flat, Lockstep, Program};
 use crate::samples::{Feeds, Samples};
+use levels::Measure;
 pub use profile::{SiteFit, profile};
 use targets::Targets;
 
@@ -180,7 +181,7 @@ pub fn solve(
     observe: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<Solved> {
     ends.check()?;
-    let program = Program::new(shortcuts_first(program.graph()))?;
+    let program = program.of(shortcuts_first(program.graph()))?;
     let (sites, left) = sites(program.graph());
     let mut work = Work::new(&program, ends, merged, data, options)?;
     let sites: Vec<Site> = sites.into_iter().filter(|site| work.lockstep.step(site.node).is_some()).collect();
@@ -246,13 +247,13 @@ impl<'a> Work<'a> {
     /// Solves a site: the ends run to its target, the merged network to its operator, and its tensors change.
     fn site(&mut self, site: &Site, params: &mut Params) -> Result<()> {
         let (start, end) = (self.step(site.node)?, self.step(site.end)?);
-        let norm = site.norm.filter(|norm| norm.statistics.is_none());
-        let levels = match (norm, site.layer) {
-            (Some(norm), Some(_)) => {
+        let measured = site.norm.and_then(|norm| Some((norm, Measure::of(&self.program.graph().node(norm.node).op)?)));
+        let levels = match measured {
+            Some((norm, measure)) if site.layer.is_some() => {
                 self.run_ends(self.step(norm.node)?);
-                Some(levels::mixed(self, site, &norm)?)
+                Some(levels::mixed(self, site, &norm, measure)?)
             }
-            (None, _) | (_, None) => None,
+            Some(_) | None => None,
         };
         self.run_ends(end + 1);
         self.run_merged(start);
@@ -270,6 +271,24 @@ impl<'a> Work<'a> {
             changed.extend(gain::fit(self, site, &norm, &targets, params)?);
         }
         self.refresh(params, &changed)
+    }
+
+    /// Writes a tensor of the merged network; gives which it is.
+    ///
+    /// # Errors
+    /// If its element type does not hold a number.
+    fn put(&self, params: &mut Params, value: ValueId, numbers: &[f64]) -> Result<ValueId> {
+        let name = &self.program.graph().value(value).name;
+        let tensor = params.require(name)?;
+        let tensor = Tensor::from_f64_as(tensor.dtype(), tensor.shape(), numbers)?;
+        if let Some(at) = tensor.to_f64()?.iter().position(|x| !x.is_finite()) {
+            let (dtype, found) = (tensor.dtype(), numbers[at]);
+            let why =
+                format!("`{name}`: what was solved for is {found:e}, which {dtype} does not hold; use a wider type");
+            return Err(Error::Options(why));
+        }
+        params.insert(name.clone(), tensor);
+        Ok(value)
     }
 
     /// Takes the merged network's tensors over into its numbers.

@@ -2,7 +2,6 @@
 
 use onebasin_core::Params;
 use onebasin_core::solve::{Site, shortcuts_first, sites};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::targets::Targets;
@@ -59,7 +58,7 @@ pub struct SiteFit {
 /// ```
 pub fn profile(program: &Program, ends: &Ends<'_>, merged: &Params, data: &dyn Samples) -> Result<Vec<SiteFit>> {
     ends.check()?;
-    let program = Program::new(shortcuts_first(program.graph()))?;
+    let program = program.of(shortcuts_first(program.graph()))?;
     let (sites, _) = sites(program.graph());
     let options = SolveOptions::default();
     let mut work = Work::new(&program, ends, merged, data, &options)?;
@@ -77,40 +76,27 @@ pub fn profile(program: &Program, ends: &Ends<'_>, merged: &Params, data: &dyn S
 /// R² at a site where all networks stand.
 fn explained(work: &Work<'_>, site: &Site) -> Result<f64> {
     let bare = Site { added: Vec::new(), ..site.clone() };
-    // Of every unit: Σ T, Σ T², Σ (y − T)², and the number of rows.
-    let one = |shard: usize| -> Result<(Vec<[f64; 3]>, usize)> {
-        let view = work.view(shard, work.merged(), site.target, site.axis)?;
+    // Of every unit: the number of its rows, Σ T, Σ T² and Σ (y − T)².
+    let all = work.lockstep.add_up(|shard| {
+        let view = work.lockstep.view(shard, work.merged(), site.target, site.axis)?;
         let units = view.units();
         let positions: Vec<u32> = (0..view.positions() as u32).collect();
-        let mut sums = vec![[0.0; 3]; units];
+        let mut sums = vec![[0.0; 4]; units];
         for tile in positions.chunks(TILE) {
             let target = work.aim(&bare, &Targets::everywhere(), shard, tile)?.target;
             let mut given = vec![0.0; target.len()];
             view.add_rows(tile, &vec![1.0; units], &mut given);
             let seen = |x: f32| f64::from(if site.rectified { x.max(0.0) } else { x });
             for (target, given) in target.chunks_exact(units.max(1)).zip(given.chunks_exact(units.max(1))) {
-                for ((t, y), [sum, squares, errors]) in target.iter().zip(given).zip(&mut sums) {
+                for ((t, y), sums) in target.iter().zip(given).zip(&mut sums) {
                     let (t, y) = (seen(*t), seen(*y));
-                    *sum += t;
-                    *squares += t * t;
-                    *errors += (y - t) * (y - t);
+                    sums.iter_mut().zip([1.0, t, t * t, (y - t) * (y - t)]).for_each(|(sum, term)| *sum += term);
                 }
             }
         }
-        Ok((sums, positions.len()))
-    };
-    let found: Vec<Result<(Vec<[f64; 3]>, usize)>> =
-        (0..work.lockstep.shards().len()).into_par_iter().map(one).collect();
-    let (mut all, mut rows): (Vec<[f64; 3]>, usize) = (Vec::new(), 0);
-    for shard in found {
-        let (sums, count) = shard?;
-        rows += count;
-        all.resize(sums.len(), [0.0; 3]);
-        for (all, sums) in all.iter_mut().zip(sums) {
-            all.iter_mut().zip(sums).for_each(|(a, s)| *a += s);
-        }
-    }
-    let spread: f64 = all.iter().map(|[sum, squares, _]| (squares - sum * sum / rows.max(1) as f64).max(0.0)).sum();
+        Ok(sums)
+    })?;
+    let spread: f64 = all.iter().map(|[rows, sum, squares, _]| (squares - sum * sum / rows).max(0.0)).sum();
     let errors: f64 = all.iter().map(|[.., errors]| errors).sum();
     Ok(if errors == 0.0 { 1.0 } else { 1.0 - errors / spread.max(f64::MIN_POSITIVE) })
 }

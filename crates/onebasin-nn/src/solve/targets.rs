@@ -1,6 +1,5 @@
 //! What a site should give: the mix of its ends, less what the merged network adds.
 
-use onebasin_core::graph::ValueId;
 use onebasin_core::solve::Site;
 use onebasin_core::stream::Stream;
 use rayon::prelude::*;
@@ -35,7 +34,7 @@ impl Targets {
         let name = &work.program.graph().node(site.node).name;
         let shards = work.lockstep.shards().par_iter().enumerate();
         let chosen = |(shard, run): (usize, &std::ops::Range<usize>)| {
-            let view = work.view(shard, 0, site.target, site.axis)?;
+            let view = work.lockstep.view(shard, 0, site.target, site.axis)?;
             let each = view.positions() / run.len().max(1);
             let wanted = work.options.rows.div_ceil(samples).clamp(1, each.max(1));
             if wanted >= each {
@@ -70,7 +69,7 @@ impl Targets {
             let mut rows = Vec::new();
             let mut found = Vec::new();
             for end in 0..ends {
-                let view = work.view(shard, end, site.target, site.axis)?;
+                let view = work.lockstep.view(shard, end, site.target, site.axis)?;
                 rows.clear();
                 rows.resize(positions.len() * view.units(), 0.0);
                 view.add_rows(positions, &vec![1.0; view.units()], &mut rows);
@@ -116,25 +115,11 @@ impl Targets {
 }
 
 impl Work<'_> {
-    /// A value of a shard of a network, which stands where it is there.
-    pub(super) fn view(
-        &self,
-        shard: usize,
-        network: usize,
-        value: ValueId,
-        axis: usize,
-    ) -> Result<crate::exec::View<'_>> {
-        self.lockstep.view(shard, network, value, axis).ok_or_else(|| {
-            let name = &self.program.graph().value(value).name;
-            Error::Options(format!("value `{name}` cannot be looked at where it is needed"))
-        })
-    }
-
     /// What a site should give at these positions of a shard.
     pub(super) fn aim(&self, site: &Site, targets: &Targets, shard: usize, positions: &[u32]) -> Result<Aim> {
         let mut target = Vec::new();
         for end in 0..self.ends.networks.len() {
-            let view = self.view(shard, end, site.target, site.axis)?;
+            let view = self.lockstep.view(shard, end, site.target, site.axis)?;
             target.resize(positions.len() * view.units(), 0.0);
             let shares = self.ends.share(site.target, end, view.units())?;
             view.add_rows(positions, &shares, &mut target);
@@ -146,7 +131,7 @@ impl Work<'_> {
         }
         let mut added = Vec::new();
         for value in &site.added {
-            let view = self.view(shard, self.merged(), *value, site.axis)?;
+            let view = self.lockstep.view(shard, self.merged(), *value, site.axis)?;
             added.resize(positions.len() * view.units(), 0.0);
             view.add_rows(positions, &vec![1.0; view.units()], &mut added);
         }

@@ -291,8 +291,43 @@ fn what_is_not_solved_is_named() {
     assert!(found.is_empty());
     let left: Vec<String> = left.iter().map(ToString::to_string).collect();
     assert_eq!(left[0], "`lstm`: recurrent layers are not solved");
-    assert!(left[1].ends_with("are used more than once"), "{left:?}");
+    assert!(left[1].ends_with("is used more than once"), "{left:?}");
     assert!(g.values().iter().any(|v| v.source == ValueSource::Param));
+}
+
+/// Two BatchNorms with one gain: neither may be given another, so what stands in front is solved for itself.
+#[test]
+fn a_gain_that_two_have_is_left_as_it_is() {
+    let mut g = Graph::new();
+    let mut x = g.input("x", &[1, 3, 6, 6]).unwrap();
+    let gain = g.param("gain", &[6]).unwrap();
+    for name in ["a", "b"] {
+        x = g.conv(name, x, 6, 3, Conv::square(1, 1), true).unwrap();
+        let own =
+            ["bias", "running_mean", "running_var"].map(|what| g.param(&format!("{name}.norm.{what}"), &[6]).unwrap());
+        x = g
+            .push(&format!("{name}.norm"), Op::BatchNorm { epsilon: 1e-5 }, &[x, gain, own[0], own[1], own[2]])
+            .unwrap();
+        x = g.relu(x).unwrap();
+    }
+    let x = g.global_average("pool", x).unwrap();
+    let y = g.linear("fc", x, 3).unwrap();
+    g.output(y);
+    let (_, left) = sites(&g);
+    assert_eq!(
+        left.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["`a.norm`: its `gain` is used more than once", "`b.norm`: its `gain` is used more than once",]
+    );
+    let mut a = network(&g, 3);
+    a.insert("gain", Tensor::from_f32(&[6], vec![2.0, 0.5, -1.0, 1.5, 1.0, 3.0]).unwrap());
+    // Statistics are those of the samples, as training leaves them; the solve measures them anew.
+    let data = synthetic(&g, 300, 1).unwrap();
+    let program = Program::new(g.clone()).unwrap();
+    let a = onebasin_nn::recompute_batch_norm(&program, &a, &data, 300).unwrap();
+    let solved = run(&g, &Ends::pair([&a, &a], 0.5), &a, &SolveOptions::default());
+    assert_eq!(solved.params.require("gain").unwrap(), a.require("gain").unwrap());
+    let fits = profile(&program, &Ends::pair([&a, &a], 0.5), &solved.params, &data).unwrap();
+    assert!(fits.iter().all(|site| site.explained > 0.999), "{fits:?}");
 }
 
 #[test]

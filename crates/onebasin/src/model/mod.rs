@@ -1,6 +1,7 @@
 //! A network as merging sees it: tensors, graph, and how to write it back.
 
 mod open;
+mod wide;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -325,49 +326,6 @@ impl Model {
         }
     }
 
-    /// The network, ready to run on these samples, under its own names: those of the built-in network where it is one; and what
-    /// gives tensors these names.
-    pub(crate) fn named_program_for(&self, samples: &dyn Samples) -> Result<(Program, OwnNames)> {
-        let Some(network) = &self.network else { return Ok((self.program()?, OwnNames(BTreeMap::new()))) };
-        let network = match samples.inputs() {
-            [images] => network.with_input(&images.shape)?,
-            _ => network.clone(),
-        };
-        Ok((self.within(Program::new(network.graph()?)?), OwnNames(self.naming.back())))
-    }
-
-    /// The same network with other weights.
-    pub(crate) fn holding(&self, params: Params) -> Self {
-        let made = Self::in_memory(&self.path().to_string_lossy(), params);
-        Self {
-            graph: self.graph.clone(),
-            network: self.network.clone(),
-            naming: self.naming.clone(),
-            rest: self.rest.clone(),
-            follow: self.follow.clone(),
-            spec: self.spec.clone(),
-            memory: self.memory,
-            ..made
-        }
-    }
-
-    /// A wider network made of this one, with this many units of groups, and the tensors that the network does not use.
-    pub(crate) fn widened(&self, sizes: &BTreeMap<String, usize>, params: Params, graph: Graph) -> Result<Self> {
-        let names = OwnNames(if self.network.is_some() { self.naming.back() } else { BTreeMap::new() });
-        let mut rest = self.rest.clone();
-        for (copy, original) in &self.follow {
-            if let Some(tensor) = params.get(names.of(original)) {
-                rest.insert(copy, tensor.clone());
-            }
-        }
-        let mut made = match &self.network {
-            Some(network) => Self::of(&network.widened(sizes)?, params)?,
-            None => Self::with_graph(&self.path().to_string_lossy(), params, graph)?,
-        };
-        made.checkpoint.metadata = self.checkpoint.metadata.clone();
-        Ok(Self { rest, memory: self.memory, ..made })
-    }
-
     /// What identifies its tensors, whatever files they lie in.
     pub(crate) fn tensor_digest(&self) -> String {
         tensor_digest(self.params())
@@ -568,20 +526,6 @@ impl Model {
         }
         metadata.set_json(PROVENANCE, provenance);
         metadata
-    }
-}
-
-/// A network's own names, by those of its file.
-pub(crate) struct OwnNames(BTreeMap<String, String>);
-
-impl OwnNames {
-    fn of<'n>(&'n self, name: &'n str) -> &'n str {
-        self.0.get(name).map_or(name, String::as_str)
-    }
-
-    /// Tensors under the network's own names.
-    pub(crate) fn params(&self, params: &Params) -> Params {
-        params.iter().map(|(name, tensor)| (self.of(name).to_owned(), tensor.clone())).collect()
     }
 }
 

@@ -72,6 +72,55 @@ fn a_group_at_zero_follows_a() {
     assert_ne!(numbers(pair.a().params(), "fc3.weight"), numbers(&merged, "fc3.weight"));
 }
 
+/// Streams of a network with option-A shortcuts are numbered by parts: units of each follow the λ of their own group.
+#[test]
+fn groups_that_share_an_axis_follow_each_its_own() {
+    let network = Network::new("resnet20-a", &[3, 8, 8], 4).unwrap();
+    let [a, b] = [0, 1].map(|seed| Model::of(&network, network.init(seed).unwrap()).unwrap());
+    let pair = Pair::new(a, b).unwrap();
+    let aligned = pair.align(&Align::default(), &Context::default()).unwrap();
+    let data = synthetic(&network.graph().unwrap(), 200, 5).unwrap();
+    let context = Context { train: Some(&data), ..Context::default() };
+    let group_lambda = pair.a().symmetry().unwrap().groups().iter().map(|group| (group.name.clone(), 0.0)).collect();
+    let options = Merge { repair: Repair::Solve, group_lambda, ..Merge::default() };
+    let merged = pair.merge(&aligned, &options, &context).unwrap().params().unwrap();
+    let program = pair.a().program().unwrap();
+    let moved = aligned.apply(pair.b().params()).unwrap();
+    let at_a = onebasin::nn::Ends::pair([pair.a().params(), &moved], 0.0);
+    let fits = onebasin::nn::profile(&program, &at_a, &merged, &data).unwrap();
+    let (head, layers) = fits.split_last().unwrap();
+    assert!(layers.iter().all(|site| site.explained > 0.999), "{layers:?}");
+    assert!(head.explained < 0.999, "{head:?}");
+}
+
+/// A symmetry file may call groups as it likes; where the graph is solved by its own names, that is said.
+#[test]
+fn a_group_that_the_graph_does_not_name_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = |name: &str| folder.path().join(name);
+    let text = "[tensors]\n\"fc1.weight\" = \"mine .\"\n\"fc1.bias\" = \"mine\"\n\"fc2.weight\" = \"other mine\"\n\"fc2.bias\" = \
+                \"other\"\n\"fc3.weight\" = \". other\"\n\"fc3.bias\" = \".\"\n";
+    std::fs::write(named("net.symmetry.toml"), text).unwrap();
+    let context = Context::default();
+    let pair = Pair::new(model(0), model(1)).unwrap();
+    let aligned = pair.align(&Align::default(), &context).unwrap();
+    for (which, lambda) in [("a.safetensors", 0.0), ("b.safetensors", 1.0)] {
+        pair.merge(&aligned, &Merge { lambda, ..Merge::default() }, &context).unwrap().write(named(which)).unwrap();
+    }
+    let blueprint = onebasin::Blueprint {
+        network: Some("mlp:12x2".to_owned()),
+        symmetry: Some(named("net.symmetry.toml")),
+        ..onebasin::Blueprint::default()
+    };
+    let pair = Pair::open(named("a.safetensors"), named("b.safetensors"), &blueprint).unwrap();
+    let data = samples(100);
+    let context = Context { train: Some(&data), ..Context::default() };
+    let aligned = pair.align(&Align { method: onebasin::Method::Weight, ..Align::default() }, &context).unwrap();
+    let options = Merge { repair: Repair::Solve, group_lambda: [("mine".to_owned(), 0.0)].into(), ..Merge::default() };
+    let error = pair.merge(&aligned, &options, &context).and_then(|merged| merged.params()).unwrap_err();
+    assert!(error.to_string().contains("`mine`"), "{error}");
+}
+
 #[test]
 fn many_are_solved_together() {
     let many = Many::new((0..3).map(model).collect()).unwrap();
