@@ -134,7 +134,7 @@ pub struct MatchRecord {
     /// together.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub plan: Vec<Candidate>,
-    /// What the methods tried reached on held-out samples, where there were data to judge by.
+    /// What the methods tried are worth on samples that they did not look at, where there were any, or images were made up.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub judged: Vec<Judged>,
     /// What kind of pair the networks are.
@@ -145,23 +145,56 @@ pub struct MatchRecord {
     pub correlation: Vec<GroupCorrelation>,
 }
 
-/// A method's midpoint on held-out samples: by this the methods of a portfolio are compared where there are data.
+/// What a method's midpoint is worth on samples that the method did not look at: by this the methods of a portfolio are
+/// compared.
 ///
 /// ```
 /// use onebasin_core::report::Judged;
-/// let judged = Judged { compared: "weights".to_owned(), loss: 0.25, accuracy: None };
-/// assert_eq!(serde_json::to_string(&judged)?, r#"{"compared":"weights","loss":0.25}"#);
+/// let weights = Judged::by_explained("weights", 0.31);
+/// assert_eq!(serde_json::to_string(&weights)?, r#"{"compared":"weights","explained":0.31}"#);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
     /// What was compared.
     pub compared: String,
-    /// Mean cross-entropy in nats of the midpoint, BatchNorm statistics recomputed.
-    pub loss: f64,
+    /// Where there are data: mean cross-entropy in nats of the midpoint, BatchNorm statistics recomputed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub loss: Option<f64>,
     /// Its share of right answers, where answers are right or wrong.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub accuracy: Option<f64>,
+    /// Where inputs are made up: share of what both networks answer there that the midpoint explains, R².
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub explained: Option<f64>,
+}
+
+impl Judged {
+    /// By the loss on data.
+    pub fn by_loss(compared: &str, loss: f64, accuracy: Option<f64>) -> Self {
+        Self { compared: compared.to_owned(), loss: Some(loss), accuracy, explained: None }
+    }
+
+    /// By what is explained of both networks, without labels.
+    pub fn by_explained(compared: &str, explained: f64) -> Self {
+        Self { compared: compared.to_owned(), loss: None, accuracy: None, explained: Some(explained) }
+    }
+}
+
+impl std::fmt::Display for Judged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:", self.compared)?;
+        if let Some(loss) = self.loss {
+            write!(f, " midpoint loss {loss:.4}")?;
+        }
+        if let Some(accuracy) = self.accuracy {
+            write!(f, ", accuracy {:.2} %", 100.0 * accuracy)?;
+        }
+        if let Some(explained) = self.explained {
+            write!(f, " the midpoint explains {explained:.3} of what both networks answer (R²)")?;
+        }
+        Ok(())
+    }
 }
 
 /// How well the units of a group correspond: 1 where every matched pair does the same up to scale and shift, 0 where

@@ -31,6 +31,12 @@ pub(crate) struct Kept(Arc<Mutex<Option<OfSeed>>>);
 const LEAVES: usize = 1000;
 
 impl Kept {
+    /// What was made up of this seed, if it was.
+    pub(crate) fn was_made_up(&self, seed: u64) -> Option<Arc<MadeUp>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().filter(|(of, _)| *of == seed).map(|(_, made)| Arc::clone(made))
+    }
+
     /// Inputs made up of these networks of one graph: remembered where BatchNorms remember, else dead leaves and noise.
     ///
     /// # Errors
@@ -76,7 +82,7 @@ impl Kept {
 ///
 /// # Errors
 /// [`Error::NeedsIndices`] names one that picks.
-pub(crate) fn refuse_indices(graph: &Graph) -> Result<()> {
+fn refuse_indices(graph: &Graph) -> Result<()> {
     match graph.inputs().find(|v| picked_from(graph, *v).is_some()) {
         Some(input) => Err(Error::NeedsIndices { input: graph.value(input).name.clone() }),
         None => Ok(()),

@@ -293,10 +293,12 @@ impl Mean {
             target.spares(&models.iter().flat_map(Model::sources).collect::<Vec<_>>())?;
         }
         let inputs: Vec<Input> = models.iter().filter_map(|m| m.input("model")).collect();
-        let MergeMany { method, seed, start, repair, .. } = self.options;
+        let MergeMany { method, seed, start, repair, solve_samples, .. } = self.options;
+        let solve_samples = repair.solves().then_some(solve_samples);
         let (found, account) = (self.found.as_ref(), self.many.account().of(&self.symmetry));
         let options = json!({
             "method": method.name(), "seed": seed, "start": start, "repair": repair.name(),
+            "data": context.train.map(Samples::name), "solve_samples": solve_samples,
             "start_objective": found.map(|f| f.start_objective), "objective": found.map(|f| f.objective),
             "rounds": found.map(|f| &f.rounds), "stop": found.map(|f| f.stop), "tensors": &account,
         });

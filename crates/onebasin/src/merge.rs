@@ -26,6 +26,9 @@ use crate::shares::ends_by_group;
 use crate::solving::Solving;
 use crate::written::{Written, provenance};
 
+/// The seed of inputs that are made up.
+const SEED: u64 = 0;
+
 /// How an aligned pair is combined.
 ///
 /// ```
@@ -91,6 +94,19 @@ impl Merge {
         Used { batch_norm: self.batch_norm_samples, solve: self.solve_samples }
     }
 
+    /// Whether something else than an end is asked for.
+    fn is_between(&self) -> bool {
+        let is_end = |lambda: f64| lambda == self.lambda && (lambda == 0.0 || lambda == 1.0);
+        !(is_end(self.lambda)
+            && self.group_lambda.values().all(|lambda| is_end(*lambda))
+            && self.min_correlation.is_none_or(|_| is_end(0.0)))
+    }
+
+    /// Whether layers are solved on inputs that are made up.
+    fn makes_up(&self, context: &Context<'_>) -> bool {
+        self.repair.solves() && context.train.is_none() && self.is_between()
+    }
+
     /// Passes only if every number is what it may be.
     ///
     /// # Errors
@@ -111,6 +127,11 @@ impl Merge {
             && !(self.group_lambda.is_empty() && self.min_correlation.is_none())
         {
             let (option, expected) = ("interpolation", "lerp where groups have a λ of their own: a circle has one λ");
+            return Err(Error::Option { option, expected, found: self.interpolation.to_string() });
+        }
+        if self.interpolation == Interpolation::Slerp && self.repair.solves() {
+            let (option, expected) =
+                ("interpolation", "lerp where layers are solved: they are solved for the straight mix of both");
             return Err(Error::Option { option, expected, found: self.interpolation.to_string() });
         }
         self.check_width()
@@ -187,10 +208,9 @@ impl Pair {
         let has_statistics = !self.a.statistics().is_empty();
         let recomputes = has_data && has_statistics && self.a.graph().is_some();
         let finishes = recomputes || options.repair != Repair::None;
-        let between = options.lambda > 0.0 && options.lambda < 1.0;
-        let without = options.repair.solves() && context.train.is_none();
-        let makes_up = without && between;
-        if !without {
+        let between = options.is_between();
+        let makes_up = options.makes_up(context);
+        if !(options.repair.solves() && context.train.is_none()) {
             options.repair.check(context.train, options.used())?;
         }
         if options.check {
@@ -224,18 +244,24 @@ impl Pair {
 }
 
 impl Pair {
-    /// Passes only if a merge with these options would not be refused once an alignment is found: groups are known, and the
-    /// symmetry leaves what A computes as it is.
+    /// Does what a merge with these options needs before an alignment is looked for: makes sure that it would not be refused
+    /// once one is found, since groups are known and the symmetry leaves what A computes as it is; and makes the inputs up that
+    /// solving without data needs, which aligning then looks at too.
+    ///
+    /// Cost: two forward passes of four samples; the inputs take [`onebasin_nn::remembered`] its time.
     ///
     /// # Errors
     /// Those of [`Self::merge`] that do not depend on an alignment.
-    pub fn check_merge(&self, options: &Merge, context: &Context<'_>) -> Result<()> {
+    pub fn prepare(&self, options: &Merge, context: &Context<'_>) -> Result<()> {
         options.check()?;
         let symmetry = self.a.symmetry()?;
         options.group_lambda.keys().try_for_each(|name| group_named(&symmetry, name).map(drop))?;
         if options.check {
             self.check_finite()?;
             self.ensure(&symmetry, context)?;
+        }
+        if options.makes_up(context) {
+            self.made_up(SEED, context)?;
         }
         Ok(())
     }
@@ -296,7 +322,7 @@ impl Merged<'_> {
         if !self.makes_up {
             return Ok(None);
         }
-        let made = self.pair.made_up(0, &self.context)?;
+        let made = self.pair.made_up(SEED, &self.context)?;
         self.context.note(&format!(
             "no data, so layers are solved on {} made-up inputs, {}; on data they would fit better",
             made.samples.len(),

@@ -127,6 +127,11 @@ impl Pair {
         self.made_up.made_up(&self.a.program()?, &self.ends(), seed, context)
     }
 
+    /// The same, if they were made.
+    pub(crate) fn was_made_up(&self, seed: u64) -> Option<Arc<MadeUp>> {
+        self.made_up.was_made_up(seed)
+    }
+
     pub(crate) fn ends(&self) -> [&Params; 2] {
         [self.a.params(), self.b.params()]
     }

@@ -2,6 +2,7 @@
 
 use onebasin_core::Params;
 use onebasin_core::repair::repair_weights;
+use onebasin_core::solve::LeftOut;
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::exec::Program;
 use onebasin_nn::samples::Chosen;
@@ -102,6 +103,9 @@ pub(crate) struct Finish<'a> {
     pub(crate) context: &'a Context<'a>,
 }
 
+/// Operators that are not solved and are named, at most.
+const NAMED: usize = 6;
+
 impl Finish<'_> {
     /// The average of a pair at `lambda`, made ready.
     pub(crate) fn apply(&self, ends: [&Params; 2], average: &Params, lambda: f64) -> Result<Params> {
@@ -162,8 +166,20 @@ impl Finish<'_> {
         let (Some(train), Some(Solved { params, left, .. })) = (self.train, self.solved(ends, average)?) else {
             return Ok((average.clone(), None));
         };
-        for operator in &left {
-            self.context.note(&format!("{operator}; it keeps the average of its weights"));
+        if let [first, ..] = &left[..] {
+            let named = |part: &[LeftOut]| part.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            let all = if left.len() > NAMED {
+                format!("{} and {} more, which the record names", named(&left[..NAMED]), left.len() - NAMED)
+            } else {
+                named(&left)
+            };
+            let (them, parameters) = if left.len() == 1 {
+                (format!("`{}` keeps", first.node), "its")
+            } else {
+                ("these keep".to_owned(), "their")
+            };
+            self.context
+                .note(&format!("not everything is solved; {them} the average of {parameters} parameters: {all}"));
         }
         self.context.go_on()?;
         let samples = self.used.solve.min(train.len());

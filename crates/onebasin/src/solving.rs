@@ -3,14 +3,16 @@
 use std::fmt;
 
 use onebasin_core::solve::LeftOut;
-use onebasin_nn::SiteFit;
+use onebasin_nn::Profile;
 use serde::{Deserialize, Serialize};
 
 /// How a merged network was solved, and how well it follows its ends.
 ///
 /// ```
-/// use onebasin::{Solving, nn::SiteFit};
-/// let fit = |explained| vec![SiteFit { node: "fc1".to_owned(), explained }];
+/// use onebasin::Solving;
+/// use onebasin::nn::{Profile, SiteFit};
+/// let fit = |node: &str, explained| vec![SiteFit { node: node.to_owned(), explained }];
+/// let fit = |explained| Profile { sites: fit("fc1", explained), outputs: fit("logits", explained) };
 /// let (samples, name) = (1200, "cifar10".to_owned());
 /// let (before, after) = (fit(0.2), fit(0.9));
 /// let record = Solving { name, samples, held_out: 64, before, after, left: Vec::new(), distilled: 0 };
@@ -24,10 +26,10 @@ pub struct Solving {
     pub samples: usize,
     /// How many others it was measured on; 0: there were no others, and some of the same were taken.
     pub held_out: usize,
-    /// R² of every site of the plain average, BatchNorm statistics recomputed.
-    pub before: Vec<SiteFit>,
-    /// R² of every site of the solved network.
-    pub after: Vec<SiteFit>,
+    /// R² of every site and output of the plain average, BatchNorm statistics recomputed.
+    pub before: Profile,
+    /// R² of every site and output of the solved network.
+    pub after: Profile,
     /// Operators with weights that keep the average.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<LeftOut>,
@@ -42,23 +44,33 @@ impl Solving {
 
     /// What should be said of it before the result is trusted.
     pub(crate) fn warning(&self) -> Option<String> {
-        let last = self.after.last().filter(|site| site.explained < Self::LOW)?;
-        let first = self.after.iter().find(|site| site.explained < Self::LOW)?;
+        let [before, after] = [&self.before, &self.after].map(Profile::answered);
+        let share = |r2: f64| 100.0 * r2.max(0.0);
+        if after < before {
+            return Some(format!(
+                "solving made it worse: the merged network explains {:.0} % of what both networks answer, and their average {:.0} %; \
+                 more samples help where there are few, else use the average",
+                share(after),
+                share(before)
+            ));
+        }
+        if after >= Self::LOW {
+            return None;
+        }
+        let lost = self.after.sites.iter().find(|site| site.explained < Self::LOW);
+        let from = lost.map_or_else(String::new, |site| format!("; it loses them from `{}` on", site.node));
+        let share = share(after);
         Some(format!(
-            "the merged network explains {:.0} % of what both networks answer (R² at `{}`); it loses them from `{}` on: do not \
-             expect it to work",
-            100.0 * last.explained.max(0.0),
-            last.node,
-            first.node
+            "the merged network explains {share:.0} % of what both networks answer (R²){from}: do not expect it to work"
         ))
     }
 }
 
 impl fmt::Display for Solving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let least = |fits: &[SiteFit]| fits.iter().map(|s| s.explained).fold(f64::INFINITY, f64::min);
-        let last = |fits: &[SiteFit]| fits.last().map_or(f64::NAN, |s| s.explained);
-        let (count, layers) = (self.after.len(), if self.after.len() == 1 { "layer" } else { "layers" });
+        let least = |profile: &Profile| profile.sites.iter().map(|s| s.explained).fold(f64::INFINITY, f64::min);
+        let count = self.after.sites.len();
+        let layers = if count == 1 { "layer" } else { "layers" };
         write!(f, "{count} {layers} solved on {} samples of {}, without labels; ", self.samples, self.name)?;
         if self.distilled > 0 {
             write!(f, "then trained for {} steps to answer as both do together (distilled); ", self.distilled)?;
@@ -66,12 +78,12 @@ impl fmt::Display for Solving {
         let on = if self.held_out > 0 { "other samples" } else { "some of the same samples" };
         write!(
             f,
-            "share of what both networks compute that it explains (R², on {on}): at the output {:.2} (average {:.2}), in the \
-             worst layer {:.2} ({:.2})",
-            last(&self.after),
-            last(&self.before),
-            least(&self.after),
-            least(&self.before)
+            "share of what both networks compute that it explains (R², on {on}): at the output {} (average {}), in the \
+             worst layer {} ({})",
+            told(self.after.answered()),
+            told(self.before.answered()),
+            told(least(&self.after)),
+            told(least(&self.before))
         )?;
         if !self.left.is_empty() {
             let left: Vec<String> = self.left.iter().map(ToString::to_string).collect();
@@ -79,4 +91,9 @@ impl fmt::Display for Solving {
         }
         Ok(())
     }
+}
+
+/// R² for people: below −1 it says no more than that.
+fn told(r2: f64) -> String {
+    if r2 < -1.0 { "below −1".to_owned() } else { format!("{r2:.2}") }
 }

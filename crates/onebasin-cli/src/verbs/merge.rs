@@ -38,7 +38,7 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     let watch = Watch::new(talk);
     let context = context(data.as_ref(), device.as_ref(), &watch);
     if args.align.is_none() {
-        pair.check_merge(&options, &context)?;
+        pair.prepare(&options, &context)?;
     }
     let found = match &args.align {
         Some(path) => Aligned::read(path, pair.b())?,
@@ -55,8 +55,11 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     let account = written.account.map_or_else(String::new, |account| format!("\n{account}"));
     let mut text = format!("{output}: {} at λ = {}, {how}{account}", args.interpolation, args.lambda);
     if let Some(solved) = &written.solved {
-        let figure =
-            figure::of_sites(&solved.before, &solved.after, if solved.distilled > 0 { "distilled" } else { "solved" });
+        let figure = figure::of_sites(
+            &solved.before.sites,
+            &solved.after.sites,
+            if solved.distilled > 0 { "distilled" } else { "solved" },
+        );
         if let Some(path) = &args.plot {
             let bytes = figure::render(path, &figure)?;
             write_atomic(path, |out| out.write_all(&bytes))?;

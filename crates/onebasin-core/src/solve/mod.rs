@@ -9,4 +9,4 @@ mod normal;
 mod site;
 
 pub use normal::{Normal, NormalSums, Rows, Solution};
-pub use site::{Form, Layer, LeftOut, Norm, Site, shortcuts_first, sites};
+pub use site::{Form, Layer, LeftOut, Norm, Site, parameters_of, shortcuts_first, sites};

@@ -129,7 +129,7 @@ impl std::fmt::Display for LeftOut {
 /// ```
 pub fn sites(graph: &Graph) -> (Vec<Site>, Vec<LeftOut>) {
     let finder = Finder::new(graph);
-    let (mut found, mut left, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut found, mut left, mut taken) = (Vec::<Site>::new(), Vec::new(), Vec::new());
     for node in (0..graph.nodes().len()).map(NodeId) {
         let role = finder.role(node);
         let site = match role {
@@ -137,7 +137,13 @@ pub fn sites(graph: &Graph) -> (Vec<Site>, Vec<LeftOut>) {
             Ok(Role::Norm(norm)) if !taken.contains(&node) && norm.values().next().is_some() => {
                 finder.site(node, None, Some(norm)).map(Some)
             }
-            Ok(Role::Norm(_) | Role::Other) => Ok(None),
+            Ok(Role::Norm(_)) => Ok(None),
+            Ok(Role::Other) => match finder.averaged(node) {
+                Some(value) if !found.iter().any(|site| site.bias() == Some(value)) => {
+                    Err(format!("its `{}` is no weight, gain or bias of a layer", graph.value(value).name))
+                }
+                Some(_) | None => Ok(None),
+            },
             Err(why) => Err(why),
         };
         let site = site.unwrap_or_else(|why| {
@@ -150,6 +156,46 @@ pub fn sites(graph: &Graph) -> (Vec<Site>, Vec<LeftOut>) {
         }
     }
     (found, left)
+}
+
+/// The parameters that an operator uses, as they stand or computed without any input.
+///
+/// ```
+/// use onebasin_core::graph::op::Unary;
+/// use onebasin_core::graph::{Graph, NodeId, Op};
+/// use onebasin_core::solve::parameters_of;
+/// let mut g = Graph::new();
+/// let x = g.input("x", &[1, 8])?;
+/// let weight = g.param("weight", &[8, 8])?;
+/// let weight = g.push("exp", Op::Unary(Unary::Exp), &[weight])?;
+/// let y = g.push("product", Op::MatMul, &[x, weight])?;
+/// g.output(y);
+/// let names = parameters_of(&g, NodeId(1)).into_iter().map(|v| &g.value(v).name);
+/// assert_eq!(names.collect::<Vec<_>>(), ["weight"]);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn parameters_of(graph: &Graph, node: NodeId) -> Vec<ValueId> {
+    let finder = Finder::new(graph);
+    let mut open = graph.node(node).inputs.clone();
+    let (mut found, mut seen) = (Vec::new(), vec![false; graph.values().len()]);
+    while let Some(value) = open.pop() {
+        if std::mem::replace(&mut seen[value.0], true) {
+            continue;
+        }
+        match graph.value(value).source {
+            ValueSource::Param => found.push(value),
+            ValueSource::Node(from, _) if finder.weighs(&value) => open.extend(&graph.node(from).inputs),
+            ValueSource::Node(..) | ValueSource::Input | ValueSource::Constant(_) => {}
+        }
+    }
+    found
+}
+
+impl Site {
+    /// What is added to every unit.
+    fn bias(&self) -> Option<ValueId> {
+        self.layer.and_then(|layer| layer.bias)
+    }
 }
 
 impl Norm {
@@ -174,6 +220,8 @@ struct Finder<'g> {
     graph: &'g Graph,
     /// Nodes that read every value; outputs of the graph count as one more than there are nodes.
     readers: Vec<Vec<usize>>,
+    /// The parameter that every value is, or is computed from without any input.
+    parameter: Vec<Option<ValueId>>,
 }
 
 impl<'g> Finder<'g> {
@@ -183,7 +231,35 @@ impl<'g> Finder<'g> {
             node.inputs.iter().for_each(|v| readers[v.0].push(at));
         }
         graph.outputs().iter().for_each(|v| readers[v.0].push(graph.nodes().len()));
-        Self { graph, readers }
+        let mut parameter = vec![None; graph.values().len()];
+        let mut of_inputs = vec![false; graph.values().len()];
+        for at in 0..graph.values().len() {
+            match graph.values()[at].source {
+                ValueSource::Param => parameter[at] = Some(ValueId(at)),
+                ValueSource::Input => of_inputs[at] = true,
+                ValueSource::Node(..) | ValueSource::Constant(_) => {}
+            }
+        }
+        for node in graph.nodes() {
+            let from_inputs = node.inputs.iter().any(|v| of_inputs[v.0]);
+            let first = node.inputs.iter().find_map(|v| parameter[v.0]).filter(|_| !from_inputs);
+            for output in &node.outputs {
+                (of_inputs[output.0], parameter[output.0]) = (from_inputs, first);
+            }
+        }
+        Self { graph, readers, parameter }
+    }
+
+    /// Whether a value is a parameter, or computed from some without any input.
+    fn weighs(&self, value: &ValueId) -> bool {
+        self.parameter[value.0].is_some()
+    }
+
+    /// The first parameter that a node uses on what comes from inputs.
+    fn averaged(&self, node: NodeId) -> Option<ValueId> {
+        let Node { inputs, outputs, .. } = self.graph.node(node);
+        let on_inputs = !outputs.iter().any(|v| self.weighs(v));
+        inputs.iter().find_map(|v| self.parameter[v.0]).filter(|_| on_inputs)
     }
 
     /// What an operator is; an error if it has parameters that cannot be solved.
@@ -205,13 +281,13 @@ impl<'g> Finder<'g> {
             }
             Op::BatchNorm { epsilon } => norm(*epsilon, Some([inputs[3], inputs[4]])),
             Op::GroupNorm { epsilon, .. } | Op::LayerNorm { epsilon, .. } => norm(*epsilon, None),
-            Op::MatMul if inputs.iter().any(is_param) => {
-                return Err("its weights stand on the left of a product, or are many matrices".to_owned());
+            Op::MatMul if self.weighs(&inputs[0]) != self.weighs(&inputs[1]) => {
+                return Err("its weights are computed, stand on the left of a product, or are many matrices".to_owned());
             }
-            Op::ConvTranspose { .. } if inputs[1..].iter().any(is_param) => {
+            Op::ConvTranspose { .. } if inputs[1..].iter().any(|v| self.weighs(v)) => {
                 return Err("transposed convolutions are not solved".to_owned());
             }
-            Op::Recurrent { .. } if inputs[1..].iter().any(is_param) => {
+            Op::Recurrent { .. } if inputs[1..].iter().any(|v| self.weighs(v)) => {
                 return Err("recurrent layers are not solved".to_owned());
             }
             Op::MatMul
@@ -243,13 +319,16 @@ impl<'g> Finder<'g> {
             Role::Norm(norm) => norm.values().collect(),
             Role::Other => Vec::new(),
         };
-        if !values.is_empty() && !values.iter().any(is_param) {
+        if !values.is_empty() && !values.iter().any(|v| self.weighs(v)) {
             return Ok(Role::Other);
         }
         for value in values {
             let name = &self.graph.value(value).name;
             if !is_param(&value) {
-                return Err(format!("its `{name}` is no parameter"));
+                return Err(match self.parameter[value.0] {
+                    Some(of) => format!("its `{name}` is computed from `{}`", self.graph.value(of).name),
+                    None => format!("its `{name}` is no parameter"),
+                });
             }
             if !is_own(self.graph, value) {
                 return Err(format!("its `{name}` is used more than once"));

@@ -71,11 +71,12 @@ pub fn plot(figure: &Figure, width: usize, colour: bool) -> Option<String> {
 }
 
 /// How well every layer follows both networks, of the average and once it is `done` (solved, distilled): R² from input to
-/// output.
+/// output, and below −1 at −1.
 pub fn of_sites(average: &[SiteFit], repaired: &[SiteFit], done: &str) -> Figure {
+    const LOWEST: f64 = -1.0;
     let line = |label: &str, fits: &[SiteFit], colour| {
         let last = fits.len().saturating_sub(1).max(1) as f64;
-        let points = fits.iter().enumerate().map(|(at, site)| (at as f64 / last, site.explained)).collect();
+        let points = fits.iter().enumerate().map(|(at, site)| (at as f64 / last, site.explained.max(LOWEST))).collect();
         Line { label: label.to_owned(), points, band: None, style: Stroke::Solid, colour, markers: true }
     };
     let lines = vec![line("average", average, Colour::Grey), line(done, repaired, Colour::Hue(0))];

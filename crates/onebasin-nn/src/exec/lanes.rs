@@ -123,6 +123,9 @@ impl<T: Real> Lanes<T> {
     /// # Errors
     /// If the network's shapes do not allow a shard's number of samples, and those of [`Batch::feed`].
     pub fn run(&mut self, program: &Program<T>, flat: &Flat<T>, batch: &Batch<'_, T>) -> Result<BatchOutcome> {
+        if batch.target > 0 {
+            self.all[0].spaces[0].plan().answers_every_sample(program.graph())?;
+        }
         let shards = self.cut.shards(batch.samples);
         let gradients = self.gradients;
         let lanes = &mut self.all[..shards.len()];

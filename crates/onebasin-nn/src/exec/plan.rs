@@ -92,6 +92,25 @@ impl<T: Real> BatchPlan<T> {
         Ok(plan)
     }
 
+    /// Passes only if the first output has as many numbers for every sample as in the graph, so that each has its answer.
+    ///
+    /// # Errors
+    /// If it mixes samples, or has an answer for all of them together.
+    pub(crate) fn answers_every_sample(&self, graph: &Graph) -> Result<()> {
+        let Some((value, _, shape)) = self.kept.first() else { return Ok(()) };
+        let made_for = graph.inputs().next().and_then(|input| graph.shape(input).first().copied()).unwrap_or(1);
+        let (found, once) = (shape.iter().product::<usize>(), graph.shape(*value).iter().product::<usize>());
+        if found * made_for == once * self.batch {
+            return Ok(());
+        }
+        let name = &graph.value(*value).name;
+        let (samples, expected) = (self.batch, once * self.batch / made_for.max(1));
+        Err(Error::Options(format!(
+            "output `{name}` has {found} numbers for {samples} samples, where {expected} would answer each; the network treats a \
+             batch as one"
+        )))
+    }
+
     /// The step that runs a node; none if no output depends on it.
     pub(crate) fn step(&self, node: NodeId) -> Option<usize> {
         self.steps.iter().position(|s| s.node == Some(node))

@@ -4,6 +4,7 @@ use onebasin_core::graph::Graph;
 use onebasin_core::stream::Stream;
 
 use super::Arrays;
+use super::picked::picked_from;
 use super::synthetic::{made, waves};
 use crate::error::Result;
 
@@ -52,6 +53,20 @@ pub fn dead_leaves(graph: &Graph, count: usize, seed: u64) -> Result<Arrays> {
         },
         _ => white(stream, shape.iter().product()),
     })
+}
+
+/// Whether every input of a graph is an image, `[N, channels, height, width]` of any numbers, so that [`dead_leaves`] makes
+/// images of all.
+///
+/// ```
+/// use onebasin_nn::Network;
+/// use onebasin_nn::samples::of_images;
+/// assert!(of_images(&Network::new("resnet20-bn:1", &[3, 32, 32], 10)?.graph()?));
+/// assert!(!of_images(&Network::new("mlp:16x1", &[3, 32, 32], 10)?.graph()?));
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
+pub fn of_images(graph: &Graph) -> bool {
+    graph.inputs().all(|input| graph.shape(input).len() == 4 && picked_from(graph, input).is_none())
 }
 
 /// Standard normal numbers.

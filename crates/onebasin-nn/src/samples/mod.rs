@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 pub use arrays::Arrays;
 pub use chosen::Chosen;
 pub use feeds::Feeds;
-pub use leaves::dead_leaves;
+pub use leaves::{dead_leaves, of_images};
 pub use picked::picked_from;
 pub use synthetic::synthetic;
 

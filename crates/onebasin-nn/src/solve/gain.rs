@@ -14,12 +14,15 @@ use crate::ops::batch_norm::Moments;
 /// Rows that are looked at at a time.
 const TILE: usize = 1024;
 
+/// Rows that the gain and bias of the average count as.
+const HELD: f64 = 10.0;
+
 /// Of a unit: the number of its rows, and sums over them of what is normalised, of what is wanted, of the squares of the
 /// first and of the products of both.
 type Sums = [f64; 5];
 
-/// Fits gain and bias to what the site should give: `g = cov(n, R) / var(n)`, `c = R̄ − g n̄`, where `n` is what the
-/// normalisation gives without them. The merged network stands in front of it. A BatchNorm's statistics are set to those
+/// Fits gain and bias to what the site should give: the least squares of `g n + c − R`, where `n` is what the normalisation
+/// gives without them. The merged network stands in front of it. A BatchNorm's statistics are set to those
 /// of what reaches it. Gives what changed.
 pub(super) fn fit(
     work: &Work<'_>,
@@ -40,12 +43,20 @@ pub(super) fn fit(
         };
         moments.mean.iter().zip(&variances).map(level).collect()
     });
-    let line = |sums: &Sums| line(sums, norm.gain.is_some(), norm.bias.is_some());
+    let of = |value: Option<ValueId>| -> Result<Option<Vec<f64>>> {
+        let Some(value) = value else { return Ok(None) };
+        Ok(Some(params.require(&graph.value(value).name)?.to_f64()?.into_owned()))
+    };
+    let had = [of(norm.gain)?, of(norm.bias)?];
+    let line = |(unit, sums): (usize, &Sums)| {
+        let at = |had: &Option<Vec<f64>>, usual: f64| had.as_ref().map_or(usual, |had| had[unit]);
+        line(sums, (at(&had[0], 1.0), at(&had[1], 0.0)), had.each_ref().map(Option::is_some))
+    };
     let mut lines: Option<Vec<(f64, f64)>> = None;
     let rounds = if site.rectified { work.options.rounds } else { 0 };
     for _ in 0..=rounds {
         let sums = sums(work, site, norm, targets, still.as_deref(), lines.as_deref())?;
-        lines = Some(sums.iter().map(line).collect());
+        lines = Some(sums.iter().enumerate().map(line).collect());
     }
     let (gain, bias): (Vec<f64>, Vec<f64>) = lines.unwrap_or_default().into_iter().unzip();
     let gain = norm.gain.map(|value| (value, gain));
@@ -101,17 +112,21 @@ fn sums(
     })
 }
 
-/// Gain and bias of the line through the rows of a unit, where they may be chosen.
-fn line([rows, given, wanted, squares, products]: &Sums, has_gain: bool, has_bias: bool) -> (f64, f64) {
-    /// Added to the variance of what is normalised, which is near 1 unless a unit is still.
-    const STILL: f64 = 1e-6;
-    let (given, wanted) = (given / rows, wanted / rows);
-    let gain = match (has_gain, has_bias) {
-        (false, _) => 1.0,
-        (true, false) => products / (squares + STILL * rows),
-        (true, true) => (products / rows - given * wanted) / (squares / rows - given * given + STILL),
-    };
-    (gain, if has_bias { wanted - gain * given } else { 0.0 })
+/// Gain and bias of the line through the rows of a unit, where they may be chosen: those that it had count as [`HELD`] rows.
+fn line([rows, given, wanted, squares, products]: &Sums, had: (f64, f64), has: [bool; 2]) -> (f64, f64) {
+    // Held rows have what is normalised at mean 0 and variance 1, and are wanted where they were.
+    let count = rows + HELD;
+    let (squares, products) = (squares + HELD, products + HELD * had.0);
+    let wanted = wanted + HELD * had.1;
+    match has {
+        [false, false] => (1.0, 0.0),
+        [true, false] => (products / squares, 0.0),
+        [false, true] => (1.0, (wanted - given) / count),
+        [true, true] => {
+            let gain = (products - given * wanted / count) / (squares - given * given / count);
+            (gain, (wanted - gain * given) / count)
+        }
+    }
 }
 
 /// Mean and variance of every unit of a value of the merged network, over all its positions.

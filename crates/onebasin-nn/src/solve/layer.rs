@@ -74,9 +74,7 @@ pub(super) fn solve(
                 let Some(value) = value else { return Ok(vec![usual; units]) };
                 Ok(params.require(&graph.value(value).name)?.to_f32()?.into_owned())
             };
-            let (mut gain, bias) = (of(norm.gain, 1.0)?, of(norm.bias, 0.0)?);
-            let floor = 0.2 * gain.iter().map(|g| g.abs()).sum::<f32>() / units.max(1) as f32;
-            gain.iter_mut().filter(|g| g.abs() < floor).for_each(|g| *g = floor.copysign(*g));
+            let (gain, bias) = (of(norm.gain, 1.0)?, of(norm.bias, 0.0)?);
             let sums = levels.by_shard.iter().map(|l| l.iter().map(|l| f64::from(l.deviation)).sum::<f64>());
             let count = levels.by_shard.iter().map(Vec::len).sum::<usize>().max(1);
             Some(NormAim { gain, bias, mean_deviation: (sums.sum::<f64>() / count as f64) as f32 })
@@ -202,6 +200,10 @@ impl Design<'_> {
             for (unit, r) in row.iter_mut().enumerate() {
                 let level = level[unit / size];
                 *r = (*r - bias[unit]) / gain[unit] * level.deviation + level.mean;
+            }
+            for (unit, normalised) in levels.faint_at(shard, *position) {
+                let level = level[unit / size];
+                row[unit] = normalised * level.deviation + level.mean;
             }
         }
     }

@@ -12,6 +12,12 @@ use crate::exec::View;
 pub(super) struct Levels {
     pub(super) groups: usize,
     pub(super) by_shard: Vec<Vec<Level>>,
+    /// Units of which little is seen behind the normalisation. What they give in front of it moves the levels of all others,
+    /// so that is what they are aimed at.
+    pub(super) faint: Vec<usize>,
+    /// Of these, the mix of what the ends' normalisations make of them, less gain and bias: `[positions, faint]` of every
+    /// shard.
+    normalised: Vec<Vec<f32>>,
 }
 
 /// What a normalisation subtracts and divides by.
@@ -26,6 +32,19 @@ impl Levels {
     pub(super) fn of(&self, shard: usize, position: u32) -> &[Level] {
         &self.by_shard[shard][position as usize * self.groups..][..self.groups]
     }
+
+    /// What faint units normalise to at a position of a shard, with their numbers.
+    pub(super) fn faint_at(&self, shard: usize, position: u32) -> impl Iterator<Item = (usize, f32)> {
+        let at = position as usize * self.faint.len();
+        self.faint.iter().copied().zip(self.normalised[shard][at..].iter().copied())
+    }
+}
+
+/// Units whose gain is at most a fifth of the mean one.
+fn faint(gain: &[f32]) -> Vec<usize> {
+    const SHARE: f32 = 0.2;
+    let least = SHARE * gain.iter().map(|g| g.abs()).sum::<f32>() / gain.len().max(1) as f32;
+    (0..gain.len()).filter(|unit| gain[*unit].abs() <= least).collect()
 }
 
 /// How a normalisation gathers its numbers.
@@ -76,23 +95,36 @@ impl Measure {
 }
 
 /// The levels in front of a site's normalisation, as much of each end's as its units are on average; the ends stand there.
-pub(super) fn mixed(work: &Work<'_>, site: &Site, norm: &Norm, measure: Measure) -> Result<Levels> {
+/// `gain` is the mixed one.
+pub(super) fn mixed(work: &Work<'_>, site: &Site, norm: &Norm, measure: Measure, gain: &[f32]) -> Result<Levels> {
     let value = work.program.graph().node(norm.node).inputs[0];
+    let faint = faint(gain);
     let shards = work.lockstep.shards().par_iter().enumerate();
     let one = |(shard, run): (usize, &std::ops::Range<usize>)| {
-        let mut mixed: Vec<Level> = Vec::new();
+        let (mut mixed, mut normalised) = (Vec::<Level>::new(), Vec::new());
         for end in 0..work.ends.networks.len() {
             let view = work.lockstep.view(shard, end, value, site.axis)?;
             let shares = work.ends.share(site.target, end, view.units())?;
             let share = (shares.iter().sum::<f64>() / shares.len().max(1) as f64) as f32;
             let found = measure.levels(&view, run.len());
+            let size = (view.units() / measure.groups.max(1)).max(1);
+            normalised.resize(view.positions() * faint.len(), 0.0);
+            for (position, row) in normalised.chunks_exact_mut(faint.len().max(1)).enumerate() {
+                let given: Vec<f32> = view.row(position).collect();
+                for (to, &unit) in row.iter_mut().zip(&faint) {
+                    let level = found[position * measure.groups + unit / size];
+                    *to += shares[unit] as f32 * (given[unit] - level.mean) / level.deviation;
+                }
+            }
             mixed.resize(found.len(), Level::default());
             for (mixed, found) in mixed.iter_mut().zip(found) {
                 mixed.mean += share * found.mean;
                 mixed.deviation += share * found.deviation;
             }
         }
-        Ok(mixed)
+        Ok((mixed, normalised))
     };
-    Ok(Levels { groups: measure.groups, by_shard: shards.map(one).collect::<Result<_>>()? })
+    let found = shards.map(one).collect::<Result<Vec<_>>>()?;
+    let (by_shard, normalised) = found.into_iter().unzip();
+    Ok(Levels { groups: measure.groups, by_shard, faint, normalised })
 }

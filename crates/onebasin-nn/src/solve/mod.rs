@@ -9,8 +9,8 @@ mod targets;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use onebasin_core::graph::ValueId;
-use onebasin_core::solve::{LeftOut, Site, shortcuts_first, sites};
+use onebasin_core::graph::{Graph, NodeId, ValueId};
+use onebasin_core::solve::{LeftOut, Site, parameters_of, shortcuts_first, sites};
 use onebasin_core::{Params, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::exec::{Flat, Lockstep, Program};
 use crate::samples::{Feeds, Samples};
 use levels::Measure;
-pub use profile::{SiteFit, profile};
+pub use profile::{Profile, SiteFit, profile};
 use targets::Targets;
 
 /// How to solve.
@@ -59,7 +59,7 @@ pub struct Solved {
     pub params: Params,
     /// The sites, in running order, by the name of their operator.
     pub sites: Vec<String>,
-    /// Operators with weights that keep the average.
+    /// Operators with parameters, in which the ends differ, that keep the average.
     pub left: Vec<LeftOut>,
 }
 
@@ -136,7 +136,9 @@ struct Work<'a> {
 ///
 /// A LayerNorm or GroupNorm between gets the aim `(R − c) / g · σ̄ + μ̄` in front of it, where `μ̄`, `σ̄` are the mixed mean
 /// and deviation that the ends' normalisations measure there, `g`, `c` its mixed gain and bias; rows count `1 / (σ̄ + .1 ·
-/// mean σ̄)²`. Then gain and bias are fitted, unit by unit. So they are where a normalisation stands alone. Behind
+/// mean σ̄)²`. Units whose gain is at most a fifth of the mean one are hardly seen behind it, and move the level of all others:
+/// they get the aim `n̄ σ̄ + μ̄`, with `n̄` the mix of what the ends' normalisations make of them. Then gain and bias are fitted,
+/// unit by unit, the average's counting as ten rows. So they are where a normalisation stands alone. Behind
 /// a BatchNorm's folded weights its statistics are set to those of `W x` and its gain and bias so that they undo it: it gives
 /// `W x + b` as it stands.
 ///
@@ -168,7 +170,7 @@ struct Work<'a> {
 /// let (average, ends) = (merge(&a, &b, 0.5, Interpolation::Lerp)?, Ends::pair([&a, &b], 0.5));
 /// let solved = solve(&program, &ends, &average, &data, &SolveOptions::default(), &mut |_, _| true)?;
 /// assert_eq!(solved.sites, ["fc1", "fc2", "fc3"]);
-/// let last = |net| Ok::<_, onebasin_nn::Error>(profile(&program, &ends, net, &data)?[2].explained);
+/// let last = |net| Ok::<_, onebasin_nn::Error>(profile(&program, &ends, net, &data)?.answered());
 /// assert!(last(&solved.params)? > last(&average)?);
 /// # Ok::<(), onebasin_nn::Error>(())
 /// ```
@@ -182,7 +184,8 @@ pub fn solve(
 ) -> Result<Solved> {
     ends.check()?;
     let program = program.of(shortcuts_first(program.graph()))?;
-    let (sites, left) = sites(program.graph());
+    let (sites, mut left) = sites(program.graph());
+    left.retain(|left| differ(program.graph(), left, &ends.networks));
     let mut work = Work::new(&program, ends, merged, data, options)?;
     let sites: Vec<Site> = sites.into_iter().filter(|site| work.lockstep.step(site.node).is_some()).collect();
     if sites.is_empty() {
@@ -199,6 +202,15 @@ pub fn solve(
     observe(sites.len(), sites.len());
     let name = |site: &Site| program.graph().node(site.node).name.clone();
     Ok(Solved { params, sites: sites.iter().map(name).collect(), left })
+}
+
+/// Whether the ends differ in what an operator uses: where they do not, there is nothing to be solved.
+fn differ(graph: &Graph, left: &LeftOut, networks: &[&Params]) -> bool {
+    let mut nodes = (0..graph.nodes().len()).map(NodeId).filter(|node| graph.node(*node).name == left.node);
+    nodes.any(|node| {
+        let mut names = parameters_of(graph, node).into_iter().map(|value| graph.value(value).name.as_str());
+        names.any(|name| networks.iter().any(|network| network.get(name) != networks[0].get(name)))
+    })
 }
 
 impl<'a> Work<'a> {
@@ -239,7 +251,7 @@ impl<'a> Work<'a> {
     }
 
     /// The step of a node that is known to run.
-    fn step(&self, node: onebasin_core::graph::NodeId) -> Result<usize> {
+    fn step(&self, node: NodeId) -> Result<usize> {
         let name = || self.program.graph().node(node).name.clone();
         self.lockstep.step(node).ok_or_else(|| Error::Options(format!("node `{}` is never run", name())))
     }
@@ -251,7 +263,11 @@ impl<'a> Work<'a> {
         let levels = match measured {
             Some((norm, measure)) if site.layer.is_some() => {
                 self.run_ends(self.step(norm.node)?);
-                Some(levels::mixed(self, site, &norm, measure)?)
+                let gain = match norm.gain {
+                    Some(gain) => params.require(&self.program.graph().value(gain).name)?.to_f32()?.into_owned(),
+                    None => Vec::new(),
+                };
+                Some(levels::mixed(self, site, &norm, measure, &gain)?)
             }
             Some(_) | None => None,
         };

@@ -1,5 +1,6 @@
 //! What a site should give: the mix of its ends, less what the merged network adds.
 
+use onebasin_core::graph::ValueId;
 use onebasin_core::solve::Site;
 use onebasin_core::stream::Stream;
 use rayon::prelude::*;
@@ -64,7 +65,6 @@ impl Targets {
     /// Mean of the mix, and `1 + spread · (Σ share_e σ_e / σ − 1)`, of every unit over the chosen positions.
     fn spread_of_ends(&self, work: &Work<'_>, site: &Site) -> Result<Vec<(f32, f32)>> {
         let ends = work.ends.networks.len();
-        let bare = Site { added: Vec::new(), ..site.clone() };
         let one = |(shard, positions): (usize, &Vec<u32>)| -> Result<Vec<Moments>> {
             let mut rows = Vec::new();
             let mut found = Vec::new();
@@ -75,7 +75,7 @@ impl Targets {
                 view.add_rows(positions, &vec![1.0; view.units()], &mut rows);
                 found.push(Moments::of(&rows, view.units()));
             }
-            let mixed = work.aim(&bare, self, shard, positions)?.target;
+            let mixed = work.mixed(site.target, site.axis, shard, positions)?;
             let units = found.first().map_or(0, |m| m.mean.len());
             found.push(Moments::of(&mixed, units));
             Ok(found)
@@ -103,11 +103,6 @@ impl Targets {
         Ok((0..units).map(factor).collect())
     }
 
-    /// All positions.
-    pub(super) fn everywhere() -> Self {
-        Self { positions: Vec::new(), levels: None, spread: None }
-    }
-
     /// Number of rows.
     pub(super) fn rows(&self) -> usize {
         self.positions.iter().map(Vec::len).sum()
@@ -117,13 +112,7 @@ impl Targets {
 impl Work<'_> {
     /// What a site should give at these positions of a shard.
     pub(super) fn aim(&self, site: &Site, targets: &Targets, shard: usize, positions: &[u32]) -> Result<Aim> {
-        let mut target = Vec::new();
-        for end in 0..self.ends.networks.len() {
-            let view = self.lockstep.view(shard, end, site.target, site.axis)?;
-            target.resize(positions.len() * view.units(), 0.0);
-            let shares = self.ends.share(site.target, end, view.units())?;
-            view.add_rows(positions, &shares, &mut target);
-        }
+        let mut target = self.mixed(site.target, site.axis, shard, positions)?;
         if let Some(spread) = &targets.spread {
             for row in target.chunks_exact_mut(spread.len().max(1)) {
                 row.iter_mut().zip(spread).for_each(|(t, (mean, factor))| *t = mean + factor * (*t - mean));
@@ -141,14 +130,24 @@ impl Work<'_> {
         let name = &self.program.graph().node(site.node).name;
         Err(Error::Options(format!("node `{name}`: activations are not finite; nothing to solve for")))
     }
+
+    /// The mix of what the ends give of a value at these positions of a shard, `[positions, units]`.
+    pub(super) fn mixed(&self, value: ValueId, axis: usize, shard: usize, positions: &[u32]) -> Result<Vec<f32>> {
+        let mut mixed = Vec::new();
+        for end in 0..self.ends.networks.len() {
+            let view = self.lockstep.view(shard, end, value, axis)?;
+            mixed.resize(positions.len() * view.units(), 0.0);
+            let shares = self.ends.share(value, end, view.units())?;
+            view.add_rows(positions, &shares, &mut mixed);
+        }
+        Ok(mixed)
+    }
 }
 
 /// What a rectified target becomes where something else is given: itself, if it is positive, and what is given otherwise, as
 /// long as that is not.
 pub(super) fn rectified(target: f32, given: f32) -> f32 {
-    /// Targets up to this are not positive.
-    const ZERO: f32 = 1e-6;
-    if target > ZERO { target } else { given.min(0.0) }
+    if target > 0.0 { target } else { given.min(0.0) }
 }
 
 impl Aim {

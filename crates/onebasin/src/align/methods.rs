@@ -6,40 +6,25 @@ use onebasin_core::Params;
 use onebasin_core::matching::{
     ActivationKind, ActivationSimilarity, Blend, Budget, Candidate, Fixed, FrankWolfeOptions, Match, Origin,
     PortfolioOptions, Progress as Told, Rank, Run, RunRecord, Source, Start, StopReason, Sweep, Weights, ascend,
-    best_of, comparable, denoise, frank_wolfe, greedy, plan, trusted_spectral,
+    best_of, comparable, denoise, frank_wolfe, greedy, plan,
 };
-use onebasin_core::merge::{Interpolation, merge};
 use onebasin_core::report::Judged;
 use onebasin_core::symmetry::{Alignment, Symmetry};
-use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::exec::Program;
-use onebasin_nn::samples::{Chosen, synthetic};
-use onebasin_nn::{ActivationOptions, Samples, activation_similarity, evaluate_on, recompute_batch_norm, remembers};
+use onebasin_nn::samples::Chosen;
+use onebasin_nn::{ActivationOptions, Samples, activation_similarity};
 
 use super::{Align, DONE, Method};
 use crate::context::Context;
 use crate::error::Result;
-use crate::inputs::refuse_indices;
 use crate::observer::{Progress, Step};
 use crate::pair::Pair;
 
-/// Samples on which methods are judged.
-const JUDGED: usize = 10_000;
 /// Predicted seconds that matches of weights may take together where nobody says. Small networks then get a joint climb, which
 /// raises their objective by up to a third; of a ResNet-18 it would take several times as long as the ascent.
-const FREE: f64 = 2.0;
+pub(super) const FREE: f64 = 2.0;
 /// The same of denoised weights, of which all runs end within a ten-thousandth of each other.
 const FREE_DENOISED: f64 = 0.2;
-/// Waves at most, where no BatchNorm remembers anything.
-const SYNTHETIC: usize = 1000;
-
-/// Of so many samples, how many are looked at, at most `most`, and how many judge: not the same ones, 10,000 and at least a
-/// fifth where there are fewer, and never none.
-fn parted(samples: usize, most: usize) -> [usize; 2] {
-    let seen = most.min(samples.saturating_sub((samples / 5).clamp(1, JUDGED))).max(1);
-    [seen, samples.saturating_sub(seen).clamp(1, JUDGED)]
-}
-
 /// A pair being matched.
 pub(super) struct Matching<'a> {
     pub(super) pair: &'a Pair,
@@ -173,12 +158,12 @@ impl Matching<'_> {
     }
 
     /// The best by weights as they are.
-    fn by_weights(&self, plain: &Weights<'_>) -> Result<Found> {
+    pub(super) fn by_weights(&self, plain: &Weights<'_>) -> Result<Found> {
         self.best("weights", plain, FREE)
     }
 
     /// The best by denoised weights.
-    fn by_denoised(&self, [a, b]: [&Params; 2], ranks: &[Rank]) -> Result<Found> {
+    pub(super) fn by_denoised(&self, [a, b]: [&Params; 2], ranks: &[Rank]) -> Result<Found> {
         for rank in ranks {
             let text = format!("`{}`: {} of {} directions above the noise", rank.tensor, rank.kept, rank.of);
             self.context.detail(&text);
@@ -203,14 +188,26 @@ impl Matching<'_> {
         Ok(Found { stop: found.stop, sweeps: found.sweeps, ..Found::once("weights", found.alignment) })
     }
 
-    /// By activations on so many samples at most.
+    /// By activations on so many training samples at most, or on inputs that are made up where there are none.
     fn activation(&self, most: usize) -> Result<Found> {
-        let (program, samples) = self.seen(most)?;
+        if self.context.train.is_some() {
+            let (program, samples) = self.pair.a.running(self.context, "matching activations")?;
+            return self.activation_on(&program, &Chosen::first(samples, most));
+        }
+        let program = self.pair.a.program()?;
+        let made = self.pair.made_up(self.options.seed, self.context)?;
+        let (count, how) = (made.samples.len(), &made.how);
+        self.context.note(&format!("no data, so activations are compared on {count} made-up inputs, {how}"));
+        self.activation_on(&program, &made.samples)
+    }
+
+    /// By activations on these samples.
+    pub(super) fn activation_on(&self, program: &Program, samples: &dyn Samples) -> Result<Found> {
         let kind = if self.options.uncentred { ActivationKind::Uncentred } else { ActivationKind::Pearson };
         let (ends, total) = (self.pair.ends(), samples.len() as u64);
         let options = ActivationOptions { kind };
         let observer = self.context.observer;
-        let seen = activation_similarity(&program, ends, self.weights, &*samples, &options, &mut |done| {
+        let seen = activation_similarity(program, ends, self.weights, samples, &options, &mut |done| {
             observer.progress(&Progress { step: Step::Activations, done: done as u64, total, how: "" });
             !observer.stops()
         });
@@ -244,65 +241,5 @@ impl Matching<'_> {
         }
         let Match { alignment, stop, sweeps, .. } = found;
         Ok(Found { stop, sweeps, seen: Some(seen), ..Found::once(compared, alignment) })
-    }
-
-    /// What activations are compared on: training samples, or inputs that are made up where there are none.
-    fn seen(&self, most: usize) -> Result<(Program, Box<dyn Samples + '_>)> {
-        if self.context.train.is_some() {
-            let (program, samples) = self.pair.a.running(self.context, "matching activations")?;
-            return Ok((program, Box::new(Chosen::first(samples, most))));
-        }
-        let program = self.pair.a.program()?;
-        let graph = program.graph();
-        refuse_indices(graph)?;
-        if remembers(graph) {
-            let made = self.pair.made_up(self.options.seed, self.context)?;
-            let (count, how) = (made.samples.len(), &made.how);
-            self.context.note(&format!("no data, so activations are compared on {count} made-up inputs, {how}"));
-            return Ok((program, Box::new(made.samples.clone())));
-        }
-        let count = most.min(SYNTHETIC);
-        self.context.note(&format!("no data, so activations are compared on {count} made-up inputs, waves and noise"));
-        let samples = synthetic(graph, count, self.options.seed)?;
-        Ok((program, Box::new(samples)))
-    }
-
-    /// Spectral where it can be trusted, else weight; with samples also activation, the one with the lower held-out loss.
-    fn auto(&self) -> Result<Found> {
-        let plain = self.plain()?;
-        let mut candidates = vec![match trusted_spectral(&plain)? {
-            Some(([a, b], ranks)) => self.by_denoised([&a, &b], &ranks)?,
-            None => self.by_weights(&plain)?,
-        }];
-        drop(plain);
-        let Some(samples) = self.context.train.filter(|_| self.pair.a.runs()) else { return Ok(candidates.remove(0)) };
-        let [seen, judging] = parted(samples.len(), self.options.match_samples);
-        if seen + judging > samples.len() {
-            self.context
-                .note("there are too few samples to hold some out, so methods are judged on what they looked at");
-        }
-        candidates.push(self.activation(seen)?);
-        let program = self.pair.a.program_for(samples)?;
-        let held: Vec<u32> = (0..samples.len() as u32).rev().take(judging).collect();
-        let (held, norm) = (Chosen::new(samples, held)?, Chosen::first(samples, 4 * BATCH));
-        let mut judged = Vec::new();
-        for candidate in &candidates {
-            judged.push(self.judge(&program, candidate, &held, &norm)?);
-        }
-        let best = (0..judged.len()).fold(0, |best, k| if judged[k].loss < judged[best].loss { k } else { best });
-        Ok(Found { judged, ..candidates.swap_remove(best) })
-    }
-
-    fn judge(&self, program: &Program, found: &Found, held: &dyn Samples, norm: &dyn Samples) -> Result<Judged> {
-        let [a, b] = self.pair.ends();
-        let moved = found.alignment.apply(self.symmetry, b)?;
-        let middle = merge(a, &moved, 0.5, Interpolation::Lerp)?;
-        let runner = self.context.runner(program, &middle)?;
-        let middle = recompute_batch_norm(program, &middle, norm, BATCH)?;
-        let metrics = evaluate_on(runner, program, &middle, held, self.context.judge(held))?;
-        let judged = Judged { compared: found.compared.to_owned(), loss: metrics.loss, accuracy: metrics.accuracy };
-        let accuracy = judged.accuracy.map_or(String::new(), |a| format!(", accuracy {:.2} %", 100.0 * a));
-        self.context.detail(&format!("{}: midpoint loss {:.4}{accuracy}", judged.compared, judged.loss));
-        Ok(judged)
     }
 }

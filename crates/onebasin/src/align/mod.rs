@@ -1,5 +1,6 @@
 //! Aligning B with A: which method, how, and what came of it.
 
+mod auto;
 mod methods;
 mod state;
 mod straight_through;

@@ -47,7 +47,7 @@ fn what_was_solved_is_recorded() {
     let written = pair.merge(&aligned, &options, &context).unwrap().write(&path).unwrap();
     let solved = written.solved.unwrap();
     assert_eq!((solved.samples, solved.held_out, solved.after.len(), solved.distilled), (250, 50, 3, 0));
-    let last = |fits: &[onebasin::nn::SiteFit]| fits.last().unwrap().explained;
+    let last = |fits: &onebasin::nn::Profile| fits.answered();
     assert!(last(&solved.after) > last(&solved.before));
     assert_eq!((&written.options["repair"], &written.options["solve_samples"]), (&"solve".into(), &250.into()));
     assert_eq!(*Model::open(&path, &onebasin::Blueprint::default()).unwrap().params(), {
@@ -88,7 +88,7 @@ fn groups_that_share_an_axis_follow_each_its_own() {
     let moved = aligned.apply(pair.b().params()).unwrap();
     let at_a = onebasin::nn::Ends::pair([pair.a().params(), &moved], 0.0);
     let fits = onebasin::nn::profile(&program, &at_a, &merged, &data).unwrap();
-    let (head, layers) = fits.split_last().unwrap();
+    let (head, layers) = fits.sites.split_last().unwrap();
     assert!(layers.iter().all(|site| site.explained > 0.999), "{layers:?}");
     assert!(head.explained < 0.999, "{head:?}");
 }
@@ -129,7 +129,7 @@ fn many_are_solved_together() {
     let mean = MergeMany { repair: Repair::Solve, ..MergeMany::default() }.run(&many, &context).unwrap();
     let solved = mean.solved.unwrap();
     assert_eq!((solved.samples, solved.held_out), (300, 0));
-    let last = |fits: &[onebasin::nn::SiteFit]| fits.last().unwrap().explained;
+    let last = |fits: &onebasin::nn::Profile| fits.answered();
     assert!(last(&solved.after) > last(&solved.before));
     let refused = MergeMany { repair: Repair::Data, ..MergeMany::default() }.run(&many, &context).unwrap_err();
     assert!(matches!(refused, Error::Option { option: "repair", .. }), "{refused}");

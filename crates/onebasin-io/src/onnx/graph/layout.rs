@@ -81,6 +81,7 @@ pub(super) fn reshape(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     // A model that was made for one batch holds its length as a number in front.
     if let ([len, ..], [more, ..]) = (&from[0][..], &from[1][..])
         && len != more
+        && call.batch([*len, *more]).is_some()
         && wanted[0] == wanted[1]
         && wanted[0].first() == Some(&(*len as i64))
     {
