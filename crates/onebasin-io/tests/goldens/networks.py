@@ -138,6 +138,18 @@ class ShuffleNet(nn.Module):
         return self.head(self.blocks(self.stem(x)).mean([2, 3]))
 
 
+class TimeFirst(nn.Module):
+    """Rows are steps in time, which stand in front of the batch and are joined with it for the layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.mix, self.head = nn.Linear(8, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.embed(x.mean(1).transpose(0, 1)).relu().reshape(-1, 6)
+        return self.head(self.mix(x).relu().reshape(8, -1, 6).amax(0))
+
+
 def networks():
     """Name, network, input, and whether the exporter computes what follows from weights alone."""
     image, tokens = torch.randn(1, 3, 8, 8), torch.randint(11, (1, 4))
@@ -149,6 +161,7 @@ def networks():
     yield "densenet", DenseNet(), image, False
     yield "mobilenet", mobile_net(), image, False
     yield "shufflenet", ShuffleNet(), image, False
+    yield "time_first", TimeFirst(), image, False
 
 
 def main(folder):

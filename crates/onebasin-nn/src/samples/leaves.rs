@@ -62,7 +62,7 @@ pub fn dead_leaves(graph: &Graph, count: usize, seed: u64) -> Result<Arrays> {
 /// use onebasin_nn::Network;
 /// use onebasin_nn::samples::of_images;
 /// assert!(of_images(&Network::new("resnet20-bn:1", &[3, 32, 32], 10)?.graph()?));
-/// assert!(!of_images(&Network::new("mlp:16x1", &[3, 32, 32], 10)?.graph()?));
+/// assert!(!of_images(&Network::new("mlp:16x1", &[3072], 10)?.graph()?));
 /// # Ok::<(), onebasin_nn::Error>(())
 /// ```
 pub fn of_images(graph: &Graph) -> bool {

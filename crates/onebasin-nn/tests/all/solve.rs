@@ -212,6 +212,93 @@ fn where_both_ends_are_one_network_it_comes_back() {
     }
 }
 
+/// Behind gains near or at zero nothing tells what stands in front of them, which moves the level of all other units.
+#[test]
+fn faint_gains_of_a_normalisation_do_no_harm() {
+    for (name, graph) in graphs().into_iter().filter(|(name, _)| *name == "layer norm" || *name == "group norm") {
+        for faint in [0.0_f32, 0.05, -0.05] {
+            let mut a = network(&graph, 3);
+            for norm in ["stem.norm", "a.norm1", "a.norm2"] {
+                let mut numbers = a.require(&format!("{norm}.weight")).unwrap().to_f32().unwrap().into_owned();
+                numbers.iter_mut().skip(1).step_by(3).for_each(|gain| *gain = faint);
+                a.insert(format!("{norm}.weight"), Tensor::from_f32(&[numbers.len()], numbers).unwrap());
+            }
+            let program = Program::new(graph.clone()).unwrap();
+            let data = synthetic(&graph, 40, 9).unwrap();
+            let solved = run(&graph, &Ends::pair([&a, &a], 0.5), &a, &SolveOptions::default());
+            let fits = profile(&program, &Ends::pair([&a, &a], 0.5), &solved.params, &data).unwrap();
+            assert!(fits.answered() > 0.99999, "{name}, gains of {faint}: {fits:?}");
+        }
+    }
+}
+
+/// A network whose hidden units are a millionth as large, and count a million times, is the same network.
+#[test]
+fn what_is_solved_does_not_depend_on_the_scale_of_units() {
+    let (_, graph) = graphs().swap_remove(1);
+    let shrunk = |params: &Params, by: f64| {
+        let mut shrunk = params.clone();
+        for (name, by) in [("a.norm1.weight", by), ("a.norm1.bias", by), ("a.conv2.weight", 1.0 / by)] {
+            let tensor = params.require(name).unwrap();
+            let numbers = tensor.to_f32().unwrap().iter().map(|w| (f64::from(*w) * by) as f32).collect();
+            shrunk.insert(name, Tensor::from_f32(tensor.shape(), numbers).unwrap());
+        }
+        shrunk
+    };
+    let explained = |by: f64| {
+        let [a, b] = [1, 2].map(|seed| shrunk(&network(&graph, seed), by));
+        let average = merge(&a, &b, 0.5, Interpolation::Lerp).unwrap();
+        let ends = Ends::pair([&a, &b], 0.5);
+        let solved = run(&graph, &ends, &average, &SolveOptions::default());
+        let data = synthetic(&graph, 100, 9).unwrap();
+        profile(&Program::new(graph.clone()).unwrap(), &ends, &solved.params, &data).unwrap().answered()
+    };
+    let (usual, small) = (explained(1.0), explained(1e-6));
+    assert!((usual - small).abs() < 0.01, "{usual}, and {small} in small units");
+}
+
+/// Outputs are measured as outputs, whatever stands between them and the last site; what does not vary is no reason for alarm.
+#[test]
+fn what_is_answered_is_measured_at_the_outputs() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", &[1, 12]).unwrap();
+    let h = graph.linear("fc1", x, 10).unwrap();
+    let h = graph.relu(h).unwrap();
+    let slope = graph.param("slope", &[10]).unwrap();
+    let y = graph.push("scaled", Op::Binary(Binary::Mul), &[h, slope]).unwrap();
+    graph.output(y);
+    let still = graph.push("still", Op::Binary(Binary::Sub), &[h, h]).unwrap();
+    graph.output(still);
+    let [a, mut b] = [1, 1].map(|seed| network(&graph, seed));
+    let average = a.clone();
+    b.insert("slope", Tensor::from_f32(&[10], (0..10).map(|k| k as f32 - 4.0).collect()).unwrap());
+    let (program, data) = (Program::new(graph.clone()).unwrap(), synthetic(&graph, 100, 9).unwrap());
+    let fits = profile(&program, &Ends::pair([&a, &b], 0.5), &average, &data).unwrap();
+    assert!(fits.sites[0].explained > 0.999 && fits.outputs[0].explained < 0.9, "{fits:?}");
+    assert_eq!(fits.outputs[1].explained, 1.0);
+    let left = run(&graph, &Ends::pair([&a, &b], 0.5), &average, &SolveOptions::default()).left;
+    assert_eq!(
+        left.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["`scaled`: its `slope` is no weight, gain or bias of a layer"]
+    );
+    let alike = run(&graph, &Ends::pair([&a, &a], 0.5), &average, &SolveOptions::default()).left;
+    assert!(alike.is_empty(), "nothing is averaged where both are the same: {alike:?}");
+}
+
+#[test]
+fn a_computed_weight_is_named() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", &[1, 12]).unwrap();
+    let weight = graph.param("weight", &[12, 10]).unwrap();
+    let weight = graph.unary("tanh", Unary::Tanh, weight).unwrap();
+    let h = graph.push("product", Op::MatMul, &[x, weight]).unwrap();
+    let h = graph.relu(h).unwrap();
+    let y = graph.linear("fc", h, 3).unwrap();
+    graph.output(y);
+    let (_, left) = sites(&graph);
+    assert_eq!(left.iter().map(|left| &left.node[..]).collect::<Vec<_>>(), ["product"]);
+}
+
 #[test]
 fn at_every_site_more_is_explained_than_by_the_average() {
     for (name, graph) in graphs() {

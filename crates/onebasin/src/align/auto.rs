@@ -25,7 +25,9 @@ const SPEED: f64 = 2e10;
 
 /// What may be left unexplained by activations on made-up images, as a share of what is by weights, for them to be chosen: they
 /// fit such images better than others.
-const CLEAR: f64 = 2.0 / 3.0;
+const CLEAR: f64 = 0.85;
+/// What counts as left unexplained in a layer at least, so that none decides alone.
+const LEAST: f64 = 0.01;
 
 /// Of so many samples, how many are looked at, at most `most`, and how many judge: not the same ones, 10,000 and at least a
 /// fifth where there are fewer, and never none.
@@ -38,7 +40,7 @@ impl Matching<'_> {
     /// Spectral where it can be trusted, else weight; and activations, where there are samples or images can be made up.
     ///
     /// Candidates are judged by their midpoint on other samples: by its loss, or where inputs are made up, which have no
-    /// labels, by how much of what both networks compute it explains.
+    /// labels, by how much of what both networks compute it explains, the geometric mean over layers of what it does not.
     pub(super) fn auto(&self) -> Result<Found> {
         let plain = self.plain()?;
         let by_weights = match trusted_spectral(&plain)? {
@@ -49,10 +51,24 @@ impl Matching<'_> {
         if !self.pair.a.runs() {
             return Ok(by_weights);
         }
-        match self.context.train {
-            Some(samples) => self.best_on_data(by_weights, samples),
-            None => self.best_on_images(by_weights),
+        if let Some(samples) = self.context.train {
+            return self.best_on_data(by_weights, samples);
         }
+        let seen = self.on_images(&by_weights);
+        self.context.go_on()?;
+        Ok(match seen {
+            Ok(None) => by_weights,
+            Ok(Some((by_activations, judged))) => {
+                let lost = |judged: &Judged| 1.0 - judged.explained.unwrap_or(f64::NEG_INFINITY);
+                let better = lost(&judged[1]) < CLEAR * lost(&judged[0]);
+                self.chosen(if better { by_activations } else { by_weights }, judged)
+            }
+            Err(why) => {
+                self.context
+                    .note(&format!("weights alone are compared; on made-up images the networks do not run: {why}"));
+                by_weights
+            }
+        })
     }
 
     fn best_on_data(&self, by_weights: Found, samples: &dyn Samples) -> Result<Found> {
@@ -72,19 +88,16 @@ impl Matching<'_> {
         Ok(self.chosen(if better { by_activations } else { by_weights }, judged))
     }
 
-    /// Without data: on images that are made up, if that fits the budget.
-    fn best_on_images(&self, by_weights: Found) -> Result<Found> {
+    /// Without data: a match by activations on made-up images, if that fits the budget, and what both are worth.
+    fn on_images(&self, by_weights: &Found) -> Result<Option<(Found, [Judged; 2])>> {
         let program = self.pair.a.program()?;
-        let Some(images) = self.images(&program)? else { return Ok(by_weights) };
+        let Some(images) = self.images(&program)? else { return Ok(None) };
         let [seen, judging] = parted(images.len(), images.len());
         let by_activations = self.activation_on(&program, &Chosen::first(&*images, seen))?;
         let held = Chosen::new(&*images, (seen as u32..(seen + judging) as u32).collect())?;
-        let [weights, activations] =
-            [&by_weights, &by_activations].map(|found| self.by_explained(&program, found, &held));
-        let judged = [weights?, activations?];
-        let lost = |judged: &Judged| 1.0 - judged.explained.unwrap_or(f64::NEG_INFINITY);
-        let better = lost(&judged[1]) < CLEAR * lost(&judged[0]);
-        Ok(self.chosen(if better { by_activations } else { by_weights }, judged))
+        let judged = [by_weights, &by_activations].map(|found| self.by_explained(&program, found, &held));
+        let [weights, activations] = judged;
+        Ok(Some((by_activations, [weights?, activations?])))
     }
 
     /// Images to look at: those that were made up already, or else as many dead leaves as fit the budget; none where inputs are
@@ -133,6 +146,9 @@ impl Matching<'_> {
     fn by_explained(&self, program: &Program, found: &Found, held: &dyn Samples) -> Result<Judged> {
         let [middle, moved] = self.midpoint(program, found, held)?;
         let ends = Ends::pair([self.pair.ends()[0], &moved], 0.5);
-        Ok(Judged::by_explained(found.compared, profile(program, &ends, &middle, held)?.answered()))
+        let profile = profile(program, &ends, &middle, held)?;
+        let lost = profile.sites.iter().map(|site| libm::log((1.0 - site.explained).max(LEAST))).sum::<f64>();
+        let explained = 1.0 - libm::exp(lost / profile.sites.len().max(1) as f64);
+        Ok(Judged::by_explained(found.compared, explained))
     }
 }

@@ -48,7 +48,8 @@ const MADE_FOR: &str = "onebasin.made_for";
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// The best of several: spectral where it can be trusted, else weight; with samples also activation, judged by the loss of
-    /// held-out midpoints.
+    /// held-out midpoints; without, where inputs are images, also activation on made-up ones, judged by how much of both
+    /// networks the midpoint explains.
     #[default]
     Auto,
     /// Weights: coordinate ascent and a joint climb from several starts, as far as the budget goes, the best kept. The paper's Algorithm 1 as published is
@@ -97,7 +98,7 @@ impl Method {
     pub fn means(self) -> &'static str {
         match self {
             Self::Auto => {
-                "The best of several: spectral where it can be trusted, else weight; with data also activation, judged by its loss"
+                "The best of several: spectral where it can be trusted, else weight; also activation, on data or made-up images, judged by the midpoint"
             }
             Self::Weight => {
                 "Weights: several starts and a joint climb, the best kept; from the identity in one order, the paper's Algorithm 1"

@@ -4,10 +4,11 @@ use std::sync::Mutex;
 
 use onebasin::core::graph::Graph;
 use onebasin::core::graph::op::Conv;
+use onebasin::core::merge::Interpolation;
 use onebasin::core::stream::Stream;
 use onebasin::{
-    Align, Aligned, Context, Level, Merge, Merged, Method, Model, Observer, Pair, Params, Progress, Repair, Step,
-    Tensor,
+    Align, Aligned, Context, Level, Merge, Merged, Method, Model, Network, Observer, Pair, Params, Progress, Repair,
+    Step, Tensor,
 };
 
 #[derive(Default)]
@@ -85,7 +86,7 @@ fn layers_are_solved_without_data_and_the_record_says_so() {
         let params = merged.params().unwrap();
         assert_ne!(params, average);
         assert_eq!(heard.count("layers are solved on"), 1);
-        assert_eq!(heard.count(how), if normalised { 2 } else { 1 }, "{:?}", heard.notes.lock().unwrap());
+        assert_eq!(heard.count(how), 2, "{:?}", heard.notes.lock().unwrap());
         assert_eq!(heard.count("cannot be used as it stands"), 0);
         let made = heard.steps.lock().unwrap().iter().filter(|step| **step == Step::Remembering).count();
         assert_eq!(made > 0, normalised);
@@ -96,6 +97,64 @@ fn layers_are_solved_without_data_and_the_record_says_so() {
         let again = heard.steps.lock().unwrap().iter().filter(|step| **step == Step::Remembering).count();
         assert_eq!(made, again, "inputs are made once for a pair");
     }
+}
+
+/// Without data `auto` looks at images that are made up, as many as there is time for; where inputs are no images it does not.
+#[test]
+fn methods_are_judged_on_made_up_images() {
+    let context = Context::default();
+    let judged = |pair: &Pair, budget| {
+        let aligned = pair.align(&Align { budget, ..Align::default() }, &context).unwrap();
+        aligned.record.unwrap().judged
+    };
+    let [weights, activations] = &judged(&pair(true), None)[..] else { panic!("two candidates") };
+    assert_eq!((&weights.compared[..], &activations.compared[..]), ("weights", "activations on made-up inputs"));
+    assert!(weights.explained.is_some() && weights.loss.is_none());
+    assert!(judged(&pair(true), Some(1e-6)).is_empty());
+
+    let network = Network::new("mlp:8", &[6], 2).unwrap();
+    let [a, b] = [0, 1].map(|seed| Model::of(&network, network.init(seed).unwrap()).unwrap());
+    assert!(judged(&Pair::new(a, b).unwrap(), None).is_empty());
+}
+
+/// What a merge is prepared with serves the match too.
+#[test]
+fn inputs_that_solving_needs_are_looked_at_by_auto() {
+    let (pair, heard) = (pair(true), Heard::default());
+    let context = Context { observer: &heard, ..Context::default() };
+    let options = Merge { repair: Repair::Solve, ..Merge::default() };
+    pair.prepare(&options, &context).unwrap();
+    let count = || heard.steps.lock().unwrap().iter().filter(|step| **step == Step::Remembering).count();
+    let made = count();
+    let aligned = pair.align(&Align::default(), &context).unwrap();
+    pair.merge(&aligned, &options, &context).unwrap().params().unwrap();
+    assert!(made > 0 && count() == made);
+}
+
+/// Where only some groups leave an end, the others stay there, and layers are solved all the same.
+#[test]
+fn a_group_between_the_ends_is_solved_wherever_the_others_are() {
+    let (pair, heard) = (pair(false), Heard::default());
+    let aligned = pair.align(&Align::default(), &Context::default()).unwrap();
+    let name = pair.a().symmetry().unwrap().groups()[0].name.clone();
+    for lambda in [0.0, 1.0] {
+        let options =
+            Merge { repair: Repair::Solve, lambda, group_lambda: [(name.clone(), 0.5)].into(), ..Merge::default() };
+        let solved = pair.merge(&aligned, &options, &Context { observer: &heard, ..Context::default() }).unwrap();
+        let plain = Merge { repair: Repair::None, ..options };
+        let plain = pair.merge(&aligned, &plain, &Context::default()).unwrap();
+        assert_ne!(solved.params().unwrap(), plain.params().unwrap());
+    }
+    assert_eq!(heard.count("layers are solved on"), 2);
+}
+
+#[test]
+fn a_circle_is_not_solved_for() {
+    let pair = pair(false);
+    let aligned = pair.align(&Align::default(), &Context::default()).unwrap();
+    let options = Merge { repair: Repair::Solve, interpolation: Interpolation::Slerp, ..Merge::default() };
+    let refused = pair.merge(&aligned, &options, &Context::default()).unwrap_err().to_string();
+    assert!(refused.contains("the straight mix"), "{refused}");
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn what_was_solved_is_recorded() {
     let path = folder.path().join("merged.safetensors");
     let written = pair.merge(&aligned, &options, &context).unwrap().write(&path).unwrap();
     let solved = written.solved.unwrap();
-    assert_eq!((solved.samples, solved.held_out, solved.after.len(), solved.distilled), (250, 50, 3, 0));
+    assert_eq!((solved.samples, solved.held_out, solved.after.sites.len(), solved.distilled), (250, 50, 3, 0));
     let last = |fits: &onebasin::nn::Profile| fits.answered();
     assert!(last(&solved.after) > last(&solved.before));
     assert_eq!((&written.options["repair"], &written.options["solve_samples"]), (&"solve".into(), &250.into()));

@@ -12,8 +12,8 @@ use tempfile::TempDir;
 
 use super::{doubled, model, node, tensor, zeros};
 
-const NETWORKS: [&str; 8] =
-    ["densenet", "gru", "lstm", "mobilenet", "shufflenet", "transformer", "transformer_folded", "unet"];
+const NETWORKS: [&str; 9] =
+    ["densenet", "gru", "lstm", "mobilenet", "shufflenet", "time_first", "transformer", "transformer_folded", "unet"];
 
 fn network(name: &str) -> OnnxModel {
     OnnxModel::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/goldens/networks/{name}.onnx"))).unwrap()
