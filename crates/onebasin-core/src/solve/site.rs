@@ -184,7 +184,7 @@ pub fn parameters_of(graph: &Graph, node: NodeId) -> Vec<ValueId> {
         }
         match graph.value(value).source {
             ValueSource::Param => found.push(value),
-            ValueSource::Node(from, _) if finder.weighs(&value) => open.extend(&graph.node(from).inputs),
+            ValueSource::Node(from, _) if finder.weighs(value) => open.extend(&graph.node(from).inputs),
             ValueSource::Node(..) | ValueSource::Input | ValueSource::Constant(_) => {}
         }
     }
@@ -251,14 +251,14 @@ impl<'g> Finder<'g> {
     }
 
     /// Whether a value is a parameter, or computed from some without any input.
-    fn weighs(&self, value: &ValueId) -> bool {
+    fn weighs(&self, value: ValueId) -> bool {
         self.parameter[value.0].is_some()
     }
 
     /// The first parameter that a node uses on what comes from inputs.
     fn averaged(&self, node: NodeId) -> Option<ValueId> {
         let Node { inputs, outputs, .. } = self.graph.node(node);
-        let on_inputs = !outputs.iter().any(|v| self.weighs(v));
+        let on_inputs = !outputs.iter().any(|v| self.weighs(*v));
         inputs.iter().find_map(|v| self.parameter[v.0]).filter(|_| on_inputs)
     }
 
@@ -281,13 +281,13 @@ impl<'g> Finder<'g> {
             }
             Op::BatchNorm { epsilon } => norm(*epsilon, Some([inputs[3], inputs[4]])),
             Op::GroupNorm { epsilon, .. } | Op::LayerNorm { epsilon, .. } => norm(*epsilon, None),
-            Op::MatMul if self.weighs(&inputs[0]) != self.weighs(&inputs[1]) => {
+            Op::MatMul if self.weighs(inputs[0]) != self.weighs(inputs[1]) => {
                 return Err("its weights are computed, stand on the left of a product, or are many matrices".to_owned());
             }
-            Op::ConvTranspose { .. } if inputs[1..].iter().any(|v| self.weighs(v)) => {
+            Op::ConvTranspose { .. } if inputs[1..].iter().any(|v| self.weighs(*v)) => {
                 return Err("transposed convolutions are not solved".to_owned());
             }
-            Op::Recurrent { .. } if inputs[1..].iter().any(|v| self.weighs(v)) => {
+            Op::Recurrent { .. } if inputs[1..].iter().any(|v| self.weighs(*v)) => {
                 return Err("recurrent layers are not solved".to_owned());
             }
             Op::MatMul
@@ -319,7 +319,7 @@ impl<'g> Finder<'g> {
             Role::Norm(norm) => norm.values().collect(),
             Role::Other => Vec::new(),
         };
-        if !values.is_empty() && !values.iter().any(|v| self.weighs(v)) {
+        if !values.is_empty() && !values.iter().any(|v| self.weighs(*v)) {
             return Ok(Role::Other);
         }
         for value in values {

@@ -12,6 +12,8 @@ use crate::samples::Samples;
 
 /// Rows that are looked at at a time.
 const TILE: usize = 1024;
+/// What single precision makes of sums of a few thousand products, squared.
+const ROUNDING: f64 = 1e-10;
 
 /// How well a merged network follows its ends at a site.
 ///
@@ -142,8 +144,6 @@ fn explained(work: &Work<'_>, Place { value, axis, rectified }: Place) -> Result
         }
         Ok(sums)
     })?;
-    /// What single precision makes of sums of a few thousand products, squared.
-    const ROUNDING: f64 = 1e-10;
     let spread: f64 = all.iter().map(|[rows, sum, squares, _]| (squares - sum * sum / rows).max(0.0)).sum();
     let squares: f64 = all.iter().map(|[_, _, squares, _]| squares).sum();
     let errors: f64 = all.iter().map(|[.., errors]| errors).sum();

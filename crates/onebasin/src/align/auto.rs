@@ -4,7 +4,6 @@ use onebasin_core::Params;
 use onebasin_core::matching::trusted_spectral;
 use onebasin_core::merge::{Interpolation, merge};
 use onebasin_core::report::Judged;
-
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::exec::Program;
 use onebasin_nn::samples::{Chosen, dead_leaves, of_images};
@@ -123,8 +122,10 @@ impl Matching<'_> {
 
     /// A candidate, with what all of them are worth.
     fn chosen(&self, best: Found, judged: [Judged; 2]) -> Found {
-        judged.iter().for_each(|judged| self.context.detail(&judged.to_string()));
-        Found { judged: judged.to_vec(), ..best }
+        for judged in &judged {
+            self.context.detail(&judged.to_string());
+        }
+        Found { judged: judged.into(), ..best }
     }
 
     /// A midpoint, its BatchNorm statistics recomputed, and what becomes of B for it.
