@@ -164,8 +164,7 @@ pub struct Judged {
     /// Its share of right answers, where answers are right or wrong.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub accuracy: Option<f64>,
-    /// Where inputs are made up: share of what both networks compute there that the midpoint explains: R², its complement the
-    /// geometric mean over layers.
+    /// Where inputs are made up: share of what both networks answer there that the midpoint explains, R².
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub explained: Option<f64>,
 }
@@ -192,7 +191,7 @@ impl std::fmt::Display for Judged {
             write!(f, ", accuracy {:.2} %", 100.0 * accuracy)?;
         }
         if let Some(explained) = self.explained {
-            write!(f, " the midpoint explains {explained:.3} of what both networks compute (R² over layers)")?;
+            write!(f, " the midpoint explains {explained:.3} of what both networks answer (R²)")?;
         }
         Ok(())
     }

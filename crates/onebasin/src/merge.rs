@@ -248,7 +248,7 @@ impl Pair {
     /// once one is found, since groups are known and the symmetry leaves what A computes as it is; and makes the inputs up that
     /// solving without data needs, which aligning then looks at too.
     ///
-    /// Cost: two forward passes of four samples; the inputs take [`onebasin_nn::remembered`] its time.
+    /// Cost: two forward passes of four samples, and that of [`remembered`](onebasin_nn::remembered()) where inputs are made up.
     ///
     /// # Errors
     /// Those of [`Self::merge`] that do not depend on an alignment.

@@ -106,7 +106,7 @@ fn a_solved_merge_says_and_draws_what_it_explains() {
     assert!(text.contains("3 layers solved on 500 samples of digits, without labels"), "{text}");
     assert!(std::fs::read_to_string(at.join("l.svg")).unwrap().contains("R²"));
     let found: Value = serde_json::from_str(&done(at, &format!("{line} --json"))).unwrap();
-    let last = |which: &str| found["solved"][which][2]["explained"].as_f64().unwrap();
+    let last = |which: &str| found["solved"][which]["outputs"][0]["explained"].as_f64().unwrap();
     assert!(last("after") > last("before"), "{found}");
     let refused = |line: &str| {
         let output = run(at, &line.split_whitespace().collect::<Vec<_>>());
@@ -142,7 +142,7 @@ fn many_networks_become_one() {
     }
     let line = "merge-many a.safetensors b.safetensors -o m.safetensors --data digits --repair solve --json";
     let found: Value = serde_json::from_str(&done(at, line)).unwrap();
-    assert_eq!(found["solved"]["after"].as_array().unwrap().len(), 3);
+    assert_eq!(found["solved"]["after"]["sites"].as_array().unwrap().len(), 3);
     done(at, "merge-many a.safetensors a.safetensors a.safetensors -o m.safetensors");
     assert_eq!(params(at, "m.safetensors"), params(at, "a.safetensors"));
 }

@@ -24,9 +24,7 @@ const SPEED: f64 = 2e10;
 
 /// What may be left unexplained by activations on made-up images, as a share of what is by weights, for them to be chosen: they
 /// fit such images better than others.
-const CLEAR: f64 = 0.85;
-/// What counts as left unexplained in a layer at least, so that none decides alone.
-const LEAST: f64 = 0.01;
+const CLEAR: f64 = 0.95;
 
 /// Of so many samples, how many are looked at, at most `most`, and how many judge: not the same ones, 10,000 and at least a
 /// fifth where there are fewer, and never none.
@@ -39,7 +37,7 @@ impl Matching<'_> {
     /// Spectral where it can be trusted, else weight; and activations, where there are samples or images can be made up.
     ///
     /// Candidates are judged by their midpoint on other samples: by its loss, or where inputs are made up, which have no
-    /// labels, by how much of what both networks compute it explains, the geometric mean over layers of what it does not.
+    /// labels, by how much of what both networks answer it explains.
     pub(super) fn auto(&self) -> Result<Found> {
         let plain = self.plain()?;
         let by_weights = match trusted_spectral(&plain)? {
@@ -147,9 +145,7 @@ impl Matching<'_> {
     fn by_explained(&self, program: &Program, found: &Found, held: &dyn Samples) -> Result<Judged> {
         let [middle, moved] = self.midpoint(program, found, held)?;
         let ends = Ends::pair([self.pair.ends()[0], &moved], 0.5);
-        let profile = profile(program, &ends, &middle, held)?;
-        let lost = profile.sites.iter().map(|site| libm::log((1.0 - site.explained).max(LEAST))).sum::<f64>();
-        let explained = 1.0 - libm::exp(lost / profile.sites.len().max(1) as f64);
+        let explained = profile(program, &ends, &middle, held)?.answered();
         Ok(Judged::by_explained(found.compared, explained))
     }
 }
