@@ -68,7 +68,7 @@ impl Default for DistilOptions {
 /// let (program, ends) = (Program::new(graph)?, Ends::pair([&a, &b], 0.5));
 /// let options = DistilOptions { rate: 1e-2, ..DistilOptions::default() };
 /// let found = distil(&program, &ends, &a, &data, &options, &mut |_, _, _| true)?;
-/// let answers = |net| Ok::<_, onebasin_nn::Error>(profile(&program, &ends, net, &data)?[1].explained);
+/// let answers = |net| Ok::<_, onebasin_nn::Error>(profile(&program, &ends, net, &data)?.answered());
 /// assert!(answers(&found)? > answers(&a)?);
 /// # Ok::<(), onebasin_nn::Error>(())
 /// ```
