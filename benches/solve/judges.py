@@ -21,7 +21,7 @@ METHODS = {
     "data": ["--method", "activation", "DATA"],
 }
 ALONE = ["weight", "spectral", "auto", "made up"]
-MEANS = {"output": lambda fits: fits[-1], "mean": lambda fits: sum(fits) / len(fits)}
+KINDS = ["output", "mean"]
 
 
 def run(program, words):
@@ -71,7 +71,8 @@ class Pair:
             text = run(self.args.program, [*self.words("merge", with_data), *align, "--repair", "solve", "--json", "-o", str(out)])
             solved = json.loads(text)["solved"]
             for when in ("before", "after"):
-                found[f"{when}, {on}"] = [fit["explained"] for fit in solved[when]["sites"]]
+                sites, outputs = ([fit["explained"] for fit in solved[when][part]] for part in ("sites", "outputs"))
+                found[f"{when}, {on}"] = {"output": min(outputs), "mean": sum(sites) / len(sites)}
             if not with_data:
                 words = ["barrier", str(out), str(out), *self.options, "--data", self.data, "--method", "weight", "--points", "2"]
                 report = json.loads(run(self.args.program, [*words, "--samples", str(self.args.samples), "--batch-norm-samples", "0", "--json"]))
@@ -101,7 +102,7 @@ def main():
         found = {name: pair.measure(name) for name in METHODS}
         for name, of in found.items():
             truth = "  ".join(f"{key} {100 * of[key][0]:.2f}" for key in ("average", "solved", "solved without data"))
-            judged = "  ".join(f"{key} {of[key][-1]:+.3f} {MEANS['mean'](of[key]):+.3f}" for key in of if "," in key)
+            judged = "  ".join(f"{key} {of[key]['output']:+.3f} {of[key]['mean']:+.3f}" for key in of if "," in key)
             print(f"{pair.name}: {name}: {truth}; R² at the output, mean: {judged}", flush=True)
         for truth in ("average", "solved", "solved without data"):
             for on, names in (("made up", ALONE), ("data", list(METHODS))):
@@ -109,9 +110,9 @@ def main():
                     continue
                 best = max(found[name][truth][0] for name in names)
                 for when in ("before", "after"):
-                    for mean, of in MEANS.items():
-                        chosen = max(names, key=lambda name: of(found[name][f"{when}, {on}"]))
-                        regrets.setdefault((truth, on, f"R² {when}, {mean}"), []).append(best - found[chosen][truth][0])
+                    for kind in KINDS:
+                        chosen = max(names, key=lambda name: found[name][f"{when}, {on}"][kind])
+                        regrets.setdefault((truth, on, f"R² {when}, {kind}"), []).append(best - found[chosen][truth][0])
                 for name in names:
                     regrets.setdefault((truth, on, f"always {name}"), []).append(best - found[name][truth][0])
     print("\n| judged by | truth | on | mean regret, points | worst |\n|---|---|---|---|---|")

@@ -2,7 +2,6 @@
 
 use onebasin_core::Params;
 use onebasin_core::repair::repair_weights;
-use onebasin_core::solve::LeftOut;
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::exec::Program;
 use onebasin_nn::samples::Chosen;
@@ -166,20 +165,12 @@ impl Finish<'_> {
         let (Some(train), Some(Solved { params, left, .. })) = (self.train, self.solved(ends, average)?) else {
             return Ok((average.clone(), None));
         };
-        if let [first, ..] = &left[..] {
-            let named = |part: &[LeftOut]| part.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            let all = if left.len() > NAMED {
-                format!("{} and {} more, which the record names", named(&left[..NAMED]), left.len() - NAMED)
-            } else {
-                named(&left)
-            };
-            let (them, parameters) = if left.len() == 1 {
-                (format!("`{}` keeps", first.node), "its")
-            } else {
-                ("these keep".to_owned(), "their")
-            };
-            self.context
-                .note(&format!("not everything is solved; {them} the average of {parameters} parameters: {all}"));
+        if !left.is_empty() {
+            let named: Vec<String> = left.iter().take(NAMED).map(ToString::to_string).collect();
+            let more = left.len() - named.len();
+            let more = if more > 0 { format!("; and {more} more, which the record names") } else { String::new() };
+            let named = named.join("; ");
+            self.context.note(&format!("not solved, and averaged like everything without a solve: {named}{more}"));
         }
         self.context.go_on()?;
         let samples = self.used.solve.min(train.len());

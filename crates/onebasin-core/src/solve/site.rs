@@ -160,6 +160,8 @@ pub fn sites(graph: &Graph) -> (Vec<Site>, Vec<LeftOut>) {
 
 /// The parameters that an operator uses, as they stand or computed without any input.
 ///
+/// Cost: one pass over the graph.
+///
 /// ```
 /// use onebasin_core::graph::op::Unary;
 /// use onebasin_core::graph::{Graph, NodeId, Op};

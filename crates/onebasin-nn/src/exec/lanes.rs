@@ -121,7 +121,8 @@ impl<T: Real> Lanes<T> {
     /// Runs a batch forward and, if these lanes have gradients, backward from the mean loss over its answers.
     ///
     /// # Errors
-    /// If the network's shapes do not allow a shard's number of samples, and those of [`Batch::feed`].
+    /// If the network's shapes do not allow a shard's number of samples, it does not answer every sample though there are
+    /// targets, and those of [`Batch::feed`].
     pub fn run(&mut self, program: &Program<T>, flat: &Flat<T>, batch: &Batch<'_, T>) -> Result<BatchOutcome> {
         if batch.target > 0 {
             self.all[0].spaces[0].plan().answers_every_sample(program.graph())?;

@@ -185,13 +185,13 @@ pub fn solve(
     ends.check()?;
     let program = program.of(shortcuts_first(program.graph()))?;
     let (sites, mut left) = sites(program.graph());
-    left.retain(|left| differ(program.graph(), left, &ends.networks));
     let mut work = Work::new(&program, ends, merged, data, options)?;
     let sites: Vec<Site> = sites.into_iter().filter(|site| work.lockstep.step(site.node).is_some()).collect();
     if sites.is_empty() {
         let named: Vec<String> = left.iter().take(3).map(ToString::to_string).collect();
         return Err(Error::Options(format!("no operator of the network can be solved; {}", named.join("; "))));
     }
+    left.retain(|left| differ(program.graph(), left, &ends.networks));
     let mut params = merged.clone();
     for (done, site) in sites.iter().enumerate() {
         if !observe(done, sites.len()) {

@@ -6,7 +6,7 @@ use onebasin_core::solve::{shortcuts_first, sites};
 use serde::{Deserialize, Serialize};
 
 use super::{Ends, SolveOptions, Work};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::Program;
 use crate::samples::Samples;
 
@@ -62,12 +62,13 @@ impl Profile {
 ///
 /// Formula: `R² = 1 − Σ |y − T|² / Σ |T − T̄|²` over samples, positions and units, with `y` what the merged network gives
 /// at the site and `T` the mix of its ends, both rectified where nothing else of them is used; `T̄` is the mean of a unit.
-/// Where `T` does not vary by more than rounding (`1e−10 Σ T²`), that takes the place of the lower sum.
+/// Where `T` does not vary by more than rounding (`1e−10 (Σ T² + Σ |y − T|²)`), that takes the place of the lower sum, so that
+/// R² is never below `1 − 1e10`, which is also that of a merged network whose numbers are not finite.
 ///
 /// Cost: a forward pass of all ends and of the merged network.
 ///
 /// # Errors
-/// If a tensor is missing or does not fit, there are no samples or they do not fit, or activations are not finite.
+/// If a tensor is missing or does not fit, there are no samples or they do not fit, or activations of the ends are not finite.
 ///
 /// ```
 /// use onebasin_nn::exec::Program;
@@ -147,6 +148,15 @@ fn explained(work: &Work<'_>, Place { value, axis, rectified }: Place) -> Result
     let spread: f64 = all.iter().map(|[rows, sum, squares, _]| (squares - sum * sum / rows).max(0.0)).sum();
     let squares: f64 = all.iter().map(|[_, _, squares, _]| squares).sum();
     let errors: f64 = all.iter().map(|[.., errors]| errors).sum();
+    if !squares.is_finite() {
+        let name = &work.program.graph().value(value).name;
+        return Err(Error::Options(format!(
+            "value `{name}`: what the ends give is not finite; nothing to compare with"
+        )));
+    }
+    if !errors.is_finite() {
+        return Ok(1.0 - 1.0 / ROUNDING);
+    }
     let least = ROUNDING * (squares + errors);
     Ok(if errors <= least { 1.0 } else { 1.0 - errors / spread.max(least) })
 }

@@ -285,6 +285,19 @@ fn what_is_answered_is_measured_at_the_outputs() {
     assert!(alike.is_empty(), "nothing is averaged where both are the same: {alike:?}");
 }
 
+/// Numbers that are not finite are no good fit, and ends that give none cannot be compared with.
+#[test]
+fn what_is_not_finite_is_not_explained() {
+    let (_, graph) = graphs().swap_remove(0);
+    let a = network(&graph, 1);
+    let mut broken = a.clone();
+    broken.insert("fc3.bias", Tensor::from_f32(&[4], vec![f32::NAN; 4]).unwrap());
+    let (program, data) = (Program::new(graph).unwrap(), synthetic(&graphs().swap_remove(0).1, 20, 9).unwrap());
+    let of = |ends: [&Params; 2], merged| profile(&program, &Ends::pair(ends, 0.5), merged, &data);
+    assert!(of([&a, &a], &broken).unwrap().answered() < -1e9);
+    assert!(of([&a, &broken], &a).unwrap_err().to_string().contains("not finite"));
+}
+
 #[test]
 fn a_computed_weight_is_named() {
     let mut graph = Graph::new();
