@@ -176,6 +176,28 @@ impl Predictions {
         Scores { loss: loss / count, accuracy: correct / count, top_five: among / count, calibration_error }
     }
 
+    /// Share of every class's samples that are classified right, in [0, 1]; none where a class has no sample.
+    ///
+    /// Shapes: one label a sample, below [`Self::classes`]; one share a class. Cost: linear in samples and classes.
+    ///
+    /// # Panics
+    /// If there are not as many labels as samples.
+    ///
+    /// ```
+    /// use onebasin_nn::Predictions;
+    /// let found = Predictions { classes: 3, probabilities: [0.6, 0.4, 0.0].repeat(2) };
+    /// assert_eq!(found.by_class(&[0, 1]), [Some(1.0), Some(0.0), None]);
+    /// ```
+    #[must_use]
+    pub fn by_class(&self, labels: &[u32]) -> Vec<Option<f64>> {
+        let mut right = vec![(0.0, 0.0); self.classes];
+        for (p, label) in self.each(labels) {
+            right[label].0 += f64::from(best(p) == label);
+            right[label].1 += 1.0;
+        }
+        right.into_iter().map(|(right, all)| (all > 0.0).then_some(right / all)).collect()
+    }
+
     /// How often predictions are right by their confidence, in 15 bins of the same width; empty bins are zeros.
     ///
     /// Shapes: one label a sample. Cost: linear in samples and classes.

@@ -211,7 +211,8 @@ fn lowest(numbers: &[f64], count: usize) -> Vec<usize> {
 /// the sites that compute the group, which for a residual stream is every block. 1 where both units are still, 0 where one
 /// is.
 ///
-/// `program` runs [`Widener::graph`], and `ends` are networks of it. Cost: a forward pass of both.
+/// `program` runs [`Widener::graph`], and `ends` are networks of it. Cost: a forward pass of both, whose values wait for all
+/// samples, in the memory that the program may take.
 ///
 /// # Errors
 /// If a tensor is missing or does not fit, there are no samples or they do not fit, or activations are not finite.
@@ -249,7 +250,7 @@ pub fn unit_correlations(
     let feeds = Feeds::new(graph, data)?;
     let fill = |samples: std::ops::Range<usize>, inputs: &mut [&mut [f32]]| feeds.fill(data, samples, inputs);
     let flats = [program.flatten(ends[0])?, program.flatten(ends[1])?];
-    let mut lockstep = Lockstep::new(&program, 2, data.len(), SolveOptions::default().memory, &fill)?;
+    let mut lockstep = Lockstep::new(&program, 2, data.len(), usize::MAX, &fill)?;
     let mut found: BTreeMap<GroupId, Vec<(f64, f64)>> = BTreeMap::new();
     for site in sites(graph).0.iter().filter(|site| !shortcut(site)) {
         let Some(pattern) = widener.pattern(site.target) else { continue };

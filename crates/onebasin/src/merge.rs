@@ -297,7 +297,7 @@ impl Merged<'_> {
             let made = self.made_up()?;
             let made = made.as_ref().map(|made| &made.samples as &dyn Samples);
             let (train, used, repair) = (made.or(context.train), options.used(), options.repair);
-            let finish = Finish { program: &program, train, used, repair, context };
+            let finish = Finish { program: &program, train, used, repair, memory: pair.a.memory(), context };
             let ends = [a, &moved];
             if options.repair.solves() {
                 let (graph, symmetry, by_name) = (program.graph(), &aligned.symmetry, self.by_name());

@@ -91,6 +91,12 @@ pub(crate) struct Used {
     pub(crate) solve: usize,
 }
 
+/// How layers are solved in as much memory as was said.
+pub(crate) fn solve_options(memory: Option<u64>) -> SolveOptions {
+    let usual = SolveOptions::default();
+    SolveOptions { memory: memory.map_or(usual.memory, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)), ..usual }
+}
+
 /// What is done to averages.
 #[derive(Clone, Copy)]
 pub(crate) struct Finish<'a> {
@@ -99,6 +105,8 @@ pub(crate) struct Finish<'a> {
     pub(crate) train: Option<&'a dyn Samples>,
     pub(crate) used: Used,
     pub(crate) repair: Repair,
+    /// Bytes that a solve may take, where that was said.
+    pub(crate) memory: Option<u64>,
     pub(crate) context: &'a Context<'a>,
 }
 
@@ -145,7 +153,8 @@ impl Finish<'_> {
         let is_end = ends.by_unit.is_empty() && ends.shares.contains(&1.0);
         let Some(samples) = self.first(self.used.solve).filter(|_| !is_end) else { return Ok(None) };
         let observer = self.context.observer;
-        let mut solved = solve(self.program, ends, average, &samples, &SolveOptions::default(), &mut |done, all| {
+        let options = solve_options(self.memory);
+        let mut solved = solve(self.program, ends, average, &samples, &options, &mut |done, all| {
             observer.progress(&Progress { step: Step::Solving, done: done as u64, total: all as u64, how: "" });
             !observer.stops()
         })?;

@@ -14,7 +14,7 @@ use crate::merge::{Merge, Merged};
 use crate::model::{Model, is_onnx};
 use crate::observer::{Progress, Step};
 use crate::pair::Pair;
-use crate::repair::Repair;
+use crate::repair::{Repair, solve_options};
 
 impl Merge {
     /// Passes only if the width, and what it goes with, are what they may be.
@@ -102,7 +102,7 @@ impl Merged<'_> {
         let samples = Chosen::first(train, options.solve_samples);
         let (program, back) = pair.a.named_program_for(&samples as &dyn Samples)?;
         let ends = [pair.a.params(), &aligned.apply(pair.b.params())?].map(|params| back.params(params));
-        let how = WidenOptions { width: options.width, lambda: options.lambda, ..WidenOptions::default() };
+        let how = WidenOptions { width: options.width, lambda: options.lambda, solve: solve_options(pair.a.memory()) };
         let found = widen(&program, [&ends[0], &ends[1]], &samples, &how, &mut |done, all| {
             context.observer.progress(&Progress { step: Step::Solving, done: done as u64, total: all as u64, how: "" });
             !context.observer.stops()

@@ -50,7 +50,8 @@ pub struct CommonArgs {
     #[arg(long, global = true, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     /// Memory that running a network may take, such as 4GiB (default: what the machine has), which changes no result, and that a
-    /// match may, which decides whether all groups are tried at once (default: 4GiB).
+    /// match or a solve may (default: 4GiB), which decides whether all groups are tried at once, and from how much a wide layer is
+    /// solved.
     #[arg(long, global = true, value_name = "SIZE", value_parser = bytes)]
     pub memory: Option<u64>,
     /// Say nothing but errors.

@@ -51,7 +51,7 @@ pub fn run(args: &MergeManyArgs, talk: Talk) -> Result<()> {
 /// What every network, their mean and their ensemble reach, a line each.
 fn describe(measured: &Measured, text: &mut String, names: &[PathBuf]) -> Result<()> {
     let mut line = |name: &str, reached: &Reached| {
-        let (train, test) = (reached.train, reached.test);
+        let (train, test) = (&reached.train, &reached.test);
         writeln!(
             text,
             "{name}: train loss {:.4}, accuracy {:.2} %; test loss {:.4}, accuracy {:.2} %, calibration error {:.4}",
@@ -71,5 +71,35 @@ fn describe(measured: &Measured, text: &mut String, names: &[PathBuf]) -> Result
     let worst = chords.iter().fold(0.0, |m: f64, c| m.max(*c));
     let usual = chords.iter().sum::<f64>() / chords.len().max(1) as f64;
     writeln!(text, "barriers of pairs on test data, against the chord: mean {usual:.4}, worst {worst:.4}")?;
+    describe_classes(measured, text)
+}
+
+/// Classes that are listed, at most: all where there are no more, else those in which the mean falls most behind.
+const CLASSES: usize = 20;
+
+/// Test accuracy class by class: the range of the networks, their mean, their ensemble.
+fn describe_classes(measured: &Measured, text: &mut String) -> Result<()> {
+    let Measured { models, mean, ensemble, .. } = measured;
+    let behind = |class: &usize| mean.by_class[*class].zip(ensemble.by_class[*class]).map(|(m, e)| m - e);
+    let mut listed: Vec<usize> = (0..mean.by_class.len()).filter(|class| behind(class).is_some()).collect();
+    let all = listed.len();
+    listed.sort_by(|i, j| behind(i).unwrap_or(0.0).total_cmp(&behind(j).unwrap_or(0.0)));
+    listed.truncate(CLASSES);
+    listed.sort_unstable();
+    let which = if all > CLASSES {
+        format!(" (of {all} classes, the {CLASSES} in which the mean falls most behind)")
+    } else {
+        String::new()
+    };
+    writeln!(text, "test accuracy by class, %{which}:")?;
+    writeln!(text, "{:>6}  {:>13}  {:>6}  {:>8}", "class", "networks", "mean", "ensemble")?;
+    let percent = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{:.1}", 100.0 * share));
+    for class in listed {
+        let of_models = || models.iter().filter_map(|model| model.by_class[class]);
+        let (least, most) = (of_models().fold(1.0, f64::min), of_models().fold(0.0, f64::max));
+        let range = format!("{} – {}", percent(Some(least)), percent(Some(most)));
+        let [mean, ensemble] = [mean, ensemble].map(|reached| percent(reached.by_class[class]));
+        writeln!(text, "{class:>6}  {range:>13}  {mean:>6}  {ensemble:>8}")?;
+    }
     Ok(())
 }

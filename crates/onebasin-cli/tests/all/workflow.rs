@@ -140,6 +140,15 @@ fn many_networks_become_one() {
         assert!(mean.iter().chain(&ensemble).all(|x| x.is_finite() && *x >= 0.0), "{mean:?} {ensemble:?}");
         assert_ne!(mean, ensemble, "{method}");
     }
+    let text = done(at, "merge-many a.safetensors b.safetensors -o m.safetensors --data digits");
+    let table: Vec<&str> =
+        text.lines().skip_while(|l| !l.starts_with("test accuracy by class")).skip(2).take(10).collect();
+    for (class, row) in table.iter().enumerate() {
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        assert_eq!((cells.len(), cells[0]), (6, class.to_string().as_str()), "{text}");
+        let [least, most] = [1, 3].map(|at: usize| cells[at].parse::<f64>().unwrap());
+        assert!(least <= most && most <= 100.0, "{row}");
+    }
     let line = "merge-many a.safetensors b.safetensors -o m.safetensors --data digits --repair solve --json";
     let found: Value = serde_json::from_str(&done(at, line)).unwrap();
     assert_eq!(found["solved"]["after"]["sites"].as_array().unwrap().len(), 3);

@@ -87,14 +87,15 @@ pub struct Normal {
     /// Weighted mean of the inputs; zero without an intercept.
     mean: Vec<f64>,
     intercept: bool,
-    /// The Gram of the inputs less their mean, `[inputs, inputs]`; or, in the dual form, the rows less their mean.
-    centred: Centred,
+    /// The rows less their mean, in the dual form.
+    dual: Option<Dual>,
 }
 
 #[derive(Debug, Clone)]
-enum Centred {
-    Gram(Vec<f64>),
-    Rows { inputs: Vec<f64>, roots: Vec<f64> },
+struct Dual {
+    /// `[rows, inputs]`.
+    inputs: Vec<f64>,
+    roots: Vec<f64>,
 }
 
 /// What was solved for.
@@ -151,6 +152,18 @@ impl NormalSums {
     /// Bytes that sums of this size take, but for rows that are kept.
     pub fn bytes(inputs: usize, units: usize) -> usize {
         (inputs * inputs * 3 / 4 + inputs * units) * (size_of::<f64>() + size_of::<f32>())
+    }
+
+    /// Bytes that it takes at the most to add up so many rows, in one go, and to solve them.
+    ///
+    /// Formula: where rows are not kept, sums and the matrix that is factored, `8 · inputs²`; where they are, the rows in f32 and
+    /// in f64, and the matrix, `8 · rows²`.
+    pub fn peak(inputs: usize, units: usize, rows: usize) -> usize {
+        let (single, double) = (size_of::<f32>(), size_of::<f64>());
+        if rows < inputs {
+            return rows * ((single + double) * (inputs + units) + double * rows) + double * inputs * units;
+        }
+        Self::bytes(inputs, units) + double * inputs * inputs
     }
 
     /// Adds rows.
@@ -223,11 +236,6 @@ impl NormalSums {
         }
     }
 
-    /// Number of rows, or the sum of their weights.
-    pub fn weight(&self) -> f64 {
-        self.weight
-    }
-
     /// Mean and variance of the targets, unit by unit.
     pub fn target_moments(&self) -> impl Iterator<Item = (f64, f64)> {
         let weight = self.weight.max(f64::MIN_POSITIVE);
@@ -235,6 +243,27 @@ impl NormalSums {
             let mean = sum / weight;
             (mean, (squares / weight - mean * mean).max(0.0))
         })
+    }
+
+    /// The Gram of the inputs less their mean: what lies on and below its diagonal.
+    fn centred(&self, mean: &[f64]) -> Vec<f64> {
+        let inputs = self.inputs;
+        let mut gram = vec![0.0; inputs * inputs];
+        self.each_below(|row, from, sums| {
+            let centred = sums.iter().zip(&mean[from..]).map(|(sum, m)| sum - self.weight * mean[row] * m);
+            gram[row * inputs + from..].iter_mut().zip(centred).for_each(|(g, c)| *g = c);
+        });
+        gram
+    }
+
+    /// Visits what lies on and below the diagonal of the Gram: a row, the first of some columns, and the sums there.
+    fn each_below(&self, mut visit: impl FnMut(usize, usize, &[f64])) {
+        let Design::Gram(panels) = &self.design else { return };
+        for Panel { from, width, sums, .. } in panels {
+            for (row, sums) in (*from..self.inputs).zip(sums.chunks_exact(*width)) {
+                visit(row, *from, &sums[..(row + 1 - from).min(*width)]);
+            }
+        }
     }
 
     /// Factors the problem. `ridge` is the weight of staying near the prior, as a share of the mean square of an input; it
@@ -252,39 +281,31 @@ impl NormalSums {
         if !level.is_finite() {
             return None;
         }
-        let (gram, size, centred) = match &self.design {
-            Design::Gram(panels) => {
-                let mut gram = vec![0.0; inputs * inputs];
-                for Panel { from, width, sums, .. } in panels {
-                    for (row, sums) in (*from..inputs).zip(sums.chunks_exact(*width)) {
-                        for (col, sum) in (*from..from + width).zip(sums).take(row + 1 - from) {
-                            let centred = sum - weight * mean[row] * mean[col];
-                            gram[row * inputs + col] = centred;
-                            gram[col * inputs + row] = centred;
-                        }
-                    }
-                }
-                (gram.clone(), inputs, Centred::Gram(gram))
-            }
+        let (size, dual) = match &self.design {
+            Design::Gram(_) => (inputs, None),
             Design::Rows { inputs: rows, roots, .. } => {
                 let row = |(row, root): (&[f32], &f64)| {
                     row.iter().zip(&mean).map(|(x, m)| f64::from(*x) - root * m).collect::<Vec<_>>()
                 };
                 let rows = rows.chunks_exact(inputs.max(1)).zip(roots).flat_map(row).collect::<Vec<_>>();
-                let size = roots.len();
-                let mut gram = vec![0.0; size * size];
-                f64::matmul(&mut gram, Mat::new(&rows, size, inputs), Mat::new(&rows, size, inputs).t(), false);
-                (gram, size, Centred::Rows { inputs: rows, roots: roots.clone() })
+                (roots.len(), Some(Dual { inputs: rows, roots: roots.clone() }))
             }
             Design::Known => panic!("sums for other targets have no inputs"),
         };
         let floor = if level > 0.0 { level * 1e-12 } else { 1.0 };
         let mut added = (ridge * level).max(floor);
         loop {
-            let mut matrix = gram.clone();
+            let mut matrix = match &dual {
+                Some(Dual { inputs: rows, .. }) => {
+                    let (mut matrix, rows) = (vec![0.0; size * size], Mat::new(rows, size, inputs));
+                    f64::matmul(&mut matrix, rows, rows.t(), false);
+                    matrix
+                }
+                None => self.centred(&mean),
+            };
             (0..size).for_each(|at| matrix[at * size + at] += added);
             if let Some(factor) = Cholesky::new(matrix, size) {
-                return Some(Normal { factor, ridge: added, mean, intercept, centred });
+                return Some(Normal { factor, ridge: added, mean, intercept, dual });
             }
             added *= 10.0;
             if !(added.is_finite() && added < level.max(1.0) * 1e12) {
@@ -336,8 +357,8 @@ impl Normal {
         let weight = sums.weight.max(f64::MIN_POSITIVE);
         let target: Vec<f64> = sums.target_sum.iter().map(|s| if self.intercept { s / weight } else { 0.0 }).collect();
         let mut weights = prior.to_vec();
-        match (&self.centred, &sums.design) {
-            (Centred::Gram(_), Design::Gram(_) | Design::Known) => {
+        match (&self.dual, &sums.design) {
+            (None, Design::Gram(_) | Design::Known) => {
                 let some = |(chunk, weights): (usize, &mut [f64])| {
                     let first = chunk * COLUMNS;
                     let count = weights.len() / inputs.max(1);
@@ -356,7 +377,7 @@ impl Normal {
                 };
                 weights.par_chunks_mut((COLUMNS * inputs).max(1)).enumerate().for_each(some);
             }
-            (Centred::Rows { inputs: rows, roots }, Design::Rows { targets, .. }) => {
+            (Some(Dual { inputs: rows, roots }), Design::Rows { targets, .. }) => {
                 let count = roots.len();
                 let mut sides = vec![0.0; count * units];
                 f64::matmul(&mut sides, Mat::new(rows, count, inputs), Mat::new(prior, units, inputs).t(), false);
@@ -368,7 +389,7 @@ impl Normal {
                 self.factor.solve(&mut sides, units);
                 f64::matmul(&mut weights, Mat::new(&sides, count, units).t(), Mat::new(rows, count, inputs), true);
             }
-            (Centred::Gram(_) | Centred::Rows { .. }, _) => panic!("the sums are of another problem"),
+            (None | Some(_), _) => panic!("the sums are of another problem"),
         }
         let of_mean = |row: &[f64]| row.iter().zip(&self.mean).map(|(w, m)| w * m).sum::<f64>();
         let bias = weights.chunks_exact(inputs.max(1)).zip(&target).map(|(row, t)| t - of_mean(row)).collect();
@@ -380,24 +401,33 @@ impl Normal {
         self.ridge
     }
 
-    /// Mean and variance (divisor `n`) of what each unit gives over the rows that the problem is made of, without its bias.
+    /// Mean and variance (divisor `n`) of what each unit gives over the rows that the problem is made of, `sums`, without its
+    /// bias.
     ///
     /// Formula: `W x̄`, and `w G wᵀ / Σ w` for every row `w` of `W`. The problem must have an intercept.
-    pub fn moments(&self, weights: &[f64], weight: f64) -> Vec<(f64, f64)> {
-        let inputs = self.mean.len();
-        let one = |row: &[f64]| {
-            let mean = row.iter().zip(&self.mean).map(|(w, m)| w * m).sum::<f64>();
-            let squares = match &self.centred {
-                Centred::Gram(gram) => {
-                    let of_gram = |gram: &[f64]| gram.iter().zip(row).map(|(g, w)| g * w).sum::<f64>();
-                    gram.chunks_exact(inputs.max(1)).zip(row).map(|(gram, w)| w * of_gram(gram)).sum::<f64>()
+    ///
+    /// Cost: `inputs²` multiply-adds a unit, in the dual form `rows · inputs`.
+    pub fn moments(&self, sums: &NormalSums, weights: &[f64]) -> Vec<(f64, f64)> {
+        let (inputs, weight) = (self.mean.len(), sums.weight.max(f64::MIN_POSITIVE));
+        let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+        let one = |unit: &[f64]| {
+            let mean = dot(unit, &self.mean);
+            let squares = match &self.dual {
+                Some(Dual { inputs: rows, .. }) => {
+                    rows.chunks_exact(inputs.max(1)).map(|x| dot(x, unit).powi(2)).sum::<f64>() / weight
                 }
-                Centred::Rows { inputs: rows, .. } => {
-                    let of_row = |x: &[f64]| x.iter().zip(row).map(|(x, w)| x * w).sum::<f64>().powi(2);
-                    rows.chunks_exact(inputs.max(1)).map(of_row).sum()
+                None => {
+                    let mut sum = 0.0;
+                    sums.each_below(|row, from, gram| {
+                        let on_diagonal = from + gram.len() > row;
+                        let below = dot(gram, &unit[from..]);
+                        let own = if on_diagonal { gram[row - from] * unit[row] } else { 0.0 };
+                        sum += unit[row] * (2.0 * below - own);
+                    });
+                    sum / weight - mean * mean
                 }
             };
-            (mean, (squares / weight.max(f64::MIN_POSITIVE)).max(0.0))
+            (mean, squares.max(0.0))
         };
         weights.par_chunks_exact(inputs.max(1)).map(one).collect()
     }

@@ -69,6 +69,17 @@ pub enum Form {
     },
 }
 
+impl Form {
+    /// Groups, inputs of a group, and units of all groups, of weights of this shape.
+    pub fn sizes(self, shape: &[usize]) -> [usize; 3] {
+        match self {
+            Self::Rows => [1, shape[1], shape[0]],
+            Self::Columns => [1, shape[0], shape[1]],
+            Self::Conv { groups } => [groups.max(1), shape[1..].iter().product(), shape[0]],
+        }
+    }
+}
+
 /// A normalisation whose parameters are all its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Norm {

@@ -99,13 +99,33 @@ fn both_forms_agree_on_moments_and_other_targets() {
         let mut again = sums.again();
         again.add(&Rows { inputs: &other.x, targets: &other.r, weights: other.weights.as_deref() });
         let found = normal.solve(&again, &problem.prior);
-        let moments = normal.moments(&found.weights, sums.weight());
+        let moments = normal.moments(&sums, &found.weights);
         (found, moments)
     });
     let near = |a: f64, b: f64| (a - b).abs() < 1e-3 * (1.0 + a.abs());
     assert!(both[0].0.weights.iter().zip(&both[1].0.weights).all(|(a, b)| near(*a, *b)));
     assert!(both[0].0.bias.iter().zip(&both[1].0.bias).all(|(a, b)| near(*a, *b)));
     assert!(both[0].1.iter().zip(&both[1].1).all(|(a, b)| near(a.0, b.0) && near(a.1, b.1)));
+}
+
+/// Against the rows themselves.
+#[test]
+fn moments_are_those_of_what_is_given() {
+    let problem = Problem::new(3, [50, 150, 3], false);
+    let (rows, inputs) = (problem.rows(), problem.x.len() / problem.rows());
+    for most in [rows, usize::MAX] {
+        let sums = problem.sums(most, 3);
+        let normal = sums.normal(true, 1e-3).unwrap();
+        let weights = normal.solve(&sums, &problem.prior).weights;
+        for (found, unit) in normal.moments(&sums, &weights).into_iter().zip(weights.chunks_exact(inputs)) {
+            let row = |x: &[f32]| x.iter().zip(unit).map(|(x, w)| f64::from(*x) * w).sum::<f64>();
+            let given: Vec<f64> = problem.x.chunks_exact(inputs).map(row).collect();
+            let mean = given.iter().sum::<f64>() / rows as f64;
+            let variance = given.iter().map(|y| (y - mean).powi(2)).sum::<f64>() / rows as f64;
+            let near = |a: f64, b: f64| (a - b).abs() < 1e-4 * (1.0 + b.abs());
+            assert!(near(found.0, mean) && near(found.1, variance), "{found:?}, {mean}, {variance}");
+        }
+    }
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(crate) struct Lockstep<'a> {
     spaces: Vec<Vec<Workspace>>,
     /// Steps that each network has done.
     done: Vec<usize>,
+    /// Bytes of all values that wait at a time.
+    bytes: usize,
 }
 
 /// Writes all inputs of a range of samples, in the order of the graph's.
@@ -76,7 +78,12 @@ impl<'a> Lockstep<'a> {
             (0..networks).map(one).collect()
         };
         let spaces = shards.par_iter().map(space).collect::<Result<Vec<_>>>()?;
-        Ok(Self { program, shards, spaces, done: vec![0; networks] })
+        Ok(Self { program, shards, spaces, done: vec![0; networks], bytes })
+    }
+
+    /// Bytes of all values that wait at a time.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The shards, as runs of samples.

@@ -61,11 +61,7 @@ pub(super) fn solve(
 ) -> Result<Vec<ValueId>> {
     let graph = work.program.graph();
     let shape = graph.shape(layer.weight);
-    let (groups, inputs, all) = match layer.form {
-        Form::Rows => (1, shape[1], shape[0]),
-        Form::Columns => (1, shape[0], shape[1]),
-        Form::Conv { groups } => (groups, shape[1..].iter().product(), shape[0]),
-    };
+    let [groups, inputs, all] = layer.form.sizes(shape);
     let folded = site.norm.and_then(|norm| Some((norm, norm.statistics?)));
     let norm = match (site.norm, &targets.levels) {
         (Some(norm), Some(levels)) => {
@@ -86,7 +82,7 @@ pub(super) fn solve(
         positions.chunks(TILE).map(|tile| work.aim(site, targets, shard, tile)).collect::<Result<Vec<Aim>>>()
     };
     let aims = targets.positions.par_iter().enumerate().map(aims).collect::<Result<Vec<_>>>()?;
-    let design = Design { work, site, targets, aims, step, groups, inputs, units: all / groups.max(1), norm };
+    let design = Design { work, site, targets, aims, step, groups, inputs, units: all / groups, norm };
     let intercept = layer.bias.is_some() || folded.is_some();
     let prior = design.prior(layer)?;
 
@@ -104,11 +100,10 @@ pub(super) fn solve(
             solved = design.solved(&normals, &again, &prior);
         }
     }
-    let weight: Vec<f64> = sums.iter().map(NormalSums::weight).collect();
     let moments = folded.map(|_| {
         let rows = solved.weights.chunks_exact((design.units * inputs).max(1));
-        let of_group = |((normal, rows), weight): ((&Normal, &[f64]), &f64)| normal.moments(rows, *weight);
-        normals.iter().zip(rows).zip(&weight).flat_map(of_group).collect::<Vec<(f64, f64)>>()
+        let of_group = |((normal, rows), sums): ((&Normal, &[f64]), &NormalSums)| normal.moments(sums, rows);
+        normals.iter().zip(rows).zip(&sums).flat_map(of_group).collect::<Vec<(f64, f64)>>()
     });
     let rows = targets.rows() as f64;
     write(work, site, layer, &solved, moments, rows, params)

@@ -38,7 +38,7 @@ pub struct SolveOptions {
     pub rounds: usize,
     /// Rows (positions of samples) that a site is solved from, about; every sample gives at least one.
     pub rows: usize,
-    /// Bytes of activations that may be kept.
+    /// Bytes that activations and the sums of a site may take together.
     pub memory: usize,
     /// How much of the spread that mixing takes from a unit its target gets back, from 0 (none) to 1 (that between its ends).
     pub spread: f64,
@@ -147,7 +147,8 @@ struct Work<'a> {
 ///
 /// Cost: one forward pass of all ends and of the merged network over `data`, `rows · inputs² / 2` multiply-adds a site for
 /// its Gram, and `rows · inputs · units · (1 + 2 rounds)` for the rest. All samples wait at every site, so memory is the
-/// values alive at a time of all networks, at most [`SolveOptions::memory`], and the sums of a few Grams.
+/// values alive at a time of all networks, and a Gram twice: [`SolveOptions::memory`] at most, and 256 MiB of sums side by
+/// side. A site whose Gram takes more is solved in the dual form, from as many rows as fit.
 ///
 /// # Errors
 /// If a tensor is missing or does not fit, there are no samples or they do not fit, activations are not finite, no operator

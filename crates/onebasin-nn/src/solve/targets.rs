@@ -1,7 +1,7 @@
 //! What a site should give: the mix of its ends, less what the merged network adds.
 
 use onebasin_core::graph::ValueId;
-use onebasin_core::solve::Site;
+use onebasin_core::solve::{NormalSums, Site};
 use onebasin_core::stream::Stream;
 use rayon::prelude::*;
 
@@ -33,11 +33,12 @@ impl Targets {
     pub(super) fn new(work: &Work<'_>, site: &Site) -> Result<Self> {
         let samples = work.lockstep.shards().last().map_or(0, |shard| shard.end);
         let name = &work.program.graph().node(site.node).name;
+        let rows = work.rows(site)?;
         let shards = work.lockstep.shards().par_iter().enumerate();
         let chosen = |(shard, run): (usize, &std::ops::Range<usize>)| {
             let view = work.lockstep.view(shard, 0, site.target, site.axis)?;
             let each = view.positions() / run.len().max(1);
-            let wanted = work.options.rows.div_ceil(samples).clamp(1, each.max(1));
+            let wanted = rows.div_ceil(samples).clamp(1, each.max(1));
             if wanted >= each {
                 return Ok((0..view.positions() as u32).collect());
             }
@@ -110,6 +111,42 @@ impl Targets {
 }
 
 impl Work<'_> {
+    /// Rows that a site is solved from: as many as are wanted or, where the Gram of its inputs takes more memory than there is,
+    /// as many as the dual problem has memory for.
+    fn rows(&self, site: &Site) -> Result<usize> {
+        let wanted = self.options.rows;
+        let Some(layer) = site.layer else { return Ok(wanted) };
+        let graph = self.program.graph();
+        let [groups, inputs, units] = layer.form.sizes(graph.shape(layer.weight));
+        let samples = self.lockstep.shards().last().map_or(0, |shard| shard.end);
+        let left = self.options.memory.saturating_sub(self.lockstep.bytes());
+        let bytes = |rows: usize| {
+            let aims = 2 * rows * units * size_of::<f32>();
+            groups.saturating_mul(NormalSums::peak(inputs, units / groups, rows)).saturating_add(aims)
+        };
+        // A sample gives at least one row, and rows are whole multiples of samples.
+        let most = |rows: usize| rows.max(samples).next_multiple_of(samples.max(1));
+        if bytes(most(wanted)) <= left {
+            return Ok(wanted);
+        }
+        let (mut fits, mut too_many) = (0, (inputs / samples.max(1)).max(1) + 1);
+        while too_many - fits > 1 {
+            let each = usize::midpoint(fits, too_many);
+            if bytes(each * samples) <= left { fits = each } else { too_many = each }
+        }
+        if fits > 0 {
+            return Ok((fits * samples).min(wanted));
+        }
+        Err(Error::Options(format!(
+            "node `{}`: solving its {inputs} inputs on {samples} samples takes {} MiB beside {} MiB of activations, and {} MiB may be \
+             taken in all; fewer samples take less",
+            graph.node(site.node).name,
+            bytes(samples) >> 20,
+            self.lockstep.bytes() >> 20,
+            self.options.memory >> 20
+        )))
+    }
+
     /// What a site should give at these positions of a shard.
     pub(super) fn aim(&self, site: &Site, targets: &Targets, shard: usize, positions: &[u32]) -> Result<Aim> {
         let mut target = self.mixed(site.target, site.axis, shard, positions)?;

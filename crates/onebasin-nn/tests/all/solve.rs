@@ -430,6 +430,35 @@ fn a_gain_that_two_have_is_left_as_it_is() {
     assert!(fits.sites.iter().chain(&fits.outputs).all(|site| site.explained > 0.999), "{fits:?}");
 }
 
+/// 576 inputs, whose Gram takes more than the rows that are left.
+#[test]
+fn a_gram_that_does_not_fit_leaves_the_dual() {
+    let mut g = Graph::new();
+    let x = g.input("x", &[1, 4, 8, 8]).unwrap();
+    let h = g.conv("conv1", x, 64, 3, Conv::square(1, 1), true).unwrap();
+    let h = g.relu(h).unwrap();
+    let h = g.conv("conv2", h, 16, 3, Conv::square(1, 1), true).unwrap();
+    let h = g.relu(h).unwrap();
+    let h = g.flatten("flat", h).unwrap();
+    let y = g.linear("fc", h, 3).unwrap();
+    g.output(y);
+    let [a, b] = [1, 2].map(|seed| network(&g, seed));
+    let data = synthetic(&g, 20, 1).unwrap();
+    let program = Program::new(g).unwrap();
+    let (average, ends) = (merge(&a, &b, 0.5, Interpolation::Lerp).unwrap(), Ends::pair([&a, &b], 0.5));
+    let solved = |memory: usize| {
+        let options = SolveOptions { memory, ..SolveOptions::default() };
+        solve(&program, &ends, &average, &data, &options, &mut |_, _| true).map(|solved| solved.params)
+    };
+    let answered = |params: &Params| profile(&program, &ends, params, &data).unwrap().answered();
+    let [all, some] = [1 << 30, 5 << 20].map(|memory| solved(memory).unwrap());
+    assert_ne!(all, some);
+    let [all, some, average] = [&all, &some, &average].map(answered);
+    assert!(some > average && (all - some).abs() < 0.2, "{all}, {some}, {average}");
+    let error = (0..40).rev().find_map(|k| solved((5 << 20) * k / 40).err()).unwrap();
+    assert!(error.to_string().contains("fewer samples take less"), "{error}");
+}
+
 #[test]
 fn too_little_memory_says_how_many_samples_fit() {
     let (_, graph) = graphs().swap_remove(1);

@@ -303,6 +303,11 @@ impl Model {
         Ok(self.within(Program::new(graph)?))
     }
 
+    /// Bytes that running it may take, where that was said.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        self.memory
+    }
+
     /// The program, which may take as much memory as was said.
     fn within(&self, program: Program) -> Program {
         match self.memory {

@@ -1,20 +1,18 @@
 //! Many networks: aligned with each other and averaged.
 
+mod measured;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use onebasin_core::Params;
-use onebasin_core::barrier::{Barrier, barrier, lambda_grid};
 use onebasin_core::matching::{
     ManyMatch, ManyOptions, ManyProgress, Round, Start, UniverseOptions, match_cycle_consistent, merge_many, merge_tree,
 };
-use onebasin_core::merge::{Interpolation, mean, merge};
+use onebasin_core::merge::mean;
 use onebasin_core::report::Input;
 use onebasin_core::symmetry::{Alignment, Symmetry};
-use onebasin_nn::evaluate::BATCH;
-use onebasin_nn::exec::Program;
-use onebasin_nn::samples::{Chosen, labels};
-use onebasin_nn::{Ends, Samples, Scores, evaluate, predict, predict_ensemble, recompute_batch_norm};
+use onebasin_nn::{Ends, Samples};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -25,10 +23,10 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::merge::Merge;
 use crate::model::Model;
-use crate::observer::{Progress, Step};
 use crate::repair::{Finish, Repair, Used};
 use crate::solving::Solving;
 use crate::written::{Written, provenance};
+pub use measured::{Measured, PairBarrier, Reached};
 
 /// Networks of the same structure. Names of tensors are those of the first; cloning is cheap, networks are shared.
 ///
@@ -239,7 +237,8 @@ impl MergeMany {
         let mut solved = None;
         if let Some(samples) = context.train {
             let program = first.program_for(samples)?;
-            let finish = Finish { program: &program, train: context.train, used, repair: self.repair, context };
+            let (train, repair, memory) = (context.train, self.repair, first.memory());
+            let finish = Finish { program: &program, train, used, repair, memory, context };
             if self.repair.solves() {
                 let moved = models.iter().zip(&alignments).map(|(model, a)| a.apply(&symmetry, model.params()));
                 let moved = moved.collect::<Result<Vec<Params>, _>>()?;
@@ -311,131 +310,5 @@ impl Mean {
             account: Some(account),
             solved: self.solved.clone(),
         })
-    }
-
-    /// What the networks, their mean, their ensemble and the midpoints of pairs reach on training and test samples, which the
-    /// context must have. Networks are moved when they are needed: memory does not grow with their number.
-    ///
-    /// # Errors
-    /// If the networks do not run or classify, samples are missing or do not fit, or the observer stops it.
-    pub fn measure(&self, context: &Context<'_>) -> Result<Measured> {
-        let models = self.many.models();
-        let what = "measuring a mean";
-        let (train, test) = (context.samples(what)?, context.test.ok_or(Error::NeedsData { what })?);
-        let program = models[0].program_for(train)?;
-        let aligned = |k: usize| Ok(self.alignments[k].apply(&self.symmetry, models[k].params())?);
-        let n = models.len();
-        let measuring = Measuring {
-            program: &program,
-            splits: [train, test],
-            labels: [labels(train)?, labels(test)?],
-            aligned: &aligned,
-            n,
-            context,
-            done: std::cell::Cell::new(0),
-        };
-        measuring.run(&self.params)
-    }
-}
-
-/// What networks, their mean and their pairs reach.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
-    /// Every network.
-    pub models: Vec<Reached>,
-    /// Their mean.
-    pub mean: Reached,
-    /// The mean of their probabilities: as many times the cost of the mean network.
-    pub ensemble: Reached,
-    /// Every two of them.
-    pub pairs: Vec<PairBarrier>,
-}
-
-/// Scores on both splits.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Reached {
-    /// On the training samples.
-    pub train: Scores,
-    /// On the test samples.
-    pub test: Scores,
-}
-
-/// The barrier of the test loss between two aligned networks.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct PairBarrier {
-    /// One of them, counted from 0.
-    pub a: usize,
-    /// The other.
-    pub b: usize,
-    /// The barrier.
-    pub test: Barrier,
-}
-
-/// λ of the barriers of pairs.
-const POINTS: usize = 5;
-
-struct Measuring<'a> {
-    program: &'a Program,
-    splits: [&'a dyn Samples; 2],
-    labels: [Vec<u32>; 2],
-    aligned: &'a dyn Fn(usize) -> onebasin_nn::Result<Params>,
-    n: usize,
-    context: &'a Context<'a>,
-    done: std::cell::Cell<u64>,
-}
-
-impl Measuring<'_> {
-    fn run(&self, mean: &Params) -> Result<Measured> {
-        let models = (0..self.n).map(|k| self.reached(&(self.aligned)(k)?)).collect::<Result<Vec<_>>>()?;
-        let (mean, ensemble) = (self.reached(mean)?, self.ensemble()?);
-        let pairs = self.pairs(&models)?;
-        Ok(Measured { models, mean, ensemble, pairs })
-    }
-
-    /// One more network is measured.
-    fn step(&self) -> Result<()> {
-        self.done.set(self.done.get() + 1);
-        let total = (self.n + 3 + self.n * (self.n - 1) / 2) as u64;
-        self.context.observer.progress(&Progress { step: Step::Evaluating, done: self.done.get(), total, how: "" });
-        self.context.go_on()
-    }
-
-    fn reached(&self, params: &Params) -> Result<Reached> {
-        self.step()?;
-        let of =
-            |k: usize| -> Result<Scores> { Ok(predict(self.program, params, self.splits[k])?.scores(&self.labels[k])) };
-        Ok(Reached { train: of(0)?, test: of(1)? })
-    }
-
-    fn ensemble(&self) -> Result<Reached> {
-        let together = |k: usize| -> Result<Scores> {
-            self.step()?;
-            let networks = &mut (0..self.n).map(self.aligned);
-            Ok(predict_ensemble(self.program, networks, self.splits[k])?.scores(&self.labels[k]))
-        };
-        Ok(Reached { train: together(0)?, test: together(1)? })
-    }
-
-    fn pairs(&self, models: &[Reached]) -> Result<Vec<PairBarrier>> {
-        let lambda = lambda_grid(POINTS)?;
-        let [train, test] = self.splits;
-        let (norm, task) = (Chosen::first(train, 10 * BATCH), self.context.judge(test));
-        let mut pairs = Vec::new();
-        for a in 0..self.n {
-            let from = (self.aligned)(a)?;
-            for b in a + 1..self.n {
-                let to = (self.aligned)(b)?;
-                let mut loss = vec![models[a].test.loss];
-                for l in &lambda[1..POINTS - 1] {
-                    let between = merge(&from, &to, *l, Interpolation::Lerp)?;
-                    let between = recompute_batch_norm(self.program, &between, &norm, BATCH)?;
-                    loss.push(evaluate(self.program, &between, test, task)?.loss);
-                }
-                loss.push(models[b].test.loss);
-                pairs.push(PairBarrier { a, b, test: barrier(&lambda, &loss)? });
-                self.step()?;
-            }
-        }
-        Ok(pairs)
     }
 }
