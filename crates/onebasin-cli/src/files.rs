@@ -21,6 +21,14 @@ pub fn open_pair(a: &Path, b: &Path, source: &SourceArgs, talk: Talk) -> Result<
     Ok(pair)
 }
 
+/// Opens two networks that answer different classes, and says how.
+pub fn open_side_by_side(a: &Path, b: &Path, source: &SourceArgs, talk: Talk) -> Result<Pair> {
+    let blueprint = source.blueprint();
+    let [a, b] = [Model::open(a, &blueprint)?, Model::open(b, &blueprint)?];
+    [&a, &b].into_iter().for_each(|model| remarks(model, talk));
+    Ok(Pair::side_by_side(a, b)?)
+}
+
 /// Opens a network, and says how.
 pub fn open(path: &Path, blueprint: &onebasin::Blueprint, talk: Talk) -> Result<Model> {
     let model = Model::open(path, blueprint)?;

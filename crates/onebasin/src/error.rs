@@ -65,6 +65,17 @@ pub enum Error {
         /// The first difference.
         difference: Difference,
     },
+    /// A network that cannot stand side by side with another.
+    #[error(
+        "{}: {why}; classes stand side by side only of two built-in networks of one name, such as mlp:512x3 and vgg16, which a file \
+         or an option says", .path.display()
+    )]
+    SideBySide {
+        /// The network.
+        path: PathBuf,
+        /// What does not fit.
+        why: String,
+    },
     /// Tensors that the network does not use, and of which no result can be made.
     #[error("{} tensors are not used by the network, and no merge of them would be right:{}", .tensors.len(), unused_text(.tensors))]
     Unused {

@@ -50,6 +50,7 @@ mod align;
 mod alike;
 mod apply;
 mod barrier;
+mod beside;
 mod blueprint;
 mod context;
 mod device;

@@ -198,6 +198,7 @@ impl Pair {
     /// ```
     pub fn merge<'a>(&self, aligned: &Aligned, options: &Merge, context: &Context<'a>) -> Result<Merged<'a>> {
         options.check()?;
+        self.check_beside(options)?;
         if options.width > 1.0 {
             self.check_wide(options, context)?;
         }
@@ -207,7 +208,7 @@ impl Pair {
         let has_data = context.train.is_some_and(|samples| !samples.is_empty()) && options.batch_norm_samples > 0;
         let has_statistics = !self.a.statistics().is_empty();
         let recomputes = has_data && has_statistics && self.a.graph().is_some();
-        let finishes = recomputes || options.repair != Repair::None;
+        let finishes = recomputes || options.repair != Repair::None || self.beside.is_some();
         let between = options.is_between();
         let makes_up = options.makes_up(context);
         if !(options.repair.solves() && context.train.is_none()) {
@@ -254,6 +255,7 @@ impl Pair {
     /// Those of [`Self::merge`] that do not depend on an alignment.
     pub fn prepare(&self, options: &Merge, context: &Context<'_>) -> Result<()> {
         options.check()?;
+        self.check_beside(options)?;
         let symmetry = self.a.symmetry()?;
         options.group_lambda.keys().try_for_each(|name| group_named(&symmetry, name).map(drop))?;
         if options.check {
@@ -291,6 +293,9 @@ impl Merged<'_> {
         } else {
             merge_by_group(&aligned.symmetry, a, &moved, options.lambda, by_group)?
         };
+        if let Some(beside) = &pair.beside {
+            beside.put(&mut merged, [a, &moved])?;
+        }
         let mut solved = None;
         if self.finishes {
             let program = context.train.map_or_else(|| pair.a.program(), |samples| pair.a.program_for(samples))?;
@@ -301,7 +306,10 @@ impl Merged<'_> {
             let ends = [a, &moved];
             if options.repair.solves() {
                 let (graph, symmetry, by_name) = (program.graph(), &aligned.symmetry, self.by_name());
-                let ends = ends_by_group(graph, symmetry, ends, options.lambda, &by_name)?;
+                let mut ends = ends_by_group(graph, symmetry, ends, options.lambda, &by_name)?;
+                if let Some(beside) = &pair.beside {
+                    beside.share(graph, &mut ends);
+                }
                 (merged, solved) = finish.solve_and_tell(&ends, &merged)?;
             } else {
                 merged = finish.apply(ends, &merged, options.lambda)?;
@@ -403,6 +411,9 @@ impl Merged<'_> {
         });
         if self.makes_up {
             recorded["made_up_inputs"] = json!(true);
+        }
+        if let Some(beside) = &self.pair.beside {
+            recorded["side_by_side"] = json!(beside.classes);
         }
         if options.width > 1.0 {
             recorded["width"] = json!(options.width);

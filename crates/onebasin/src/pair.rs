@@ -14,6 +14,7 @@ use onebasin_nn::exec::Program;
 
 use crate::account::Account;
 use crate::alike::alike;
+use crate::beside::Beside;
 use crate::blueprint::Blueprint;
 use crate::context::Context;
 use crate::error::{Error, InFile, Result};
@@ -44,6 +45,8 @@ pub struct Pair {
     tested: Arc<Mutex<Option<Symmetry>>>,
     /// Inputs that were made up of both.
     made_up: Kept,
+    /// Classes of each, where the merged network answers those of both.
+    pub(crate) beside: Option<Beside>,
 }
 
 impl Pair {
@@ -76,7 +79,7 @@ impl Pair {
     pub fn new(a: Model, b: Model) -> Result<Self> {
         let (models, account) = alike(vec![a, b])?;
         let [a, b] = <[Model; 2]>::try_from(models).expect("two networks stay two").map(Arc::new);
-        Ok(Self { a, b, account, tested: Arc::default(), made_up: Kept::default() })
+        Ok(Self { a, b, account, tested: Arc::default(), made_up: Kept::default(), beside: None })
     }
 
     /// What becomes of every tensor when they are merged.

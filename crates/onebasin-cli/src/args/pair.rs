@@ -116,6 +116,9 @@ pub struct MergeArgs {
     /// and --data).
     #[arg(long, value_name = "F", default_value_t = 1.0)]
     pub width: f64,
+    /// A and B, built-in networks of one name, know different classes: the result answers those of A and then those of B.
+    #[arg(long)]
+    pub side_by_side: bool,
     /// Samples of the training split on which BatchNorm statistics are recomputed and repair by data measures; 0 interpolates them.
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub batch_norm_samples: usize,

@@ -7,7 +7,7 @@ use onebasin_lab::figure;
 use serde_json::json;
 
 use crate::args::MergeArgs;
-use crate::files::{check_outputs, check_target, context, inputs, open_data, open_pair, place};
+use crate::files::{check_outputs, check_target, context, inputs, open_data, open_pair, open_side_by_side, place};
 use crate::talk::{self, Talk};
 use crate::watch::Watch;
 
@@ -20,7 +20,8 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
         ensure!(args.width == 1.0, "--plot compares layers of the same width; leave out --width or --plot");
         ensure!(args.repair.solves(), "--plot draws what --repair solve (or distil) did; give both");
     }
-    let pair = open_pair(&args.a, &args.b, &args.source, talk)?;
+    let open = if args.side_by_side { open_side_by_side } else { open_pair };
+    let pair = open(&args.a, &args.b, &args.source, talk)?;
     let target = pair.a().target(&args.output)?;
     let inputs = inputs([pair.a(), pair.b()], &args.source, &args.align, args.overwrite);
     check_target(&target, &inputs)?;

@@ -303,6 +303,11 @@ impl Model {
         Ok(self.within(Program::new(graph)?))
     }
 
+    /// Names of a built-in network's tensors in the file.
+    pub(crate) fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
     /// Bytes that running it may take, where that was said.
     pub(crate) fn memory(&self) -> Option<u64> {
         self.memory

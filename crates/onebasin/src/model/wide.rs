@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use onebasin_core::Params;
 use onebasin_core::graph::Graph;
-use onebasin_nn::Samples;
+use onebasin_io::Checkpoint;
 use onebasin_nn::exec::Program;
+use onebasin_nn::{Network, Samples};
 
 use super::Model;
 use crate::error::Result;
@@ -34,6 +35,23 @@ impl Model {
             spec: self.spec.clone(),
             memory: self.memory,
             ..made
+        }
+    }
+
+    /// Another built-in network made of the same file, with tensors of its own.
+    pub(crate) fn as_network(&self, network: Network, graph: Graph, checkpoint: Checkpoint) -> Self {
+        Self {
+            graph: Some(graph),
+            network: Some(network),
+            naming: self.naming.clone(),
+            rest: self.rest.clone(),
+            rules: self.rules.clone(),
+            follow: self.follow.clone(),
+            is_file: self.is_file,
+            renamed_from: self.renamed_from.clone(),
+            memory: self.memory,
+            remarks: self.remarks.clone(),
+            ..Self::bare(checkpoint)
         }
     }
 

@@ -1,6 +1,7 @@
 //! The library as a whole: its examples, its options, what it refuses, exported graphs, and that pieces of work are apart.
 
 mod apart;
+mod beside;
 mod examples;
 mod exported;
 mod honest;
