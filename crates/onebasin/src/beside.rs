@@ -7,10 +7,7 @@ use onebasin_io::Checkpoint;
 use onebasin_nn::{Ends, Network};
 
 use crate::error::{Error, Result};
-use crate::merge::Merge;
 use crate::model::Model;
-use crate::pair::Pair;
-use crate::repair::Repair;
 
 /// Classes that stand side by side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,72 +18,28 @@ pub(crate) struct Beside {
     heads: Vec<String>,
 }
 
-impl Pair {
-    /// Two networks that answer different classes, as a pair whose merge answers the classes of A and then those of B.
-    ///
-    /// Formula: of `c_A` and `c_B` classes the merged network has `c_A + c_B`. Every tensor with an entry a class is padded with
-    /// zeros at the other's classes; units are aligned and averaged as ever, and the rows of every class are those of the network
-    /// that knows it, reading the averaged units. A solve aims at A's answers for A's classes and at B's for B's, whatever λ is.
-    ///
-    /// Both must be built-in networks of one name, whose number of classes may differ: their name and classes say the graph of the
-    /// result. The result is written as safetensors.
-    ///
-    /// Cost: a copy of the padded tensors.
-    ///
-    /// # Errors
-    /// [`Error::Unfit`] if one is no built-in network, or they are not of one name; else as [`Self::new`].
-    ///
-    /// Source: merged networks with a head for each task, ZipIt! (Stoica et al. 2023, arXiv 2305.03053), section 5. There heads stay
-    /// apart; here classes share one answer.
-    ///
-    /// ```
-    /// use onebasin::{Align, Context, Merge, Model, Network, Pair};
-    /// let model = |classes, seed| Model::of(&Network::new("mlp:16x2", &[8], classes)?, Network::new("mlp:16x2", &[8], classes)?.init(seed)?);
-    /// let pair = Pair::side_by_side(model(3, 0)?, model(2, 1)?)?;
-    /// let aligned = pair.align(&Align::default(), &Context::default())?;
-    /// let merged = pair.merge(&aligned, &Merge::default(), &Context::default())?.params()?;
-    /// assert_eq!(merged.require("fc3.weight")?.shape(), [5, 16]);
-    /// // A stays as it is, so its classes are read as A reads them.
-    /// let own = Network::new("mlp:16x2", &[8], 3)?.init(0)?;
-    /// assert_eq!(merged.require("fc3.bias")?.to_f32()?[..3], own.require("fc3.bias")?.to_f32()?[..]);
-    /// # Ok::<(), onebasin::Error>(())
-    /// ```
-    pub fn side_by_side(a: Model, b: Model) -> Result<Self> {
-        let networks = [built_in(&a)?.clone(), built_in(&b)?.clone()];
-        let classes = networks.each_ref().map(|network| network.classes);
-        let [of_a, of_b] = networks.each_ref().map(|n| Network { classes: 1, input: Vec::new(), ..n.clone() });
-        if of_a != of_b {
-            let why = format!("it is `{}`, and A is `{}`", escaped(&networks[1].name), escaped(&networks[0].name));
-            return Err(unfit(&b, &why));
-        }
-        let wide = |network: &Network| Network { classes: classes[0] + classes[1], ..network.clone() };
-        let wide = networks.each_ref().map(wide);
-        let mut heads = Vec::new();
-        for (one, all) in named(&a, &networks[0])?.params().zip(named(&a, &wide[0])?.params()) {
-            if one.shape != all.shape {
-                heads.push(one.name.clone());
-            }
-        }
-        let mut pair = Self::new(a.padded(&wide[0], 0)?, b.padded(&wide[1], classes[0])?)?;
-        pair.beside = Some(Beside { classes, heads });
-        Ok(pair)
+/// Two built-in networks of one name as networks of the classes of both, each zero at the other's.
+///
+/// # Errors
+/// [`Error::SideBySide`] names the network that does not fit.
+pub(crate) fn beside(a: &Model, b: &Model) -> Result<([Model; 2], Beside)> {
+    let networks = [built_in(a)?.clone(), built_in(b)?.clone()];
+    let classes = networks.each_ref().map(|network| network.classes);
+    let [of_a, of_b] = networks.each_ref().map(|n| Network { classes: 1, input: Vec::new(), ..n.clone() });
+    if of_a != of_b {
+        let why = format!("it is `{}`, and A is `{}`", escaped(&networks[1].name), escaped(&networks[0].name));
+        return Err(unfit(b, &why));
     }
-}
-
-impl Pair {
-    /// Passes only if what is asked for can be done with classes side by side.
-    pub(crate) fn check_beside(&self, options: &Merge) -> Result<()> {
-        let needs = |needs| Err(Error::Needs { option: "classes side by side", needs });
-        match options.repair {
-            _ if self.beside.is_none() => Ok(()),
-            Repair::Distil => needs("repair by solve at most: there is no answer of both together to distil"),
-            Repair::Data | Repair::Weights => {
-                needs("repair by solve, or none: half of each answer has no spread to restore")
-            }
-            Repair::None | Repair::Solve if options.width > 1.0 => needs("a width of 1"),
-            Repair::None | Repair::Solve => Ok(()),
+    let wide = |network: &Network| Network { classes: classes[0] + classes[1], ..network.clone() };
+    let wide = networks.each_ref().map(wide);
+    let mut heads = Vec::new();
+    for (one, all) in named(a, &networks[0])?.params().zip(named(a, &wide[0])?.params()) {
+        if one.shape != all.shape {
+            heads.push(one.name.clone());
         }
     }
+    let models = [a.padded(&wide[0], 0)?, b.padded(&wide[1], classes[0])?];
+    Ok((models, Beside { classes, heads }))
 }
 
 impl Beside {

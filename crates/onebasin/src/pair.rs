@@ -14,7 +14,7 @@ use onebasin_nn::exec::Program;
 
 use crate::account::Account;
 use crate::alike::alike;
-use crate::beside::Beside;
+use crate::beside::{Beside, beside};
 use crate::blueprint::Blueprint;
 use crate::context::Context;
 use crate::error::{Error, InFile, Result};
@@ -80,6 +80,41 @@ impl Pair {
         let (models, account) = alike(vec![a, b])?;
         let [a, b] = <[Model; 2]>::try_from(models).expect("two networks stay two").map(Arc::new);
         Ok(Self { a, b, account, tested: Arc::default(), made_up: Kept::default(), beside: None })
+    }
+
+    /// Two networks that answer different classes, as a pair whose merge answers the classes of A and then those of B.
+    ///
+    /// Formula: of `c_A` and `c_B` classes the merged network has `c_A + c_B`. Every tensor with an entry a class is padded with
+    /// zeros at the other's classes; units are aligned and averaged as ever, and the rows of every class are those of the network
+    /// that knows it, reading the averaged units. A solve aims at A's answers for A's classes and at B's for B's, whatever λ is.
+    ///
+    /// Both must be built-in networks of one name, whose number of classes may differ: their name and classes say the graph of the
+    /// result. The result is written as safetensors.
+    ///
+    /// Cost: a copy of the padded tensors.
+    ///
+    /// # Errors
+    /// [`Error::SideBySide`] if one is no built-in network, or they are not of one name; else as [`Self::new`].
+    ///
+    /// Source: merged networks with a head for each task, ZipIt! (Stoica et al. 2023, arXiv 2305.03053), section 5. There heads stay
+    /// apart; here classes share one answer.
+    ///
+    /// ```
+    /// use onebasin::{Align, Context, Merge, Model, Network, Pair};
+    /// let model = |classes, seed| Model::of(&Network::new("mlp:16x2", &[8], classes)?, Network::new("mlp:16x2", &[8], classes)?.init(seed)?);
+    /// let pair = Pair::side_by_side(model(3, 0)?, model(2, 1)?)?;
+    /// let aligned = pair.align(&Align::default(), &Context::default())?;
+    /// let merged = pair.merge(&aligned, &Merge::default(), &Context::default())?.params()?;
+    /// assert_eq!(merged.require("fc3.weight")?.shape(), [5, 16]);
+    /// // A stays as it is, so its classes are read as A reads them.
+    /// let own = Network::new("mlp:16x2", &[8], 3)?.init(0)?;
+    /// assert_eq!(merged.require("fc3.bias")?.to_f32()?[..3], own.require("fc3.bias")?.to_f32()?[..]);
+    /// # Ok::<(), onebasin::Error>(())
+    /// ```
+    #[allow(clippy::needless_pass_by_value, reason = "as in `Pair::new`")]
+    pub fn side_by_side(a: Model, b: Model) -> Result<Self> {
+        let ([a, b], beside) = beside(&a, &b)?;
+        Ok(Self { beside: Some(beside), ..Self::new(a, b)? })
     }
 
     /// What becomes of every tensor when they are merged.

@@ -92,9 +92,10 @@ pub(crate) struct Used {
 }
 
 /// How layers are solved in as much memory as was said.
-pub(crate) fn solve_options(memory: Option<u64>) -> SolveOptions {
+pub(crate) fn solve_options(memory: Option<u64>, lean: bool) -> SolveOptions {
     let usual = SolveOptions::default();
-    SolveOptions { memory: memory.map_or(usual.memory, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)), ..usual }
+    let memory = memory.map_or(usual.memory, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    SolveOptions { memory, lean, ..usual }
 }
 
 /// What is done to averages.
@@ -107,6 +108,8 @@ pub(crate) struct Finish<'a> {
     pub(crate) repair: Repair,
     /// Bytes that a solve may take, where that was said.
     pub(crate) memory: Option<u64>,
+    /// Whether a solve leans to the first network.
+    pub(crate) lean: bool,
     pub(crate) context: &'a Context<'a>,
 }
 
@@ -153,7 +156,7 @@ impl Finish<'_> {
         let is_end = ends.by_unit.is_empty() && ends.shares.contains(&1.0);
         let Some(samples) = self.first(self.used.solve).filter(|_| !is_end) else { return Ok(None) };
         let observer = self.context.observer;
-        let options = solve_options(self.memory);
+        let options = solve_options(self.memory, self.lean);
         let mut solved = solve(self.program, ends, average, &samples, &options, &mut |done, all| {
             observer.progress(&Progress { step: Step::Solving, done: done as u64, total: all as u64, how: "" });
             !observer.stops()
@@ -190,7 +193,8 @@ impl Finish<'_> {
         let before = profile(self.program, ends, &average, &seen)?;
         let after = profile(self.program, ends, &params, &seen)?;
         let distilled = if self.repair == Repair::Distil { DistilOptions::default().steps } else { 0 };
-        let record = Solving { name: train.name().to_owned(), samples, held_out, before, after, left, distilled };
+        let (name, lean) = (train.name().to_owned(), self.lean);
+        let record = Solving { name, samples, held_out, before, after, left, distilled, lean };
         if let Some(warning) = record.warning() {
             self.context.note(&warning);
         }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// let fit = |explained| Profile { sites: fit("fc1", explained), outputs: fit("logits", explained) };
 /// let (samples, name) = (1200, "cifar10".to_owned());
 /// let (before, after) = (fit(0.2), fit(0.9));
-/// let record = Solving { name, samples, held_out: 64, before, after, left: Vec::new(), distilled: 0 };
+/// let record = Solving { name, samples, held_out: 64, before, after, left: Vec::new(), distilled: 0, lean: false };
 /// assert!(record.to_string().starts_with("1 layer solved on 1200 samples of cifar10, without labels"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct Solving {
     /// Steps that it was trained afterwards to answer as its ends do together; 0: it is what was solved.
     #[serde(default)]
     pub distilled: usize,
+    /// Whether it leans to the first network, and so is no midpoint.
+    #[serde(default)]
+    pub lean: bool,
 }
 
 impl Solving {
@@ -72,6 +75,9 @@ impl fmt::Display for Solving {
         let count = self.after.sites.len();
         let layers = if count == 1 { "layer" } else { "layers" };
         write!(f, "{count} {layers} solved on {} samples of {}, without labels; ", self.samples, self.name)?;
+        if self.lean {
+            f.write_str("leaning to A, so no midpoint: what only B knows is lost; ")?;
+        }
         if self.distilled > 0 {
             write!(f, "then trained for {} steps to answer as both do together (distilled); ", self.distilled)?;
         }

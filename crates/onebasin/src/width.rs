@@ -33,6 +33,9 @@ impl Merge {
         if !(self.lambda > 0.0 && self.lambda < 1.0) {
             return needs("a λ above 0 and below 1: at either end there is nothing to widen");
         }
+        if self.lean {
+            return needs("a midpoint: what has no partner keeps a place of its own, and need not lean");
+        }
         if !self.group_lambda.is_empty() || self.min_correlation.is_some() {
             return needs("one λ for all groups: units that correspond too little have places of their own");
         }
@@ -102,7 +105,8 @@ impl Merged<'_> {
         let samples = Chosen::first(train, options.solve_samples);
         let (program, back) = pair.a.named_program_for(&samples as &dyn Samples)?;
         let ends = [pair.a.params(), &aligned.apply(pair.b.params())?].map(|params| back.params(params));
-        let how = WidenOptions { width: options.width, lambda: options.lambda, solve: solve_options(pair.a.memory()) };
+        let how =
+            WidenOptions { width: options.width, lambda: options.lambda, solve: solve_options(pair.a.memory(), false) };
         let found = widen(&program, [&ends[0], &ends[1]], &samples, &how, &mut |done, all| {
             context.observer.progress(&Progress { step: Step::Solving, done: done as u64, total: all as u64, how: "" });
             !context.observer.stops()

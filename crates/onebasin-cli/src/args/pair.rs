@@ -116,6 +116,9 @@ pub struct MergeArgs {
     /// and --data).
     #[arg(long, value_name = "F", default_value_t = 1.0)]
     pub width: f64,
+    /// With --repair solve, favour A: aim at what A computes and what B tells of it. Better where both do the same; no midpoint.
+    #[arg(long)]
+    pub lean: bool,
     /// A and B, built-in networks of one name, know different classes: the result answers those of A and then those of B.
     #[arg(long)]
     pub side_by_side: bool,
@@ -197,6 +200,7 @@ impl MergeArgs {
             dtype: self.dtype,
             repair: self.repair,
             width: self.width,
+            lean: self.lean,
             batch_norm_samples: self.batch_norm_samples,
             solve_samples: self.solve_samples,
             min_correlation: self.min_correlation,

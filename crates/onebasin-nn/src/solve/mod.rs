@@ -2,6 +2,7 @@
 
 mod gain;
 mod layer;
+mod lean;
 mod levels;
 mod profile;
 mod targets;
@@ -44,11 +45,13 @@ pub struct SolveOptions {
     pub spread: f64,
     /// Decides which positions are looked at.
     pub seed: u64,
+    /// Aim at what the first network computes and what the others tell of it, instead of the mix of all.
+    pub lean: bool,
 }
 
 impl Default for SolveOptions {
     fn default() -> Self {
-        Self { ridge: 1e-3, rounds: 3, rows: 40_000, memory: 4 << 30, spread: 0.5, seed: 0 }
+        Self { ridge: 1e-3, rounds: 3, rows: 40_000, memory: 4 << 30, spread: 0.5, seed: 0, lean: false }
     }
 }
 
@@ -141,6 +144,10 @@ struct Work<'a> {
 /// unit by unit, the average's counting as ten rows. So they are where a normalisation stands alone. Behind
 /// a BatchNorm's folded weights its statistics are set to those of `W x` and its gain and bias so that they undo it: it gives
 /// `W x + b` as it stands.
+///
+/// With [`SolveOptions::lean`] the mix is `T = share_0 y_0 + Σ_{e > 0} share_e (Q_e y_e + q_e)`, but at the outputs, with `Q_e`, `q_e`
+/// the least squares of the first network's units on those of network `e` (ridge .1 of the mean square of a unit). Units without a
+/// partner shrink, so the result leans to the first network: it is no midpoint, and loses what only the others know.
 ///
 /// `merged` is the average: what no site solves is taken from it. `observe` is called with the number of sites done and of
 /// all; when it returns false the work is given up.

@@ -6,6 +6,7 @@ use onebasin_core::stream::Stream;
 use rayon::prelude::*;
 
 use super::Work;
+use super::lean::Lean;
 use super::levels::Levels;
 use crate::error::{Error, Result};
 use crate::ops::batch_norm::Moments;
@@ -18,6 +19,8 @@ pub(super) struct Targets {
     pub(super) levels: Option<Levels>,
     /// What gives the mix the spread of its ends, unit by unit: a mean and a factor; none where it keeps its own.
     spread: Option<Vec<(f32, f32)>>,
+    /// Maps to the units of the first network, where targets lean to it.
+    lean: Option<Lean>,
 }
 
 /// What a site should give at some positions.
@@ -56,7 +59,8 @@ impl Targets {
             Ok(run.clone().enumerate().flat_map(of_sample).collect())
         };
         let positions = shards.map(chosen).collect::<Result<Vec<_>>>()?;
-        let mut targets = Self { positions, levels: None, spread: None };
+        let lean = if work.options.lean { Lean::of(work, site, &positions)? } else { None };
+        let mut targets = Self { positions, levels: None, spread: None, lean };
         if work.options.spread > 0.0 {
             targets.spread = Some(targets.spread_of_ends(work, site)?);
         }
@@ -67,18 +71,13 @@ impl Targets {
     fn spread_of_ends(&self, work: &Work<'_>, site: &Site) -> Result<Vec<(f32, f32)>> {
         let ends = work.ends.networks.len();
         let one = |(shard, positions): (usize, &Vec<u32>)| -> Result<Vec<Moments>> {
-            let mut rows = Vec::new();
             let mut found = Vec::new();
+            let units = work.lockstep.view(shard, 0, site.target, site.axis)?.units();
             for end in 0..ends {
-                let view = work.lockstep.view(shard, end, site.target, site.axis)?;
-                rows.clear();
-                rows.resize(positions.len() * view.units(), 0.0);
-                view.add_rows(positions, &vec![1.0; view.units()], &mut rows);
-                found.push(Moments::of(&rows, view.units()));
+                let rows = work.rows_of(site.target, site.axis, shard, end, positions)?;
+                found.push(Moments::of(&rows, units));
             }
-            let mixed = work.mixed(site.target, site.axis, shard, positions)?;
-            let units = found.first().map_or(0, |m| m.mean.len());
-            found.push(Moments::of(&mixed, units));
+            found.push(Moments::of(&self.mixed(work, site, shard, positions)?, units));
             Ok(found)
         };
         let shards: Vec<Result<Vec<Moments>>> = self.positions.par_iter().enumerate().map(one).collect();
@@ -102,6 +101,22 @@ impl Targets {
             (mixed.mean[unit] as f32, (1.0 + work.options.spread * (ratio - 1.0)) as f32)
         };
         Ok((0..units).map(factor).collect())
+    }
+
+    /// The mix that is aimed at, `[positions, units]`.
+    fn mixed(&self, work: &Work<'_>, site: &Site, shard: usize, positions: &[u32]) -> Result<Vec<f32>> {
+        let Some(lean) = &self.lean else { return work.mixed(site.target, site.axis, shard, positions) };
+        let mut mixed = Vec::new();
+        for end in 0..work.ends.networks.len() {
+            let rows = lean.mapped(end, work.rows_of(site.target, site.axis, shard, end, positions)?);
+            let units = rows.len() / positions.len().max(1);
+            let shares = work.ends.share(site.target, end, units)?;
+            mixed.resize(rows.len(), 0.0);
+            for (mixed, rows) in mixed.chunks_exact_mut(units.max(1)).zip(rows.chunks_exact(units.max(1))) {
+                mixed.iter_mut().zip(rows).zip(&shares).for_each(|((m, r), share)| *m += *share as f32 * r);
+            }
+        }
+        Ok(mixed)
     }
 
     /// Number of rows.
@@ -149,7 +164,7 @@ impl Work<'_> {
 
     /// What a site should give at these positions of a shard.
     pub(super) fn aim(&self, site: &Site, targets: &Targets, shard: usize, positions: &[u32]) -> Result<Aim> {
-        let mut target = self.mixed(site.target, site.axis, shard, positions)?;
+        let mut target = targets.mixed(self, site, shard, positions)?;
         if let Some(spread) = &targets.spread {
             for row in target.chunks_exact_mut(spread.len().max(1)) {
                 row.iter_mut().zip(spread).for_each(|(t, (mean, factor))| *t = mean + factor * (*t - mean));
@@ -166,6 +181,21 @@ impl Work<'_> {
         }
         let name = &self.program.graph().node(site.node).name;
         Err(Error::Options(format!("node `{name}`: activations are not finite; nothing to solve for")))
+    }
+
+    /// What an end gives of a value at these positions of a shard, `[positions, units]`.
+    pub(super) fn rows_of(
+        &self,
+        value: ValueId,
+        axis: usize,
+        shard: usize,
+        end: usize,
+        positions: &[u32],
+    ) -> Result<Vec<f32>> {
+        let view = self.lockstep.view(shard, end, value, axis)?;
+        let mut rows = vec![0.0; positions.len() * view.units()];
+        view.add_rows(positions, &vec![1.0; view.units()], &mut rows);
+        Ok(rows)
     }
 
     /// The mix of what the ends give of a value at these positions of a shard, `[positions, units]`.

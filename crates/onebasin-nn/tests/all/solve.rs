@@ -430,6 +430,21 @@ fn a_gain_that_two_have_is_left_as_it_is() {
     assert!(fits.sites.iter().chain(&fits.outputs).all(|site| site.explained > 0.999), "{fits:?}");
 }
 
+/// A network that computes the same tells all of the first one's units: leaning to it changes nothing but rounding and ridge.
+#[test]
+fn leaning_between_equals_is_no_lean() {
+    for (name, graph) in graphs() {
+        let a = network(&graph, 1);
+        let data = synthetic(&graph, 200, 1).unwrap();
+        let program = Program::new(graph).unwrap();
+        let ends = Ends::pair([&a, &a], 0.5);
+        let options = SolveOptions { lean: true, ..SolveOptions::default() };
+        let solved = solve(&program, &ends, &a, &data, &options, &mut |_, _| true).unwrap();
+        let found = profile(&program, &ends, &solved.params, &data).unwrap().answered();
+        assert!(found > 0.98, "{name}: {found}");
+    }
+}
+
 /// 576 inputs, whose Gram takes more than the rows that are left.
 #[test]
 fn a_gram_that_does_not_fit_leaves_the_dual() {

@@ -56,6 +56,35 @@ fn what_was_solved_is_recorded() {
 }
 
 #[test]
+fn a_merge_that_leans_is_nearer_to_a_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = Pair::new(model(0), model(1)).unwrap();
+    let aligned = pair.align(&Align::default(), &Context::default()).unwrap();
+    let data = samples(400);
+    let context = Context { train: Some(&data), ..Context::default() };
+    let merged = |options: &Merge| pair.merge(&aligned, options, &context);
+    let leaning = Merge { repair: Repair::Solve, lean: true, ..Merge::default() };
+    let midpoint = Merge { lean: false, ..leaning.clone() };
+    let from_a = |options: &Merge| {
+        let params = merged(options).unwrap().params().unwrap();
+        let program = pair.a().program_for(&data).unwrap();
+        let ends = onebasin::nn::Ends::pair([pair.a().params(), pair.a().params()], 0.5);
+        let fit = onebasin::nn::profile(&program, &ends, &params, &data).unwrap();
+        1.0 - fit.sites[1].explained
+    };
+    assert!(from_a(&leaning) < 0.9 * from_a(&midpoint), "{} {}", from_a(&leaning), from_a(&midpoint));
+    let written = merged(&leaning).unwrap().write(folder.path().join("m.safetensors")).unwrap();
+    assert_eq!(written.options["lean"], "a");
+    assert!(written.solved.unwrap().to_string().contains("leaning to A, so no midpoint"));
+    for (refused, why) in
+        [(Merge { lean: true, ..Merge::default() }, "repair by solve"), (Merge { width: 1.5, ..leaning }, "a midpoint")]
+    {
+        let error = merged(&refused).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
 fn a_group_at_zero_follows_a() {
     let pair = Pair::new(model(0), model(1)).unwrap();
     let aligned = pair.align(&Align::default(), &Context::default()).unwrap();

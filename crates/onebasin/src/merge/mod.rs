@@ -1,5 +1,7 @@
 //! Merging an aligned pair, in memory or from file to file.
 
+mod options;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +12,6 @@ use onebasin_core::symmetry::{GroupId, Symmetry};
 use onebasin_core::{DType, Params};
 use onebasin_io::{Asked, Moving, merge_streamed, products_streamed};
 use onebasin_nn::Samples;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::align::Aligned;
@@ -21,122 +22,14 @@ use crate::inputs::MadeUp;
 use crate::model::{is_onnx, shapes};
 use crate::observer::Step;
 use crate::pair::Pair;
-use crate::repair::{Finish, Repair, Used};
+use crate::repair::{Finish, Repair};
 use crate::shares::ends_by_group;
 use crate::solving::Solving;
 use crate::written::{Written, provenance};
+pub use options::Merge;
 
 /// The seed of inputs that are made up.
 const SEED: u64 = 0;
-
-/// How an aligned pair is combined.
-///
-/// ```
-/// use onebasin::{Merge, Repair};
-/// let nearer_a = Merge { lambda: 0.3, repair: Repair::Weights, ..Merge::default() };
-/// assert!(nearer_a.check);
-/// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Merge {
-    /// How far from A (0) to B (1); ½ by default.
-    pub lambda: f64,
-    /// The straight line, or the great circle, which has one λ: not with λ by group, and so not with a least correlation.
-    pub interpolation: Interpolation,
-    /// Element type of the result; none is that of A.
-    pub dtype: Option<DType>,
-    /// How units get back the spread that averaging takes from them.
-    pub repair: Repair,
-    /// Units of the result, in units of A: above 1 the pairs of units that correspond least stand side by side, up to 2, where
-    /// all do. The result is a network of its own, with another graph than A's; needs [`Repair::Solve`], samples, and λ between
-    /// 0 and 1.
-    pub width: f64,
-    /// Training samples on which BatchNorm statistics are recomputed and repair by data measures; 0 interpolates them. 5000 by
-    /// default.
-    pub batch_norm_samples: usize,
-    /// Training samples, without their labels, on which layers are solved. 1200 by default.
-    pub solve_samples: usize,
-    /// Average only groups whose matched correlation exceeds this, from 0 to 1; the others stay as in A. Needs an alignment by
-    /// activations.
-    pub min_correlation: Option<f64>,
-    /// λ of single groups, by name; weights between two groups take the smaller.
-    pub group_lambda: BTreeMap<String, f64>,
-    /// Test the symmetry on random inputs first, where the network runs; by default it is.
-    pub check: bool,
-    /// Use an alignment on networks that it was not made for.
-    pub force: bool,
-    /// Let the result take the place of a file that it is made from.
-    pub overwrite: bool,
-}
-
-impl Default for Merge {
-    fn default() -> Self {
-        Self {
-            lambda: 0.5,
-            interpolation: Interpolation::Lerp,
-            dtype: None,
-            repair: Repair::None,
-            width: 1.0,
-            batch_norm_samples: 5000,
-            solve_samples: 1200,
-            min_correlation: None,
-            group_lambda: BTreeMap::new(),
-            check: true,
-            force: false,
-            overwrite: false,
-        }
-    }
-}
-
-impl Merge {
-    /// How many training samples are used, for what.
-    pub(crate) fn used(&self) -> Used {
-        Used { batch_norm: self.batch_norm_samples, solve: self.solve_samples }
-    }
-
-    /// Whether something else than an end is asked for.
-    fn is_between(&self) -> bool {
-        let is_end = |lambda: f64| lambda == self.lambda && (lambda == 0.0 || lambda == 1.0);
-        !(is_end(self.lambda)
-            && self.group_lambda.values().all(|lambda| is_end(*lambda))
-            && self.min_correlation.is_none_or(|_| is_end(0.0)))
-    }
-
-    /// Whether layers are solved on inputs that are made up.
-    fn makes_up(&self, context: &Context<'_>) -> bool {
-        self.repair.solves() && context.train.is_none() && self.is_between()
-    }
-
-    /// Passes only if every number is what it may be.
-    ///
-    /// # Errors
-    /// [`Error::Option`] names the first that is not.
-    pub fn check(&self) -> Result<()> {
-        let fail = |option, expected, found: f64| Err(Error::Option { option, expected, found: found.to_string() });
-        let share = |l: &f64| (0.0..=1.0).contains(l);
-        if !share(&self.lambda) {
-            return fail("lambda", "a number from 0 (network A) to 1 (network B)", self.lambda);
-        }
-        if let Some(least) = self.min_correlation.filter(|r| !share(r)) {
-            return fail("min_correlation", "a number from 0 to 1", least);
-        }
-        if let Some(lambda) = self.group_lambda.values().find(|l| !share(l)) {
-            return fail("group_lambda", "a number from 0 to 1", *lambda);
-        }
-        if self.interpolation == Interpolation::Slerp
-            && !(self.group_lambda.is_empty() && self.min_correlation.is_none())
-        {
-            let (option, expected) = ("interpolation", "lerp where groups have a λ of their own: a circle has one λ");
-            return Err(Error::Option { option, expected, found: self.interpolation.to_string() });
-        }
-        if self.interpolation == Interpolation::Slerp && self.repair.solves() {
-            let (option, expected) =
-                ("interpolation", "lerp where layers are solved: they are solved for the straight mix of both");
-            return Err(Error::Option { option, expected, found: self.interpolation.to_string() });
-        }
-        self.check_width()
-    }
-}
 
 /// A pair and how it is to be merged: everything has been checked, and nothing computed that can wait.
 ///
@@ -245,6 +138,20 @@ impl Pair {
 }
 
 impl Pair {
+    /// Passes only if what is asked for can be done with classes side by side.
+    fn check_beside(&self, options: &Merge) -> Result<()> {
+        let needs = |needs| Err(Error::Needs { option: "classes side by side", needs });
+        match options.repair {
+            _ if self.beside.is_none() => Ok(()),
+            Repair::Distil => needs("repair by solve at most: there is no answer of both together to distil"),
+            Repair::Data | Repair::Weights => {
+                needs("repair by solve, or none: half of each answer has no spread to restore")
+            }
+            Repair::None | Repair::Solve if options.width > 1.0 => needs("a width of 1"),
+            Repair::None | Repair::Solve => Ok(()),
+        }
+    }
+
     /// Does what a merge with these options needs before an alignment is looked for: makes sure that it would not be refused
     /// once one is found, since groups are known and the symmetry leaves what A computes as it is; and makes the inputs up that
     /// solving without data needs, which aligning then looks at too.
@@ -302,7 +209,8 @@ impl Merged<'_> {
             let made = self.made_up()?;
             let made = made.as_ref().map(|made| &made.samples as &dyn Samples);
             let (train, used, repair) = (made.or(context.train), options.used(), options.repair);
-            let finish = Finish { program: &program, train, used, repair, memory: pair.a.memory(), context };
+            let (memory, lean) = (pair.a.memory(), options.lean);
+            let finish = Finish { program: &program, train, used, repair, memory, lean, context };
             let ends = [a, &moved];
             if options.repair.solves() {
                 let (graph, symmetry, by_name) = (program.graph(), &aligned.symmetry, self.by_name());
@@ -411,6 +319,9 @@ impl Merged<'_> {
         });
         if self.makes_up {
             recorded["made_up_inputs"] = json!(true);
+        }
+        if options.lean {
+            recorded["lean"] = json!("a");
         }
         if let Some(beside) = &self.pair.beside {
             recorded["side_by_side"] = json!(beside.classes);
