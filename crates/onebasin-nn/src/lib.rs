@@ -43,7 +43,7 @@ pub use remembered::{Remembered, RememberedOptions, recollection, remembered, re
 pub use repair::{RepairOptions, repair};
 pub use runner::{Runner, Running, Training};
 pub use samples::{Arrays, Chosen, Field, FieldKind, Samples};
-pub use solve::{Ends, Profile, SiteFit, SolveOptions, Solved, profile, solve};
+pub use solve::{Ends, Profile, SiteFit, SolveOptions, SolveState, Solved, profile, solve, solve_on};
 pub use straight_through::{Comparison, SteOptions, SteState, straight_through};
 pub use task::Task;
 pub use widen::{WidenOptions, Widened, unit_correlations, widen};

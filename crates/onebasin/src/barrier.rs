@@ -88,7 +88,8 @@ impl Pair {
         let program = self.a.program_for(test)?;
         let (a, b) = (self.a.params(), self.b.params());
         let (repair, memory) = (options.repair, self.a.memory());
-        let finish = Finish { program: &program, train: Some(train), used, repair, memory, lean: false, context };
+        let finish =
+            Finish { program: &program, train: Some(train), used, repair, memory, lean: false, kept: None, context };
         let firsts = options.samples.map(|n| [Chosen::first(train, n), Chosen::first(test, n)]);
         let splits: [&dyn Samples; 2] = match &firsts {
             Some([train, test]) => [train, test],

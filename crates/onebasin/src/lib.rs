@@ -57,6 +57,7 @@ mod device;
 mod error;
 mod graph_file;
 mod inputs;
+mod kept;
 mod many;
 mod merge;
 mod model;

@@ -1,18 +1,21 @@
 //! What becomes of an average before it is used: BatchNorm statistics recomputed, activations repaired, layers solved.
 
+use std::time::{Duration, Instant};
+
 use onebasin_core::Params;
 use onebasin_core::repair::repair_weights;
 use onebasin_nn::evaluate::BATCH;
 use onebasin_nn::exec::Program;
 use onebasin_nn::samples::Chosen;
 use onebasin_nn::{
-    DistilOptions, Ends, RepairOptions, Samples, SolveOptions, Solved, distil, profile, recompute_batch_norm, repair,
-    solve,
+    DistilOptions, Ends, RepairOptions, Samples, SolveOptions, SolveState, Solved, distil, profile,
+    recompute_batch_norm, repair, solve_on,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::kept::KeptSolve;
 use crate::observer::{Progress, Step};
 use crate::solving::Solving;
 
@@ -110,9 +113,13 @@ pub(crate) struct Finish<'a> {
     pub(crate) memory: Option<u64>,
     /// Whether a solve leans to the first network.
     pub(crate) lean: bool,
+    /// Where the state of a solve is kept.
+    pub(crate) kept: Option<&'a KeptSolve<'a>>,
     pub(crate) context: &'a Context<'a>,
 }
 
+/// The state of a solve is kept at most this often, and as often as that takes a twentieth of the time.
+const KEPT_EVERY: Duration = Duration::from_secs(1);
 /// Operators that are not solved and are named, at most.
 const NAMED: usize = 6;
 
@@ -157,10 +164,30 @@ impl Finish<'_> {
         let Some(samples) = self.first(self.used.solve).filter(|_| !is_end) else { return Ok(None) };
         let observer = self.context.observer;
         let options = solve_options(self.memory, self.lean);
-        let mut solved = solve(self.program, ends, average, &samples, &options, &mut |done, all| {
-            observer.progress(&Progress { step: Step::Solving, done: done as u64, total: all as u64, how: "" });
-            !observer.stops()
-        })?;
+        let state = self.kept.map(KeptSolve::load).transpose()?.flatten();
+        let state = state.unwrap_or_else(|| SolveState::fresh(average.clone()));
+        let (mut next, mut done, mut failed) = (Instant::now() + KEPT_EVERY, 0, None);
+        let solved = solve_on(self.program, ends, state, &samples, &options, &mut |state, all| {
+            let progress = Progress { step: Step::Solving, done: state.done as u64, total: all as u64, how: "" };
+            observer.progress(&progress);
+            done = state.done;
+            let stops = observer.stops();
+            if let Some(kept) = self.kept.filter(|_| stops || (Instant::now() > next && state.done < all)) {
+                let began = Instant::now();
+                failed = kept.save(state).err();
+                next = Instant::now() + KEPT_EVERY.max(20 * began.elapsed());
+            }
+            !stops && failed.is_none()
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let mut solved = match solved {
+            Err(onebasin_nn::Error::Stopped) if self.kept.is_some() => {
+                return Err(Error::Interrupted { steps: Some(done as u64), resumable: true });
+            }
+            solved => solved?,
+        };
         if let (Repair::Distil, Some(samples)) = (self.repair, self.first(self.used.batch_norm)) {
             let options = DistilOptions::default();
             solved.params = distil(self.program, ends, &solved.params, &samples, &options, &mut |done, all, loss| {

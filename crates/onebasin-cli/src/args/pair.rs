@@ -7,6 +7,8 @@ use onebasin::{DType, Interpolation, Measure, Method, Repair};
 
 use onebasin_lab::data::KNOWN as DATA;
 
+use crate::files::{has_siblings, sibling};
+
 use super::values::{dtype, group_lambda, method, output, points, repair, share};
 use super::{MatchingArgs, NormalizeArgs, SourceArgs};
 
@@ -116,6 +118,9 @@ pub struct MergeArgs {
     /// and --data).
     #[arg(long, value_name = "F", default_value_t = 1.0)]
     pub width: f64,
+    /// Go on from OUTPUT.resume.safetensors, which a solve that was stopped leaves behind, to the same bits.
+    #[arg(long)]
+    pub resume: bool,
     /// With --repair solve, favour A: aim at what A computes and what B tells of it. Better where both do the same; no midpoint.
     #[arg(long)]
     pub lean: bool,
@@ -208,7 +213,15 @@ impl MergeArgs {
             check: !self.no_check,
             force: self.force,
             overwrite: self.overwrite,
+            state: self.state(),
+            resume: self.resume,
         }
+    }
+
+    /// Where the state of a solve is kept.
+    pub fn state(&self) -> Option<PathBuf> {
+        let keeps = self.repair.solves() && self.width == 1.0 && has_siblings(&self.output);
+        keeps.then(|| sibling(&self.output, "resume"))
     }
 }
 

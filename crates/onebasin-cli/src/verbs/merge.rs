@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::args::MergeArgs;
 use crate::files::{check_outputs, check_target, context, inputs, open_data, open_pair, open_side_by_side, place};
+use crate::signals;
 use crate::talk::{self, Talk};
 use crate::watch::Watch;
 
@@ -36,6 +37,10 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     let talk = talk.beside([&args.output]);
     let data =
         args.data.as_ref().map(|spec| open_data(spec, &args.normalize, &[pair.a(), pair.b()], talk)).transpose()?;
+    if let Some(state) = &options.state {
+        check_outputs([state], &inputs)?;
+        signals::keeps_a_state();
+    }
     let watch = Watch::new(talk);
     let context = context(data.as_ref(), device.as_ref(), &watch);
     if args.align.is_none() {

@@ -66,6 +66,23 @@ pub struct Solved {
     pub left: Vec<LeftOut>,
 }
 
+/// A solve on its way: what a later one goes on from, to the same bits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SolveState {
+    /// The merged network so far.
+    pub params: Params,
+    /// How many of its sites are solved, from the input on.
+    pub done: usize,
+}
+
+impl SolveState {
+    /// Before the first site.
+    #[must_use]
+    pub fn fresh(average: Params) -> Self {
+        Self { params: average, done: 0 }
+    }
+}
+
 /// What is merged: networks, aligned, and how much each counts, everywhere or at the units of single sites.
 ///
 /// ```
@@ -190,26 +207,71 @@ pub fn solve(
     options: &SolveOptions,
     observe: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<Solved> {
+    let state = SolveState::fresh(merged.clone());
+    solve_on(program, ends, state, data, options, &mut |state, all| observe(state.done, all))
+}
+
+/// The same, from where another solve of the same networks, samples and options stopped, to the same bits. `observe` is called
+/// with the state before every site, and once all are done.
+///
+/// Cost: solved sites are only run.
+///
+/// # Errors
+/// As [`solve()`]; also if more sites are said to be done than there are.
+///
+/// ```
+/// use onebasin_core::merge::{Interpolation, merge};
+/// use onebasin_nn::exec::Program;
+/// use onebasin_nn::samples::synthetic;
+/// use onebasin_nn::{Ends, Network, SolveOptions, SolveState, solve, solve_on};
+/// let network = Network::new("mlp:16x2", &[8], 3)?;
+/// let (graph, a, b) = (network.graph()?, network.init(0)?, network.init(1)?);
+/// let (data, options) = (synthetic(&graph, 100, 0)?, SolveOptions::default());
+/// let program = Program::new(graph)?;
+/// let (average, ends) = (merge(&a, &b, 0.5, Interpolation::Lerp)?, Ends::pair([&a, &b], 0.5));
+/// let fresh = SolveState::fresh(average.clone());
+/// let mut kept = fresh.clone();
+/// let mut stop_after_one = |state: &SolveState, _| {
+///     kept.clone_from(state);
+///     state.done < 1
+/// };
+/// assert!(solve_on(&program, &ends, fresh, &data, &options, &mut stop_after_one).is_err());
+/// let found = solve_on(&program, &ends, kept, &data, &options, &mut |_, _| true)?;
+/// assert_eq!(found, solve(&program, &ends, &average, &data, &options, &mut |_, _| true)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn solve_on(
+    program: &Program,
+    ends: &Ends<'_>,
+    mut state: SolveState,
+    data: &dyn Samples,
+    options: &SolveOptions,
+    observe: &mut dyn FnMut(&SolveState, usize) -> bool,
+) -> Result<Solved> {
     ends.check()?;
     let program = program.of(shortcuts_first(program.graph()))?;
     let (sites, mut left) = sites(program.graph());
-    let mut work = Work::new(&program, ends, merged, data, options)?;
+    let mut work = Work::new(&program, ends, &state.params, data, options)?;
     let sites: Vec<Site> = sites.into_iter().filter(|site| work.lockstep.step(site.node).is_some()).collect();
     if sites.is_empty() {
         let named: Vec<String> = left.iter().take(3).map(ToString::to_string).collect();
         return Err(Error::Options(format!("no operator of the network can be solved; {}", named.join("; "))));
     }
     left.retain(|left| differ(program.graph(), left, &ends.networks));
-    let mut params = merged.clone();
-    for (done, site) in sites.iter().enumerate() {
-        if !observe(done, sites.len()) {
+    if state.done > sites.len() {
+        let (done, all) = (state.done, sites.len());
+        return Err(Error::Options(format!("{done} sites are said to be solved, and the network has {all}")));
+    }
+    while let Some(site) = sites.get(state.done) {
+        if !observe(&state, sites.len()) {
             return Err(Error::Stopped);
         }
-        work.site(site, &mut params)?;
+        work.site(site, &mut state.params)?;
+        state.done += 1;
     }
-    observe(sites.len(), sites.len());
+    observe(&state, sites.len());
     let name = |site: &Site| program.graph().node(site.node).name.clone();
-    Ok(Solved { params, sites: sites.iter().map(name).collect(), left })
+    Ok(Solved { params: state.params, sites: sites.iter().map(name).collect(), left })
 }
 
 /// Whether the ends differ in what an operator uses: where they do not, there is nothing to be solved.

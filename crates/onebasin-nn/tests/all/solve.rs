@@ -9,7 +9,7 @@ use onebasin_core::stream::Stream;
 use onebasin_core::{Params, Tensor};
 use onebasin_nn::exec::Program;
 use onebasin_nn::samples::synthetic;
-use onebasin_nn::{Ends, SolveOptions, Solved, predict, profile, solve};
+use onebasin_nn::{Ends, SolveOptions, SolveState, Solved, predict, profile, solve, solve_on};
 
 /// Adds a network to an empty graph and gives its output.
 type Make = fn(&mut Graph) -> Result<ValueId>;
@@ -442,6 +442,31 @@ fn leaning_between_equals_is_no_lean() {
         let solved = solve(&program, &ends, &a, &data, &options, &mut |_, _| true).unwrap();
         let found = profile(&program, &ends, &solved.params, &data).unwrap().answered();
         assert!(found > 0.98, "{name}: {found}");
+    }
+}
+
+#[test]
+fn a_solve_goes_on_to_the_same_bits_from_every_site() {
+    for (name, graph) in graphs() {
+        let [a, b] = [1, 2].map(|seed| network(&graph, seed));
+        let data = synthetic(&graph, 60, 1).unwrap();
+        let program = Program::new(graph).unwrap();
+        let (average, ends) = (merge(&a, &b, 0.5, Interpolation::Lerp).unwrap(), Ends::pair([&a, &b], 0.5));
+        let mut states = Vec::new();
+        let mut solved = |state, states: Option<&mut Vec<SolveState>>| {
+            let mut states = states;
+            let mut keep = |state: &SolveState, _: usize| {
+                states.iter_mut().for_each(|states| states.push(state.clone()));
+                true
+            };
+            solve_on(&program, &ends, state, &data, &SolveOptions::default(), &mut keep).unwrap()
+        };
+        let whole = solved(SolveState::fresh(average), Some(&mut states));
+        assert_eq!(states.len(), whole.sites.len() + 1);
+        for state in states {
+            let done = state.done;
+            assert_eq!(solved(state, None), whole, "{name} from site {done}");
+        }
     }
 }
 

@@ -238,7 +238,7 @@ impl MergeMany {
         if let Some(samples) = context.train {
             let program = first.program_for(samples)?;
             let (train, repair, memory) = (context.train, self.repair, first.memory());
-            let finish = Finish { program: &program, train, used, repair, memory, lean: false, context };
+            let finish = Finish { program: &program, train, used, repair, memory, lean: false, kept: None, context };
             if self.repair.solves() {
                 let moved = models.iter().zip(&alignments).map(|(model, a)| a.apply(&symmetry, model.params()));
                 let moved = moved.collect::<Result<Vec<Params>, _>>()?;

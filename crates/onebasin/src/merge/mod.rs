@@ -19,6 +19,7 @@ use crate::apply::Passing;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::inputs::MadeUp;
+use crate::kept::{self, KeptSolve};
 use crate::model::{is_onnx, shapes};
 use crate::observer::Step;
 use crate::pair::Pair;
@@ -210,7 +211,11 @@ impl Merged<'_> {
             let made = made.as_ref().map(|made| &made.samples as &dyn Samples);
             let (train, used, repair) = (made.or(context.train), options.used(), options.repair);
             let (memory, lean) = (pair.a.memory(), options.lean);
-            let finish = Finish { program: &program, train, used, repair, memory, lean, context };
+            let of = self.solve_of(train);
+            let path = options.state.as_deref();
+            let kept = path.map(|path| KeptSolve { path, of: &of, resume: options.resume });
+            let kept = kept.as_ref();
+            let finish = Finish { program: &program, train, used, repair, memory, lean, kept, context };
             let ends = [a, &moved];
             if options.repair.solves() {
                 let (graph, symmetry, by_name) = (program.graph(), &aligned.symmetry, self.by_name());
@@ -226,6 +231,13 @@ impl Merged<'_> {
         }
         let merged = options.dtype.map_or(Ok(merged.clone()), |dtype| cast(&merged, dtype))?;
         Ok((merged, solved))
+    }
+
+    /// What decides how layers are solved: options, networks and samples.
+    fn solve_of(&self, train: Option<&dyn Samples>) -> Value {
+        let digests = [&self.pair.a, &self.pair.b].map(|model| model.checkpoint().digest().to_owned());
+        let samples = train.map(|train| (train.name().to_owned(), train.len()));
+        json!({ "options": self.recorded(), "networks": digests, "samples": samples, "memory": self.pair.a.memory() })
     }
 
     /// λ of single groups, by name.
@@ -278,6 +290,9 @@ impl Merged<'_> {
             let params;
             (params, solved) = self.finished()?;
             a.write_while(&target, &params, &made(digests()), &|| !context.observer.stops())?;
+            if let (Some(path), true) = (&options.state, solved.is_some()) {
+                kept::remove(path);
+            }
         } else {
             let moving = Moving { b: b.checkpoint(), symmetry: &aligned.symmetry, alignment: &aligned.alignment };
             let slerp = by_group.is_empty() && options.interpolation == Interpolation::Slerp;

@@ -1,6 +1,7 @@
 //! How an aligned pair is combined: the options of a merge.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use onebasin_core::DType;
 use onebasin_core::merge::Interpolation;
@@ -53,6 +54,11 @@ pub struct Merge {
     pub force: bool,
     /// Let the result take the place of a file that it is made from.
     pub overwrite: bool,
+    /// Where the state of a solve is kept, every few layers and when it is stopped; once the result is written it is removed.
+    /// Not with a width above 1.
+    pub state: Option<PathBuf>,
+    /// Go on from that state, to the same bits.
+    pub resume: bool,
 }
 
 impl Default for Merge {
@@ -71,6 +77,8 @@ impl Default for Merge {
             check: true,
             force: false,
             overwrite: false,
+            state: None,
+            resume: false,
         }
     }
 }
@@ -120,6 +128,12 @@ impl Merge {
             let (option, expected) =
                 ("interpolation", "lerp where layers are solved: they are solved for the straight mix of both");
             return Err(Error::Option { option, expected, found: self.interpolation.to_string() });
+        }
+        if self.resume && !(self.state.is_some() && self.repair.solves() && self.width == 1.0) {
+            return Err(Error::Needs {
+                option: "resume",
+                needs: "repair by solve at a width of 1, and a file with its state",
+            });
         }
         if self.lean && !self.repair.solves() {
             return Err(Error::Needs { option: "lean", needs: "repair by solve" });

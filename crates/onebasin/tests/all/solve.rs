@@ -55,6 +55,53 @@ fn what_was_solved_is_recorded() {
     });
 }
 
+/// Stops before the second layer, or never.
+#[derive(Default)]
+struct Stopping {
+    armed: bool,
+    reached: std::sync::atomic::AtomicBool,
+}
+
+impl onebasin::Observer for Stopping {
+    fn progress(&self, progress: &onebasin::Progress<'_>) {
+        let here = self.armed && progress.step == onebasin::Step::Solving && progress.done == 1;
+        self.reached.fetch_or(here, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn stops(&self) -> bool {
+        self.reached.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn a_solve_that_was_stopped_goes_on_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let pair = Pair::new(model(0), model(1)).unwrap();
+    let aligned = pair.align(&Align::default(), &Context::default()).unwrap();
+    let data = samples(300);
+    let options = Merge { repair: Repair::Solve, state: Some(at("state.safetensors")), ..Merge::default() };
+    let write = |options: &Merge, name: &str, armed: bool| {
+        let observer = Stopping { armed, ..Stopping::default() };
+        let context = Context { train: Some(&data), observer: &observer, ..Context::default() };
+        pair.merge(&aligned, options, &context)?.write(at(name))
+    };
+    write(&options, "whole.safetensors", false).unwrap();
+    assert!(!at("state.safetensors").exists());
+    let stopped = write(&options, "parts.safetensors", true).unwrap_err();
+    assert_eq!(stopped.to_string(), "interrupted after 1 steps; the state is kept to go on from");
+    assert!(!at("parts.safetensors").exists());
+    let resume = Merge { resume: true, ..options.clone() };
+    let other = write(&Merge { lambda: 0.25, ..resume.clone() }, "parts.safetensors", false).unwrap_err();
+    assert!(matches!(other, Error::OtherRun { .. }), "{other}");
+    write(&resume, "parts.safetensors", false).unwrap();
+    assert_eq!(std::fs::read(at("whole.safetensors")).unwrap(), std::fs::read(at("parts.safetensors")).unwrap());
+    assert!(!at("state.safetensors").exists());
+    assert!(matches!(write(&resume, "again.safetensors", false).unwrap_err(), Error::NoState { .. }));
+    let none = Merge { resume: true, state: None, ..options };
+    assert!(matches!(write(&none, "again.safetensors", false).unwrap_err(), Error::Needs { option: "resume", .. }));
+}
+
 #[test]
 fn a_merge_that_leans_is_nearer_to_a_and_says_so() {
     let folder = tempfile::tempdir().unwrap();

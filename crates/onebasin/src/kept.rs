@@ -1,0 +1,52 @@
+//! The state of a solve as a file, from which a later run goes on.
+
+use std::path::Path;
+
+use onebasin_io::{Metadata, read, write};
+use onebasin_nn::SolveState;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+const DONE: &str = "onebasin.solve.done";
+const OF: &str = "onebasin.solve.of";
+
+/// Where the state of a solve is kept, and what the solve is of.
+pub(crate) struct KeptSolve<'a> {
+    pub(crate) path: &'a Path,
+    /// Options, networks and samples: a state of others is refused.
+    pub(crate) of: &'a Value,
+    /// Whether to go on from what is there.
+    pub(crate) resume: bool,
+}
+
+impl KeptSolve<'_> {
+    pub(crate) fn save(&self, state: &SolveState) -> Result<()> {
+        let mut metadata = Metadata::default();
+        metadata.set_json(DONE, &Value::from(state.done));
+        metadata.set_json(OF, self.of);
+        Ok(write(self.path, &state.params, &metadata)?)
+    }
+
+    /// The state to go on from, if that is asked for.
+    pub(crate) fn load(&self) -> Result<Option<SolveState>> {
+        if !self.resume {
+            return Ok(None);
+        }
+        let none = |why: String| Error::NoState { path: self.path.to_owned(), why };
+        let file = read(self.path).map_err(|why| none(why.to_string()))?;
+        let saved: Option<Value> = file.metadata.get_json(OF)?;
+        if saved.as_ref() != Some(self.of) {
+            let saved = saved.unwrap_or_default().to_string();
+            return Err(Error::OtherRun { path: self.path.to_owned(), saved });
+        }
+        let done: Option<usize> = file.metadata.get_json(DONE)?;
+        let done = done.ok_or_else(|| none(format!("no `{DONE}` in its header")))?;
+        Ok(Some(SolveState { params: file.params, done }))
+    }
+}
+
+/// Removes a state that nothing is left of to go on with. One that cannot be removed harms nobody: another run refuses it.
+pub(crate) fn remove(path: &Path) {
+    let _ = std::fs::remove_file(path);
+}
