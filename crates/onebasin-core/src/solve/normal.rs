@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use crate::linalg::{Cholesky, Mat, Scalar};
+use crate::linalg::{Cholesky, Mat, Scalar, vectorized};
 
 /// Columns of a panel of the Gram: panels are made side by side, and of each only what lies on and below the diagonal.
 const PANEL: usize = 128;
@@ -177,27 +177,41 @@ impl NormalSums {
         let count = rows.targets.len() / units.max(1);
         assert_eq!((rows.inputs.len(), rows.targets.len()), (count * inputs, count * units), "rows do not fit");
         let weight = |row: usize| rows.weights.map_or(1.0, |w| f64::from(w[row]));
-        for row in 0..count {
-            let w = weight(row);
-            self.weight += w;
-            let r = &rows.targets[row * units..][..units];
-            for ((sum, squares), r) in self.target_sum.iter_mut().zip(&mut self.target_squares).zip(r) {
-                let wr = w * f64::from(*r);
-                *sum += wr;
-                *squares += wr * f64::from(*r);
-            }
-        }
+        self.weight += (0..count).map(weight).sum::<f64>();
+        vectorized(
+            #[inline(always)]
+            || {
+                for (row, r) in rows.targets.chunks_exact(units.max(1)).enumerate() {
+                    let w = weight(row);
+                    for ((sum, squares), r) in self.target_sum.iter_mut().zip(&mut self.target_squares).zip(r) {
+                        let wr = w * f64::from(*r);
+                        *sum += wr;
+                        *squares += wr * f64::from(*r);
+                    }
+                }
+            },
+        );
         let scaled = rows.weights.map(|weights| {
             let roots: Vec<f32> = weights.iter().map(|w| w.sqrt()).collect();
             (times(rows.inputs, &roots, inputs), times(rows.targets, &roots, units))
         });
         let (x, r) = scaled.as_ref().map_or((rows.inputs, rows.targets), |(x, r)| (&x[..], &r[..]));
         if !matches!(self.design, Design::Known) {
-            for (row, x) in rows.inputs.chunks_exact(inputs.max(1)).enumerate() {
-                let w = weight(row);
-                self.input_sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += w * f64::from(*x));
-            }
-            self.input_squares += x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+            let mut squares = vec![0.0; inputs];
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (row, x) in rows.inputs.chunks_exact(inputs.max(1)).enumerate() {
+                        let w = weight(row);
+                        for ((sum, squares), x) in self.input_sum.iter_mut().zip(&mut squares).zip(x) {
+                            let wx = w * f64::from(*x);
+                            *sum += wx;
+                            *squares += wx * f64::from(*x);
+                        }
+                    }
+                },
+            );
+            self.input_squares += squares.iter().sum::<f64>();
         }
         match &mut self.design {
             Design::Rows { inputs, targets, roots } => {
@@ -330,7 +344,10 @@ impl Panel {
 
 /// `to += from`.
 fn widen(to: &mut [f64], from: &[f32]) {
-    to.iter_mut().zip(from).for_each(|(t, f)| *t += f64::from(*f));
+    vectorized(
+        #[inline(always)]
+        || to.iter_mut().zip(from).for_each(|(t, f)| *t += f64::from(*f)),
+    );
 }
 
 /// Every row times its factor.
@@ -408,27 +425,46 @@ impl Normal {
     ///
     /// Cost: `inputs²` multiply-adds a unit, in the dual form `rows · inputs`.
     pub fn moments(&self, sums: &NormalSums, weights: &[f64]) -> Vec<(f64, f64)> {
-        let (inputs, weight) = (self.mean.len(), sums.weight.max(f64::MIN_POSITIVE));
-        let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-        let one = |unit: &[f64]| {
-            let mean = dot(unit, &self.mean);
-            let squares = match &self.dual {
-                Some(Dual { inputs: rows, .. }) => {
-                    rows.chunks_exact(inputs.max(1)).map(|x| dot(x, unit).powi(2)).sum::<f64>() / weight
+        let (inputs, units, weight) = (self.mean.len(), sums.units, sums.weight.max(f64::MIN_POSITIVE));
+        let mut squares = vec![0.0; units];
+        match (&self.dual, &sums.design) {
+            (Some(Dual { inputs: rows, roots }), _) => {
+                let mut given = vec![0.0; units * roots.len()];
+                f64::matmul(
+                    &mut given,
+                    Mat::new(weights, units, inputs),
+                    Mat::new(rows, roots.len(), inputs).t(),
+                    false,
+                );
+                let given = given.chunks_exact(roots.len().max(1));
+                squares.iter_mut().zip(given).for_each(|(s, given)| *s = given.iter().map(|y| y * y).sum());
+            }
+            (None, Design::Gram(panels)) => {
+                for Panel { from, width, sums, .. } in panels {
+                    // What stands below the block on the diagonal stands to its right as well.
+                    let mut twice = vec![0.0; units * (inputs - from)];
+                    let rows = twice.chunks_exact_mut(inputs - from).zip(weights.chunks_exact(inputs));
+                    for (twice, row) in rows {
+                        let row = row[*from..].iter().enumerate();
+                        twice.iter_mut().zip(row).for_each(|(t, (at, w))| *t = if at < *width { *w } else { 2.0 * w });
+                    }
+                    let mut product = vec![0.0; units * width];
+                    let below = inputs - from;
+                    f64::matmul(&mut product, Mat::new(&twice, units, below), Mat::new(sums, below, *width), false);
+                    for (unit, (square, product)) in squares.iter_mut().zip(product.chunks_exact(*width)).enumerate() {
+                        let row = &weights[unit * inputs + from..][..*width];
+                        *square += row.iter().zip(product).map(|(w, p)| w * p).sum::<f64>();
+                    }
                 }
-                None => {
-                    let mut sum = 0.0;
-                    sums.each_below(|row, from, gram| {
-                        let on_diagonal = from + gram.len() > row;
-                        let below = dot(gram, &unit[from..]);
-                        let own = if on_diagonal { gram[row - from] * unit[row] } else { 0.0 };
-                        sum += unit[row] * (2.0 * below - own);
-                    });
-                    sum / weight - mean * mean
-                }
-            };
-            (mean, squares.max(0.0))
+            }
+            (None, Design::Rows { .. } | Design::Known) => panic!("the sums are of another problem"),
+        }
+        let dual = self.dual.is_some();
+        let one = |(unit, square): (&[f64], f64)| {
+            let mean = unit.iter().zip(&self.mean).map(|(w, m)| w * m).sum::<f64>();
+            let square = square / weight - if dual { 0.0 } else { mean * mean };
+            (mean, square.max(0.0))
         };
-        weights.par_chunks_exact(inputs.max(1)).map(one).collect()
+        weights.chunks_exact(inputs.max(1)).zip(squares).map(one).collect()
     }
 }

@@ -229,11 +229,11 @@ impl Design<'_> {
                     *y = (*y - level.mean) / level.deviation * gain + bias;
                 }
             }
-            for (unit, given) in given.iter().enumerate() {
-                let added = aim.added.get(at + unit).copied().unwrap_or(0.0);
-                let target = aim.target[at + unit];
-                let given = given + added;
-                wanted[at + unit] = rectified(target, given) - added;
+            let (wanted, target) = (&mut wanted[at..at + units], &aim.target[at..at + units]);
+            let both = wanted.iter_mut().zip(target).zip(given.iter());
+            match aim.added.get(at..at + units) {
+                Some(added) => both.zip(added).for_each(|(((w, t), y), a)| *w = rectified(*t, y + a) - a),
+                None => both.for_each(|((w, t), y)| *w = rectified(*t, *y)),
             }
         }
     }
