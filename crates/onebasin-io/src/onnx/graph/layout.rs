@@ -215,11 +215,25 @@ pub(super) fn tile(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
         let times = |k: usize, repeats: &[usize]| from[k].iter().zip(repeats).map(|(n, r)| n * r).collect();
         return expand_to(call, x, &[times(0, &first), times(1, &second)]);
     }
-    if first != second || first.iter().any(|r| *r == 0 || *r > COPIES) {
-        return unknown(format!("repeating {first:?} times is not known"));
-    }
-    for (axis, &count) in first.iter().enumerate().filter(|(_, r)| **r > 1) {
-        x = call.push(Op::Concat { axis }, &vec![x; count])?;
+    for (axis, (&count, &more)) in first.iter().zip(&second).enumerate() {
+        if count == 1 && more == 1 {
+            continue;
+        }
+        if count == more && (1..=COPIES).contains(&count) {
+            x = call.push(Op::Concat { axis }, &vec![x; count])?;
+            continue;
+        }
+        // Copies along an axis of their own, which then becomes part of this one.
+        let pair = call.pair(x).clone();
+        let apart = |times: [usize; 2]| [0, 1].map(|k| [&pair[k][..axis], &[times[k]], &pair[k][axis..]].concat());
+        x = to_shape(call, x, &apart([1, 1]))?;
+        x = expand_to(call, x, &apart([count, more]))?;
+        let joined = [(0, count), (1, more)].map(|(k, times)| {
+            let mut shape = pair[k].clone();
+            shape[axis] *= times;
+            shape
+        });
+        x = to_shape(call, x, &joined)?;
     }
     Ok(x)
 }

@@ -5,9 +5,11 @@
 //! inputs and one more, which tells the lengths that follow the batch from those that do not.
 
 mod array;
+mod attention;
 mod bind;
 mod call;
 mod convert;
+mod einsum;
 mod fold;
 mod images;
 mod inline;
@@ -15,6 +17,7 @@ mod layout;
 mod linear;
 mod norm;
 mod over;
+mod picks;
 mod plan;
 mod quantized;
 mod recurrent;
@@ -167,7 +170,7 @@ impl<'a> Importer<'a> {
             match step {
                 Step::Choice { branches, .. } => match self.choice(node) {
                     Some(taken) => self.steps(&branches[taken])?,
-                    None => self.convert(index)?,
+                    None => self.either(index, branches)?,
                 },
                 Step::Node(_) if self.fold(index) => {}
                 Step::Node(_) => self.convert(index)?,
@@ -188,11 +191,50 @@ impl<'a> Importer<'a> {
         }
     }
 
+    /// Runs both branches of an `If` and chooses between what they make. Where their shapes differ, or one cannot be
+    /// followed, the node is unknown.
+    fn either(&mut self, index: usize, branches: &'a [Vec<Step>; 2]) -> Result<()> {
+        let node = &self.nodes[index].node;
+        let before = self.bindings.clone();
+        let mut made = [Vec::new(), Vec::new()];
+        for (steps, made) in branches.iter().zip(&mut made) {
+            let slots = self.steps(steps).and_then(|()| node.makes().map(|name| self.slot(name)).collect());
+            self.bindings.clone_from(&before);
+            match slots {
+                Ok(slots) => *made = slots,
+                Err(_) => return self.convert(index),
+            }
+        }
+        let [first, second] = made;
+        let outputs: Vec<&str> = node.makes().collect();
+        let mut chosen = Vec::with_capacity(outputs.len());
+        for (a, b) in first.into_iter().zip(second) {
+            if self.plan.shape(a) != self.plan.shape(b) || self.plan.kind(a) != self.plan.kind(b) {
+                return self.convert(index);
+            }
+            chosen.push((a, b));
+        }
+        let condition = self.slot(&node.inputs[0])?;
+        let mark = self.plan.mark();
+        let slots = self.plan.choose(condition, &chosen).map_err(|why| fail(&self.model.path, node.label(), why))?;
+        let name = if node.name.is_empty() { outputs.first().copied().unwrap_or_default() } else { &node.name };
+        let made: Vec<(&str, PlanSlot)> = outputs.into_iter().zip(slots).collect();
+        self.plan.rename(mark, name, &made);
+        for (output, slot) in made {
+            self.bindings.insert(output, Binding { slot: Some(slot), ..Binding::default() });
+        }
+        Ok(())
+    }
+
     /// Computes a node if all its inputs are known. Whether it did.
     fn fold(&mut self, index: usize) -> bool {
         let nodes = self.nodes;
         let PlacedNode { node, opset, .. } = &nodes[index];
         let [output] = &node.outputs[..] else { return false };
+        if self.is_large_constant(node) {
+            // It is a tensor of the model, under the name of its output.
+            return true;
+        }
         if self.budget == 0 {
             return false;
         }
@@ -218,6 +260,12 @@ impl<'a> Importer<'a> {
         let weight = weight || is_weight;
         self.bindings.insert(output, Binding { slot, known: Some(Rc::new(arrays)), node, weight, dtype });
         true
+    }
+
+    /// Whether a node holds a tensor of more elements than are followed.
+    fn is_large_constant(&self, node: &Node) -> bool {
+        let held = |name: &str| self.model.params.get(name).is_some_and(|tensor| Array::of(tensor).is_none());
+        node.is("Constant") && node.attribute("value").is_some() && node.makes().any(held)
     }
 
     /// Takes elements from what may be computed. Once there are not enough, nothing more is.

@@ -79,6 +79,29 @@ impl GraphPlan {
         self.values[slot.0].kind
     }
 
+    /// Adds choices between pairs of values of the same shape, by one condition.
+    pub(super) fn choose(
+        &mut self,
+        condition: PlanSlot,
+        pairs: &[(PlanSlot, PlanSlot)],
+    ) -> Result<Vec<PlanSlot>, String> {
+        let condition = match &self.shape(condition)[0][..] {
+            [] => condition,
+            _ => self.push(Op::Reshape(Vec::new()), &[condition], ElementKind::Bool)?[0],
+        };
+        pairs.iter().map(|(a, b)| Ok(self.push(Op::Where, &[condition, *a, *b], self.kind(*a))?[0])).collect()
+    }
+
+    /// Says what numbers a value holds, where they are others than those of what its step makes besides.
+    pub(super) fn set_kind(&mut self, slot: PlanSlot, kind: ElementKind) {
+        self.values[slot.0].kind = kind;
+    }
+
+    /// Whether a value is a tensor of the graph's own.
+    pub(super) fn is_constant(&self, slot: PlanSlot) -> bool {
+        matches!(self.values[slot.0].origin, SlotOrigin::Constant(_))
+    }
+
     /// An input whose first axis has these lengths for the two batches.
     pub(super) fn batch(&self, lengths: PerBatch<usize>) -> Option<PlanSlot> {
         let first = |shape: &PerBatch<Vec<usize>>| Some([*shape[0].first()?, *shape[1].first()?]);
