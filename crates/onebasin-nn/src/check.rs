@@ -270,10 +270,8 @@ struct Batch<'a> {
 impl<'a> Batch<'a> {
     fn new(program: &'a Program, options: &CheckOptions) -> Result<Self> {
         let own = program.graph();
-        let input = own.inputs().next();
-        let built = input.and_then(|v| own.shape(v).first().copied()).unwrap_or(1);
         let batched = own.with_batch(options.samples);
-        let len = if batched.is_ok() { options.samples } else { built };
+        let len = if batched.is_ok() { options.samples } else { own.batch() };
         let graph = batched.unwrap_or_else(|_| own.clone());
         program.ensure_memory(len)?;
         Ok(Self { program, inputs: random_inputs(&graph, options.seed), len })
@@ -345,7 +343,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Every weight times `1 ± ε √n`, where `n` of them are summed: as if the sums had been rounded.
+/// Every weight times `1 ± ε √n`, where `n` of them are summed: as if the sums had been rounded. What that would take beyond
+/// all numbers, as the number that a mask puts in the place of −∞, stays.
 fn disturbed(params: &Params, seed: u64) -> Result<Params> {
     let mut stream = Stream::new(seed, "check/rounding");
     let signs: Vec<f32> = (0..RING).map(|_| if stream.bits() & 1 == 0 { 1.0 } else { -1.0 }).collect();
@@ -353,7 +352,8 @@ fn disturbed(params: &Params, seed: u64) -> Result<Params> {
     for (name, tensor) in params.iter().filter(|(_, t)| t.dtype().is_float()) {
         let step = f32::EPSILON * fan_in(tensor.shape()).sqrt() as f32;
         let signs = signs.iter().cycle().skip(stream.below(RING));
-        let values = tensor.to_f32()?.iter().zip(signs).map(|(v, sign)| v * (1.0 + sign * step)).collect();
+        let moved = |(v, sign): (&f32, &f32)| Some(v * (1.0 + sign * step)).filter(|w| w.is_finite()).unwrap_or(*v);
+        let values = tensor.to_f32()?.iter().zip(signs).map(moved).collect();
         other.insert(name, Tensor::from_f32(tensor.shape(), values)?);
     }
     Ok(other)

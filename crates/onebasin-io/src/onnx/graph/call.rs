@@ -293,6 +293,11 @@ impl<'i, 'a> NodeCall<'i, 'a> {
         self.importer.plan.batch(lengths)
     }
 
+    /// An input of the graph whose batch has these lengths divided by a number, and that number.
+    pub(super) fn multiple(&self, lengths: PerBatch<usize>) -> Option<(PlanSlot, usize)> {
+        self.importer.plan.multiple(lengths)
+    }
+
     /// The matrix that a value is the transpose of.
     pub(super) fn transposed(&self, slot: PlanSlot) -> Option<PlanSlot> {
         self.importer.plan.transposed(slot)

@@ -108,6 +108,16 @@ impl GraphPlan {
         self.inputs.iter().copied().find(|slot| first(self.shape(*slot)) == Some(lengths))
     }
 
+    /// An input whose first axis has these lengths divided by a number, and that number.
+    pub(super) fn multiple(&self, [first, second]: PerBatch<usize>) -> Option<(PlanSlot, usize)> {
+        self.inputs.iter().copied().find_map(|slot| {
+            let [a, b] = self.shape(slot).each_ref().map(|shape| shape.first().copied().unwrap_or(0));
+            let times = first.checked_div(a)?;
+            (a != b && times > 0 && a.checked_mul(times) == Some(first) && b.checked_mul(times) == Some(second))
+                .then_some((slot, times))
+        })
+    }
+
     /// The matrix that a value is the transpose of.
     pub(super) fn transposed(&self, slot: PlanSlot) -> Option<PlanSlot> {
         let SlotOrigin::Step(step) = self.values[slot.0].origin else { return None };
