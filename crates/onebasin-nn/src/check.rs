@@ -224,7 +224,8 @@ fn element(symmetry: &Symmetry, seed: u64) -> Alignment {
     Alignment::new(symmetry, perms).expect("every group keeps its size")
 }
 
-/// Weights at which no unit is silent: normal numbers of variance 1/fan-in, running variances between ½ and 1½.
+/// Weights at which no unit is silent: normal numbers of variance 1/fan-in, running variances between ½ and 1½. A number that
+/// stands alone may be a small one that is added below a root, so it is made smaller or larger by up to a half.
 ///
 /// Numbers come from a ring whose length is prime, so that no two units of a network get the same ones.
 fn random_weights(program: &Program, params: &Params, seed: u64) -> Params {
@@ -238,8 +239,13 @@ fn random_weights(program: &Program, params: &Params, seed: u64) -> Params {
     for param in graph.params().filter(|param| is_float(&param.name)) {
         let scale = (1.0 / fan_in(&param.shape).sqrt()) as f32;
         let is_variance = variances.contains(param.name.as_str());
-        let value = |v: &f32| if is_variance { 0.5 + v.abs().min(1.0) } else { scale * v };
         let count = param.shape.iter().product();
+        let alone = params.get(&param.name).filter(|_| count == 1).and_then(|tensor| Some(tensor.to_f32().ok()?[0]));
+        let value = |v: &f32| match alone.filter(|own| *own != 0.0) {
+            _ if is_variance => 0.5 + v.abs().min(1.0),
+            Some(own) => own * (0.5 + v.abs().min(1.0)),
+            None => scale * v,
+        };
         let values = ring.iter().cycle().skip(stream.below(RING)).take(count).map(value).collect();
         if let Ok(tensor) = Tensor::from_f32(&param.shape, values) {
             weights.insert(&param.name, tensor);

@@ -88,7 +88,8 @@ pub enum Attribute {
     Other(&'static str),
 }
 
-/// A graph within a node (`If`, `Loop`, `Scan`), carried along unchanged; its tensors are no weights of the model.
+/// A graph within a node (`If`, `Loop`, `Scan`). Its tensors are no weights of the model, but for those of an `If` that
+/// [`OnnxModel::params`](super::OnnxModel::params) names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Subgraph {
     /// Values of the graph around it that it reads.

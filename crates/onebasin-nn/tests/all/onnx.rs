@@ -102,6 +102,7 @@ fn what_stands_within_nodes_computes_what_onnx_runtime_computes() {
 #[test]
 fn units_pass_through_functions_branches_and_quantisation() {
     for (name, groups) in [
+        ("attention", 2),
         ("cast", 1),
         ("castlike", 1),
         ("functions", 1),

@@ -76,7 +76,7 @@ pub(super) fn convert(call: &mut NodeCall<'_, '_>) -> Made<Vec<PlanSlot>> {
         "ThresholdedRelu" => one(thresholded(call)),
         "Mod" => one(rest(call)),
         "Xor" => one(exclusive(call)),
-        "If" => unknown("an If whose condition depends on the inputs, and whose branches differ in shape, is not known"),
+        "If" => unknown("an If whose branches cannot be read is not known"),
         "Constant" => unknown("a constant of this element type has no numbers here"),
         "RandomNormal" | "RandomNormalLike" | "RandomUniform" | "RandomUniformLike" | "Bernoulli" | "Multinomial" => {
             unknown(format!("{} draws random numbers, which is not known ({EVALUATION})", call.node.op_type))
@@ -190,7 +190,11 @@ fn binary(op_type: &str) -> Option<Binary> {
 }
 
 fn zip(call: &mut NodeCall<'_, '_>, function: Binary) -> Made<PlanSlot> {
-    let (a, b) = (call.input(0)?, call.input(1)?);
+    let a = call.input(0)?;
+    if function == Binary::Pow {
+        return power(call, a);
+    }
+    let b = call.input(1)?;
     let kind = match function {
         Binary::Equal
         | Binary::Less
@@ -203,6 +207,17 @@ fn zip(call: &mut NodeCall<'_, '_>, function: Binary) -> Made<PlanSlot> {
         _ => call.kind(a),
     };
     call.push_as(kind, Op::Binary(function), &[a, b])
+}
+
+/// A power. A whole exponent says how to compute, wherever the model keeps it: it is no weight.
+fn power(call: &mut NodeCall<'_, '_>, base: PlanSlot) -> Made<PlanSlot> {
+    let known = call.fixed(1).ok().flatten().filter(|exponent| exponent.shape.len() <= call.rank(base));
+    let known = known.map(|exponent| exponent.floats());
+    let exponent = match known.as_deref() {
+        Some([whole]) if whole.fract() == 0.0 => call.scalar(*whole)?,
+        _ => call.input(1)?,
+    };
+    call.push_as(call.kind(base), Op::Binary(Binary::Pow), &[base, exponent])
 }
 
 fn chain(call: &mut NodeCall<'_, '_>, function: Binary) -> Made<PlanSlot> {

@@ -131,6 +131,8 @@ struct Importer<'a> {
     plan: GraphPlan,
     budget: usize,
     depth: usize,
+    /// Whether a node did not fit its inputs.
+    broken: bool,
 }
 
 impl<'a> Importer<'a> {
@@ -155,6 +157,7 @@ impl<'a> Importer<'a> {
             plan: GraphPlan::default(),
             budget: BUDGET,
             depth: 0,
+            broken: false,
         }
     }
 
@@ -191,34 +194,45 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// Runs both branches of an `If` and chooses between what they make. Where their shapes differ, or one cannot be
-    /// followed, the node is unknown.
+    /// Runs both branches of an `If` and chooses between what they make. One that inputs of these shapes cannot run is
+    /// never taken. Where one is not known, or their shapes differ, the node is unknown.
     fn either(&mut self, index: usize, branches: &'a [Vec<Step>; 2]) -> Result<()> {
         let node = &self.nodes[index].node;
+        let name = if node.name.is_empty() { node.makes().next().unwrap_or_default() } else { &node.name };
+        let refused = |why: String| format!("an If whose condition depends on the inputs is not known here: {why}");
         let before = self.bindings.clone();
-        let mut made = [Vec::new(), Vec::new()];
-        for (steps, made) in branches.iter().zip(&mut made) {
-            let slots = self.steps(steps).and_then(|()| node.makes().map(|name| self.slot(name)).collect());
+        let mut made = Vec::with_capacity(2);
+        for steps in branches {
+            self.broken = false;
+            let slots: Result<Vec<PlanSlot>> =
+                self.steps(steps).and_then(|()| node.makes().map(|name| self.slot(name)).collect());
             self.bindings.clone_from(&before);
-            match slots {
-                Ok(slots) => *made = slots,
-                Err(_) => return self.convert(index),
-            }
+            made.push(match slots {
+                Err(Error::Onnx { .. }) if self.broken => None,
+                Err(Error::Onnx { place, why, .. }) => {
+                    return self.unknown(node, name, &refused(format!("{place}: {why}")));
+                }
+                slots => Some(slots?),
+            });
         }
-        let [first, second] = made;
-        let outputs: Vec<&str> = node.makes().collect();
-        let mut chosen = Vec::with_capacity(outputs.len());
-        for (a, b) in first.into_iter().zip(second) {
+        self.broken = false;
+        let (first, second) = match (made.pop().flatten(), made.pop().flatten()) {
+            (Some(second), Some(first)) => (first, second),
+            (None, Some(_)) => return self.steps(&branches[0]),
+            (Some(_) | None, None) => return self.steps(&branches[1]),
+        };
+        let pairs: Vec<(PlanSlot, PlanSlot)> = first.into_iter().zip(second).collect();
+        for &(a, b) in &pairs {
+            let [left, right] = [a, b].map(|slot| &self.plan.shape(slot)[0]);
             if self.plan.shape(a) != self.plan.shape(b) || self.plan.kind(a) != self.plan.kind(b) {
-                return self.convert(index);
+                let why = format!("its branches give shapes {left:?} and {right:?}, or other kinds of numbers");
+                return self.unknown(node, name, &refused(why));
             }
-            chosen.push((a, b));
         }
         let condition = self.slot(&node.inputs[0])?;
         let mark = self.plan.mark();
-        let slots = self.plan.choose(condition, &chosen).map_err(|why| fail(&self.model.path, node.label(), why))?;
-        let name = if node.name.is_empty() { outputs.first().copied().unwrap_or_default() } else { &node.name };
-        let made: Vec<(&str, PlanSlot)> = outputs.into_iter().zip(slots).collect();
+        let slots = self.plan.choose(condition, &pairs).map_err(|why| fail(&self.model.path, node.label(), why))?;
+        let made: Vec<(&str, PlanSlot)> = node.makes().zip(slots).collect();
         self.plan.rename(mark, name, &made);
         for (output, slot) in made {
             self.bindings.insert(output, Binding { slot: Some(slot), ..Binding::default() });
@@ -343,7 +357,10 @@ impl<'a> Importer<'a> {
         };
         let made = match made {
             Ok(made) => made,
-            Err(Refusal::Broken(why)) => return Err(fail(&model.path, node.label(), why)),
+            Err(Refusal::Broken(why)) => {
+                self.broken = true;
+                return Err(fail(&model.path, node.label(), why));
+            }
             Err(Refusal::Error(error)) => return Err(*error),
             Err(Refusal::Unknown(why)) => {
                 self.plan.back_to(mark);
@@ -360,6 +377,7 @@ impl<'a> Importer<'a> {
 
     /// Adds a node that is not known; the model or the caller has to say what shapes it makes.
     fn unknown(&mut self, node: &'a Node, name: &str, why: &str) -> Result<()> {
+        self.broken = false;
         let mut inputs = Vec::new();
         for input in node.reads() {
             if !self.carried.contains(input) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use onebasin_core::Tensor;
 use onebasin_core::graph::Graph;
 use onebasin_io::OnnxModel;
 
@@ -54,6 +55,15 @@ fn a_branch_is_taken_where_its_condition_is_known() {
         let lines = names.map(|name| format!("{name}: {expected} (w) -> [3]\n")).concat();
         assert_eq!(text, format!("{lines}y: Add ({first}, {second}) -> [3]\noutput y\n"));
     }
+    let then = graph_attribute("then_branch", &[node("Relu", &["w"], &["t"])], &[], "t");
+    let other = graph_attribute("else_branch", &[node("ReduceSum", &["w"], &["t"])], &[], "t");
+    let test = [node("ReduceMax", &["w"], &["m"]), node("IsNaN", &["m"], &["c"])];
+    let either = [test[0].clone(), test[1].clone(), choice("c", "y")];
+    let text = graph(model(&either, &[weight()], &["y"], 17)).unwrap().to_string();
+    assert!(text.ends_with("y/1: Reshape[] (c) -> []\ny: Where (y/1, t, t.2) -> [3]\noutput y\n"), "{text}");
+    let uneven = [&test[..], &[[node("If", &["c"], &["y"]), then, other].concat()]].concat();
+    let error = graph(model(&uneven, &[weight()], &["y"], 17)).unwrap_err();
+    assert!(error.contains("its branches give shapes [3] and [1]"), "{error}");
     let computed = [node("ReduceMax", &["w"], &["m"]), node("Cast", &["m"], &["c"]), choice("c", "y")];
     let error = graph(model(&computed, &[weight()], &["y"], 17)).unwrap_err();
     assert!(error.contains("Cast"), "{error}");
@@ -64,6 +74,18 @@ fn weights_within_a_branch_or_function_are_never_dropped() {
     let inner = [node("Mul", &["w", "v"], &["t"])];
     let then = graph_attribute("then_branch", &inner, &[tensor("v", &[3], 1, &[0; 12])], "t");
     let other = graph_attribute("else_branch", &[node("Relu", &["w"], &["t"])], &[], "t");
+    let nodes = [[node("If", &["c"], &["y"]), then, other].concat()];
+    let branched = model(&nodes, &[weight(), tensor("c", &[], 9, &[1])], &["y"], 17);
+    let text = graph(branched.clone()).unwrap().to_string();
+    assert_eq!(text, "t: Mul (w, v) -> [3]\noutput t\n");
+    let opened = OnnxModel::parse(&branched.into(), "branched.onnx".as_ref()).unwrap();
+    let (mut params, folder) = (opened.params().clone(), tempfile::tempdir().unwrap());
+    params.insert("v", Tensor::from_f32(&[3], vec![1.0, 2.0, 3.0]).unwrap());
+    opened.write(&folder.path().join("written.onnx"), &params, None).unwrap();
+    assert_eq!(OnnxModel::open(&folder.path().join("written.onnx")).unwrap().params(), &params);
+    // A name that another value has too is nobody's in particular.
+    let then = graph_attribute("then_branch", &inner, &[tensor("v", &[3], 1, &[0; 12])], "t");
+    let other = graph_attribute("else_branch", &inner, &[tensor("v", &[3], 1, &[0; 12])], "t");
     let nodes = [[node("If", &["c"], &["y"]), then, other].concat()];
     let error = graph(model(&nodes, &[weight(), tensor("c", &[], 9, &[1])], &["y"], 17)).unwrap_err();
     assert!(error.contains("an If that holds weights of its own, as `v`, is not known"), "{error}");
