@@ -13,6 +13,7 @@ mod einsum;
 mod fold;
 mod images;
 mod inline;
+mod known_picks;
 mod layout;
 mod linear;
 mod norm;

@@ -169,9 +169,12 @@ fn sliced(
     to_shape(call, x, &joined(&[&head, &part(&pair, depth..rank)]))
 }
 
-/// Indices of several axes as positions on the axis that these axes become, lengths from `lengths`.
+/// Indices of several axes, of these lengths, as positions on the one axis that they become; those of one axis as they are.
 fn flat_indices(call: &mut NodeCall<'_, '_>, indices: PlanSlot, lengths: &PerBatch<Vec<usize>>) -> Made<PlanSlot> {
     let rank = call.rank(indices);
+    if lengths[0].len() == 1 {
+        return call.reshape(indices, (0..rank - 1).map(Dim::Same).collect());
+    }
     let numbers = |values: Vec<usize>| Array::ints(values.into_iter().map(|v| v as i64).collect());
     let strides = (0..lengths[0].len()).map(|a| lengths[0][a + 1..].iter().product()).collect();
     let (Some(lens), Some(strides)) = (numbers(lengths[0].clone()), numbers(strides)) else {
