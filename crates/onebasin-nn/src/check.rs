@@ -146,7 +146,8 @@ pub fn check(program: &Program, params: &Params, symmetry: &Symmetry, options: &
         let element = element(symmetry, options.seed);
         let random = random_weights(program, params, options.seed);
         for weights in [&random, params] {
-            let checker = Checker { symmetry, element: &element, params: weights, run: Run::new(&batch, weights, &options) };
+            let checker =
+                Checker { symmetry, element: &element, params: weights, run: Run::new(&batch, weights, &options) };
             let mut sets = vec![roots.clone()];
             if alone {
                 sets.extend(apart(&roots, program.multiply_adds() * batch.len as f64));

@@ -58,7 +58,12 @@ impl OnnxModel {
         Ok(())
     }
 
-    fn read_constant_within(&mut self, node: &NodeProto, field: &WireField, times: &HashMap<&str, usize>) -> Result<()> {
+    fn read_constant_within(
+        &mut self,
+        node: &NodeProto,
+        field: &WireField,
+        times: &HashMap<&str, usize>,
+    ) -> Result<()> {
         let ([output], "Constant") = (&node.output[..], node.op_type.as_str()) else { return Ok(()) };
         for (attribute, field) in node.attribute.iter().zip(self.children(field, tag::NODE_ATTRIBUTE)?) {
             let Some(tensor) = attribute.t.as_ref().filter(|_| attribute.name == "value") else { continue };

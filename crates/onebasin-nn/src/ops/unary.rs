@@ -181,13 +181,7 @@ fn backward<T: Real>(op: Unary, x: &[T], y: &[T], dy: &[T], dx: &mut [T]) {
         Unary::Asinh => add(x, dy, dx, |x| (one + x * x).sqrt().recip()),
         Unary::Acosh => add(x, dy, dx, |x| (x * x - one).sqrt().recip()),
         Unary::Atanh => add(x, dy, dx, |x| (one - x * x).recip()),
-        Unary::Sign
-        | Unary::Floor
-        | Unary::Ceil
-        | Unary::Round
-        | Unary::Not
-        | Unary::IsNan
-        | Unary::IsInf { .. } => {}
+        Unary::Sign | Unary::Floor | Unary::Ceil | Unary::Round | Unary::Not | Unary::IsNan | Unary::IsInf { .. } => {}
     }
 }
 

@@ -15,7 +15,8 @@ pub(super) fn follow(d: &mut Discoverer<'_>, node: &Node) {
     if found.iter().all(Option::is_none) {
         return;
     }
-    let (first, as_numbers) = (found[0], |d: &mut Discoverer<'_>| found.iter().flatten().for_each(|at| d.fix(*at, NUMBERS)));
+    let (first, as_numbers) =
+        (found[0], |d: &mut Discoverer<'_>| found.iter().flatten().for_each(|at| d.fix(*at, NUMBERS)));
     match &node.op {
         Op::Unary(Unary::Identity)
         | Op::Reshape(_)

@@ -1,7 +1,7 @@
 //! How symmetries pass through operators: which axes are the same units, which are parts of which, which stay.
 
-use super::{Discoverer, positions};
 use super::terms::AtomId;
+use super::{Discoverer, positions};
 use crate::graph::op::{Conv, PadMode, Pool};
 use crate::graph::{Node, Op, ValueId};
 

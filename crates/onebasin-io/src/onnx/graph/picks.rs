@@ -64,7 +64,11 @@ fn whole((start, count, step): (usize, usize, isize), len: usize) -> bool {
 }
 
 /// A known table of indices as slices of the first axes of the data, each with the axis of the table that it runs along.
-fn slices(call: &NodeCall<'_, '_>, data: PlanSlot, table: &Array) -> Option<Vec<(Option<usize>, (usize, usize, isize))>> {
+fn slices(
+    call: &NodeCall<'_, '_>,
+    data: PlanSlot,
+    table: &Array,
+) -> Option<Vec<(Option<usize>, (usize, usize, isize))>> {
     let runs = runs(table)?;
     let pair = call.pair(data);
     let used = |a: usize| table.shape[a] == 1 || runs.iter().any(|r| r.along == Some(a));
@@ -297,9 +301,8 @@ pub(super) fn scatter_elements(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
         && (0..shape[0].len()).all(|a| a == axis || table.shape[a] == shape[0][a])
         && (shape[0][axis] == shape[1][axis] || whole(taken, shape[0][axis]))
     {
-        let slices: Vec<_> = (0..shape[0].len())
-            .map(|a| (Some(a), if a == axis { taken } else { (0, shape[0][a], 1) }))
-            .collect();
+        let slices: Vec<_> =
+            (0..shape[0].len()).map(|a| (Some(a), if a == axis { taken } else { (0, shape[0][a], 1) })).collect();
         if let Some(made) = replaced(call, data, updates, &table, &slices)? {
             return Ok(made);
         }
