@@ -60,7 +60,7 @@ pub fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, String> {
         (Op::Unary(_), [x]) => one(x.to_vec()),
         (Op::Binary(_), [a, b]) => broadcast(a, b).and_then(one),
         (Op::Where, [c, a, b]) => broadcast(&broadcast(c, a)?, b).and_then(one),
-        (Op::Softmax { axis, .. }, [x]) => {
+        (Op::Softmax { axis, .. } | Op::CumSum { axis, .. }, [x]) => {
             if *axis < x.len() {
                 one(x.to_vec())
             } else {
@@ -129,13 +129,6 @@ pub fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, String> {
             }
             *len = *count;
             Ok(vec![shape.clone(), shape])
-        }
-        (Op::CumSum { axis, .. }, [x]) => {
-            if *axis < x.len() {
-                one(x.to_vec())
-            } else {
-                Err(no_axis(&[*axis], x))
-            }
         }
         (Op::NonZero, [x]) => {
             let count = x.iter().try_fold(1_usize, |p, n| p.checked_mul(*n));

@@ -150,7 +150,9 @@ impl<T: Real> Kernel<T> for ScatterElements {
                 };
                 (0..dy.len()).for_each(|at| to_data(at, dy[at] * rest(at, data[at])));
                 visit(self.axis, call, |at, to| {
-                    to.into_iter().for_each(|to| to_update(at, dy[to] * rest(to, updates[at])));
+                    if let Some(to) = to {
+                        to_update(at, dy[to] * rest(to, updates[at]));
+                    }
                 });
             }
         }

@@ -149,6 +149,7 @@ impl Trace {
             Op::Reshape(_)
             | Op::Transpose(_)
             | Op::Slice { .. }
+            | Op::TopK { .. }
             | Op::Expand(_)
             | Op::Pad { mode: PadMode::Reflect | PadMode::Edge, .. } => at(0),
             Op::Concat { .. } => {
@@ -184,7 +185,6 @@ impl Trace {
                     Scatter::Add | Scatter::Mul => None,
                 }
             }
-            Op::TopK { .. } => at(0),
             Op::CumSum { axis, .. } => {
                 let (x, count) = (at(0)?, graph.shape(node.inputs[0])[*axis] as f64);
                 let (low, high) = (x.low.min(x.low * count), x.high.max(x.high * count));

@@ -95,7 +95,7 @@ pub(super) fn attention(call: &mut NodeCall<'_, '_>) -> Made<Vec<PlanSlot>> {
 /// `[batch, length, heads · size]` as `[batch, heads, length, size]`.
 fn split_heads(call: &mut NodeCall<'_, '_>, x: PlanSlot, heads: i64) -> Made<PlanSlot> {
     let pair = call.pair(x).clone();
-    let heads = usize::try_from(heads).ok().filter(|h| *h > 0 && pair[0].len() == 3 && pair[0][2] % h == 0);
+    let heads = usize::try_from(heads).ok().filter(|h| *h > 0 && pair[0].len() == 3 && pair[0][2].is_multiple_of(*h));
     let Some(heads) = heads else { return broken(format!("shape {:?} does not fall into heads", pair[0])) };
     let x = to_shape(call, x, &pair.map(|s| vec![s[0], s[1], heads, s[2] / heads]))?;
     call.transpose(x, vec![0, 2, 1, 3])

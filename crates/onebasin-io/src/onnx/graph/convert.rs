@@ -6,7 +6,7 @@ use onebasin_core::graph::op::{Binary, Unary};
 use super::array::ElementKind;
 use super::call::{EVALUATION, Made, NodeCall, broken, unknown};
 use super::plan::PlanSlot;
-use super::{attention, einsum, images, layout, linear, norm, picks, quantized, recurrent, slices};
+use super::{attention, einsum, images, indexed, layout, linear, norm, picks, quantized, recurrent, slices};
 
 /// The values that a node makes, as operators.
 pub(super) fn convert(call: &mut NodeCall<'_, '_>) -> Made<Vec<PlanSlot>> {
@@ -48,10 +48,10 @@ pub(super) fn convert(call: &mut NodeCall<'_, '_>) -> Made<Vec<PlanSlot>> {
         "Slice" => one(slices::slice(call)),
         "Gather" => one(slices::gather(call)),
         "Pad" => one(slices::pad(call)),
-        "GatherElements" => one(picks::gather_elements(call)),
-        "GatherND" => one(picks::gather_nd(call)),
-        "ScatterElements" | "Scatter" => one(picks::scatter_elements(call)),
-        "ScatterND" => one(picks::scatter_nd(call)),
+        "GatherElements" => one(indexed::gather_elements(call)),
+        "GatherND" => one(indexed::gather_nd(call)),
+        "ScatterElements" | "Scatter" => one(indexed::scatter_elements(call)),
+        "ScatterND" => one(indexed::scatter_nd(call)),
         "TopK" => picks::top_k(call),
         "ArgMax" => one(picks::arg_extreme(call, true)),
         "ArgMin" => one(picks::arg_extreme(call, false)),

@@ -64,7 +64,7 @@ pub(super) fn einsum(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
         let needed = |c: char| out.contains(&c) || rest.iter().any(|o| o.indices.contains(&c));
         all = reduced(call, all, |c| needed(c) || next.indices.contains(&c))?;
         let next = reduced(call, next, |c| needed(c) || all.indices.contains(&c))?;
-        all = multiplied(call, all, next, &out, needed)?;
+        all = multiplied(call, &all, &next, &out, needed)?;
     }
     let all = reduced(call, all, |c| out.contains(&c))?;
     let order = out.iter().filter_map(|c| all.indices.iter().position(|f| f == c)).collect();
@@ -90,8 +90,8 @@ fn reduced(call: &mut NodeCall<'_, '_>, from: Indexed, kept: impl Fn(char) -> bo
 /// The product of two, summed over the indices that both have and nobody needs.
 fn multiplied(
     call: &mut NodeCall<'_, '_>,
-    a: Indexed,
-    b: Indexed,
+    a: &Indexed,
+    b: &Indexed,
     out: &[char],
     needed: impl Fn(char) -> bool,
 ) -> Made<Indexed> {

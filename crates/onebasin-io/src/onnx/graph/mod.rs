@@ -12,6 +12,7 @@ mod convert;
 mod einsum;
 mod fold;
 mod images;
+mod indexed;
 mod inline;
 mod known_picks;
 mod layout;
