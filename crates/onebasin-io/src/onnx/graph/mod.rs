@@ -184,12 +184,13 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    /// Which branch counts; none if that depends on the inputs.
+    /// Which branch counts; none if that depends on the inputs, or on weights, which may become others.
     fn choice(&mut self, node: &'a Node) -> Option<usize> {
         if !node.is("If") {
             return Some(0);
         }
-        let condition = self.binding(node.inputs.first()?).known?;
+        let binding = self.binding(node.inputs.first()?);
+        let condition = binding.known.filter(|_| !binding.weight)?;
         match [0, 1].map(|k| condition[k].whole()) {
             [Some(a), Some(b)] if a.len() == 1 && a == b => Some(usize::from(a[0] == 0)),
             _ => None,

@@ -141,7 +141,7 @@ fn weights_given_to_a_function_stay_weights_of_the_model() {
 fn what_draws_random_numbers_or_trains_says_what_to_do() {
     let training = [tensor("r", &[], 1, &0.5_f32.to_le_bytes()), tensor("t", &[], 9, &[1]), weight()];
     let channels: Vec<Vec<u8>> = ["g", "b", "m", "v"].map(|n| tensor(n, &[3], 1, &[0; 12])).into();
-    let image = [channels, vec![tensor("x", &[1, 3], 1, &[0; 12])]].concat();
+    let image = [channels, vec![tensor("x", &[2, 3], 1, &[0; 24])]].concat();
     let norm =
         [node("BatchNormalization", &["x", "g", "b", "m", "v"], &["y"]), attribute("training_mode", 2, integer(3, 1))];
     let cases = [
@@ -155,6 +155,16 @@ fn what_draws_random_numbers_or_trains_says_what_to_do() {
         let error = graph(bytes).unwrap_err();
         assert!(error.contains("export the network in evaluation mode"), "{error}");
     }
+}
+
+#[test]
+fn a_weight_is_standardised_by_a_batch_norm_in_training() {
+    let channels: Vec<Vec<u8>> = ["g", "b", "m", "v"].map(|n| tensor(n, &[3], 1, &[0; 12])).into();
+    let tensors = [channels, vec![tensor("x", &[1, 3, 2], 1, &[0; 24])]].concat();
+    let norm =
+        [node("BatchNormalization", &["x", "g", "b", "m", "v"], &["y"]), attribute("training_mode", 2, integer(3, 1))];
+    let text = graph(model(&[norm.concat()], &tensors, &["y"], 17)).unwrap().to_string();
+    assert_eq!(text, "y: GroupNorm { groups: 3, epsilon: 1e-5 } (x, g, b) -> [1, 3, 2]\noutput y\n");
 }
 
 #[test]
