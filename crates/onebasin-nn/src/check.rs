@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use onebasin_core::graph::{Graph, ValueId};
+use onebasin_core::graph::op::Binary;
+use onebasin_core::graph::{Graph, Op, ValueId, ValueSource};
 use onebasin_core::stream::Stream;
 use onebasin_core::symmetry::{Alignment, GroupId, Symmetry};
 use onebasin_core::{Params, Perm, Tensor};
@@ -264,8 +265,8 @@ fn element(symmetry: &Symmetry, seed: u64) -> Alignment {
     Alignment::new(symmetry, perms).expect("every group keeps its size")
 }
 
-/// Weights at which no unit is silent: normal numbers of variance 1/fan-in, running variances between ½ and 1½. A number that
-/// stands alone may be a small one that is added below a root, so it is made smaller or larger by up to a half.
+/// Weights at which no unit is silent: normal numbers of variance 1/fan-in, of variance 1 where a tensor is only added to
+/// something, running variances between ½ and 1½. A number that stands alone may be a small one that is added below a root, so it is made smaller or larger by up to a half.
 ///
 /// Numbers come from a ring whose length is prime, so that no two units of a network get the same ones.
 fn random_weights(program: &Program, params: &Params, seed: u64) -> Params {
@@ -275,9 +276,10 @@ fn random_weights(program: &Program, params: &Params, seed: u64) -> Params {
     let mut stream = Stream::new(seed, "check/weights");
     let ring: Vec<f32> = (0..RING).map(|_| stream.normal() as f32).collect();
     let mut weights = params.clone();
+    let added = only_added(graph);
     let is_float = |name: &str| params.get(name).is_none_or(|tensor| tensor.dtype().is_float());
     for param in graph.params().filter(|param| is_float(&param.name)) {
-        let scale = (1.0 / fan_in(&param.shape).sqrt()) as f32;
+        let scale = if added.contains(param.name.as_str()) { 1.0 } else { (1.0 / fan_in(&param.shape).sqrt()) as f32 };
         let is_variance = variances.contains(param.name.as_str());
         let count = param.shape.iter().product();
         let alone = params.get(&param.name).filter(|_| count == 1).and_then(|tensor| Some(tensor.to_f32().ok()?[0]));
@@ -292,6 +294,19 @@ fn random_weights(program: &Program, params: &Params, seed: u64) -> Params {
         }
     }
     weights
+}
+
+/// Parameters that every node which reads them adds to something: tables of positions, not matrices.
+fn only_added(graph: &Graph) -> BTreeSet<&str> {
+    let mut added: BTreeSet<&str> = BTreeSet::new();
+    let mut others: BTreeSet<&str> = BTreeSet::new();
+    for node in graph.nodes() {
+        let adds = matches!(node.op, Op::Binary(Binary::Add | Binary::Sub));
+        let read = node.inputs.iter().map(|v| graph.value(*v)).filter(|v| v.source == ValueSource::Param);
+        (if adds { &mut added } else { &mut others }).extend(read.map(|v| v.name.as_str()));
+    }
+    added.retain(|name| !others.contains(name));
+    added
 }
 
 /// Numbers of a ring that random weights are taken from.
