@@ -387,7 +387,29 @@ impl Site {
                 let blocks = shape[0] / conv.groups.max(1);
                 (1..2, Rows { blocks, per: shape[1], inner: shape[2..].iter().product() })
             }
-            _ => return None,
+            Op::MatMul
+            | Op::Pool(_)
+            | Op::LocalResponseNorm { .. }
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Where
+            | Op::Softmax { .. }
+            | Op::Reduce { .. }
+            | Op::Reshape(_)
+            | Op::Transpose(_)
+            | Op::Concat { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Expand(_)
+            | Op::Gather { .. }
+            | Op::GatherElements { .. }
+            | Op::ScatterElements { .. }
+            | Op::TopK { .. }
+            | Op::CumSum { .. }
+            | Op::NonZero
+            | Op::Resize { .. }
+            | Op::Recurrent { .. }
+            | Op::Unknown(_) => return None,
         };
         let own = free(*scale) && shift.is_none_or(free);
         own.then_some(Self { node, scale: *scale, shift, axes, rows })
@@ -456,7 +478,23 @@ fn passes(op: &Op) -> bool {
         Op::Binary(function) => matches!(function, Binary::Add | Binary::Sub),
         Op::Reduce { kind, .. } => matches!(kind, Reduce::Sum | Reduce::Mean),
         Op::Pool(pool) => pool.kind != PoolKind::Max,
-        _ => false,
+        Op::Linear
+        | Op::MatMul
+        | Op::Conv(_)
+        | Op::ConvTranspose { .. }
+        | Op::BatchNorm { .. }
+        | Op::LayerNorm { .. }
+        | Op::GroupNorm { .. }
+        | Op::LocalResponseNorm { .. }
+        | Op::Where
+        | Op::Gather { .. }
+        | Op::GatherElements { .. }
+        | Op::ScatterElements { .. }
+        | Op::TopK { .. }
+        | Op::CumSum { .. }
+        | Op::NonZero
+        | Op::Recurrent { .. }
+        | Op::Unknown(_) => false,
     }
 }
 

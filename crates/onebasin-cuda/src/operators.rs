@@ -84,6 +84,11 @@ impl<'a> DeviceOp<'a> {
             | Op::Concat { .. }
             | Op::Expand(_)
             | Op::Gather { .. }
+            | Op::GatherElements { .. }
+            | Op::ScatterElements { .. }
+            | Op::TopK { .. }
+            | Op::CumSum { .. }
+            | Op::NonZero
             | Op::Resize { .. }
             | Op::Recurrent { .. }
             | Op::Unknown(_) => None,

@@ -482,7 +482,22 @@ impl Graph {
         Ok(ValueId(self.values.len() - 1))
     }
 
-    /// The same graph for another batch: axis 0 of every input becomes `batch`, and shapes follow.
+    /// Number of samples that the graph was built for: the length of axis 0 of its first input that has axes; 1 if none has.
+    ///
+    /// ```
+    /// use onebasin_core::graph::Graph;
+    /// let mut g = Graph::new();
+    /// g.input("rate", &[])?;
+    /// g.input("sound", &[4, 512])?;
+    /// assert_eq!(g.batch(), 4);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn batch(&self) -> usize {
+        self.inputs().find_map(|input| self.shape(input).first().copied()).unwrap_or(1)
+    }
+
+    /// The same graph for another batch: axis 0 of every input becomes `batch`, and shapes follow. An input whose axis 0 has
+    /// another length than the [batch](Self::batch) stays: it has its samples elsewhere, or none.
     ///
     /// Cost: a copy of the graph, constants shared, and one inference per node.
     ///
@@ -500,9 +515,9 @@ impl Graph {
     /// # Ok::<(), onebasin_core::Error>(())
     /// ```
     pub fn with_batch(&self, batch: usize) -> Result<Self> {
-        let mut graph = self.clone();
+        let (mut graph, own) = (self.clone(), self.batch());
         for value in graph.values.iter_mut().filter(|v| v.source == ValueSource::Input) {
-            if let Some(first) = value.shape.first_mut() {
+            if let Some(first) = value.shape.first_mut().filter(|first| **first == own) {
                 *first = batch;
             }
         }

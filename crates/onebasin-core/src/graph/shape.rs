@@ -60,7 +60,7 @@ pub fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, String> {
         (Op::Unary(_), [x]) => one(x.to_vec()),
         (Op::Binary(_), [a, b]) => broadcast(a, b).and_then(one),
         (Op::Where, [c, a, b]) => broadcast(&broadcast(c, a)?, b).and_then(one),
-        (Op::Softmax { axis, .. }, [x]) => {
+        (Op::Softmax { axis, .. } | Op::CumSum { axis, .. }, [x]) => {
             if *axis < x.len() {
                 one(x.to_vec())
             } else {
@@ -110,6 +110,30 @@ pub fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, String> {
             }
             one([&data[..*axis], indices, &data[axis + 1..]].concat())
         }
+        (Op::GatherElements { axis }, [data, indices]) => {
+            elementwise(*axis, data, indices)?;
+            one(indices.to_vec())
+        }
+        (Op::ScatterElements { axis, .. }, [data, indices, updates]) => {
+            elementwise(*axis, data, indices)?;
+            if updates != indices {
+                return Err(format!("updates of shape {updates:?} do not fit indices of shape {indices:?}"));
+            }
+            one(data.to_vec())
+        }
+        (Op::TopK { axis, count, .. }, [x]) => {
+            let mut shape = x.to_vec();
+            let len = shape.get_mut(*axis).ok_or_else(|| no_axis(&[*axis], x))?;
+            if *count > *len {
+                return Err(format!("axis {axis} of {x:?} has no {count} entries"));
+            }
+            *len = *count;
+            Ok(vec![shape.clone(), shape])
+        }
+        (Op::NonZero, [x]) => {
+            let count = x.iter().try_fold(1_usize, |p, n| p.checked_mul(*n));
+            one(vec![x.len(), count.ok_or_else(|| format!("shape {x:?} has too many entries to count"))?])
+        }
         (Op::Resize { size, .. }, [x]) if x.len() == size.len() + 2 => {
             if x[2..].contains(&0) && !size.contains(&0) {
                 return Err(format!("an image of shape {x:?} has no pixels to make {size:?} of"));
@@ -136,12 +160,54 @@ pub fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, String> {
             Ok(outputs)
         }
         (Op::Unknown(name), _) => Err(format!("the shape of `{name}` is not known")),
-        (op, inputs) => Err(format!("{} does not take inputs of shapes {inputs:?}", op.name())),
+        (
+            Op::Linear
+            | Op::MatMul
+            | Op::Conv(_)
+            | Op::ConvTranspose { .. }
+            | Op::Pool(_)
+            | Op::BatchNorm { .. }
+            | Op::LayerNorm { .. }
+            | Op::GroupNorm { .. }
+            | Op::LocalResponseNorm { .. }
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Where
+            | Op::Softmax { .. }
+            | Op::Reduce { .. }
+            | Op::Reshape(_)
+            | Op::Transpose(_)
+            | Op::Concat { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Expand(_)
+            | Op::Gather { .. }
+            | Op::GatherElements { .. }
+            | Op::ScatterElements { .. }
+            | Op::TopK { .. }
+            | Op::CumSum { .. }
+            | Op::NonZero
+            | Op::Resize { .. }
+            | Op::Recurrent { .. },
+            inputs,
+        ) => Err(format!("{} does not take inputs of shapes {inputs:?}", op.name())),
     }
 }
 
 fn no_axis(axes: &[usize], shape: &[usize]) -> String {
     format!("there is no axis {axes:?} in shape {shape:?}")
+}
+
+/// Passes if every index along `axis` stands beside an entry of the data.
+fn elementwise(axis: usize, data: &[usize], indices: &[usize]) -> Result<(), String> {
+    if axis >= data.len() {
+        return Err(no_axis(&[axis], data));
+    }
+    let beside = |(a, (n, m)): (usize, (&usize, &usize))| a == axis || m <= n;
+    if data.len() != indices.len() || !data.iter().zip(indices).enumerate().all(beside) {
+        return Err(format!("indices of shape {indices:?} do not fit data of shape {data:?}"));
+    }
+    Ok(())
 }
 
 fn ascending(axes: &[usize]) -> bool {

@@ -320,6 +320,11 @@ impl<'g> Finder<'g> {
             | Op::Pad { .. }
             | Op::Expand(_)
             | Op::Gather { .. }
+            | Op::GatherElements { .. }
+            | Op::ScatterElements { .. }
+            | Op::TopK { .. }
+            | Op::CumSum { .. }
+            | Op::NonZero
             | Op::Resize { .. }
             | Op::Unknown(_) => return Ok(Role::Other),
         };

@@ -124,6 +124,11 @@ pub(super) fn followed(op: &Op, inputs: &[Lengths], outputs: &[Lengths]) -> Resu
         | Op::Transpose(_)
         | Op::Concat { .. }
         | Op::Gather { .. }
+        | Op::GatherElements { .. }
+        | Op::ScatterElements { .. }
+        | Op::TopK { .. }
+        | Op::CumSum { .. }
+        | Op::NonZero
         | Op::Resize { .. }
         | Op::Recurrent { .. } => op.clone(),
         Op::Unknown(name) => return Err(format!("operator `{name}` is not known")),
@@ -174,7 +179,12 @@ pub(super) fn mixed(
         Op::Binary(Binary::Div | Binary::Pow) => (0..ranks.len())
             .flat_map(|input| (0..rank(input)).map(move |axis| (input, axis, "may be undefined at zeros among")))
             .collect(),
-        Op::Gather { axis } => over(&[*axis], "picks by number among"),
+        Op::Gather { axis } | Op::GatherElements { axis } | Op::ScatterElements { axis, .. } => {
+            over(&[*axis], "picks by number among")
+        }
+        Op::TopK { axis, .. } => over(&[*axis], "ranks"),
+        Op::CumSum { axis, .. } => over(&[*axis], "sums one by one over"),
+        Op::NonZero => over(&(0..rank(0)).collect::<Vec<_>>(), "counts"),
         Op::Linear
         | Op::MatMul
         | Op::Conv(_)
@@ -223,6 +233,11 @@ pub(super) fn rows(op: &Op, input: usize, rank: usize) -> Option<usize> {
         | Op::Pad { .. }
         | Op::Expand(_)
         | Op::Gather { .. }
+        | Op::GatherElements { .. }
+        | Op::ScatterElements { .. }
+        | Op::TopK { .. }
+        | Op::CumSum { .. }
+        | Op::NonZero
         | Op::Resize { .. }
         | Op::Unknown(_) => None,
     }

@@ -1,6 +1,8 @@
 //! Law 6: what discovery finds, pattern by pattern.
 
-use onebasin_core::graph::op::{Binary, Cell, Conv, Dim, Direction, Op, PadMode, Pool, PoolKind, Reduce, Unary};
+use onebasin_core::graph::op::{
+    Binary, Cell, Conv, Dim, Direction, Op, PadMode, Pool, PoolKind, Reduce, Scatter, Unary,
+};
 use onebasin_core::graph::{Graph, ValueId};
 use onebasin_core::symmetry::{Symmetry, discover};
 use onebasin_core::{Params, Tensor};
@@ -395,6 +397,108 @@ fn reductions_free_what_they_sum_over_and_unused_parameters_stay() {
     let y = g.push("sum", Op::Reduce { kind: Reduce::Sum, axes: vec![1], keep: true }, &[h]).unwrap();
     g.output(y);
     check(&g, &[("fc.weight", "fc ."), ("fc.bias", "fc"), ("unused", ".")]);
+}
+
+/// The best two of four units of a layer, put back in their places among zeros, if `moved` leaves their positions what they
+/// are; then a layer of each unit's own.
+fn best_two(moved: impl Fn(&mut Graph, ValueId) -> ValueId) -> Graph {
+    let mut g = Graph::new();
+    let x = g.input("x", &[3, 5]).unwrap();
+    let gate = g.linear("gate", x, 4).unwrap();
+    let best = g.push_many("best", Op::TopK { axis: 1, count: 2, largest: true }, &[gate]).unwrap();
+    let places = moved(&mut g, best[1]);
+    let zeros = g.constant("zeros", Tensor::from_f32(&[3, 4], vec![0.0; 12]).unwrap()).unwrap();
+    let scatter = Op::ScatterElements { axis: 1, function: Scatter::Set };
+    let shares = g.push("shares", scatter, &[zeros, places, best[0]]).unwrap();
+    let y = g.linear("fc", shares, 2).unwrap();
+    g.output(y);
+    g
+}
+
+#[test]
+fn positions_that_are_only_moved_about_free_what_they_are_positions_of() {
+    let tied = [("gate.weight", "gate ."), ("gate.bias", "gate"), ("fc.weight", ". gate"), ("fc.bias", ".")];
+    let held = tied.map(|(name, pattern)| (name, if pattern.len() > 5 { ". ." } else { "." }));
+    check(&best_two(|_, places| places), &tied);
+    let reshaped = |g: &mut Graph, places| {
+        let flat = g.push("flat", Op::Reshape(vec![Dim::Rest]), &[places]).unwrap();
+        g.push("back", Op::Reshape(vec![Dim::Rest, Dim::Size(2)]), &[flat]).unwrap()
+    };
+    check(&best_two(reshaped), &tied);
+    // Places that are looked at as numbers, or leave the network, have an order.
+    check(&best_two(|g, places| g.push("other", Op::Unary(Unary::Abs), &[places]).unwrap()), &held);
+    let told = |g: &mut Graph, places| {
+        g.output(places);
+        places
+    };
+    check(&best_two(told), &held);
+}
+
+#[test]
+fn entries_picked_one_by_one_tie_the_other_axes() {
+    let mut g = Graph::new();
+    let x = g.input("x", &[6, 5]).unwrap();
+    let index = g.input("index", &[4, 8]).unwrap();
+    let h = g.linear("fc1", x, 8).unwrap();
+    let wide = g.push("picked", Op::GatherElements { axis: 0 }, &[h, index]).unwrap();
+    let y = g.linear("fc2", wide, 3).unwrap();
+    g.output(y);
+    // The input says of every unit which sample is picked.
+    let held = [("fc1.weight", ". ."), ("fc1.bias", "."), ("fc2.weight", ". ."), ("fc2.bias", ".")];
+    check(&g, &held);
+    let with = |op: Op, places: &[f32]| {
+        let mut g = Graph::new();
+        let x = g.input("x", &[6, 5]).unwrap();
+        let h = g.linear("fc1", x, 8).unwrap();
+        let rows = places.len() / 8;
+        let index = g.constant("index", Tensor::from_f32(&[rows, 8], places.to_vec()).unwrap()).unwrap();
+        let mut inputs = vec![h, index];
+        if matches!(op, Op::ScatterElements { .. }) {
+            let part = Op::Slice { axis: 0, start: 0, len: rows, step: 1 };
+            let updates = g.push("updates", part, &[h]).unwrap();
+            inputs.push(updates);
+        }
+        let y = g.push("picked", op, &inputs).unwrap();
+        let y = g.linear("fc2", y, 3).unwrap();
+        g.output(y);
+        g
+    };
+    let free = [("fc1.weight", "fc1 ."), ("fc1.bias", "fc1"), ("fc2.weight", ". fc1"), ("fc2.bias", ".")];
+    let same: Vec<f32> = [2.0, 5.0].iter().flat_map(|p| [*p; 8]).collect();
+    let (gather, scatter) = (Op::GatherElements { axis: 0 }, Op::ScatterElements { axis: 0, function: Scatter::Add });
+    check(&with(gather.clone(), &same), &free);
+    check(&with(scatter.clone(), &same), &free);
+    // Another sample for every unit.
+    let own: Vec<f32> = (0..16_u8).map(|p| f32::from(p % 6)).collect();
+    check(&with(gather, &own), &held);
+    check(&with(scatter, &own), &held);
+}
+
+#[test]
+fn what_goes_by_order_freezes_its_axis_and_no_other() {
+    let after = |op: Op| {
+        let mut g = Graph::new();
+        let x = g.input("x", &[4, 5]).unwrap();
+        let h = g.linear("fc1", x, 8).unwrap();
+        let h = g.push("ordered", op, &[h]).unwrap();
+        let h = g.push("mean", Op::Reduce { kind: Reduce::Mean, axes: vec![0], keep: true }, &[h]).unwrap();
+        let width = g.shape(h)[1];
+        let w = g.param("w", &[2, width]).unwrap();
+        let y = g.push("fc2", Op::Linear, &[h, w]).unwrap();
+        g.output(y);
+        g
+    };
+    let free = [("fc1.weight", "fc1 ."), ("fc1.bias", "fc1"), ("w", ". fc1")];
+    let held = [("fc1.weight", ". ."), ("fc1.bias", "."), ("w", ". .")];
+    let sums = |axis| Op::CumSum { axis, exclusive: false, reverse: false };
+    check(&after(sums(0)), &free);
+    check(&after(sums(1)), &held);
+    check(&after(Op::TopK { axis: 0, count: 2, largest: false }), &free);
+    // The largest units, by size: which is which does not matter.
+    let sorted = [("fc1.weight", "fc1 ."), ("fc1.bias", "fc1"), ("w", ". .")];
+    check(&after(Op::TopK { axis: 1, count: 3, largest: true }), &sorted);
+    check(&after(Op::NonZero), &held);
+    check(&after(Op::Unary(Unary::IsNan)), &free);
 }
 
 #[test]

@@ -23,6 +23,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod branches;
 mod external;
 mod fill;
 mod graph;
@@ -84,6 +85,8 @@ pub struct OnnxModel {
     graph: usize,
     /// Names of the tensors that lie at these positions of the file and are weights.
     weights: BTreeMap<usize, String>,
+    /// Those of them that stand in branches of an `If`.
+    branched: HashSet<String>,
     /// Names of the tensors that replace the nodes at these positions.
     filled: BTreeMap<usize, String>,
 }
@@ -93,6 +96,8 @@ impl OnnxModel {
     ///
     /// [`params`](Self::params) then holds every initialiser of the main graph under its name, and every tensor of a
     /// `Constant` node under the name of the node's output, where the element type is one of [`DType`](onebasin_core::DType).
+    /// So it does the weights that branches of an `If` hold (floats, and more than one), where no other value of the model
+    /// has their name.
     ///
     /// Layout: row-major, the shape as the file has it. Cost: the files are read whole; raw and external data stay where they
     /// were read to, elements in typed fields (`float_data`, …) are copied.
@@ -147,12 +152,14 @@ impl OnnxModel {
             positions: Vec::new(),
             graph: graph.payload.start,
             weights: BTreeMap::new(),
+            branched: HashSet::new(),
             filled: BTreeMap::new(),
         };
         let functions = proto.functions.iter().filter_map(|f| model::function(path, f, &model.externals).ok());
         model.functions = functions.collect();
         model.read_tensors(main, graph)?;
         model.read_nodes(main, graph)?;
+        model.read_branches(main, graph)?;
         Ok(model)
     }
 

@@ -88,7 +88,8 @@ pub enum Attribute {
     Other(&'static str),
 }
 
-/// A graph within a node (`If`, `Loop`, `Scan`), carried along unchanged; its tensors are no weights of the model.
+/// A graph within a node (`If`, `Loop`, `Scan`). Its tensors are no weights of the model, but for those of an `If` that
+/// [`OnnxModel::params`](super::OnnxModel::params) names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Subgraph {
     /// Values of the graph around it that it reads.
@@ -174,11 +175,16 @@ pub(super) fn domain(name: &str) -> &str {
     if name == "ai.onnx" { "" } else { name }
 }
 
+/// Whether axes of this name have one length: exporters write `?`, `-1` or `None` for any that is open.
+fn names_an_axis(name: &str) -> bool {
+    name != "None" && name.contains(char::is_alphabetic)
+}
+
 pub(super) fn graph_value(proto: &ValueInfoProto) -> Value {
     let tensor = proto.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
     let dim = |d: &super::proto::Dimension| match (d.dim_value.map(usize::try_from), &d.dim_param) {
         (Some(Ok(n)), _) => Dim::Fixed(n),
-        (_, Some(name)) if !name.is_empty() => Dim::Named(name.clone()),
+        (_, Some(name)) if names_an_axis(name) => Dim::Named(name.clone()),
         _ => Dim::Unknown,
     };
     Value {

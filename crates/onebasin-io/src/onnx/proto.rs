@@ -213,6 +213,7 @@ pub(super) mod tag {
     pub(in crate::onnx) const GRAPH_INPUT: u32 = 11;
     pub(in crate::onnx) const NODE_ATTRIBUTE: u32 = 5;
     pub(in crate::onnx) const ATTRIBUTE_TENSOR: u32 = 5;
+    pub(in crate::onnx) const ATTRIBUTE_GRAPH: u32 = 6;
     pub(in crate::onnx) const TENSOR_RAW_DATA: u32 = 9;
     pub(in crate::onnx) const TENSOR_EXTERNAL_DATA: u32 = 13;
     pub(in crate::onnx) const TENSOR_DATA_LOCATION: u32 = 14;

@@ -77,6 +77,11 @@ pub(crate) fn in_channels_last(op: &Op, inputs: &[&[usize]]) -> Option<Op> {
         | Op::Transpose(_)
         | Op::Expand(_)
         | Op::Gather { .. }
+        | Op::GatherElements { .. }
+        | Op::ScatterElements { .. }
+        | Op::TopK { .. }
+        | Op::CumSum { .. }
+        | Op::NonZero
         | Op::Recurrent { .. }
         | Op::Unknown(_) => return None,
     })

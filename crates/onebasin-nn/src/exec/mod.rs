@@ -89,7 +89,9 @@ impl<T: Real> Program<T> {
         for node in graph.nodes() {
             runnable::<T>(node, &node.op)?;
         }
-        let Some(input) = graph.inputs().next() else { return Err(Error::Options("the network has no input".into())) };
+        if graph.inputs().next().is_none() {
+            return Err(Error::Options("the network has no input".into()));
+        }
         if !matches!(
             graph.outputs().first().map(|v| &graph.value(*v).source),
             Some(ValueSource::Node(..) | ValueSource::Input)
@@ -101,7 +103,7 @@ impl<T: Real> Program<T> {
             ValueSource::Input | ValueSource::Param | ValueSource::Node(..) => None,
         });
         let constants = constants.collect::<Result<_>>()?;
-        let work = SampleWork::of(&graph, graph.shape(input).first().copied().unwrap_or(1).max(1));
+        let work = SampleWork::of(&graph, graph.batch().max(1));
         let memory = machine_memory();
         Ok(Self { params: places(&graph), constants, work, memory, plans: Mutex::default(), graph })
     }

@@ -98,7 +98,7 @@ impl<T: Real> BatchPlan<T> {
     /// If it mixes samples, or has an answer for all of them together.
     pub(crate) fn answers_every_sample(&self, graph: &Graph) -> Result<()> {
         let Some((value, _, shape)) = self.kept.first() else { return Ok(()) };
-        let made_for = graph.inputs().next().and_then(|input| graph.shape(input).first().copied()).unwrap_or(1);
+        let made_for = graph.batch();
         let (found, once) = (shape.iter().product::<usize>(), graph.shape(*value).iter().product::<usize>());
         if found * made_for == once * self.batch {
             return Ok(());

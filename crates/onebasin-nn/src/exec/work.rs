@@ -48,6 +48,11 @@ impl SampleWork {
                 | Op::Pad { .. }
                 | Op::Expand(_)
                 | Op::Gather { .. }
+                | Op::GatherElements { .. }
+                | Op::ScatterElements { .. }
+                | Op::TopK { .. }
+                | Op::CumSum { .. }
+                | Op::NonZero
                 | Op::Resize { .. }
                 | Op::Unknown(_) => 0.0,
             }

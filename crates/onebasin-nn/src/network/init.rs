@@ -34,6 +34,11 @@ pub(super) fn draw(graph: &Graph, seed: u64) -> Result<Params> {
             | Op::Pad { .. }
             | Op::Expand(_)
             | Op::Gather { .. }
+            | Op::GatherElements { .. }
+            | Op::ScatterElements { .. }
+            | Op::TopK { .. }
+            | Op::CumSum { .. }
+            | Op::NonZero
             | Op::Resize { .. }
             | Op::Recurrent { .. }
             | Op::Unknown(_) => continue,

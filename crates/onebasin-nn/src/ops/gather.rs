@@ -24,7 +24,7 @@ impl GatherKernel {
 }
 
 /// The position that an index means; none if it lies outside or is no whole number.
-fn position(index: f64, len: usize) -> Option<usize> {
+pub(super) fn position(index: f64, len: usize) -> Option<usize> {
     let index = if index < 0.0 { index + len as f64 } else { index };
     (index >= 0.0 && index < len as f64 && index.fract() == 0.0).then_some(index as usize)
 }

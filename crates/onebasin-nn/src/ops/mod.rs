@@ -11,18 +11,22 @@ mod concat;
 mod conv;
 mod conv_lines;
 mod conv_transpose;
+mod cum_sum;
+mod elements;
 mod gather;
 mod group_norm;
 mod layer_norm;
 mod linear;
 mod local_response_norm;
 mod matmul;
+mod non_zero;
 mod pool;
 mod recurrent;
 mod reduce;
 mod reshape;
 mod resize;
 mod softmax;
+mod top_k;
 mod transpose;
 mod unary;
 mod walk;
@@ -225,6 +229,11 @@ fn kernel_of<T: Real>(op: &Op) -> Option<Box<dyn Kernel<T>>> {
         Op::Pad { before, mode, .. } => Box::new(concat::Pad { before: before.clone(), mode: *mode }),
         Op::Expand(_) => Box::new(reshape::Expand),
         Op::Gather { axis } => Box::new(gather::GatherKernel(*axis)),
+        &Op::GatherElements { axis } => Box::new(elements::GatherElements(axis)),
+        &Op::ScatterElements { axis, function } => Box::new(elements::ScatterElements { axis, function }),
+        &Op::TopK { axis, count, largest } => Box::new(top_k::TopK { axis, count, largest }),
+        &Op::CumSum { axis, exclusive, reverse } => Box::new(cum_sum::CumSum { axis, exclusive, reverse }),
+        Op::NonZero => Box::new(non_zero::NonZero),
         Op::Resize { mode, .. } => Box::new(resize::Resize(*mode)),
         &Op::Recurrent { cell, direction } => Box::new(recurrent::Recurrent { cell, direction }),
     })

@@ -1,7 +1,7 @@
 //! Functions of one number.
 //!
 //! Where a function has a kink, its gradient there is the one of the flat side: 0 for Relu, Clip, HardSigmoid and Abs.
-//! Steps (Sign, Floor, Ceil, Round, Not) have gradient 0 everywhere. NaN stays NaN.
+//! Steps (Sign, Floor, Ceil, Round, and what tests) have gradient 0 everywhere. NaN stays NaN, but where it is tested.
 
 use onebasin_core::graph::op::Unary;
 
@@ -80,7 +80,20 @@ fn forward<T: Real>(op: Unary, x: &[T], y: &mut [T]) {
         Unary::Round => map(x, y, round_half_even),
         Unary::Sin => map(x, y, T::sin),
         Unary::Cos => map(x, y, T::cos),
-        Unary::Not => map(x, y, |x| if x == zero { one } else { zero }),
+        Unary::Tan => map(x, y, T::tan),
+        Unary::Asin => map(x, y, T::asin),
+        Unary::Acos => map(x, y, T::acos),
+        Unary::Atan => map(x, y, T::atan),
+        Unary::Sinh => map(x, y, T::sinh),
+        Unary::Cosh => map(x, y, T::cosh),
+        Unary::Asinh => map(x, y, T::asinh),
+        Unary::Acosh => map(x, y, T::acosh),
+        Unary::Atanh => map(x, y, T::atanh),
+        Unary::Not => map(x, y, |x| truth(x == zero)),
+        Unary::IsNan => map(x, y, |x| truth(x.is_nan())),
+        Unary::IsInf { negative, positive } => {
+            map(x, y, |x| truth(x.is_infinite() && if x > zero { positive } else { negative }));
+        }
     }
 }
 
@@ -159,8 +172,21 @@ fn backward<T: Real>(op: Unary, x: &[T], y: &[T], dy: &[T], dx: &mut [T]) {
         Unary::Abs => add(x, dy, dx, sign),
         Unary::Sin => add(x, dy, dx, T::cos),
         Unary::Cos => add(x, dy, dx, |x| -x.sin()),
-        Unary::Sign | Unary::Floor | Unary::Ceil | Unary::Round | Unary::Not => {}
+        Unary::Tan => add(y, dy, dx, |y| one + y * y),
+        Unary::Asin => add(x, dy, dx, |x| (one - x * x).sqrt().recip()),
+        Unary::Acos => add(x, dy, dx, |x| -(one - x * x).sqrt().recip()),
+        Unary::Atan => add(x, dy, dx, |x| (one + x * x).recip()),
+        Unary::Sinh => add(x, dy, dx, T::cosh),
+        Unary::Cosh => add(x, dy, dx, T::sinh),
+        Unary::Asinh => add(x, dy, dx, |x| (one + x * x).sqrt().recip()),
+        Unary::Acosh => add(x, dy, dx, |x| (x * x - one).sqrt().recip()),
+        Unary::Atanh => add(x, dy, dx, |x| (one - x * x).recip()),
+        Unary::Sign | Unary::Floor | Unary::Ceil | Unary::Round | Unary::Not | Unary::IsNan | Unary::IsInf { .. } => {}
     }
+}
+
+fn truth<T: Real>(holds: bool) -> T {
+    if holds { T::one() } else { T::zero() }
 }
 
 fn map<T: Real>(x: &[T], y: &mut [T], f: impl Fn(T) -> T) {

@@ -1,6 +1,6 @@
 //! Which inputs are whole numbers, and how large they may be.
 
-use onebasin_core::graph::op::{Binary, PadMode, Reduce, Unary};
+use onebasin_core::graph::op::{Binary, PadMode, Reduce, Scatter, Unary};
 use onebasin_core::graph::{Graph, Node, Numbers, Op, ValueId, ValueSource};
 
 use crate::exec::numbers;
@@ -149,6 +149,7 @@ impl Trace {
             Op::Reshape(_)
             | Op::Transpose(_)
             | Op::Slice { .. }
+            | Op::TopK { .. }
             | Op::Expand(_)
             | Op::Pad { mode: PadMode::Reflect | PadMode::Edge, .. } => at(0),
             Op::Concat { .. } => {
@@ -170,12 +171,24 @@ impl Trace {
                 }
             }
             Op::Gather { axis } => {
-                if let Some(index) = at(1).filter(|s| s.follows && s.whole) {
-                    let len = graph.shape(node.inputs[0])[*axis];
-                    self.shortest = Some(self.shortest.map_or(len, |n| n.min(len)));
-                    self.inside &= index.low >= -(len as f64) && index.high < len as f64;
-                }
+                self.picks(graph, node, *axis, at(1));
                 at(0).map(|data| Span { follows, ..data })
+            }
+            Op::GatherElements { axis } => {
+                self.picks(graph, node, *axis, at(1));
+                at(0).map(|data| Span { follows, ..data })
+            }
+            Op::ScatterElements { axis, function } => {
+                self.picks(graph, node, *axis, at(1));
+                match function {
+                    Scatter::Set | Scatter::Min | Scatter::Max => Some(at(0)?.or(at(2)?)),
+                    Scatter::Add | Scatter::Mul => None,
+                }
+            }
+            Op::CumSum { axis, .. } => {
+                let (x, count) = (at(0)?, graph.shape(node.inputs[0])[*axis] as f64);
+                let (low, high) = (x.low.min(x.low * count), x.high.max(x.high * count));
+                Some(Span { low: low.min(0.0), high: high.max(0.0), ..x })
             }
             Op::Linear
             | Op::MatMul
@@ -188,8 +201,18 @@ impl Trace {
             | Op::LocalResponseNorm { .. }
             | Op::Softmax { .. }
             | Op::Resize { .. }
+            | Op::NonZero
             | Op::Recurrent { .. }
             | Op::Unknown(_) => None,
+        }
+    }
+
+    /// A node picks from an axis of its first input, by numbers of this span.
+    fn picks(&mut self, graph: &Graph, node: &Node, axis: usize, index: Option<Span>) {
+        if let Some(index) = index.filter(|s| s.follows && s.whole) {
+            let len = graph.shape(node.inputs[0])[axis];
+            self.shortest = Some(self.shortest.map_or(len, |n| n.min(len)));
+            self.inside &= index.low >= -(len as f64) && index.high < len as f64;
         }
     }
 
@@ -238,7 +261,7 @@ fn unary_of(unary: Unary, x: Span) -> Option<Span> {
             let whole = x.whole && [low, high].iter().all(|v| v.fract() == 0.0 || v.is_infinite());
             x.map(|v| v.max(low).min(high), whole)
         }
-        Unary::Not => Span::truth(x.follows),
+        Unary::Not | Unary::IsNan | Unary::IsInf { .. } => Span::truth(x.follows),
         Unary::LeakyRelu(_)
         | Unary::Elu(_)
         | Unary::Selu { .. }
@@ -258,6 +281,15 @@ fn unary_of(unary: Unary, x: Span) -> Option<Span> {
         | Unary::Sqrt
         | Unary::Reciprocal
         | Unary::Sin
-        | Unary::Cos => return None,
+        | Unary::Cos
+        | Unary::Tan
+        | Unary::Asin
+        | Unary::Acos
+        | Unary::Atan
+        | Unary::Sinh
+        | Unary::Cosh
+        | Unary::Asinh
+        | Unary::Acosh
+        | Unary::Atanh => return None,
     })
 }

@@ -56,6 +56,188 @@ def refer(made, attribute, to):
     made.attribute.add(name=attribute, ref_attr_name=to, type=onnx.AttributeProto.FLOAT)
 
 
+def ints(*values):
+    return np.array(values, np.int64)
+
+
+def picks():
+    """Entries picked, replaced, ranked and counted, the batch left open."""
+    zeros = [
+        node("Shape", ["h"], ["s"]),
+        node("ConstantOfShape", ["s"], ["o"]),
+    ]
+    top = [node("TopK", ["h", "k"], ["v", "i"], axis=-1), *zeros, node("ScatterElements", ["o", "i", "v"], ["r"], axis=1)]
+    yield "topk", layers(top, tensors={"k": ints(3)})
+    for name, last in [("argmax", 0), ("argmin", 1)]:
+        op = {"argmax": "ArgMax", "argmin": "ArgMin"}[name]
+        found = [
+            node(op, ["h"], ["i"], axis=1, keepdims=1, select_last_index=last),
+            node("GatherElements", ["h", "i"], ["m"], axis=1),
+            node("Add", ["h", "m"], ["r"]),
+        ]
+        yield name, layers(found)
+    hot = [node("ArgMax", ["h"], ["i"], axis=1, keepdims=0), node("OneHot", ["i", "d", "v"], ["r"])]
+    yield "onehot", layers(hot, tensors={"d": np.int64(8), "v": np.float32([-1, 2])})
+    rows = [
+        node("Shape", ["h"], ["s"], start=0, end=1),
+        node("Squeeze", ["s"], ["n"]),
+        node("Range", ["zero", "n", "one"], ["a"]),
+        node("ArgMax", ["h"], ["i"], axis=1, keepdims=0),
+        node("Unsqueeze", ["a", "last"], ["b"]),
+        node("Unsqueeze", ["i", "last"], ["j"]),
+        node("Concat", ["b", "j"], ["t"], axis=-1),
+    ]
+    own = {"zero": np.int64(0), "one": np.int64(1), "last": ints(-1)}
+    picked = [*rows, node("GatherND", ["h", "t"], ["m"]), node("Unsqueeze", ["m", "last"], ["k"]), node("Add", ["h", "k"], ["r"])]
+    yield "gathernd", layers(picked, tensors=own)
+    batched = [
+        node("ArgMax", ["h"], ["i"], axis=1, keepdims=1),
+        node("GatherND", ["h", "i"], ["m"], batch_dims=1),
+        node("Unsqueeze", ["m", "last"], ["k"]),
+        node("Add", ["h", "k"], ["r"]),
+    ]
+    yield "gathernd_batch", layers(batched, tensors=own)
+    put = [*rows, node("ReduceMean", ["h"], ["m"], axes=[1], keepdims=0), node("ScatterND", ["h", "t", "m"], ["r"], reduction="add")]
+    yield "scatternd_add", layers(put, tensors=own)
+    parts = [
+        node("Transpose", ["h"], ["t"], perm=[1, 0]),
+        node("Gather", ["t", "two"], ["u"], axis=0),
+        node("ScatterND", ["t", "i", "u"], ["w"]),
+        node("Transpose", ["w"], ["r"], perm=[1, 0]),
+    ]
+    yield "scatternd_rows", layers(parts, tensors={"two": ints(0, 7, 2), "i": ints([3], [4], [5])})
+    yield "scatternd_some", layers(parts, tensors={"two": ints(0, 7, 2), "i": ints([3], [-8], [6])})
+    taken = [node("Transpose", ["h"], ["t"], perm=[1, 0]), node("GatherND", ["t", "i"], ["u"]), node("Transpose", ["u"], ["r"], perm=[1, 0])]
+    yield "gathernd_rows", layers(taken, tensors={"i": ints([6], [0], [1], [1], [2], [5], [3], [3])})
+    yield "gathernd_run", layers(taken, tensors={"i": ints(*[[k] for k in range(8)])})
+    yield "cumsum", layers([node("CumSum", ["h", "a"], ["r"], reverse=1)], tensors={"a": np.int64(1)})
+    square = [
+        node("Reshape", ["h", "s"], ["q"]),
+        node("Trilu", ["q", "k"], ["t"], upper=0),
+        node("Flatten", ["t"], ["r"]),
+    ]
+    yield "trilu", layers(square, tensors={"s": ints(0, 2, 4), "k": np.int64(1)})
+    counted = [
+        node("Relu", ["h"], ["p"]),
+        node("NonZero", ["p"], ["t"]),
+        node("Transpose", ["t"], ["i"], perm=[1, 0]),
+        node("GatherND", ["h", "i"], ["v"]),
+        node("Neg", ["v"], ["w"]),
+        node("ScatterND", ["h", "i", "w"], ["r"]),
+    ]
+    yield "nonzero", layers(counted)
+    whole = [
+        node("Mul", ["h", "ten"], ["t"]),
+        node("Cast", ["t"], ["i"], to=I64),
+        node("Mod", ["i", "three"], ["m"]),
+        node("Div", ["i", "three"], ["d"]),
+        node("Add", ["m", "d"], ["s"]),
+        node("Cast", ["s"], ["r"], to=F32),
+    ]
+    yield "whole", layers(whole, tensors={"ten": np.float32(10), "three": np.int64(3)})
+    odd = [
+        node("Greater", ["h", "zero"], ["a"]),
+        node("Less", ["h", "half"], ["b"]),
+        node("Xor", ["a", "b"], ["c"]),
+        node("Where", ["c", "h", "zero"], ["d"]),
+        node("Celu", ["d"], ["e"], alpha=0.5),
+        node("ThresholdedRelu", ["e"], ["r"], alpha=0.25),
+    ]
+    yield "odd", layers(odd, tensors={"zero": np.float32(0), "half": np.float32(0.5)})
+    tiled = [
+        node("Shape", ["h"], ["s"], start=0, end=1),
+        node("Concat", ["s", "one"], ["k"], axis=0),
+        node("Tile", ["w3", "k"], ["t"]),
+        node("Add", ["h", "t"], ["r"]),
+    ]
+    yield "tile", layers(tiled, tensors={"one": ints(1), "w3": floats(4, 1, 8)})
+
+
+def products():
+    """Sums over indices, and attention, over the entries of one sample as two positions of two heads of two numbers."""
+    split = node("Reshape", ["h", "s"], ["q"])
+    own = {"s": ints(0, 2, 2, 2)}
+    for name, equation, inputs in [
+        ("einsum_one", "bhld->blhd", ["q"]),
+        ("einsum_sum", "bhld->bhd", ["q"]),
+        ("einsum_three", "bhld,hde,e->blhe", ["q", "m", "v"]),
+        ("einsum_ellipsis", "...d,de->...e", ["q", "n"]),
+        ("einsum_implicit", "bhld,de", ["q", "n"]),
+    ]:
+        shape = ["n", 2, 2, 2] if name != "einsum_sum" else ["n", 2, 2]
+        made = model(
+            [node("Gemm", ["x", "w1", "b1"], ["h"], transB=1), split, node("Einsum", inputs, ["y"], equation=equation)],
+            own | {"w1": floats(1, 8, 6), "b1": floats(2, 8), "m": floats(3, 2, 2, 2), "n": floats(4, 2, 2), "v": floats(5, 2)},
+            out=shape if name != "einsum_implicit" else ["n", 2, 2, 2],
+        )
+        yield name, made
+    mask = {"f": np.float32([[0, -np.inf], [0.5, 0]]), "b": np.array([[True, False], [False, False]])}
+    for name, inputs, given in [
+        ("attention", ["q", "q", "q"], {}),
+        ("attention_causal", ["q", "q", "q"], {"is_causal": 1, "scale": 0.3}),
+        ("attention_float", ["q", "q", "q", "f"], {"softcap": 2.0}),
+        ("attention_bool", ["q", "q", "q", "b"], {}),
+    ]:
+        nodes = [split, node("Attention", inputs, ["a"], **given), node("Reshape", ["a", "t"], ["r"])]
+        yield name, layers(nodes, tensors=own | {"t": ints(0, 8)} | mask, opset=23)
+    flat = [
+        node("Reshape", ["h", "s"], ["q"]),
+        node("Slice", ["q", "from", "to", "axes"], ["k"]),
+        node("Attention", ["q", "k", "k"], ["a"], q_num_heads=2, kv_num_heads=1),
+        node("Reshape", ["a", "t"], ["r"]),
+    ]
+    own = {"s": ints(0, 2, 4), "t": ints(0, 8), "from": ints(0), "to": ints(2), "axes": ints(2)}
+    yield "attention_grouped", layers(flat, tensors=own, opset=23)
+
+
+def rounded():
+    """Products of numbers that are rounded to few whole ones."""
+    whole = lambda seed, *shape: np.random.default_rng(seed).integers(-90, 90, shape).astype(np.int8)
+    dynamic = [
+        node("DynamicQuantizeLinear", ["h"], ["q", "s", "z"]),
+        node("MatMulInteger", ["q", "w", "z"], ["i"]),
+        node("Cast", ["i"], ["f"], to=F32),
+        node("Mul", ["s", "scale"], ["t"]),
+        node("Mul", ["f", "t"], ["r"]),
+    ]
+    yield "dynamic", layers(dynamic, tensors={"w": whole(4, 8, 8), "scale": np.float32(0.01)})
+    images = [
+        node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        node("ConvInteger", ["q", "w", "z"], ["i"], pads=[1, 1, 1, 1]),
+        node("Cast", ["i"], ["f"], to=F32),
+        node("Mul", ["f", "s"], ["y"]),
+    ]
+    yield "dynamic_images", model(images, {"w": whole(5, 4, 2, 3, 3)}, shape=("n", 2, 5, 5), out=("n", 4, 5, 5))
+    linear = [
+        node("QuantizeLinear", ["h", "s", "z"], ["q"]),
+        node("QLinearMatMul", ["q", "s", "z", "w", "ws", "wz", "ys", "yz"], ["p"]),
+        node("DequantizeLinear", ["p", "ys", "yz"], ["r"]),
+    ]
+    scales = {"s": np.float32(0.02), "z": np.uint8(120), "ws": np.float32(0.01), "wz": np.int8(3)}
+    scales |= {"ys": np.float32(0.03), "yz": np.uint8(100)}
+    yield "qlinear", layers(linear, tensors=scales | {"w": whole(6, 8, 8)})
+    images = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("QLinearConv", ["q", "s", "z", "w", "ws", "wz", "ys", "yz", "b"], ["p"], pads=[1, 1, 1, 1]),
+        node("DequantizeLinear", ["p", "ys", "yz"], ["y"]),
+    ]
+    own = {"w": whole(7, 4, 2, 3, 3), "b": np.arange(-400, 400, 200).astype(np.int32)}
+    own |= {"ws": np.float32([0.01, 0.02, 0.005, 0.01]), "wz": np.zeros(4, np.int8)}
+    yield "qlinear_images", model(images, scales | own, shape=("n", 2, 5, 5), out=("n", 4, 5, 5))
+
+
+def branches():
+    """An `If` whose condition depends on the input."""
+    total = [node("ReduceSum", ["x"], ["t"], keepdims=0), node("Greater", ["t", "zero"], ["c"])]
+    then = helper.make_graph([node("Relu", ["h"], ["u"])], "then", [], [info("u", ["n", 8])])
+    other = helper.make_graph([node("Mul", ["h", "w4"], ["v"])], "else", [], [info("v", ["n", 8])])
+    choice = node("If", ["c"], ["r"], then_branch=then, else_branch=other)
+    own = {"zero": np.float32(0), "w4": floats(8, 8)}
+    yield "if_either", layers([*total, choice], tensors=own)
+    total[1] = node("Less", ["t", "zero"], ["c"])
+    yield "if_or", layers([*total, choice], tensors=own)
+
+
 def cases():
     yield "qdq", layers(pair(), tensors={"s": np.float32(0.02), "z": np.uint8(31)})
     yield "qdq_signed", layers(pair(), tensors={"s": np.float32(0.02), "z": np.int8(0)})
@@ -113,6 +295,10 @@ def cases():
     cut = [node("Mul", ["h", "four"], ["f"]), node("Cast", ["f"], ["i"], to=I64), node("Cast", ["i"], ["r"], to=F32)]
     yield "cast", layers(cut, tensors={"four": np.float32(4)})
     yield "swish", layers([node("Swish", ["h"], ["r"], alpha=1.5)], opset=24)
+    yield from picks()
+    yield from products()
+    yield from rounded()
+    yield from branches()
     norm = {n: floats(k, 4) for k, n in enumerate("gbm", 7)} | {"v": np.abs(floats(10, 4)) + 1}
     old = [
         node("BatchNormalization", ["x", *"gbmv"], ["n"]),

@@ -270,7 +270,58 @@ def recurrent():
                 case(title, op, node, inputs, outputs, order, hidden_size=hidden, direction=direction, **attributes)
 
 
-for family in [unary, binary, products, convolutions, pools, norms, reductions, shapes, recurrent]:
+def angles():
+    def one(name, x, **op):
+        given = op.pop("given", {})
+        case(name, {"op": "Unary", "unary": name, **op}, name, {"x": x}, **given)
+
+    for name in ["Tan", "Asin", "Acos", "Atanh"]:
+        one(name, rand(9, low=-0.95, high=0.95))
+    for name in ["Atan", "Sinh", "Cosh", "Asinh"]:
+        one(name, rand(9, low=-4, high=4))
+    one("Acosh", rand(9, low=1, high=4))
+    odd = np.array([np.nan, np.inf, -np.inf, 0, 1, -3e38], dtype=np.float32)
+    one("IsNaN", odd)
+    for negative, positive in [(1, 1), (0, 1), (1, 0)]:
+        given = {"detect_negative": negative, "detect_positive": positive}
+        one("IsInf", odd, given=given, negative=bool(negative), positive=bool(positive))
+
+
+def picks():
+    x = rand(3, 5, 4)
+    for axis in [0, 1, 2]:
+        for exclusive, reverse in [(0, 0), (1, 0), (0, 1), (1, 1)]:
+            op = {"op": "CumSum", "axis": axis, "exclusive": bool(exclusive), "reverse": bool(reverse)}
+            constants = {"axis": np.array(axis)}
+            title = f"CumSum {axis}{' exclusive' * exclusive}{' reverse' * reverse}"
+            case(title, op, "CumSum", {"x": x}, constants=constants, exclusive=exclusive, reverse=reverse)
+        for count, largest in [(1, 1), (2, 1), (3, 0)]:
+            op = {"op": "TopK", "axis": axis, "count": count, "largest": bool(largest)}
+            constants = {"k": ints(count)}
+            case(f"TopK {axis}, {count}", op, "TopK", {"x": x}, outputs=2, constants=constants, axis=axis, largest=largest)
+    equal = np.array([[1, 2, 2, 0, 2, 1], [0, 0, 0, 0, 0, 0]], dtype=np.float32)
+    for largest in [1, 0]:
+        op = {"op": "TopK", "axis": 1, "count": 4, "largest": bool(largest)}
+        case("TopK of equal ones", op, "TopK", {"x": equal}, outputs=2, constants={"k": ints(4)}, axis=1, largest=largest)
+    for axis, shape in [(0, (4, 5, 4)), (1, (3, 2, 4)), (2, (2, 3, 6))]:
+        n = x.shape[axis]
+        i = RNG.integers(-n, n, shape)
+        case(f"GatherElements {axis}", {"op": "GatherElements", "axis": axis}, "GatherElements", {"x": x, "i": i}, axis=axis)
+    for axis, shape in [(0, (2, 5, 4)), (1, (3, 2, 4)), (2, (2, 3, 3))]:
+        for kind in ["none", "add", "mul", "min", "max"]:
+            n = x.shape[axis]
+            order = np.argsort(RNG.random(x.shape), axis=axis)  # no position twice
+            i = order[tuple(slice(0, k) for k in shape)]
+            if kind != "none":
+                i = RNG.integers(-n, n, shape)
+            op = {"op": "ScatterElements", "axis": axis, "function": kind}
+            title = f"ScatterElements {axis} {kind}"
+            case(title, op, "ScatterElements", {"x": x, "i": i, "u": rand(*shape)}, axis=axis, reduction=kind)
+    x = np.array([[0, 3, 0], [-1, 0, 2]], dtype=np.float32)
+    case("NonZero", {"op": "NonZero"}, "NonZero", {"x": x})
+
+
+for family in [unary, binary, products, convolutions, pools, norms, reductions, shapes, recurrent, angles, picks]:
     family()
 save_file(TENSORS, HERE / "operators.safetensors")
 lines = ",\n".join(json.dumps(c) for c in CASES)

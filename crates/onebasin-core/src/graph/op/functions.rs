@@ -85,8 +85,35 @@ pub enum Unary {
     Sin,
     /// The cosine of an angle in radians.
     Cos,
+    /// The tangent of an angle in radians.
+    Tan,
+    /// The angle between −π/2 and π/2 of this sine.
+    Asin,
+    /// The angle between 0 and π of this cosine.
+    Acos,
+    /// The angle between −π/2 and π/2 of this tangent.
+    Atan,
+    /// `½ (exp x − exp(−x))`.
+    Sinh,
+    /// `½ (exp x + exp(−x))`.
+    Cosh,
+    /// The number whose `Sinh` this is.
+    Asinh,
+    /// The number, not below 0, whose `Cosh` this is.
+    Acosh,
+    /// The number whose `Tanh` this is.
+    Atanh,
     /// 1 where the number is 0, else 0.
     Not,
+    /// 1 where it is no number, else 0.
+    IsNan,
+    /// 1 where it is one of the infinities asked for, else 0.
+    IsInf {
+        /// Whether −∞ counts.
+        negative: bool,
+        /// Whether ∞ counts.
+        positive: bool,
+    },
 }
 
 /// Functions of two numbers. Comparisons give 1 or 0, and anything but 0 counts as true.
@@ -157,4 +184,25 @@ pub enum Reduce {
     SumSquare,
     /// `√Σ x²`.
     L2,
+}
+
+/// What becomes of an entry `a` and its update `b`. All but the first give the same in any order of the updates.
+///
+/// ```
+/// use onebasin_core::graph::{Op, op::Scatter};
+/// let op = Op::ScatterElements { axis: 0, function: Scatter::Add };
+/// assert_eq!(op.to_string(), "ScatterElements { axis: 0, function: Add }");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scatter {
+    /// `b`.
+    Set,
+    /// `a + b`.
+    Add,
+    /// `a · b`.
+    Mul,
+    /// The smaller.
+    Min,
+    /// The larger.
+    Max,
 }

@@ -10,7 +10,7 @@ mod attributes;
 mod functions;
 
 pub use attributes::{Cell, Conv, Dim, Direction, PadMode, Pool, PoolKind, ResizeMode};
-pub use functions::{Binary, Reduce, Unary};
+pub use functions::{Binary, Reduce, Scatter, Unary};
 
 /// An operator. The batch, where there is one, is an axis like any other.
 ///
@@ -301,6 +301,85 @@ pub enum Op {
         /// The axis.
         axis: usize,
     },
+    /// Entries of `data` chosen one by one along an axis. Inputs: `data`, `indices`, of as many axes. Negative indices
+    /// count from the end; the entry of an index outside is NaN.
+    ///
+    /// Formula, along axis 1: `y[i, j, k] = data[i, indices[i, j, k], k]`.
+    ///
+    /// Shapes: that of `indices`, whose other axes are no longer than those of `data`.
+    ///
+    /// ```
+    /// use onebasin_core::graph::{Op, shape::infer};
+    /// assert_eq!(infer(&Op::GatherElements { axis: 1 }, &[&[8, 512], &[8, 16]])?, [[8, 16]]);
+    /// # Ok::<(), String>(())
+    /// ```
+    GatherElements {
+        /// The axis.
+        axis: usize,
+    },
+    /// `data` with entries replaced, one by one along an axis, by `updates` or by what a function makes of both. Inputs:
+    /// `data`, `indices`, and `updates` in the shape of `indices`. Negative indices count from the end; an index outside
+    /// changes nothing.
+    ///
+    /// Formula, along axis 1: `y[i, indices[i, j, k], k] = f(y[i, indices[i, j, k], k], updates[i, j, k])`, from `y =
+    /// data` on, in order.
+    ///
+    /// Shapes: that of `data`, whose other axes are no shorter than those of `indices`.
+    ///
+    /// ```
+    /// use onebasin_core::graph::op::{Op, Scatter};
+    /// use onebasin_core::graph::shape::infer;
+    /// let op = Op::ScatterElements { axis: 1, function: Scatter::Set };
+    /// assert_eq!(infer(&op, &[&[8, 512], &[8, 2], &[8, 2]])?, [[8, 512]]);
+    /// # Ok::<(), String>(())
+    /// ```
+    ScatterElements {
+        /// The axis.
+        axis: usize,
+        /// What becomes of an entry and its update.
+        function: Scatter,
+    },
+    /// The largest entries along an axis, or the smallest, in order, and their positions there; of equal ones the first
+    /// comes first, and NaN counts as larger than any number. Outputs: values, positions.
+    ///
+    /// Shapes: the axis gets `count` entries, in both outputs.
+    ///
+    /// ```
+    /// use onebasin_core::graph::{Op, shape::infer};
+    /// let op = Op::TopK { axis: 1, count: 2, largest: true };
+    /// assert_eq!(infer(&op, &[&[8, 64]])?, [[8, 2], [8, 2]]);
+    /// # Ok::<(), String>(())
+    /// ```
+    TopK {
+        /// The axis.
+        axis: usize,
+        /// How many entries are kept.
+        count: usize,
+        /// Whether they are the largest.
+        largest: bool,
+    },
+    /// Sums of the entries up to each one along an axis, in the shape of `x`.
+    ///
+    /// Formula: `y_i = Σ_{j ≤ i} x_j`; over `j < i` if exclusive, and from the other end if reversed.
+    CumSum {
+        /// The axis.
+        axis: usize,
+        /// Whether an entry is left out of its own sum.
+        exclusive: bool,
+        /// Whether sums begin at the end of the axis.
+        reverse: bool,
+    },
+    /// Positions of the entries that are not 0, in row-major order: entry `[a, k]` is the index on axis `a` of the k-th
+    /// one. Behind the last one all are NaN, by which nothing is picked, so that the shape depends on no number.
+    ///
+    /// Shapes: as many rows as axes, as many columns as entries.
+    ///
+    /// ```
+    /// use onebasin_core::graph::{Op, shape::infer};
+    /// assert_eq!(infer(&Op::NonZero, &[&[2, 8]])?, [[2, 16]]);
+    /// # Ok::<(), String>(())
+    /// ```
+    NonZero,
     /// Spatial axes of `x [N, C, spatial…]` scaled to the given lengths, one axis after the other.
     ///
     /// ```
@@ -374,6 +453,11 @@ impl Op {
             Self::Pad { .. } => "Pad",
             Self::Expand(_) => "Expand",
             Self::Gather { .. } => "Gather",
+            Self::GatherElements { .. } => "GatherElements",
+            Self::ScatterElements { .. } => "ScatterElements",
+            Self::TopK { .. } => "TopK",
+            Self::CumSum { .. } => "CumSum",
+            Self::NonZero => "NonZero",
             Self::Resize { .. } => "Resize",
             Self::Recurrent { .. } => "Recurrent",
             Self::Unknown(name) => name,

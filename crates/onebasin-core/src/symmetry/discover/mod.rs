@@ -5,6 +5,7 @@
 //! Whatever is still free in a parameter is a group (`groups`), and `why` tells in words why the rest is not.
 
 mod groups;
+mod positions;
 mod rules;
 mod taps;
 mod terms;
@@ -119,6 +120,7 @@ fn search(d: &mut Discoverer<'_>) -> (SymmetrySpec, Vec<Option<Pattern>>) {
         node.inputs.iter().for_each(|v| used[v.0] = true);
     }
     d.node = None;
+    positions::left(d);
     for output in graph.outputs() {
         d.fix_all(*output, "an output of the network");
     }
@@ -204,6 +206,8 @@ struct Discoverer<'g> {
     reasons: BTreeMap<AxisRef, Reason>,
     /// Entries of equal constants that padding put before and after an axis.
     pads: Vec<(AtomId, AtomId)>,
+    /// The axes that the numbers of values are positions on.
+    positions: BTreeMap<ValueId, AxisRef>,
 }
 
 impl<'g> Discoverer<'g> {
@@ -211,7 +215,7 @@ impl<'g> Discoverer<'g> {
         let mut terms = Terms::default();
         let axes = graph.values().iter().map(|v| v.shape.iter().map(|n| terms.fresh(*n)).collect()).collect();
         let (relations, reasons, pads) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { graph, terms, axes, node: None, relations, reasons, pads }
+        Self { graph, terms, axes, node: None, relations, reasons, pads, positions: BTreeMap::new() }
     }
 
     fn rank(&self, value: ValueId) -> usize {

@@ -1,11 +1,12 @@
 //! How symmetries pass through operators: which axes are the same units, which are parts of which, which stay.
 
-use super::Discoverer;
 use super::terms::AtomId;
+use super::{Discoverer, positions};
 use crate::graph::op::{Conv, PadMode, Pool};
 use crate::graph::{Node, Op, ValueId};
 
 const GROUPS: &str = "the groups of a convolution cut across its parts";
+const PICKED: &str = "entries are picked by number";
 const GATES: &str = "the gates of a recurrent cell cut across its parts";
 
 /// One axis of one value of a graph.
@@ -36,6 +37,7 @@ pub(super) fn apply(d: &mut Discoverer<'_>, node: &Node) {
         return inputs.iter().chain(&node.outputs).for_each(|v| d.fix_all(*v, "an operator without input or output"));
     };
     let rank = d.rank(x);
+    positions::follow(d, node);
     match &node.op {
         Op::Linear => {
             let (weight, last) = (inputs[1], rank - 1);
@@ -98,6 +100,33 @@ pub(super) fn apply(d: &mut Discoverer<'_>, node: &Node) {
         Op::Slice { axis, start, len, step } => slice(d, x, y, *axis, (*start, *len, *step)),
         Op::Pad { before, after, mode } => pad(d, x, y, before, after, *mode),
         Op::Gather { axis } => gather(d, *axis, inputs, y),
+        Op::GatherElements { axis } => {
+            beside(d, *axis, x, inputs[1], y);
+            (0..rank).for_each(|a| d.tie(at(inputs[1], a), at(y, a)));
+            positions::picked(d, at(x, *axis), inputs[1], PICKED);
+        }
+        Op::ScatterElements { axis, .. } => {
+            tie_all(d, x, y);
+            beside(d, *axis, y, inputs[1], inputs[1]);
+            (0..rank).for_each(|a| d.tie(at(inputs[1], a), at(inputs[2], a)));
+            positions::picked(d, at(y, *axis), inputs[1], PICKED);
+        }
+        Op::TopK { axis, .. } => {
+            for output in &node.outputs {
+                (0..rank).filter(|a| a != axis).for_each(|a| d.tie(at(x, a), at(*output, a)));
+                d.fix(at(*output, *axis), "entries follow each other by size");
+            }
+            d.positions.extend(node.outputs.get(1).map(|output| (*output, at(x, *axis))));
+        }
+        Op::CumSum { axis, .. } => {
+            tie_all(d, x, y);
+            d.fix(at(x, *axis), "a running sum follows the order");
+        }
+        Op::NonZero => {
+            for value in [x, y] {
+                d.fix_all(value, "entries that are not 0 are numbered");
+            }
+        }
         Op::Resize { .. } => {
             d.tie(at(x, 0), at(y, 0));
             d.tie(at(x, 1), at(y, 1));
@@ -294,10 +323,22 @@ fn pad(d: &mut Discoverer<'_>, x: ValueId, y: ValueId, before: &[usize], after: 
 fn gather(d: &mut Discoverer<'_>, axis: usize, inputs: &[ValueId], y: ValueId) {
     let (data, indices) = (inputs[0], inputs[1]);
     let (rank, picked) = (d.rank(data), d.rank(indices));
-    d.fix(at(data, axis), "entries are picked by number");
+    positions::picked(d, at(data, axis), indices, PICKED);
     (0..axis).for_each(|a| d.tie(at(data, a), at(y, a)));
     (0..picked).for_each(|a| d.tie(at(indices, a), at(y, axis + a)));
     (axis + 1..rank).for_each(|a| d.tie(at(data, a), at(y, a + picked - 1)));
+}
+
+/// Axes along which every index stands beside an entry of the data; where there are fewer indices, beside the first ones.
+fn beside(d: &mut Discoverer<'_>, axis: usize, data: ValueId, indices: ValueId, to: ValueId) {
+    for a in (0..d.rank(data)).filter(|a| *a != axis) {
+        if d.len(data, a) == d.len(indices, a) {
+            d.tie(at(data, a), at(to, a));
+        } else {
+            d.fix(at(data, a), "only the first entries are picked from");
+            d.fix(at(to, a), "only the first entries are picked from");
+        }
+    }
 }
 
 fn recurrent(d: &mut Discoverer<'_>, gates: usize, inputs: &[ValueId], outputs: &[ValueId]) {

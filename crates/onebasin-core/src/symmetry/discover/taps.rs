@@ -96,7 +96,35 @@ impl Discovery<'_> {
             Op::Recurrent { .. } if !varies[w.0] => {
                 vec![AxisRef { value: x, axis: 2 }, AxisRef { value: node.outputs[0], axis: 3 }]
             }
-            _ => Vec::new(),
+            Op::Linear
+            | Op::MatMul
+            | Op::Conv(_)
+            | Op::ConvTranspose { .. }
+            | Op::Pool(_)
+            | Op::BatchNorm { .. }
+            | Op::LayerNorm { .. }
+            | Op::GroupNorm { .. }
+            | Op::LocalResponseNorm { .. }
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Where
+            | Op::Softmax { .. }
+            | Op::Reduce { .. }
+            | Op::Reshape(_)
+            | Op::Transpose(_)
+            | Op::Concat { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Expand(_)
+            | Op::Gather { .. }
+            | Op::GatherElements { .. }
+            | Op::ScatterElements { .. }
+            | Op::TopK { .. }
+            | Op::CumSum { .. }
+            | Op::NonZero
+            | Op::Resize { .. }
+            | Op::Recurrent { .. }
+            | Op::Unknown(_) => Vec::new(),
         }
     }
 }

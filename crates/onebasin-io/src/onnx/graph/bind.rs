@@ -11,6 +11,13 @@ use crate::error::{Error, Result};
 use crate::onnx::model::{Dim, Value};
 use crate::onnx::{fail, unfit};
 
+/// Whether the one open axis of an input, whose axis 0 is none of samples, has to be that of the samples: as of the state of
+/// recurrent layers, one behind the other.
+fn batch_stands_behind(dims: &[Dim], batch: usize) -> bool {
+    let open = dims.iter().filter(|dim| !matches!(dim, Dim::Fixed(_))).count();
+    open == 1 && matches!(dims.first(), Some(Dim::Fixed(n)) if *n != batch)
+}
+
 impl<'a> Importer<'a> {
     /// Every name in the caller's shapes is an input, or a value that a node makes.
     pub(super) fn check_names(&self) -> Result<()> {
@@ -66,7 +73,9 @@ impl<'a> Importer<'a> {
                     return Err(unfit(format!("the model has {n} on axis {axis}")));
                 }
                 Dim::Named(name) => {
-                    let pair = [len, if axis == 0 { len + 1 } else { len }];
+                    let leads = |v: &Value| v.shape.as_ref().and_then(|s| s.first()) == Some(dim);
+                    let follows = axis == 0 || self.model.inputs.iter().any(leads);
+                    let pair = [len, if follows { len + 1 } else { len }];
                     let known = *self.symbols.entry(name).or_insert(pair);
                     if known[0] != len {
                         return Err(unfit(format!("axis {axis} is `{name}`, which is {} elsewhere", known[0])));
@@ -91,6 +100,7 @@ impl<'a> Importer<'a> {
             more.first_mut().into_iter().for_each(|n| *n += 1);
             return Ok([given.clone(), more]);
         };
+        let batch = self.batch();
         let mut pair = [Vec::new(), Vec::new()];
         for (axis, dim) in dims.iter().enumerate() {
             let symbol = if let Dim::Named(symbol) = dim { self.symbols.get(symbol.as_str()).copied() } else { None };
@@ -99,13 +109,30 @@ impl<'a> Importer<'a> {
                 (Some(given), ..) => [given[axis]; 2],
                 (None, Dim::Fixed(n), _) => [*n; 2],
                 (None, Dim::Unknown, _) if axis == 0 => [1; 2],
+                (None, Dim::Unknown | Dim::Named(_), _) if batch_stands_behind(dims, batch) => [batch, batch + 1],
                 (None, Dim::Named(n), _) => return Err(ask(format!("axis {axis} is `{n}`, of no fixed length"))),
                 (None, Dim::Unknown, _) => return Err(ask(format!("axis {axis} has no length in the model"))),
             };
             pair[0].push(lengths[0]);
-            pair[1].push(if axis == 0 { lengths[0].saturating_add(1) } else { lengths[1] });
+            let follows = axis == 0 && lengths[0] == batch;
+            pair[1].push(if follows { lengths[0].saturating_add(1) } else { lengths[1] });
         }
         Ok(pair)
+    }
+
+    /// Number of samples: the length of axis 0 of the first input that has axes.
+    fn batch(&self) -> usize {
+        let first = |input: &Value| {
+            if let Some(given) = self.shapes.get(&input.name) {
+                return given.first().copied();
+            }
+            match input.shape.as_ref()?.first()? {
+                Dim::Fixed(n) => Some(*n),
+                Dim::Named(name) => self.symbols.get(name.as_str()).map(|pair| pair[0]),
+                Dim::Unknown => Some(1),
+            }
+        };
+        self.model.inputs.iter().find_map(first).unwrap_or(1)
     }
 
     /// What a name stands for; tensors of the model on first sight.

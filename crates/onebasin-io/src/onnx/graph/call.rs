@@ -273,9 +273,29 @@ impl<'i, 'a> NodeCall<'i, 'a> {
         self.importer.plan.kind(slot)
     }
 
+    pub(super) fn set_kind(&mut self, slot: PlanSlot, kind: ElementKind) {
+        self.importer.plan.set_kind(slot, kind);
+    }
+
+    /// Whether a value is a tensor of the graph's own.
+    pub(super) fn is_constant(&self, slot: PlanSlot) -> bool {
+        self.importer.plan.is_constant(slot)
+    }
+
+    /// Lengths of the node's first output, where its numbers are known beforehand.
+    pub(super) fn output_lengths(&mut self) -> Option<PerBatch<Vec<usize>>> {
+        let known = self.importer.binding(self.node.outputs.first()?).known?;
+        Some([known[0].shape.clone(), known[1].shape.clone()])
+    }
+
     /// An input of the graph whose batch has these lengths.
     pub(super) fn batch(&self, lengths: PerBatch<usize>) -> Option<PlanSlot> {
         self.importer.plan.batch(lengths)
+    }
+
+    /// An input of the graph whose batch has these lengths divided by a number, and that number.
+    pub(super) fn multiple(&self, lengths: PerBatch<usize>) -> Option<(PlanSlot, usize)> {
+        self.importer.plan.multiple(lengths)
     }
 
     /// The matrix that a value is the transpose of.

@@ -6,7 +6,7 @@ use onebasin_core::graph::op::{Binary, Unary};
 use super::array::ElementKind;
 use super::call::{EVALUATION, Made, NodeCall, broken, unknown};
 use super::plan::PlanSlot;
-use super::{images, layout, linear, norm, quantized, recurrent, slices};
+use super::{attention, einsum, images, indexed, layout, linear, norm, picks, quantized, recurrent, slices};
 
 /// The values that a node makes, as operators.
 pub(super) fn convert(call: &mut NodeCall<'_, '_>) -> Made<Vec<PlanSlot>> {
@@ -17,7 +17,7 @@ pub(super) fn convert(call: &mut NodeCall<'_, '_>) -> Made<Vec<PlanSlot>> {
     match call.node.op_type.as_str() {
         "Gemm" => one(linear::gemm(call)),
         "MatMul" => one(linear::matmul(call)),
-        "Einsum" => one(linear::einsum(call)),
+        "Einsum" => one(einsum::einsum(call)),
         "Conv" => one(images::conv(call)),
         "ConvTranspose" => one(images::conv_transpose(call)),
         "MaxPool" | "AveragePool" => one(images::pool(call)),
@@ -48,13 +48,36 @@ pub(super) fn convert(call: &mut NodeCall<'_, '_>) -> Made<Vec<PlanSlot>> {
         "Slice" => one(slices::slice(call)),
         "Gather" => one(slices::gather(call)),
         "Pad" => one(slices::pad(call)),
+        "GatherElements" => one(indexed::gather_elements(call)),
+        "GatherND" => one(indexed::gather_nd(call)),
+        "ScatterElements" | "Scatter" => one(indexed::scatter_elements(call)),
+        "ScatterND" => one(indexed::scatter_nd(call)),
+        "TopK" => picks::top_k(call),
+        "ArgMax" => one(picks::arg_extreme(call, true)),
+        "ArgMin" => one(picks::arg_extreme(call, false)),
+        "CumSum" => one(picks::cum_sum(call)),
+        "NonZero" => one(picks::non_zero(call)),
+        "OneHot" => one(picks::one_hot(call)),
+        "Trilu" => one(picks::triangle(call)),
+        "Range" => one(picks::range(call)),
+        "Attention" => attention::attention(call),
         "LSTM" | "GRU" | "RNN" => recurrent::recurrent(call),
         "QuantizeLinear" => one(quantized::quantize(call)),
         "DequantizeLinear" => one(quantized::dequantize(call)),
+        "DynamicQuantizeLinear" => quantized::quantize_all(call),
+        "MatMulInteger" => one(quantized::matmul_integer(call)),
+        "ConvInteger" => one(quantized::conv_integer(call)),
+        "QLinearMatMul" => one(quantized::qlinear_matmul(call)),
+        "QLinearConv" => one(quantized::qlinear_conv(call)),
         "Cast" => one(cast(call)),
         "CastLike" => one(cast_like(call)),
         "Swish" => one(swish(call)),
-        "If" => unknown("an If whose condition is not known beforehand is not known"),
+        "Celu" => one(celu(call)),
+        "ThresholdedRelu" => one(thresholded(call)),
+        "Mod" => one(rest(call)),
+        "Xor" => one(exclusive(call)),
+        "If" => unknown("an If whose branches cannot be read is not known"),
+        "Constant" => unknown("a constant of this element type has no numbers here"),
         "RandomNormal" | "RandomNormalLike" | "RandomUniform" | "RandomUniformLike" | "Bernoulli" | "Multinomial" => {
             unknown(format!("{} draws random numbers, which is not known ({EVALUATION})", call.node.op_type))
         }
@@ -118,15 +141,33 @@ fn unary(call: &mut NodeCall<'_, '_>) -> Made<Option<Unary>> {
         "Ceil" => Unary::Ceil,
         "Round" => Unary::Round,
         "Sin" => Unary::Sin,
+        "Tan" => Unary::Tan,
+        "Asin" => Unary::Asin,
+        "Acos" => Unary::Acos,
+        "Atan" => Unary::Atan,
+        "Sinh" => Unary::Sinh,
+        "Cosh" => Unary::Cosh,
+        "Asinh" => Unary::Asinh,
+        "Acosh" => Unary::Acosh,
+        "Atanh" => Unary::Atanh,
         "Cos" => Unary::Cos,
         "Not" => Unary::Not,
+        "IsNaN" => Unary::IsNan,
+        "IsInf" => Unary::IsInf {
+            negative: call.flag("detect_negative", true)?,
+            positive: call.flag("detect_positive", true)?,
+        },
         _ => return Ok(None),
     }))
 }
 
 fn map(call: &mut NodeCall<'_, '_>, function: Unary) -> Made<PlanSlot> {
     let x = call.input(0)?;
-    call.unary(function, x)
+    let kind = match function {
+        Unary::Not | Unary::IsNan | Unary::IsInf { .. } => ElementKind::Bool,
+        _ => call.kind(x),
+    };
+    call.push_as(kind, Op::Unary(function), &[x])
 }
 
 fn binary(op_type: &str) -> Option<Binary> {
@@ -149,7 +190,11 @@ fn binary(op_type: &str) -> Option<Binary> {
 }
 
 fn zip(call: &mut NodeCall<'_, '_>, function: Binary) -> Made<PlanSlot> {
-    let (a, b) = (call.input(0)?, call.input(1)?);
+    let a = call.input(0)?;
+    if function == Binary::Pow {
+        return power(call, a);
+    }
+    let b = call.input(1)?;
     let kind = match function {
         Binary::Equal
         | Binary::Less
@@ -158,13 +203,21 @@ fn zip(call: &mut NodeCall<'_, '_>, function: Binary) -> Made<PlanSlot> {
         | Binary::GreaterOrEqual
         | Binary::And
         | Binary::Or => ElementKind::Bool,
-        // The quotient of whole numbers is rounded, which no operator of the graph does.
-        Binary::Div | Binary::Pow if call.kind(a) != ElementKind::Float => {
-            return unknown(format!("{} of whole numbers is not known", call.node.op_type));
-        }
+        Binary::Div if call.kind(a) != ElementKind::Float => return quotient(call, a, b),
         _ => call.kind(a),
     };
     call.push_as(kind, Op::Binary(function), &[a, b])
+}
+
+/// A power. A whole exponent says how to compute, wherever the model keeps it: it is no weight.
+fn power(call: &mut NodeCall<'_, '_>, base: PlanSlot) -> Made<PlanSlot> {
+    let known = call.fixed(1).ok().flatten().filter(|exponent| exponent.shape.len() <= call.rank(base));
+    let known = known.map(|exponent| exponent.floats());
+    let exponent = match known.as_deref() {
+        Some([whole]) if whole.fract() == 0.0 => call.scalar(*whole)?,
+        _ => call.input(1)?,
+    };
+    call.push_as(call.kind(base), Op::Binary(Binary::Pow), &[base, exponent])
 }
 
 fn chain(call: &mut NodeCall<'_, '_>, function: Binary) -> Made<PlanSlot> {
@@ -206,14 +259,67 @@ fn cast_to(call: &mut NodeCall<'_, '_>, x: PlanSlot, to: ElementKind) -> Made<Pl
             let zero = call.unary(Unary::Not, x)?;
             call.push_as(ElementKind::Bool, Op::Unary(Unary::Not), &[zero])
         }
-        (_, ElementKind::Int) => {
-            let sign = call.unary(Unary::Sign, x)?;
-            let size = call.unary(Unary::Abs, x)?;
-            let size = call.unary(Unary::Floor, size)?;
-            call.push_as(ElementKind::Int, Op::Binary(Binary::Mul), &[sign, size])
-        }
+        (_, ElementKind::Int) => cut_off(call, x),
         (ElementKind::Float, ElementKind::Float) => Ok(x),
     }
+}
+
+/// Numbers cut off towards zero.
+fn cut_off(call: &mut NodeCall<'_, '_>, x: PlanSlot) -> Made<PlanSlot> {
+    let sign = call.unary(Unary::Sign, x)?;
+    let size = call.unary(Unary::Abs, x)?;
+    let size = call.unary(Unary::Floor, size)?;
+    call.push_as(ElementKind::Int, Op::Binary(Binary::Mul), &[sign, size])
+}
+
+/// The quotient of whole numbers, cut off towards zero. Of numbers that `f32` holds exactly no quotient rounds to a whole
+/// one that it is not.
+fn quotient(call: &mut NodeCall<'_, '_>, a: PlanSlot, b: PlanSlot) -> Made<PlanSlot> {
+    let quotient = call.push_as(ElementKind::Float, Op::Binary(Binary::Div), &[a, b])?;
+    cut_off(call, quotient)
+}
+
+/// The rest of a division of whole numbers, of the divisor's sign, or of the dividend's with `fmod`.
+fn rest(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
+    let dividends = call.flag("fmod", false)?;
+    let (a, b) = (call.input(0)?, call.input(1)?);
+    if call.kind(a) == ElementKind::Float {
+        return unknown("Mod of floats is not known");
+    }
+    let times = if dividends {
+        quotient(call, a, b)?
+    } else {
+        let quotient = call.push_as(ElementKind::Float, Op::Binary(Binary::Div), &[a, b])?;
+        call.push_as(ElementKind::Int, Op::Unary(Unary::Floor), &[quotient])?
+    };
+    let whole = call.binary(Binary::Mul, times, b)?;
+    call.binary(Binary::Sub, a, whole)
+}
+
+/// Whether one of two is true, but not both.
+fn exclusive(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
+    let (a, b) = (call.input(0)?, call.input(1)?);
+    let same = call.push_as(ElementKind::Bool, Op::Binary(Binary::Equal), &[a, b])?;
+    call.unary(Unary::Not, same)
+}
+
+/// `max(x, 0) + min(alpha (exp(x / alpha) − 1), 0)`.
+fn celu(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
+    let alpha = call.float("alpha", 1.0)?;
+    let x = call.input(0)?;
+    let alpha = call.scalar(alpha)?;
+    let scaled = call.binary(Binary::Div, x, alpha)?;
+    let bent = call.unary(Unary::Elu(1.0), scaled)?;
+    call.binary(Binary::Mul, bent, alpha)
+}
+
+/// `x` above `alpha`, 0 below.
+fn thresholded(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
+    let alpha = call.float("alpha", 1.0)?;
+    let x = call.input(0)?;
+    let (alpha, zero) = (call.scalar(alpha)?, call.scalar(0.0)?);
+    let above = call.push_as(ElementKind::Bool, Op::Binary(Binary::Greater), &[x, alpha])?;
+    call.push_as(ElementKind::Float, Op::Where, &[above, x, zero])
 }
 
 /// `x σ(alpha x)`.

@@ -49,15 +49,16 @@ pub(super) fn fold(known: &Known<'_>) -> Option<Array> {
     if !known.node.domain.is_empty() {
         return None;
     }
-    known.constant().or_else(|| known.elementwise()).or_else(|| known.moved()).or_else(|| known.made())
+    let known_by = [Known::constant, Known::elementwise, Known::moved, Known::made, Known::picked];
+    known_by.iter().find_map(|by| by(known))
 }
 
 impl Known<'_> {
-    fn input(&self, k: usize) -> Option<&Array> {
+    pub(super) fn input(&self, k: usize) -> Option<&Array> {
         self.inputs.get(k).copied().flatten()
     }
 
-    fn int(&self, name: &str, usual: i64) -> Option<i64> {
+    pub(super) fn int(&self, name: &str, usual: i64) -> Option<i64> {
         match self.node.attribute(name) {
             None => Some(usual),
             Some(Attribute::Int(value)) => Some(*value),
@@ -128,6 +129,9 @@ impl Known<'_> {
             "Exp" => a.map(|_| None, f64::exp),
             "Log" => a.map(|_| None, f64::ln),
             "Reciprocal" => a.map(|_| None, f64::recip),
+            "Sign" => a.map(|x| Some(x.signum()), |x| if x == 0.0 { 0.0 } else { x.signum() }),
+            "IsNaN" => a.map(|_| Some(0), |x| f64::from(u8::from(x.is_nan()))).map(|a| a.cast(ElementKind::Bool)),
+            "Clip" => self.clipped(a),
             "Not" => a.map(|x| Some(i64::from(x == 0)), f64::from).map(|a| a.cast(ElementKind::Bool)),
             _ => None,
         };
@@ -159,6 +163,7 @@ impl Known<'_> {
             "GreaterOrEqual" => test(i64::ge, f64::ge),
             "And" => Some(a.zip(b, |x, y| Some(x & y), f64::min)?.cast(ElementKind::Bool)),
             "Or" => Some(a.zip(b, |x, y| Some(x | y), f64::max)?.cast(ElementKind::Bool)),
+            "Xor" => Some(a.zip(b, |x, y| Some(x ^ y), |x, y| (x - y).abs())?.cast(ElementKind::Bool)),
             "Where" => {
                 let (x, y) = (b, self.input(2)?);
                 let shape = onebasin_core::graph::shape::broadcast(&x.shape, &y.shape).ok()?;
@@ -176,6 +181,18 @@ impl Known<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Numbers within limits, which are attributes in old versions.
+    fn clipped(&self, a: &Array) -> Option<Array> {
+        let limit = |name: &str, k: usize, usual: f64| match (self.node.attribute(name), self.input(k)) {
+            (Some(Attribute::Float(value)), _) => Some(f64::from(*value)),
+            (Some(_), _) => None,
+            (None, Some(value)) => value.floats().first().copied(),
+            (None, None) => Some(usual),
+        };
+        let (low, high) = (limit("min", 1, f64::NEG_INFINITY)?, limit("max", 2, f64::INFINITY)?);
+        a.map(|x| Some((x as f64).max(low).min(high) as i64).filter(|_| x.abs() < 1 << 53), |x| x.max(low).min(high))
     }
 
     /// The same numbers elsewhere.
@@ -290,18 +307,36 @@ impl Known<'_> {
             Some(numbers) => axes(&numbers, rank)?,
             None => all(),
         };
-        if self.int("noop_with_empty_axes", 0)? != 0 || axes.len() != rank || a.data.len() == 0 {
+        if self.int("noop_with_empty_axes", 0)? != 0 || a.data.len() == 0 {
             return None;
         }
-        let shape = if self.int("keepdims", 1)? != 0 { vec![1; rank] } else { vec![] };
+        let keep = self.int("keepdims", 1)? != 0;
+        let kept = |axis: usize| if axes.contains(&axis) { 1 } else { a.shape[axis] };
+        let within: Vec<usize> = (0..rank).map(kept).collect();
+        let shape = (0..rank).filter(|axis| keep || !axes.contains(axis)).map(kept).collect::<Vec<_>>();
+        // To which result every element goes.
+        let count: usize = within.iter().product();
+        let places = Array::new(&within, Elements::Int((0..count as i64).collect()))?.expanded(&a.shape)?.whole()?;
         let data = match &a.data {
-            Elements::Float(v) => Elements::Float(vec![v.iter().copied().reduce(floats)?]),
-            _ => Elements::Int(vec![a.whole()?.into_iter().try_fold(None, |all: Option<i64>, x| {
-                Some(Some(match all {
-                    None => x,
-                    Some(all) => ints(all, x)?,
-                }))
-            })??]),
+            Elements::Float(v) => {
+                let mut made: Vec<Option<f64>> = vec![None; count];
+                for (&x, place) in v.iter().zip(places) {
+                    let all = &mut made[place as usize];
+                    *all = Some(all.map_or(x, |all| floats(all, x)));
+                }
+                Elements::Float(made.into_iter().collect::<Option<_>>()?)
+            }
+            Elements::Int(_) | Elements::Bool(_) => {
+                let mut made: Vec<Option<i64>> = vec![None; count];
+                for (x, place) in a.whole()?.into_iter().zip(places) {
+                    let all = &mut made[place as usize];
+                    *all = Some(match *all {
+                        None => x,
+                        Some(all) => ints(all, x)?,
+                    });
+                }
+                Elements::Int(made.into_iter().collect::<Option<_>>()?)
+            }
         };
         Array::new(&shape, data)
     }

@@ -87,12 +87,17 @@ fn groups(call: &NodeCall<'_, '_>) -> Made<usize> {
 
 pub(super) fn conv(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let inputs = call.inputs()?;
-    let [x, w, ..] = inputs[..] else { return broken("its weight is missing") };
+    conv_of(call, &inputs)
+}
+
+/// The convolution that the node's attributes describe, of these values.
+pub(super) fn conv_of(call: &mut NodeCall<'_, '_>, inputs: &[PlanSlot]) -> Made<PlanSlot> {
+    let [x, w, ..] = *inputs else { return broken("its weight is missing") };
     let (lengths, kernel) = image_and_kernel(call, x, w)?;
     let spatial = kernel.len();
     let (strides, dilations) = (call.lengths("strides", spatial, 1)?, call.lengths("dilations", spatial, 1)?);
     let [before, after] = pads(call, &lengths, &spans(&kernel, &dilations)?, &strides)?;
-    call.push(Op::Conv(Conv { strides, dilations, before, after, groups: groups(call)? }), &inputs)
+    call.push(Op::Conv(Conv { strides, dilations, before, after, groups: groups(call)? }), inputs)
 }
 
 pub(super) fn conv_transpose(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {

@@ -2,12 +2,12 @@
 //!
 //! A call is replaced by the nodes of its function. Both branches of an `If` are laid out beside it, and which of them
 //! counts is seen when its condition is. Names made within are made unique; a name that is made outside stays what it is,
-//! so weights of the model remain its weights.
+//! and so does that of a weight that a branch holds, so weights of the model remain its weights.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::onnx::model::{Attribute, Body, Function, Node, Subgraph};
-use crate::onnx::{OPSETS, OnnxModel};
+use crate::onnx::{OPSETS, OnnxModel, branches};
 
 /// How deep nodes may stand within nodes.
 const DEPTH: usize = 32;
@@ -59,7 +59,8 @@ impl Inlined {
             entry.and_modify(|f| *f = None).or_insert(Some(function));
         }
         let taken = given.chain(made).map(str::to_owned).collect();
-        let mut layer = Inliner { functions, taken, numbers: HashMap::new(), nodes: Vec::new(), budget: BUDGET };
+        let (numbers, branched, nodes) = (HashMap::new(), &model.branched, Vec::new());
+        let mut layer = Inliner { functions, branched, taken, numbers, nodes, budget: BUDGET };
         let order =
             model.nodes.iter().map(|node| layer.step(node.clone(), node, &Scope::model(model.opset()))).collect();
         Self { order, nodes: layer.nodes }
@@ -123,6 +124,8 @@ impl Scope<'_> {
 
 struct Inliner<'m> {
     functions: HashMap<(&'m str, &'m str), Option<&'m Function>>,
+    /// Weights of the model that stand in branches; their names are nobody else's.
+    branched: &'m HashSet<String>,
     taken: HashSet<String>,
     /// The number that was last put behind a name.
     numbers: HashMap<String, usize>,
@@ -208,6 +211,10 @@ impl<'m> Inliner<'m> {
         }
         let mut steps = Vec::new();
         for (name, tensor) in tensors {
+            if self.is_branched(scope, name) {
+                scope.names.insert(name.clone(), name.clone());
+                continue;
+            }
             let Some(tensor) = tensor else {
                 return Err(format!("that holds `{name}`, of an element type without numbers here, is not known"));
             };
@@ -223,6 +230,12 @@ impl<'m> Inliner<'m> {
             steps.push(self.inner(scope, &constant)?);
         }
         for node in nodes {
+            if let (true, [output]) = (node.is("Constant"), &node.outputs[..])
+                && self.is_branched(scope, output)
+            {
+                scope.names.insert(output.clone(), output.clone());
+                continue;
+            }
             steps.push(self.inner(scope, node)?);
         }
         for (output, result) in outputs.iter().zip(results).filter(|(_, result)| !result.is_empty()) {
@@ -239,6 +252,11 @@ impl<'m> Inliner<'m> {
             steps.push(self.step(node.clone(), &node, scope));
         }
         Ok(steps)
+    }
+
+    /// Whether a name of a body is that of a weight of the model; in a function it is only what the function calls so.
+    fn is_branched(&self, scope: &Scope<'_>, name: &str) -> bool {
+        scope.attributes.is_none() && self.branched.contains(name)
     }
 
     /// A node of a body, in names of the whole model.
@@ -309,7 +327,7 @@ impl<'m> Inliner<'m> {
 /// Whether a constant is one that is trained: floats, and more than one.
 fn is_weight(value: &Attribute) -> bool {
     match value {
-        Attribute::Tensor(tensor) => tensor.dtype().is_float() && tensor.len() > 1,
+        Attribute::Tensor(tensor) => branches::is_weight(tensor),
         Attribute::Floats(values) => values.len() > 1,
         _ => false,
     }

@@ -1,7 +1,7 @@
 //! The same numbers in another shape, another order, or several times.
 
 use onebasin_core::graph::Op;
-use onebasin_core::graph::op::Dim;
+use onebasin_core::graph::op::{Binary, Dim};
 use onebasin_core::graph::shape::broadcast;
 
 use super::PerBatch;
@@ -142,6 +142,19 @@ pub(super) fn transpose(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     call.transpose(x, order)
 }
 
+/// As many ones as a length that is fixed, or a multiple of the batch.
+fn ones(call: &mut NodeCall<'_, '_>, lengths: PerBatch<usize>) -> Made<PlanSlot> {
+    if lengths[0] == lengths[1] {
+        return call.filled(&[lengths[0]], 1.0);
+    }
+    let Some((batch, times)) = call.multiple(lengths) else {
+        return unknown(format!("an expansion to {} that is no multiple of the batch is not known", lengths[0]));
+    };
+    let one = call.filled(&[1, 1], 1.0)?;
+    let ones = call.push(Op::Expand(vec![Dim::Same(0), Dim::Size(times)]), &[one, batch])?;
+    call.reshape(ones, vec![Dim::Rest])
+}
+
 /// Repeats axes of length 1, and adds axes in front, to a shape that is given for both batches.
 pub(super) fn expand_to(call: &mut NodeCall<'_, '_>, x: PlanSlot, lengths: &PerBatch<Vec<usize>>) -> Made<PlanSlot> {
     if call.pair(x) == lengths {
@@ -159,19 +172,26 @@ pub(super) fn expand_to(call: &mut NodeCall<'_, '_>, x: PlanSlot, lengths: &PerB
     if let Some(dims) = own.collect() {
         return call.push(Op::Expand(dims), &[x]);
     }
-    let mut like = None;
-    let mut dims = Vec::with_capacity(pairs.len());
-    for pair in pairs {
-        if pair[0] == pair[1] {
-            dims.push(Dim::Size(pair[0]));
+    let like = pairs.iter().find(|pair| pair[0] != pair[1]).and_then(|pair| call.batch(*pair));
+    if let Some(like) = like
+        && pairs.iter().all(|pair| pair[0] == pair[1] || call.batch(*pair) == Some(like))
+    {
+        let dims = pairs.iter().map(|pair| if pair[0] == pair[1] { Dim::Size(pair[0]) } else { Dim::Same(0) });
+        return call.push(Op::Expand(dims.collect()), &[x, like]);
+    }
+    // Lengths that no single value has: what is repeated is multiplied by ones, axis by axis.
+    let mut x = x;
+    for (axis, pair) in pairs.iter().enumerate().rev() {
+        let behind = pairs.len() - 1 - axis;
+        let own = call.rank(x).checked_sub(behind + 1).map(|a| [call.pair(x)[0][a], call.pair(x)[1][a]]);
+        if own == Some(*pair) {
             continue;
         }
-        let Some(batch) = call.batch(pair) else { return unknown("an expansion to several batches is not known") };
-        like = Some(batch);
-        dims.push(Dim::Same(0));
+        let ones = ones(call, *pair)?;
+        let ones = call.reshape(ones, std::iter::once(Dim::Same(0)).chain(vec![Dim::Size(1); behind]).collect())?;
+        x = call.push(Op::Binary(Binary::Mul), &[x, ones])?;
     }
-    let inputs: Vec<PlanSlot> = [Some(x), like].into_iter().flatten().collect();
-    call.push(Op::Expand(dims), &inputs)
+    Ok(x)
 }
 
 pub(super) fn expand(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
@@ -215,11 +235,25 @@ pub(super) fn tile(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
         let times = |k: usize, repeats: &[usize]| from[k].iter().zip(repeats).map(|(n, r)| n * r).collect();
         return expand_to(call, x, &[times(0, &first), times(1, &second)]);
     }
-    if first != second || first.iter().any(|r| *r == 0 || *r > COPIES) {
-        return unknown(format!("repeating {first:?} times is not known"));
-    }
-    for (axis, &count) in first.iter().enumerate().filter(|(_, r)| **r > 1) {
-        x = call.push(Op::Concat { axis }, &vec![x; count])?;
+    for (axis, (&count, &more)) in first.iter().zip(&second).enumerate() {
+        if count == 1 && more == 1 {
+            continue;
+        }
+        if count == more && (1..=COPIES).contains(&count) {
+            x = call.push(Op::Concat { axis }, &vec![x; count])?;
+            continue;
+        }
+        // Copies along an axis of their own, which then becomes part of this one.
+        let pair = call.pair(x).clone();
+        let apart = |times: [usize; 2]| [0, 1].map(|k| [&pair[k][..axis], &[times[k]], &pair[k][axis..]].concat());
+        x = to_shape(call, x, &apart([1, 1]))?;
+        x = expand_to(call, x, &apart([count, more]))?;
+        let joined = [(0, count), (1, more)].map(|(k, times)| {
+            let mut shape = pair[k].clone();
+            shape[axis] *= times;
+            shape
+        });
+        x = to_shape(call, x, &joined)?;
     }
     Ok(x)
 }

@@ -5,16 +5,21 @@
 //! inputs and one more, which tells the lengths that follow the batch from those that do not.
 
 mod array;
+mod attention;
 mod bind;
 mod call;
 mod convert;
+mod einsum;
 mod fold;
 mod images;
+mod indexed;
 mod inline;
+mod known_picks;
 mod layout;
 mod linear;
 mod norm;
 mod over;
+mod picks;
 mod plan;
 mod quantized;
 mod recurrent;
@@ -128,6 +133,8 @@ struct Importer<'a> {
     plan: GraphPlan,
     budget: usize,
     depth: usize,
+    /// Whether a node did not fit its inputs.
+    broken: bool,
 }
 
 impl<'a> Importer<'a> {
@@ -152,6 +159,7 @@ impl<'a> Importer<'a> {
             plan: GraphPlan::default(),
             budget: BUDGET,
             depth: 0,
+            broken: false,
         }
     }
 
@@ -167,7 +175,7 @@ impl<'a> Importer<'a> {
             match step {
                 Step::Choice { branches, .. } => match self.choice(node) {
                     Some(taken) => self.steps(&branches[taken])?,
-                    None => self.convert(index)?,
+                    None => self.either(index, branches)?,
                 },
                 Step::Node(_) if self.fold(index) => {}
                 Step::Node(_) => self.convert(index)?,
@@ -176,16 +184,63 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    /// Which branch counts; none if that depends on the inputs.
+    /// Which branch counts; none if that depends on the inputs, or on weights, which may become others.
     fn choice(&mut self, node: &'a Node) -> Option<usize> {
         if !node.is("If") {
             return Some(0);
         }
-        let condition = self.binding(node.inputs.first()?).known?;
+        let binding = self.binding(node.inputs.first()?);
+        let condition = binding.known.filter(|_| !binding.weight)?;
         match [0, 1].map(|k| condition[k].whole()) {
             [Some(a), Some(b)] if a.len() == 1 && a == b => Some(usize::from(a[0] == 0)),
             _ => None,
         }
+    }
+
+    /// Runs both branches of an `If` and chooses between what they make. One that inputs of these shapes cannot run is
+    /// never taken. Where one is not known, or their shapes differ, the node is unknown.
+    fn either(&mut self, index: usize, branches: &'a [Vec<Step>; 2]) -> Result<()> {
+        let node = &self.nodes[index].node;
+        let name = if node.name.is_empty() { node.makes().next().unwrap_or_default() } else { &node.name };
+        let refused = |why: String| format!("an If whose condition depends on the inputs is not known here: {why}");
+        let before = self.bindings.clone();
+        let mut made = Vec::with_capacity(2);
+        for steps in branches {
+            self.broken = false;
+            let slots: Result<Vec<PlanSlot>> =
+                self.steps(steps).and_then(|()| node.makes().map(|name| self.slot(name)).collect());
+            self.bindings.clone_from(&before);
+            made.push(match slots {
+                Err(Error::Onnx { .. }) if self.broken => None,
+                Err(Error::Onnx { place, why, .. }) => {
+                    return self.unknown(node, name, &refused(format!("{place}: {why}")));
+                }
+                slots => Some(slots?),
+            });
+        }
+        self.broken = false;
+        let (first, second) = match (made.pop().flatten(), made.pop().flatten()) {
+            (Some(second), Some(first)) => (first, second),
+            (None, Some(_)) => return self.steps(&branches[0]),
+            (Some(_) | None, None) => return self.steps(&branches[1]),
+        };
+        let pairs: Vec<(PlanSlot, PlanSlot)> = first.into_iter().zip(second).collect();
+        for &(a, b) in &pairs {
+            let [left, right] = [a, b].map(|slot| &self.plan.shape(slot)[0]);
+            if self.plan.shape(a) != self.plan.shape(b) || self.plan.kind(a) != self.plan.kind(b) {
+                let why = format!("its branches give shapes {left:?} and {right:?}, or other kinds of numbers");
+                return self.unknown(node, name, &refused(why));
+            }
+        }
+        let condition = self.slot(&node.inputs[0])?;
+        let mark = self.plan.mark();
+        let slots = self.plan.choose(condition, &pairs).map_err(|why| fail(&self.model.path, node.label(), why))?;
+        let made: Vec<(&str, PlanSlot)> = node.makes().zip(slots).collect();
+        self.plan.rename(mark, name, &made);
+        for (output, slot) in made {
+            self.bindings.insert(output, Binding { slot: Some(slot), ..Binding::default() });
+        }
+        Ok(())
     }
 
     /// Computes a node if all its inputs are known. Whether it did.
@@ -193,6 +248,10 @@ impl<'a> Importer<'a> {
         let nodes = self.nodes;
         let PlacedNode { node, opset, .. } = &nodes[index];
         let [output] = &node.outputs[..] else { return false };
+        if self.is_large_constant(node) {
+            // It is a tensor of the model, under the name of its output.
+            return true;
+        }
         if self.budget == 0 {
             return false;
         }
@@ -218,6 +277,12 @@ impl<'a> Importer<'a> {
         let weight = weight || is_weight;
         self.bindings.insert(output, Binding { slot, known: Some(Rc::new(arrays)), node, weight, dtype });
         true
+    }
+
+    /// Whether a node holds a tensor of more elements than are followed.
+    fn is_large_constant(&self, node: &Node) -> bool {
+        let held = |name: &str| self.model.params.get(name).is_some_and(|tensor| Array::of(tensor).is_none());
+        node.is("Constant") && node.attribute("value").is_some() && node.makes().any(held)
     }
 
     /// Takes elements from what may be computed. Once there are not enough, nothing more is.
@@ -295,7 +360,10 @@ impl<'a> Importer<'a> {
         };
         let made = match made {
             Ok(made) => made,
-            Err(Refusal::Broken(why)) => return Err(fail(&model.path, node.label(), why)),
+            Err(Refusal::Broken(why)) => {
+                self.broken = true;
+                return Err(fail(&model.path, node.label(), why));
+            }
             Err(Refusal::Error(error)) => return Err(*error),
             Err(Refusal::Unknown(why)) => {
                 self.plan.back_to(mark);
@@ -312,6 +380,7 @@ impl<'a> Importer<'a> {
 
     /// Adds a node that is not known; the model or the caller has to say what shapes it makes.
     fn unknown(&mut self, node: &'a Node, name: &str, why: &str) -> Result<()> {
+        self.broken = false;
         let mut inputs = Vec::new();
         for input in node.reads() {
             if !self.carried.contains(input) {

@@ -15,6 +15,14 @@ pub(super) fn batch(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     // Before version 14 more than one output says that it is training.
     let outputs = call.node.makes().count();
     if call.flag("training_mode", false)? || (call.opset() < 14 && outputs > 1) {
+        let x = call.input(0)?;
+        let [first, second] = call.pair(x);
+        // What does not follow the batch is a weight that is standardised, channel by channel.
+        if first == second && first.first() == Some(&1) {
+            let (groups, inputs) = (call.shape(x).get(1).copied().unwrap_or(0), [x, call.input(1)?, call.input(2)?]);
+            (3..5).for_each(|statistic| call.skip(statistic));
+            return call.push(Op::GroupNorm { groups, epsilon }, &inputs);
+        }
         return unknown(format!("BatchNormalization in training is not known ({EVALUATION})"));
     }
     if !call.flag("spatial", true)? {

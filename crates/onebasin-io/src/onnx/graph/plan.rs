@@ -79,10 +79,43 @@ impl GraphPlan {
         self.values[slot.0].kind
     }
 
+    /// Adds choices between pairs of values of the same shape, by one condition.
+    pub(super) fn choose(
+        &mut self,
+        condition: PlanSlot,
+        pairs: &[(PlanSlot, PlanSlot)],
+    ) -> Result<Vec<PlanSlot>, String> {
+        let condition = match &self.shape(condition)[0][..] {
+            [] => condition,
+            _ => self.push(Op::Reshape(Vec::new()), &[condition], ElementKind::Bool)?[0],
+        };
+        pairs.iter().map(|(a, b)| Ok(self.push(Op::Where, &[condition, *a, *b], self.kind(*a))?[0])).collect()
+    }
+
+    /// Says what numbers a value holds, where they are others than those of what its step makes besides.
+    pub(super) fn set_kind(&mut self, slot: PlanSlot, kind: ElementKind) {
+        self.values[slot.0].kind = kind;
+    }
+
+    /// Whether a value is a tensor of the graph's own.
+    pub(super) fn is_constant(&self, slot: PlanSlot) -> bool {
+        matches!(self.values[slot.0].origin, SlotOrigin::Constant(_))
+    }
+
     /// An input whose first axis has these lengths for the two batches.
     pub(super) fn batch(&self, lengths: PerBatch<usize>) -> Option<PlanSlot> {
         let first = |shape: &PerBatch<Vec<usize>>| Some([*shape[0].first()?, *shape[1].first()?]);
         self.inputs.iter().copied().find(|slot| first(self.shape(*slot)) == Some(lengths))
+    }
+
+    /// An input whose first axis has these lengths divided by a number, and that number.
+    pub(super) fn multiple(&self, [first, second]: PerBatch<usize>) -> Option<(PlanSlot, usize)> {
+        self.inputs.iter().copied().find_map(|slot| {
+            let [a, b] = self.shape(slot).each_ref().map(|shape| shape.first().copied().unwrap_or(0));
+            let times = first.checked_div(a)?;
+            (a != b && times > 0 && a.checked_mul(times) == Some(first) && b.checked_mul(times) == Some(second))
+                .then_some((slot, times))
+        })
     }
 
     /// The matrix that a value is the transpose of.

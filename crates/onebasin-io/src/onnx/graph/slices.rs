@@ -21,7 +21,7 @@ pub(super) fn concat(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
 }
 
 /// A run of positions of one axis, unless that is all of it.
-fn run(
+pub(super) fn run(
     call: &mut NodeCall<'_, '_>,
     x: PlanSlot,
     axis: usize,

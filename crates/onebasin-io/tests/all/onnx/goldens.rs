@@ -84,7 +84,7 @@ fn constants_are_weights_and_nodes_come_in_running_order() {
 #[test]
 fn subgraphs_say_what_they_read_and_hold() {
     let model = open("subgraph");
-    assert_eq!(names(model.params()), ["fc.bias", "fc.weight", "spare"]);
+    assert_eq!(names(model.params()), ["fc.bias", "fc.weight", "own", "spare"]);
     let node = &model.nodes()[0];
     let Some(Attribute::Graph(then)) = node.attribute("then_branch") else { panic!("expected a graph") };
     assert_eq!((&then.captures[..], &then.initializers[..]), (&["fc.bias".to_owned()][..], &["own".to_owned()][..]));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use onebasin_core::Tensor;
 use onebasin_core::graph::Graph;
 use onebasin_io::OnnxModel;
 
@@ -54,6 +55,15 @@ fn a_branch_is_taken_where_its_condition_is_known() {
         let lines = names.map(|name| format!("{name}: {expected} (w) -> [3]\n")).concat();
         assert_eq!(text, format!("{lines}y: Add ({first}, {second}) -> [3]\noutput y\n"));
     }
+    let then = graph_attribute("then_branch", &[node("Relu", &["w"], &["t"])], &[], "t");
+    let other = graph_attribute("else_branch", &[node("ReduceSum", &["w"], &["t"])], &[], "t");
+    let test = [node("ReduceMax", &["w"], &["m"]), node("IsNaN", &["m"], &["c"])];
+    let either = [test[0].clone(), test[1].clone(), choice("c", "y")];
+    let text = graph(model(&either, &[weight()], &["y"], 17)).unwrap().to_string();
+    assert!(text.ends_with("y/1: Reshape[] (c) -> []\ny: Where (y/1, t, t.2) -> [3]\noutput y\n"), "{text}");
+    let uneven = [&test[..], &[[node("If", &["c"], &["y"]), then, other].concat()]].concat();
+    let error = graph(model(&uneven, &[weight()], &["y"], 17)).unwrap_err();
+    assert!(error.contains("its branches give shapes [3] and [1]"), "{error}");
     let computed = [node("ReduceMax", &["w"], &["m"]), node("Cast", &["m"], &["c"]), choice("c", "y")];
     let error = graph(model(&computed, &[weight()], &["y"], 17)).unwrap_err();
     assert!(error.contains("Cast"), "{error}");
@@ -64,6 +74,18 @@ fn weights_within_a_branch_or_function_are_never_dropped() {
     let inner = [node("Mul", &["w", "v"], &["t"])];
     let then = graph_attribute("then_branch", &inner, &[tensor("v", &[3], 1, &[0; 12])], "t");
     let other = graph_attribute("else_branch", &[node("Relu", &["w"], &["t"])], &[], "t");
+    let nodes = [[node("If", &["c"], &["y"]), then, other].concat()];
+    let branched = model(&nodes, &[weight(), tensor("c", &[], 9, &[1])], &["y"], 17);
+    let text = graph(branched.clone()).unwrap().to_string();
+    assert_eq!(text, "t: Mul (w, v) -> [3]\noutput t\n");
+    let opened = OnnxModel::parse(&branched.into(), "branched.onnx".as_ref()).unwrap();
+    let (mut params, folder) = (opened.params().clone(), tempfile::tempdir().unwrap());
+    params.insert("v", Tensor::from_f32(&[3], vec![1.0, 2.0, 3.0]).unwrap());
+    opened.write(&folder.path().join("written.onnx"), &params, None).unwrap();
+    assert_eq!(OnnxModel::open(&folder.path().join("written.onnx")).unwrap().params(), &params);
+    // A name that another value has too is nobody's in particular.
+    let then = graph_attribute("then_branch", &inner, &[tensor("v", &[3], 1, &[0; 12])], "t");
+    let other = graph_attribute("else_branch", &inner, &[tensor("v", &[3], 1, &[0; 12])], "t");
     let nodes = [[node("If", &["c"], &["y"]), then, other].concat()];
     let error = graph(model(&nodes, &[weight(), tensor("c", &[], 9, &[1])], &["y"], 17)).unwrap_err();
     assert!(error.contains("an If that holds weights of its own, as `v`, is not known"), "{error}");
@@ -119,7 +141,7 @@ fn weights_given_to_a_function_stay_weights_of_the_model() {
 fn what_draws_random_numbers_or_trains_says_what_to_do() {
     let training = [tensor("r", &[], 1, &0.5_f32.to_le_bytes()), tensor("t", &[], 9, &[1]), weight()];
     let channels: Vec<Vec<u8>> = ["g", "b", "m", "v"].map(|n| tensor(n, &[3], 1, &[0; 12])).into();
-    let image = [channels, vec![tensor("x", &[1, 3], 1, &[0; 12])]].concat();
+    let image = [channels, vec![tensor("x", &[2, 3], 1, &[0; 24])]].concat();
     let norm =
         [node("BatchNormalization", &["x", "g", "b", "m", "v"], &["y"]), attribute("training_mode", 2, integer(3, 1))];
     let cases = [
@@ -133,6 +155,16 @@ fn what_draws_random_numbers_or_trains_says_what_to_do() {
         let error = graph(bytes).unwrap_err();
         assert!(error.contains("export the network in evaluation mode"), "{error}");
     }
+}
+
+#[test]
+fn a_weight_is_standardised_by_a_batch_norm_in_training() {
+    let channels: Vec<Vec<u8>> = ["g", "b", "m", "v"].map(|n| tensor(n, &[3], 1, &[0; 12])).into();
+    let tensors = [channels, vec![tensor("x", &[1, 3, 2], 1, &[0; 24])]].concat();
+    let norm =
+        [node("BatchNormalization", &["x", "g", "b", "m", "v"], &["y"]), attribute("training_mode", 2, integer(3, 1))];
+    let text = graph(model(&[norm.concat()], &tensors, &["y"], 17)).unwrap().to_string();
+    assert_eq!(text, "y: GroupNorm { groups: 3, epsilon: 1e-5 } (x, g, b) -> [1, 3, 2]\noutput y\n");
 }
 
 #[test]

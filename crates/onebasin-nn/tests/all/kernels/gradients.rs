@@ -2,7 +2,7 @@
 
 use onebasin_core::graph::Op;
 use onebasin_core::graph::op::{
-    Binary, Cell, Conv, Dim, Direction, PadMode, Pool, PoolKind, Reduce, ResizeMode, Unary,
+    Binary, Cell, Conv, Dim, Direction, PadMode, Pool, PoolKind, Reduce, ResizeMode, Scatter, Unary,
 };
 use onebasin_core::stream::Stream;
 
@@ -61,7 +61,7 @@ fn check_random(op: &Op, shapes: &[&[usize]]) {
     check(op, &random(op.name(), shapes), &vec![true; shapes.len()]);
 }
 
-const UNARY: [Unary; 31] = [
+const UNARY: [Unary; 36] = [
     Unary::Identity,
     Unary::Relu,
     Unary::LeakyRelu(0.1),
@@ -91,7 +91,12 @@ const UNARY: [Unary; 31] = [
     Unary::Round,
     Unary::Sin,
     Unary::Cos,
+    Unary::Atan,
+    Unary::Sinh,
+    Unary::Cosh,
+    Unary::Asinh,
     Unary::Not,
+    Unary::IsNan,
     Unary::HardSigmoid { alpha: 0.5, beta: 0.25 },
 ];
 
@@ -268,6 +273,87 @@ fn gather() {
         inputs[1].data.iter_mut().enumerate().for_each(|(i, k)| *k = (i * 3) as f64 % (2.0 * len) - len);
         check(&Op::Gather { axis }, &inputs, &[true, false]);
     }
+}
+
+#[test]
+fn inverse_functions() {
+    for (op, low, high) in [
+        (Unary::Tan, -1.2, 1.2),
+        (Unary::Asin, -0.9, 0.9),
+        (Unary::Acos, -0.9, 0.9),
+        (Unary::Atanh, -0.9, 0.9),
+        (Unary::Acosh, 1.2, 5.0),
+    ] {
+        let mut stream = Stream::new(5, "inverse");
+        check(&Op::Unary(op), &[Array::from_fn(&[3, 7], |_| stream.range(low, high))], &[true]);
+    }
+}
+
+#[test]
+fn running_sums() {
+    for (shape, axis) in [(&[4][..], 0), (&[2, 5, 3], 1), (&[2, 0], 1)] {
+        for (exclusive, reverse) in [(false, false), (true, false), (false, true), (true, true)] {
+            check_random(&Op::CumSum { axis, exclusive, reverse }, &[shape]);
+        }
+    }
+}
+
+#[test]
+fn first_in_order() {
+    for (shape, axis, count) in [(&[7][..], 0, 3), (&[2, 5, 3], 1, 5), (&[2, 3], 1, 0), (&[4, 2], 0, 1)] {
+        for largest in [true, false] {
+            check_random(&Op::TopK { axis, count, largest }, &[shape]);
+        }
+    }
+}
+
+#[test]
+fn entry_by_entry() {
+    let shapes: [(&[usize], &[usize], usize); 4] =
+        [(&[5], &[8], 0), (&[3, 4, 2], &[3, 6, 2], 1), (&[3, 4], &[2, 4], 1), (&[2, 3], &[2, 0], 1)];
+    for (data, picked, axis) in shapes {
+        // Some indices stand twice, some are negative, and some lie outside.
+        let place = |i: usize| (i * 3) as f64 % (2.0 * data[axis] as f64 + 1.0) - data[axis] as f64;
+        let indexed = |shapes: &[&[usize]]| {
+            let mut inputs = random("elements", shapes);
+            inputs[1].data.iter_mut().enumerate().for_each(|(i, k)| *k = place(i));
+            inputs
+        };
+        for function in [Scatter::Set, Scatter::Add, Scatter::Mul, Scatter::Min, Scatter::Max] {
+            let op = Op::ScatterElements { axis, function };
+            check(&op, &indexed(&[data, picked, picked]), &[true, false, true]);
+        }
+    }
+    for zeros in 1..4 {
+        let mut inputs = random("zeros", &[&[2], &[3], &[3]]);
+        inputs[1].data = vec![0.0, 1.0, 0.0];
+        inputs[2].data[..zeros].fill(0.0);
+        check(&Op::ScatterElements { axis: 0, function: Scatter::Mul }, &inputs, &[true, false, true]);
+    }
+    let mut inputs = random("gather elements", &[&[3, 4, 2], &[3, 6, 1]]);
+    inputs[1].data.iter_mut().enumerate().for_each(|(i, k)| *k = (i * 3) as f64 % 8.0 - 4.0);
+    check(&Op::GatherElements { axis: 1 }, &inputs, &[true, false]);
+}
+
+#[test]
+fn an_update_outside_is_dropped_and_an_entry_outside_is_nan() {
+    let array = |data: Vec<f32>| Array { shape: vec![data.len()], data };
+    let outside = array(vec![2.0, -3.0, 0.5, f32::NAN, -1.0]);
+    let set = Runner::<f32>::new(&Op::ScatterElements { axis: 0, function: Scatter::Set });
+    let y = set.forward(&[array(vec![1.0, 2.0]), outside.clone(), array(vec![5.0, 6.0, 7.0, 8.0, 9.0])]);
+    assert_eq!(y[0].data, [1.0, 9.0]);
+    let y = Runner::<f32>::new(&Op::GatherElements { axis: 0 }).forward(&[array(vec![1.0, 2.0]), outside]);
+    assert!(y[0].data[..4].iter().all(|y| y.is_nan()) && y[0].data[4] == 2.0);
+}
+
+#[test]
+fn nan_comes_first_among_the_largest() {
+    let x = Array { shape: vec![4], data: vec![1.0, f32::NAN, 3.0, f32::INFINITY] };
+    let order = |largest| {
+        Runner::<f32>::new(&Op::TopK { axis: 0, count: 4, largest }).forward(std::slice::from_ref(&x)).remove(1).data
+    };
+    assert_eq!(order(true), [1.0, 3.0, 2.0, 0.0]);
+    assert_eq!(order(false), [0.0, 2.0, 3.0, 1.0]);
 }
 
 #[test]
