@@ -439,6 +439,14 @@ impl Tensor {
         Self::new(dtype, shape, Bytes::from(data))
     }
 
+    /// The same entries in another shape of as many.
+    pub(crate) fn shaped(&self, shape: &[usize]) -> Result<Self> {
+        if self.shape == shape {
+            return Ok(self.clone());
+        }
+        Self::new(self.dtype, shape, self.read()?.clone())
+    }
+
     /// Gathers along one axis: entry `i` of the result is entry `table[i]` of this tensor. Bits are kept.
     ///
     /// Cost: one copy of the bytes, in runs as long as the axes inside `axis` are together.
