@@ -75,7 +75,9 @@ impl ByGroup<'_> {
     /// λ of every unit of a term, the smaller one where it is of two groups; none where its units are not known here.
     fn units(&self, term: &TermKind) -> Option<Vec<f64>> {
         match term {
-            TermKind::Fixed | TermKind::Group { parent: Some(_), .. } | TermKind::Chooser(_) | TermKind::Cases(_) => None,
+            TermKind::Fixed | TermKind::Group { parent: Some(_), .. } | TermKind::Chooser(_) | TermKind::Cases(_) => {
+                None
+            }
             TermKind::Number(count) => Some(vec![self.usual; *count]),
             TermKind::Group { name, parent: None, slice } => {
                 let size = self.symmetry.groups().iter().find(|group| group.name == *name)?.size;

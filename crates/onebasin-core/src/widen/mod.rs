@@ -403,7 +403,9 @@ fn groups_of(term: &Term) -> Vec<String> {
     match &term.kind {
         TermKind::Fixed | TermKind::Number(_) | TermKind::Chooser(_) => Vec::new(),
         TermKind::Group { name, .. } => vec![name.clone()],
-        TermKind::Product(terms) | TermKind::Sum(terms) | TermKind::Cases(terms) => terms.iter().flat_map(groups_of).collect(),
+        TermKind::Product(terms) | TermKind::Sum(terms) | TermKind::Cases(terms) => {
+            terms.iter().flat_map(groups_of).collect()
+        }
     }
 }
 

@@ -46,7 +46,9 @@ impl Terms {
         match self.state(axis) {
             State::Chooser => found.push(self.find(axis)),
             State::Product(factors) => {
-                found.extend(factors.iter().filter(|f| matches!(self.state(**f), State::Chooser)).map(|f| self.find(*f)));
+                found.extend(
+                    factors.iter().filter(|f| matches!(self.state(**f), State::Chooser)).map(|f| self.find(*f)),
+                );
             }
             State::Free | State::Fixed | State::Same(_) | State::Sum(_) | State::Cases(..) => {}
         }

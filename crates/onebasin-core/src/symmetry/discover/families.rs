@@ -57,7 +57,9 @@ fn elsewhere(axes: &[TermForm], own: usize) -> Vec<AtomId> {
         match form {
             TermForm::Free(atom) => found.push(*atom),
             TermForm::Product(factors) => {
-                found.extend(factors.iter().filter_map(|f| if let TermForm::Free(atom) = f { Some(*atom) } else { None }));
+                found.extend(
+                    factors.iter().filter_map(|f| if let TermForm::Free(atom) = f { Some(*atom) } else { None }),
+                );
             }
             TermForm::Fixed(_) | TermForm::Chooser(..) | TermForm::Cases(..) | TermForm::Sum(_) => {}
         }
@@ -180,8 +182,6 @@ impl<'d, 'g> Places<'d, 'g> {
     fn crossed(&self, value: ValueId, outer: AtomId) -> bool {
         let d = self.d;
         let outputs = self.readers[value.0].iter().flat_map(|node| &d.graph.node(*node).outputs);
-        outputs.into_iter().any(|v| {
-            d.terms.forms(&d.axes[v.0]).iter().map(|f| f.count(outer).1).sum::<usize>() > 1
-        })
+        outputs.into_iter().any(|v| d.terms.forms(&d.axes[v.0]).iter().map(|f| f.count(outer).1).sum::<usize>() > 1)
     }
 }

@@ -152,7 +152,13 @@ impl TermForm {
     fn idle(&self, asked: &dyn Fn(AtomId) -> bool) -> Self {
         match self {
             Self::Free(_) | Self::Fixed(_) => self.clone(),
-            Self::Chooser(c, len) => if asked(*c) { self.clone() } else { Self::Fixed(*len) },
+            Self::Chooser(c, len) => {
+                if asked(*c) {
+                    self.clone()
+                } else {
+                    Self::Fixed(*len)
+                }
+            }
             Self::Cases(c, cases) => Self::Cases(*c, cases.iter().map(|c| c.idle(asked)).collect()),
             Self::Product(factors) => {
                 let beside = |c: AtomId| asked(c) || factors.iter().any(|f| f.asks(c));

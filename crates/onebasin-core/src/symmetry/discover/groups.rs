@@ -144,12 +144,7 @@ impl Writer {
 }
 
 /// Neighbouring numbers made one, and what is as good as nothing left out.
-fn joined(
-    terms: Vec<Term>,
-    nothing: usize,
-    kind: fn(Vec<Term>) -> TermKind,
-    join: fn(usize, usize) -> usize,
-) -> Term {
+fn joined(terms: Vec<Term>, nothing: usize, kind: fn(Vec<Term>) -> TermKind, join: fn(usize, usize) -> usize) -> Term {
     let mut found: Vec<Term> = Vec::new();
     for term in terms {
         match (found.last_mut().map(|t| &mut t.kind), term.kind) {

@@ -99,7 +99,37 @@ struct Reason {
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
 pub fn discover(graph: &Graph) -> Discovery<'_> {
+    discover_holding(graph, &BTreeMap::new())
+}
+
+/// Finds every unit of a network that may be exchanged, some axes of parameters being held in place.
+///
+/// Shapes: `held` says for an axis why it stays, in words that follow `… stays: `.
+///
+/// A tensor that is the same in all networks that are compared and varies along an axis is no weight but part of the
+/// architecture: rotary frequencies, filter banks, grids. Its units may be exchanged in each network on its own; between
+/// networks they already correspond.
+///
+/// Cost: that of [`discover`].
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use onebasin_core::graph::Graph;
+/// use onebasin_core::symmetry::{AxisRef, discover_holding};
+/// let mut g = Graph::new();
+/// let x = g.input("x", &[1, 4])?;
+/// let h = g.linear("fc1", x, 3)?;
+/// let h = g.relu(h)?;
+/// let y = g.linear("fc2", h, 2)?;
+/// g.output(y);
+/// let bias = AxisRef { value: g.param_named("fc1.bias")?, axis: 0 };
+/// let found = discover_holding(&g, &BTreeMap::from([(bias, "the same in both".to_owned())]));
+/// assert_eq!(found.spec().tensors["fc2.weight"].to_string(), ". .");
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn discover_holding<'g>(graph: &'g Graph, held: &BTreeMap<AxisRef, String>) -> Discovery<'g> {
     let mut d = Discoverer::new(graph);
+    held.iter().for_each(|(axis, why)| d.fix(*axis, why));
     let mut found = search(&mut d);
     if d.terms.gave_up() {
         d = Discoverer::new(graph);

@@ -1,7 +1,6 @@
 //! Values that neither an input nor a parameter decides: the same in every network of this graph.
 
 use crate::graph::{Graph, Node, Op, ValueId, ValueSource};
-use crate::tensor::Tensor;
 
 /// Which values are still, and along which of their axes they are the same.
 pub(super) struct Still {
@@ -17,7 +16,8 @@ impl Still {
         let mut still = Self { uniform: vec![None; graph.values().len()] };
         for value in graph.ids() {
             if let ValueSource::Constant(tensor) = &graph.value(value).source {
-                still.uniform[value.0] = Some(axes_of(tensor));
+                let rank = tensor.shape().len();
+                still.uniform[value.0] = Some((0..rank).map(|axis| tensor.is_uniform(axis)).collect());
             }
         }
         for node in graph.nodes() {
@@ -62,18 +62,4 @@ impl Still {
             vec![false; rank]
         }
     }
-}
-
-/// Along which axes a tensor is the same.
-fn axes_of(tensor: &Tensor) -> Vec<bool> {
-    let shape = tensor.shape();
-    let axis = |axis: usize| {
-        let inner = shape[axis + 1..].iter().product::<usize>() * tensor.dtype().size();
-        shape[axis] <= 1
-            || tensor
-                .bytes()
-                .chunks_exact((shape[axis] * inner).max(1))
-                .all(|block| block.chunks_exact(inner.max(1)).all(|slice| slice == &block[..inner]))
-    };
-    (0..shape.len()).map(axis).collect()
 }

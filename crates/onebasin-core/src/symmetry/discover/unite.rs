@@ -184,8 +184,7 @@ impl Terms {
     /// A product whose outer factor tells its entries apart where each is a part of the concatenation, and is cut where
     /// the parts end otherwise.
     fn unite_product_and_sum(&mut self, product: AtomId, sum: AtomId, work: &mut Work) {
-        let (State::Product(factors), State::Sum(parts)) =
-            (self.states[product.0].clone(), self.states[sum.0].clone())
+        let (State::Product(factors), State::Sum(parts)) = (self.states[product.0].clone(), self.states[sum.0].clone())
         else {
             return;
         };
@@ -213,5 +212,3 @@ impl Terms {
         work.push((rows, sum));
     }
 }
-
-
