@@ -439,6 +439,56 @@ impl Tensor {
         Self::new(dtype, shape, Bytes::from(data))
     }
 
+    /// Whether two tensors are the same to the bit. Of files no more is read than the first 4 KiB where those differ.
+    ///
+    /// ```
+    /// use onebasin_core::Tensor;
+    /// let (zero, negative) = (Tensor::from_f32(&[1], vec![0.0])?, Tensor::from_f32(&[1], vec![-0.0])?);
+    /// assert!(zero.same_bits(&zero) && !zero.same_bits(&negative));
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn same_bits(&self, other: &Self) -> bool {
+        const FIRST: usize = 4096;
+        let head = |tensor: &Self| {
+            let count = FIRST.min(tensor.byte_len());
+            match tensor.place() {
+                Some((storage, offset)) => {
+                    let mut bytes = vec![0; count];
+                    storage.read_at(offset, &mut bytes).ok().map(|()| bytes)
+                }
+                None => tensor.bytes().get(..count).map(<[u8]>::to_vec),
+            }
+        };
+        let alike = self.dtype == other.dtype && self.shape == other.shape;
+        alike && head(self) == head(other) && self.bytes() == other.bytes()
+    }
+
+    /// Whether all entries along an axis are the same to the bit, whatever is chosen on the others.
+    ///
+    /// # Panics
+    /// If there is no such axis.
+    ///
+    /// ```
+    /// use onebasin_core::Tensor;
+    /// let t = Tensor::from_f32(&[2, 2], vec![1., 2., 1., 2.])?;
+    /// assert!(t.is_uniform(0) && !t.is_uniform(1));
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn is_uniform(&self, axis: usize) -> bool {
+        let inner = self.shape[axis + 1..].iter().product::<usize>() * self.dtype.size();
+        let len = self.shape[axis];
+        let block = |block: &[u8]| block.chunks_exact(inner.max(1)).all(|slice| slice == &block[..inner]);
+        len <= 1 || self.bytes().chunks_exact((len * inner).max(1)).all(block)
+    }
+
+    /// The same entries in another shape of as many.
+    pub(crate) fn shaped(&self, shape: &[usize]) -> Result<Self> {
+        if self.shape == shape {
+            return Ok(self.clone());
+        }
+        Self::new(self.dtype, shape, self.read()?.clone())
+    }
+
     /// Gathers along one axis: entry `i` of the result is entry `table[i]` of this tensor. Bits are kept.
     ///
     /// Cost: one copy of the bytes, in runs as long as the axes inside `axis` are together.

@@ -1,5 +1,8 @@
 //! Bringing networks together that are to be merged: one structure, one set of names, a place for every tensor.
 
+use std::collections::BTreeSet;
+
+use onebasin_core::escaped;
 use onebasin_core::graph::Graph;
 
 use crate::account::{Account, settle};
@@ -23,7 +26,46 @@ pub(crate) fn alike(models: Vec<Model>) -> Result<(Vec<Model>, Account)> {
     let account = settle(&mut models)?;
     let (first, others) = models.split_first().expect("there is a first network");
     others.iter().try_for_each(|other| first.check_like(other))?;
-    Ok((models, account))
+    let held = architecture(&models);
+    let names: BTreeSet<String> = held.iter().map(|(name, _)| format!("`{}`", escaped(name))).collect();
+    let models = models.into_iter().map(|model| model.with_held(held.clone()));
+    let models = models.map(|model| if names.is_empty() { model } else { model.remarked(said(&names)) });
+    Ok((models.collect(), account))
+}
+
+/// Axes of parameters that are the same in all networks to the bit, and vary: of what is built in and not learned, such as
+/// rotary frequencies, filter banks and grids. None where all networks are one network.
+fn architecture(models: &[Model]) -> BTreeSet<(String, usize)> {
+    let (Some((first, others)), Some(graph)) = (models.split_first(), models.first().and_then(Model::graph)) else {
+        return BTreeSet::new();
+    };
+    if others.is_empty() || first.symmetry_is_given() {
+        return BTreeSet::new();
+    }
+    let (mut held, mut differ) = (BTreeSet::new(), false);
+    for name in graph.params().map(|param| &param.name) {
+        let Some(tensor) = first.params().get(name) else { continue };
+        let same = others.iter().all(|other| other.params().get(name).is_some_and(|t| t.same_bits(tensor)));
+        differ |= !same;
+        if same {
+            let varies = (0..tensor.shape().len()).filter(|axis| !tensor.is_uniform(*axis));
+            held.extend(varies.map(|axis| (name.clone(), axis)));
+        }
+    }
+    if differ { held } else { BTreeSet::new() }
+}
+
+/// What is held in place, in words.
+fn said(names: &BTreeSet<String>) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!(
+        "{}{more}: the same in all networks to the bit, so part of the architecture and no weight; whatever stands along \
+         them stays in its place",
+        shown.join(", ")
+    )
 }
 
 fn with_graph(model: Model, known: Option<&Graph>) -> Result<Model> {

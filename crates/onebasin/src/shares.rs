@@ -55,9 +55,11 @@ pub(crate) fn ends_by_group<'a>(
 /// Whether a term is of a group, or of a family over it.
 fn names(term: &TermKind, group: &str) -> bool {
     match term {
-        TermKind::Fixed | TermKind::Number(_) => false,
+        TermKind::Fixed | TermKind::Number(_) | TermKind::Chooser(_) => false,
         TermKind::Group { name, parent, .. } => name == group || parent.as_deref() == Some(group),
-        TermKind::Product(terms) | TermKind::Sum(terms) => terms.iter().any(|term| names(&term.kind, group)),
+        TermKind::Product(terms) | TermKind::Sum(terms) | TermKind::Cases(terms) => {
+            terms.iter().any(|term| names(&term.kind, group))
+        }
     }
 }
 
@@ -73,7 +75,9 @@ impl ByGroup<'_> {
     /// λ of every unit of a term, the smaller one where it is of two groups; none where its units are not known here.
     fn units(&self, term: &TermKind) -> Option<Vec<f64>> {
         match term {
-            TermKind::Fixed | TermKind::Group { parent: Some(_), .. } => None,
+            TermKind::Fixed | TermKind::Group { parent: Some(_), .. } | TermKind::Chooser(_) | TermKind::Cases(_) => {
+                None
+            }
             TermKind::Number(count) => Some(vec![self.usual; *count]),
             TermKind::Group { name, parent: None, slice } => {
                 let size = self.symmetry.groups().iter().find(|group| group.name == *name)?.size;

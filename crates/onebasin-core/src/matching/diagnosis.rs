@@ -372,9 +372,9 @@ fn shuffle(symmetry: &Symmetry, params: &Params, classes: &[Vec<Vec<u32>>], seed
     let mut shuffled = params.clone();
     for (name, layout) in symmetry.tensors().filter(|(_, layout)| layout.moves()) {
         let mut stream = Stream::new(seed, &format!("diagnosis/shuffled/{copy}/{name}"));
-        let mut tensor = params.require(name)?.clone();
+        let mut tensor = params.require(name)?.shaped(&layout.laid_out())?;
         for (axis, axis_layout) in layout.axes.iter().enumerate() {
-            let len = tensor.shape()[axis];
+            let len = axis_layout.len;
             let order = match plain(axis_layout) {
                 None => stream.permutation(len).as_slice().to_vec(),
                 Some(group) => {
@@ -388,7 +388,7 @@ fn shuffle(symmetry: &Symmetry, params: &Params, classes: &[Vec<Vec<u32>>], seed
             };
             tensor = tensor.gather(axis, &order)?;
         }
-        shuffled.insert(name, tensor);
+        shuffled.insert(name, tensor.shaped(&layout.shape)?);
     }
     Ok(shuffled)
 }
@@ -415,7 +415,8 @@ fn classes(symmetry: &Symmetry, params: &Params) -> Result<Vec<Vec<Vec<u32>>>> {
         let values = tensor.to_f64()?;
         for (axis, axis_layout) in layout.axes.iter().enumerate() {
             let Some(group) = plain(axis_layout) else { continue };
-            let (len, inner): (usize, usize) = (tensor.shape()[axis], tensor.shape()[axis + 1..].iter().product());
+            let inner: usize = layout.axes[axis + 1..].iter().map(|axis| axis.len).product();
+            let len = axis_layout.len;
             for (at, value) in values.iter().enumerate() {
                 norms[group.0][at / inner % len] += value * value;
             }

@@ -147,7 +147,7 @@ impl<'a> Signatures<'a> {
         current: &Alignment,
         (name, layout, axis, occurrence, digit): (&str, &TensorLayout, usize, &Occurrence, usize),
     ) -> Result<()> {
-        let shape = self.networks[0].require(name)?.shape().to_vec();
+        let shape = layout.laid_out();
         let n = occurrence.digits[digit].len;
         let own = self.contexts(current, occurrence, digit);
         // Columns: (entry of the tensor with the unit's own axis at 0, context on the own axis), and their orbit.

@@ -73,7 +73,10 @@ pub fn denoise(symmetry: &Symmetry, params: &Params) -> Result<(Params, Vec<Rank
     let one = |(name, layout): &(&str, &TensorLayout)| -> Result<(String, Tensor, Option<Rank>)> {
         let tensor = params.require(name)?;
         let (clean, rank) = match noisy_axis(tensor, layout) {
-            Some((axis, _)) => project(name, tensor, axis).map(|(clean, rank)| (clean, Some(rank)))?,
+            Some((axis, _)) => {
+                let (clean, rank) = project(name, tensor, layout, axis)?;
+                (clean, Some(rank))
+            }
             None => (tensor.clone(), None),
         };
         Ok(((*name).to_owned(), clean, rank))
@@ -88,7 +91,7 @@ fn noisy_axis(tensor: &Tensor, layout: &TensorLayout) -> Option<(usize, usize)> 
     let moves =
         |axis: &usize| layout.axes[*axis].occurrences.iter().any(|o| o.digits.iter().any(|d| d.group.is_some()));
     let axis = (0..layout.axes.len()).find(moves)?;
-    let rows = tensor.shape()[axis];
+    let rows = layout.axes[axis].len;
     let side = tensor.len().checked_div(rows).map_or(0, |cols| rows.min(cols));
     (tensor.dtype().is_float() && side >= FEW).then_some((axis, side))
 }
@@ -130,17 +133,17 @@ pub fn trusted_spectral(weights: &Weights<'_>) -> Result<Option<([Params; 2], Ve
         all += tensor.len();
         if let Some((axis, side)) = noisy_axis(tensor, layout) {
             denoised += tensor.len();
-            noisy.push((side * side * (side + tensor.len() / side), name, axis));
+            noisy.push((side * side * (side + tensor.len() / side), name, layout, axis));
         }
     }
     if noisy.is_empty() || 2 * denoised <= all {
         return Ok(None);
     }
-    noisy.sort_unstable();
+    noisy.sort_unstable_by_key(|(cost, name, _, axis)| (*cost, *name, *axis));
     let (mut clean, mut ranks) = (nets.map(Params::clone), Vec::new());
-    for (_, name, axis) in noisy {
+    for (_, name, layout, axis) in noisy {
         let [a, b] = [nets[0].require(name)?, nets[1].require(name)?];
-        let (a, b) = rayon::join(|| project(name, a, axis), || project(name, b, axis));
+        let (a, b) = rayon::join(|| project(name, a, layout, axis), || project(name, b, layout, axis));
         let ((a, own), (b, other)) = (a?, b?);
         if [&own, &other].iter().any(|r| r.kept < FEWEST || 2 * r.kept > r.of) {
             return Ok(None);
@@ -153,8 +156,8 @@ pub fn trusted_spectral(weights: &Weights<'_>) -> Result<Option<([Params; 2], Ve
 }
 
 /// The tensor without its noise, and how much of it that is.
-fn project(name: &str, tensor: &Tensor, axis: usize) -> Result<(Tensor, Rank)> {
-    let shape = tensor.shape();
+fn project(name: &str, tensor: &Tensor, layout: &TensorLayout, axis: usize) -> Result<(Tensor, Rank)> {
+    let shape = layout.laid_out();
     let values = tensor.to_f64().map_err(|e| e.named(name))?;
     let (outer, rows, inner): (usize, usize, usize) =
         (shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product());
@@ -189,8 +192,8 @@ fn project(name: &str, tensor: &Tensor, axis: usize) -> Result<(Tensor, Rank)> {
         }
     }
     let clean = match tensor.dtype() {
-        DType::F64 => Tensor::from_f64(shape, back)?,
-        _ => Tensor::from_f32(shape, back.iter().map(|v| *v as f32).collect())?,
+        DType::F64 => Tensor::from_f64(tensor.shape(), back)?,
+        _ => Tensor::from_f32(tensor.shape(), back.iter().map(|v| *v as f32).collect())?,
     };
     Ok((clean, Rank { tensor: name.to_owned(), kept, of: m, share }))
 }

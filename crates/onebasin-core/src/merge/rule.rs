@@ -191,7 +191,8 @@ impl<'a> MergeRule<'a> {
         };
         let rounded = if matches!(formula, Formula::B) { b } else { a };
         let dtype = self.dtype.filter(|_| rounded.is_float()).unwrap_or(rounded);
-        TensorRule { formula, shape: shape.to_vec(), a, b, rounded, dtype }
+        let shape = layout.map_or_else(|| shape.to_vec(), |(_, layout)| layout.laid_out());
+        TensorRule { formula, shape, a, b, rounded, dtype }
     }
 }
 

@@ -84,11 +84,11 @@ impl Gather {
     pub fn new(symmetry: &Symmetry, alignment: &Alignment, name: &str, tensor: &Tensor) -> Result<Self> {
         alignment.check(symmetry)?;
         let layout = symmetry.tensor(name)?;
-        let (shape, size) = (tensor.shape().to_vec(), tensor.dtype().size());
-        let expected: Vec<usize> = layout.axes.iter().map(|axis| axis.len).collect();
-        if shape != expected {
-            return Err(Error::Shape { tensor: name.to_owned(), expected, place: "the symmetry", found: shape });
+        if tensor.shape() != layout.shape {
+            let (expected, found) = (layout.shape.clone(), tensor.shape().to_vec());
+            return Err(Error::Shape { tensor: name.to_owned(), expected, place: "the symmetry", found });
         }
+        let (shape, size) = (layout.laid_out(), tensor.dtype().size());
         let moves = |table: &Vec<u32>| table.iter().enumerate().any(|(i, &j)| i != j as usize);
         let tables: Vec<_> =
             layout.axes.iter().map(|axis| Some(alignment.axis_gather(symmetry, axis)).filter(moves)).collect();

@@ -150,6 +150,16 @@ pub(super) struct BoxPiece {
 
 /// The extent of a term and its boxes; groups are looked up by name. Extents saturate instead of overflowing.
 pub(super) fn expand(term: &Term, axis_len: usize, group: &dyn Fn(&str) -> (GroupId, usize)) -> (usize, Vec<BoxPiece>) {
+    expand_at(term, axis_len, group, None)
+}
+
+/// The same at one entry of what chooses; where nothing does, the first case stands for all.
+fn expand_at(
+    term: &Term,
+    axis_len: usize,
+    group: &dyn Fn(&str) -> (GroupId, usize),
+    entry: Option<usize>,
+) -> (usize, Vec<BoxPiece>) {
     let fixed =
         |len: usize| (len, vec![BoxPiece { offset: 0, digits: vec![(Digit { group: None, len }, 1)], slice: None }]);
     match &term.kind {
@@ -166,21 +176,56 @@ pub(super) fn expand(term: &Term, axis_len: usize, group: &dyn Fn(&str) -> (Grou
             let mut extent = 0_usize;
             let mut pieces = Vec::new();
             for part in parts {
-                let (len, inner) = expand(part, axis_len, group);
+                let (len, inner) = expand_at(part, axis_len, group, entry);
                 pieces.extend(inner.into_iter().map(|p| BoxPiece { offset: p.offset.saturating_add(extent), ..p }));
                 extent = extent.saturating_add(len);
             }
             (extent, pieces)
         }
+        TermKind::Chooser(n) => match entry {
+            Some(entry) => (*n, vec![BoxPiece { offset: entry, digits: Vec::new(), slice: None }]),
+            None => fixed(*n),
+        },
+        TermKind::Cases(cases) => expand_at(&cases[entry.unwrap_or(0).min(cases.len() - 1)], axis_len, group, entry),
         TermKind::Product(factors) => {
-            let mut product = (1_usize, vec![BoxPiece { offset: 0, digits: Vec::new(), slice: None }]);
-            for factor in factors {
-                let (len, inner) = expand(factor, axis_len, group);
-                let pieces = product.1.iter().flat_map(|outer| inner.iter().map(|p| outer.times(p, len))).collect();
-                product = (product.0.saturating_mul(len), pieces);
-            }
-            product
+            let own = factors.iter().find_map(|f| if let TermKind::Chooser(n) = f.kind { Some(n) } else { None });
+            let Some(count) = own.filter(|_| factors.iter().any(open_cases)) else {
+                return product(factors, axis_len, group, entry);
+            };
+            let each = (0..count).map(|entry| product(factors, axis_len, group, Some(entry)));
+            each.reduce(|(n, mut all), (m, pieces)| {
+                all.extend(pieces);
+                (n.max(m), all)
+            })
+            .unwrap_or_default()
         }
+    }
+}
+
+fn product(
+    factors: &[Term],
+    axis_len: usize,
+    group: &dyn Fn(&str) -> (GroupId, usize),
+    entry: Option<usize>,
+) -> (usize, Vec<BoxPiece>) {
+    let mut product = (1_usize, vec![BoxPiece { offset: 0, digits: Vec::new(), slice: None }]);
+    for factor in factors {
+        let (len, inner) = expand_at(factor, axis_len, group, entry);
+        let pieces = product.1.iter().flat_map(|outer| inner.iter().map(|p| outer.times(p, len))).collect();
+        product = (product.0.saturating_mul(len), pieces);
+    }
+    product
+}
+
+/// Whether cases stand in a term that nothing in it chooses.
+pub(super) fn open_cases(term: &Term) -> bool {
+    match &term.kind {
+        TermKind::Cases(_) => true,
+        TermKind::Product(factors) => {
+            !factors.iter().any(|f| matches!(f.kind, TermKind::Chooser(_))) && factors.iter().any(open_cases)
+        }
+        TermKind::Sum(parts) => parts.iter().any(open_cases),
+        TermKind::Fixed | TermKind::Number(_) | TermKind::Group { .. } | TermKind::Chooser(_) => false,
     }
 }
 

@@ -15,6 +15,13 @@ use super::error::SymmetryError;
 /// | `(c1 + c2)` | a concatenation: first the units of `c1`, then those of `c2` |
 /// | `(heads qk@heads)` | nested: an independent group `qk` for every unit of `heads` |
 /// | `(pad[0:8] + c0 + pad[8:16])` | slices: one group standing in several places of the axis |
+/// | `g stream u@g` | nested over another axis: an independent group `u` for every unit of `g` |
+/// | `([a \| b] #2)` | interleaved: first the first units of `a` and of `b`, then their second ones |
+/// | `#2 [3 u \| 3 v] .` | the same over several axes: at entry 0 of the first axis the second is `3 u`, at entry 1 `3 v` |
+///
+/// `#2` are two entries that stay and choose: `[a | b]`, in one product with them or on another axis of the tensor, is
+/// `a` at entry 0 and `b` at entry 1, and both have one length. A choice belongs to the innermost product that has such
+/// entries, else to those of the tensor.
 ///
 /// A name begins with a letter or `_` and goes on with those, digits, `-`, `.` and `/`; `{…}` is the placeholder of a
 /// template ([`SymmetrySpec`](super::SymmetrySpec)). Parentheses nest up to 32 deep.
@@ -90,6 +97,10 @@ pub enum TermKind {
     Product(Vec<Term>),
     /// `+`: one after the other. Unit `j` of `c2` in `(c1 + c2)` stands at `|c1| + j`.
     Sum(Vec<Term>),
+    /// `#`: that many entries that stay and say which case stands beside them.
+    Chooser(usize),
+    /// `[a | b]`: one of these for every entry of the chooser.
+    Cases(Vec<Term>),
 }
 
 impl fmt::Display for Pattern {
@@ -109,6 +120,7 @@ impl fmt::Display for Term {
         match &self.kind {
             TermKind::Fixed => f.write_str("."),
             TermKind::Number(n) => write!(f, "{n}"),
+            TermKind::Chooser(n) => write!(f, "#{n}"),
             TermKind::Group { name, parent, slice } => {
                 f.write_str(name)?;
                 if let Some(parent) = parent {
@@ -120,18 +132,24 @@ impl fmt::Display for Term {
                 Ok(())
             }
             TermKind::Product(factors) => write!(f, "({})", join(factors, " ")),
-            TermKind::Sum(parts) => {
-                let parts: Vec<String> = parts
-                    .iter()
-                    .map(|part| match &part.kind {
-                        TermKind::Product(factors) => join(factors, " "),
-                        _ => part.to_string(),
-                    })
-                    .collect();
-                write!(f, "({})", parts.join(" + "))
-            }
+            TermKind::Sum(parts) => write!(f, "({})", bare(parts, " + ")),
+            TermKind::Cases(cases) => write!(f, "[{}]", bare(cases, " | ")),
         }
     }
+}
+
+/// Terms of which products need no parentheses.
+fn bare(terms: &[Term], between: &str) -> String {
+    let one = |term: &Term| match &term.kind {
+        TermKind::Product(factors) => join(factors, " "),
+        TermKind::Fixed
+        | TermKind::Number(_)
+        | TermKind::Group { .. }
+        | TermKind::Sum(_)
+        | TermKind::Chooser(_)
+        | TermKind::Cases(_) => term.to_string(),
+    };
+    terms.iter().map(one).collect::<Vec<_>>().join(between)
 }
 
 fn join(terms: &[Term], between: &str) -> String {
@@ -211,6 +229,12 @@ impl Parser<'_> {
                 term.column = column;
                 Ok(term)
             }
+            Some('[') => self.cases(column),
+            Some('#') => {
+                self.at += 1;
+                let n = self.number()?;
+                Ok(Term { kind: TermKind::Chooser(n), column })
+            }
             Some(c) if c.is_ascii_digit() => {
                 let n = self.number()?;
                 Ok(Term { kind: TermKind::Number(n), column })
@@ -219,9 +243,26 @@ impl Parser<'_> {
             Some('.') => {
                 self.error(column, "`.` stands for a whole axis; inside parentheses write the size as a number")
             }
-            Some(c) => self.error(column, format!("expected a group, a number, `.` or `(`, found `{c}`")),
+            Some(c) => self.error(column, format!("expected a group, a number, `.`, `(`, `[` or `#`, found `{c}`")),
             None => self.error(column, "the pattern ends where a term was expected"),
         }
+    }
+
+    fn cases(&mut self, column: usize) -> Result<Term, SymmetryError> {
+        self.at += 1;
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return self.error(column, format!("brackets nest deeper than {MAX_DEPTH}"));
+        }
+        let mut cases = vec![self.product()?];
+        while self.take('|') {
+            cases.push(self.product()?);
+        }
+        if !self.take(']') {
+            return self.error(self.column(), "expected `]`, `|` or another term");
+        }
+        self.depth -= 1;
+        Ok(Term { kind: TermKind::Cases(cases), column })
     }
 
     fn sum(&mut self) -> Result<Term, SymmetryError> {
@@ -236,7 +277,7 @@ impl Parser<'_> {
     fn product(&mut self) -> Result<Term, SymmetryError> {
         let column = self.column();
         let mut factors = vec![self.factor()?];
-        while !matches!(self.peek(), None | Some(')' | '+')) {
+        while !matches!(self.peek(), None | Some(')' | '+' | '|' | ']')) {
             factors.push(self.factor()?);
         }
         Ok(if factors.len() == 1 { factors.remove(0) } else { Term { kind: TermKind::Product(factors), column } })
@@ -311,7 +352,9 @@ pub(super) fn visit_groups<'a>(
 ) {
     match &term.kind {
         TermKind::Group { name, parent, slice } => visit(name, parent.as_deref(), *slice),
-        TermKind::Product(terms) | TermKind::Sum(terms) => terms.iter().for_each(|t| visit_groups(t, visit)),
-        TermKind::Fixed | TermKind::Number(_) => {}
+        TermKind::Product(terms) | TermKind::Sum(terms) | TermKind::Cases(terms) => {
+            terms.iter().for_each(|t| visit_groups(t, visit));
+        }
+        TermKind::Fixed | TermKind::Number(_) | TermKind::Chooser(_) => {}
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::SymmetryError;
 use super::group::{Group, GroupId, GroupTable};
+use super::joint::{check_choices, runs, whole};
 use super::layout::{AxisLayout, expand, join_slices};
 use super::pattern::{Pattern, Term, TermKind, visit_groups};
 use super::saved::SavedSymmetry;
@@ -35,11 +36,34 @@ use crate::params::{Params, nearest};
 pub struct TensorLayout {
     /// The pattern it came from.
     pub pattern: Pattern,
-    /// One layout per axis.
+    /// The tensor's own shape.
+    pub shape: Vec<usize>,
+    /// One layout per axis; one for all axes from a family to its parent, where that stands on another axis, and from
+    /// cases to what chooses among them. Such axes lie side by side in memory, so the tensor is one of fewer axes.
     pub axes: Vec<AxisLayout>,
 }
 
 impl TensorLayout {
+    /// The shape in which the tensor is laid out: the length of each of [`axes`](Self::axes).
+    ///
+    /// ```
+    /// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// use onebasin_core::{Params, Tensor};
+    /// let experts = Tensor::from_f32(&[2, 3, 4], vec![0.; 24])?;
+    /// let net = Params::from_iter([("w".to_owned(), experts)]);
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "g . u@g")])?, &net)?;
+    /// assert_eq!(symmetry.tensor("w")?.laid_out(), [24]); // a family from axis 0 to axis 2
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn laid_out(&self) -> Vec<usize> {
+        self.axes.iter().map(|axis| axis.len).collect()
+    }
+
+    /// The layout that an axis of the tensor stands in.
+    pub(crate) fn axis_of(&self, axis: usize) -> usize {
+        runs(&self.pattern).iter().position(|run| run.contains(&axis)).unwrap_or(axis)
+    }
+
     /// Whether an element of the symmetry can move an entry: whether a group of more than one unit stands on an axis.
     ///
     /// What none can move says nothing about which alignment is best.
@@ -292,8 +316,8 @@ impl Symmetry {
     /// The layout of a tensor that is no parameter, such as a value inside the network, from its pattern.
     ///
     /// # Errors
-    /// [`SymmetryError`]: groups the symmetry lacks, a rank or a length that does not fit, families away from their
-    /// parent, slices that do not cover their group.
+    /// [`SymmetryError`]: groups the symmetry lacks, a rank or a length that does not fit, families on another axis than
+    /// their parent, slices that do not cover their group.
     ///
     /// ```
     /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
@@ -318,6 +342,10 @@ impl Symmetry {
         }
         if let Some(error) = unknown {
             return Err(error);
+        }
+        if let Some(run) = runs(pattern).into_iter().find(|run| run.len() > 1) {
+            let why = format!("axes {} to {} of `{name}` ({pattern}) move together", run.start, run.end - 1);
+            return Err(group_error(name, why));
         }
         let known = |g: &Group| (g.name.clone(), (g.size, "in the symmetry".to_owned()));
         let sizes = || GroupSizes { known: self.groups().iter().map(known).collect() };
@@ -433,19 +461,25 @@ fn lay_out(
         let id = groups.id(group).expect("every group of the pattern is known");
         (id, groups.group(id).size)
     };
-    let mut axes = Vec::new();
+    check_choices(name, pattern, &of)?;
     for (axis, (term, &len)) in pattern.axes.iter().zip(shape).enumerate() {
-        one_slice(term, name, pattern)?;
-        let (extent, pieces) = expand(term, len, &of);
+        let (extent, _) = expand(term, len, &of);
         if extent != len {
             return Err(sizes().mismatch(name, axis, pattern, extent, len));
         }
+    }
+    let mut axes = Vec::new();
+    for run in runs(pattern) {
+        let axis = run.start;
+        let (term, len) = whole(pattern, shape, run);
+        one_slice(&term, name, pattern)?;
+        let (_, pieces) = expand(&term, len, &of);
         let layout = join_slices(len, pieces)
             .map_err(|(g, why)| group_error(&groups.group(g).name, format!("in `{name}`, axis {axis}: {why}")))?;
         check_families(&layout, groups, name, axis)?;
         axes.push(layout);
     }
-    Ok(TensorLayout { pattern: pattern.clone(), axes })
+    Ok(TensorLayout { pattern: pattern.clone(), shape: shape.to_vec(), axes })
 }
 
 fn check_rank(name: &str, pattern: &Pattern, shape: &[usize]) -> Result<(), SymmetryError> {
@@ -518,7 +552,7 @@ fn one_slice(term: &Term, tensor: &str, pattern: &Pattern) -> Result<usize, Symm
     let slices = |terms: &[Term]| terms.iter().map(|t| one_slice(t, tensor, pattern)).collect::<Result<Vec<_>, _>>();
     match &term.kind {
         TermKind::Group { slice, .. } => Ok(usize::from(slice.is_some())),
-        TermKind::Sum(parts) => Ok(slices(parts)?.into_iter().max().unwrap_or(0)),
+        TermKind::Sum(parts) | TermKind::Cases(parts) => Ok(slices(parts)?.into_iter().max().unwrap_or(0)),
         TermKind::Product(factors) => {
             let sum = slices(factors)?.into_iter().sum();
             if sum > 1 {
@@ -531,7 +565,7 @@ fn one_slice(term: &Term, tensor: &str, pattern: &Pattern) -> Result<usize, Symm
             }
             Ok(sum)
         }
-        TermKind::Fixed | TermKind::Number(_) => Ok(0),
+        TermKind::Fixed | TermKind::Number(_) | TermKind::Chooser(_) => Ok(0),
     }
 }
 

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::alignment::Alignment;
 use super::group::{Group, GroupId, GroupTable};
-use super::layout::AxisLayout;
 use super::resolve::Symmetry;
 use super::spec::SymmetrySpec;
 use crate::error::Error;
@@ -57,9 +56,8 @@ impl From<Symmetry> for SavedSymmetry {
     fn from(symmetry: Symmetry) -> Self {
         let name = |id: GroupId| symmetry.group(id).name.clone();
         let group = |g: &Group| (g.name.clone(), SavedGroup { size: g.size, parent: g.parent.map(name) });
-        let shape = |axes: &[AxisLayout]| axes.iter().map(|axis| axis.len).collect();
         let tensors = symmetry.tensors().map(|(name, layout)| {
-            (name.to_owned(), SavedTensor { pattern: layout.pattern.to_string(), shape: shape(&layout.axes) })
+            (name.to_owned(), SavedTensor { pattern: layout.pattern.to_string(), shape: layout.shape.clone() })
         });
         Self { groups: symmetry.groups().iter().map(group).collect(), tensors: tensors.collect() }
     }

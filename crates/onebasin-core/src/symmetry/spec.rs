@@ -222,6 +222,7 @@ fn fill_term(term: &Term, indices: &BTreeMap<String, String>) -> Term {
         }
         TermKind::Product(factors) => TermKind::Product(all(factors)),
         TermKind::Sum(parts) => TermKind::Sum(all(parts)),
+        TermKind::Cases(cases) => TermKind::Cases(all(cases)),
         fixed => fixed.clone(),
     };
     Term { kind, column: term.column }

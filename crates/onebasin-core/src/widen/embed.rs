@@ -127,15 +127,17 @@ impl<'w> Wide<'w> {
         for value in self.graph.params() {
             let tensor = params.require(&value.name)?;
             let (narrow, wide) = (self.widener.symmetry.tensor(&value.name)?, self.symmetry.tensor(&value.name)?);
-            let expected: Vec<usize> = narrow.axes.iter().map(|axis| axis.len).collect();
-            if tensor.shape() != expected {
-                let (tensor, found) = (value.name.clone(), tensor.shape().to_vec());
+            if tensor.shape() != narrow.shape {
+                let (expected, found) = (narrow.shape.clone(), tensor.shape().to_vec());
+                let tensor = value.name.clone();
                 return Err(Error::Shape { tensor, expected, place: "the graph", found });
             }
             let tables: Vec<Vec<Option<usize>>> =
                 narrow.axes.iter().zip(&wide.axes).map(|(narrow, wide)| self.places(narrow, wide, end)).collect();
             let nothing = if self.variances.contains(&value.name) { 1.0 } else { 0.0 };
-            found.insert(&value.name, scattered(tensor, &value.shape, &tables, nothing)?);
+            let tensor = tensor.shaped(&narrow.laid_out())?;
+            let wide = scattered(&tensor, &wide.laid_out(), &tables, nothing)?;
+            found.insert(&value.name, wide.shaped(&value.shape)?);
         }
         Ok(found)
     }
@@ -218,9 +220,13 @@ impl<'w> Wide<'w> {
             }
             let [a, b] = [ends[0].require(&value.name)?, ends[1].require(&value.name)?];
             let layout = self.symmetry.tensor(&value.name)?;
-            let axis = rows.get(&id).copied().flatten().or_else(|| self.last_axis(layout));
+            let rows = rows.get(&id).copied().flatten().map(|axis| layout.axis_of(axis));
+            let axis = rows.or_else(|| self.last_axis(layout));
             let shares = axis.and_then(|axis| self.axis_shares(&layout.axes[axis], lambda));
-            found.insert(&value.name, mixed(&value.name, [a, b], &value.shape, axis.zip(shares), lambda)?);
+            let laid_out = layout.laid_out();
+            let [a, b] = [a.shaped(&laid_out)?, b.shaped(&laid_out)?];
+            let made = mixed(&value.name, [&a, &b], &laid_out, axis.zip(shares), lambda)?;
+            found.insert(&value.name, made.shaped(&value.shape)?);
         }
         Ok(found)
     }

@@ -50,7 +50,12 @@ pub(super) fn parts(
         TermKind::Sum(parts) => {
             parts.iter().map(|p| (super::extent(p, fixed, narrow), super::extent(p, fixed, size))).collect()
         }
-        TermKind::Fixed | TermKind::Number(_) | TermKind::Group { .. } | TermKind::Product(_) => Vec::new(),
+        TermKind::Fixed
+        | TermKind::Number(_)
+        | TermKind::Group { .. }
+        | TermKind::Product(_)
+        | TermKind::Chooser(_)
+        | TermKind::Cases(_) => Vec::new(),
     }
 }
 

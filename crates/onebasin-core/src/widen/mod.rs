@@ -21,7 +21,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, ValueId, ValueSource};
 use crate::params::Params;
-use crate::symmetry::{GroupId, Pattern, Symmetry, Term, TermKind, discover};
+use crate::symmetry::{GroupId, Pattern, Symmetry, Term, TermKind, discover, runs};
 use crate::tensor::{Tensor, element_count};
 pub use embed::{End, Wide};
 use loosen::Inserted;
@@ -244,9 +244,13 @@ impl Widener {
             .filter_map(|value| Some((self.graph.value(value).name.clone(), self.patterns[value.0].clone()?)));
         let all: Vec<(String, Pattern)> = of_params.chain(of_values).collect();
         for (place, pattern) in &all {
-            for term in &pattern.axes {
+            let runs = runs(pattern);
+            for (axis, term) in pattern.axes.iter().enumerate() {
                 let (mut sliced, mut joined) = (Vec::new(), Vec::new());
                 written(term, &mut sliced, &mut joined);
+                if runs.iter().any(|run| run.len() > 1 && run.contains(&axis)) {
+                    joined.extend(groups_of(term));
+                }
                 for (names, what) in [(sliced, "stands in slices"), (joined, "stands in one product with other units")]
                 {
                     for name in names {
@@ -386,7 +390,8 @@ fn shapes_of(graph: &Graph) -> Result<Params> {
 fn extent(term: &Term, fixed: usize, size: &dyn Fn(&str) -> usize) -> usize {
     match &term.kind {
         TermKind::Fixed => fixed,
-        TermKind::Number(n) => *n,
+        TermKind::Number(n) | TermKind::Chooser(n) => *n,
+        TermKind::Cases(cases) => extent(&cases[0], fixed, size),
         TermKind::Group { name, slice, .. } => slice.map_or_else(|| size(name), |(start, end)| end - start),
         TermKind::Product(factors) => factors.iter().map(|f| extent(f, fixed, size)).fold(1, usize::saturating_mul),
         TermKind::Sum(parts) => parts.iter().map(|p| extent(p, fixed, size)).fold(0, usize::saturating_add),
@@ -396,16 +401,18 @@ fn extent(term: &Term, fixed: usize, size: &dyn Fn(&str) -> usize) -> usize {
 /// Groups in a term.
 fn groups_of(term: &Term) -> Vec<String> {
     match &term.kind {
-        TermKind::Fixed | TermKind::Number(_) => Vec::new(),
+        TermKind::Fixed | TermKind::Number(_) | TermKind::Chooser(_) => Vec::new(),
         TermKind::Group { name, .. } => vec![name.clone()],
-        TermKind::Product(terms) | TermKind::Sum(terms) => terms.iter().flat_map(groups_of).collect(),
+        TermKind::Product(terms) | TermKind::Sum(terms) | TermKind::Cases(terms) => {
+            terms.iter().flat_map(groups_of).collect()
+        }
     }
 }
 
 /// Groups of a term that stand in slices, and that stand in one product with others.
 fn written(term: &Term, sliced: &mut Vec<String>, joined: &mut Vec<String>) {
     match &term.kind {
-        TermKind::Fixed | TermKind::Number(_) => {}
+        TermKind::Fixed | TermKind::Number(_) | TermKind::Chooser(_) => {}
         TermKind::Group { name, slice, .. } => sliced.extend(slice.map(|_| name.clone())),
         TermKind::Product(factors) => {
             let with: Vec<Vec<String>> = factors.iter().map(groups_of).filter(|names| !names.is_empty()).collect();
@@ -416,7 +423,7 @@ fn written(term: &Term, sliced: &mut Vec<String>, joined: &mut Vec<String>) {
                 written(factor, sliced, joined);
             }
         }
-        TermKind::Sum(parts) => {
+        TermKind::Sum(parts) | TermKind::Cases(parts) => {
             for part in parts {
                 written(part, sliced, joined);
             }

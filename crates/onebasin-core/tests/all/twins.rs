@@ -6,53 +6,73 @@ use onebasin_core::matching::{
     Element, Gram, MatchOptions, Root, Source, StopReason, Weights, ascend, best_element, objective, weight_grams,
 };
 use onebasin_core::stream::Stream;
-use onebasin_core::symmetry::{Alignment, Group, GroupId, Symmetry, SymmetrySpec, Term, TermKind};
+use onebasin_core::symmetry::{
+    Alignment, Group, GroupId, Symmetry, SymmetrySpec, TensorLayout, Term, TermKind, for_each_index,
+};
 use onebasin_core::{DType, Params, Tensor};
 use onebasin_testkit::assert_close;
 use proptest::prelude::*;
 
-/// What stands at one position of an axis: a place in the pattern, and the digits (group, unit) read there.
+/// What stands at one position of a tensor: a place in the pattern, and the digits (group, unit) read there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Label {
+    /// Empty where a slice stands: slices of one group belong together.
     place: Vec<usize>,
     digits: Vec<(Option<String>, usize)>,
+    sliced: bool,
 }
 
-/// The labels of an axis, position by position, straight from the notation.
-fn labels(term: &Term, len: usize, sizes: &BTreeMap<String, usize>) -> Vec<Label> {
-    let run = |group: Option<&String>, units: std::ops::Range<usize>| {
-        units.map(|u| Label { place: vec![], digits: vec![(group.cloned(), u)] }).collect()
-    };
-    match &term.kind {
-        TermKind::Fixed => run(None, 0..len),
-        TermKind::Number(n) => run(None, 0..*n),
-        TermKind::Group { name, slice, .. } => run(Some(name), slice.map_or(0..sizes[name], |(from, to)| from..to)),
-        TermKind::Sum(parts) => {
-            // Slices of one group belong together: they share the place of the first.
-            let first = |name: &String| {
-                parts
-                    .iter()
-                    .position(|p| matches!(&p.kind, TermKind::Group { name: n, slice: Some(_), .. } if n == name))
-            };
-            let place = |k: usize| match &parts[k].kind {
-                TermKind::Group { name, slice: Some(_), .. } => first(name).unwrap(),
-                _ => k,
-            };
-            let part = |k: usize| {
-                let inner = labels(&parts[k], len, sizes).into_iter();
-                inner.map(move |l| Label { place: [vec![place(k)], l.place].concat(), digits: l.digits })
-            };
-            (0..parts.len()).flat_map(part).collect()
-        }
-        TermKind::Product(factors) => factors.iter().fold(vec![Label { place: vec![], digits: vec![] }], |outer, f| {
-            let inner = labels(f, len, sizes);
-            let both = |o: &Label, i: &Label| Label {
-                place: [o.place.clone(), i.place.clone()].concat(),
-                digits: [o.digits.clone(), i.digits.clone()].concat(),
-            };
-            outer.iter().flat_map(|o| inner.iter().map(move |i| both(o, i))).collect()
-        }),
+impl Label {
+    fn of(group: Option<&String>, unit: usize, sliced: bool) -> Self {
+        Self { place: vec![], digits: vec![(group.cloned(), unit)], sliced }
     }
+
+    fn at(self, place: usize) -> Self {
+        let place = if self.sliced { vec![] } else { [vec![place], self.place].concat() };
+        Self { place, ..self }
+    }
+
+    fn beside(&self, other: &Self) -> Self {
+        let sliced = self.sliced || other.sliced;
+        let place = if sliced { vec![] } else { [self.place.clone(), other.place.clone()].concat() };
+        Self { place, digits: [self.digits.clone(), other.digits.clone()].concat(), sliced }
+    }
+}
+
+type Sizes = BTreeMap<String, usize>;
+
+/// The labels of an axis, position by position, straight from the notation, at one entry of what chooses.
+fn labels(term: &Term, len: usize, sizes: &Sizes, entry: usize) -> Vec<Label> {
+    match &term.kind {
+        TermKind::Fixed => (0..len).map(|u| Label::of(None, u, false)).collect(),
+        TermKind::Number(n) | TermKind::Chooser(n) => (0..*n).map(|u| Label::of(None, u, false)).collect(),
+        TermKind::Group { name, slice, .. } => {
+            let units = slice.map_or(0..sizes[name], |(from, to)| from..to);
+            units.map(|u| Label::of(Some(name), u, slice.is_some())).collect()
+        }
+        TermKind::Sum(parts) => {
+            let part = |(k, part)| labels(part, len, sizes, entry).into_iter().map(move |l| l.at(k));
+            parts.iter().enumerate().flat_map(part).collect()
+        }
+        TermKind::Cases(cases) => labels(&cases[entry], len, sizes, entry).into_iter().map(|l| l.at(entry)).collect(),
+        TermKind::Product(factors) => product(factors, &vec![len; factors.len()], sizes, entry),
+    }
+}
+
+/// The labels of terms beside each other, the last running fastest; one of them may choose for the others.
+fn product(terms: &[Term], lens: &[usize], sizes: &Sizes, entry: usize) -> Vec<Label> {
+    let own = terms.iter().position(|t| matches!(t.kind, TermKind::Chooser(_)));
+    let at = |entry| terms.iter().zip(lens).map(|(t, len)| labels(t, *len, sizes, entry)).collect::<Vec<_>>();
+    let counts: Vec<usize> = at(entry).iter().map(Vec::len).collect();
+    let mut found = Vec::new();
+    for_each_index(&counts, |index| {
+        let factors = at(own.map_or(entry, |k| index[k]));
+        let chosen = (0..terms.len()).filter(|k| Some(*k) != own).map(|k| factors[k][index[k]].clone());
+        // What chooses says by the case's place where it stands.
+        let chooser = own.filter(|_| !chosen.clone().any(|l| l.sliced)).map(|k| factors[k][index[k]].clone());
+        found.push(chosen.chain(chooser).reduce(|x, y| x.beside(&y)).unwrap());
+    });
+    found
 }
 
 /// The label that an alignment fetches for a result position.
@@ -64,17 +84,18 @@ fn source(label: &Label, symmetry: &Symmetry, alignment: &Alignment) -> Label {
         let copy = symmetry.ancestors(id(name)).iter().fold(0, |c, a| c * symmetry.group(*a).size + unit(*a));
         (Some(name.clone()), alignment.copies(id(name))[copy].at(*u))
     });
-    Label { place: label.place.clone(), digits: moved.collect() }
+    Label { place: label.place.clone(), digits: moved.collect(), sliced: label.sliced }
 }
 
-fn gather(term: &Term, len: usize, symmetry: &Symmetry, alignment: &Alignment) -> Vec<usize> {
+/// Of every entry of a tensor, the one that an alignment fetches there.
+fn gather(layout: &TensorLayout, symmetry: &Symmetry, alignment: &Alignment) -> Vec<usize> {
     let sizes = symmetry.groups().iter().map(|g: &Group| (g.name.clone(), g.size)).collect();
-    let labels = labels(term, len, &sizes);
+    let labels = product(&layout.pattern.axes, &layout.shape, &sizes, 0);
     let find = |wanted: Label| labels.iter().position(|l| *l == wanted).expect("every label has a source");
     labels.iter().map(|l| find(source(l, symmetry, alignment))).collect()
 }
 
-const SHAPES: [(&str, &[usize], &str); 10] = [
+const SHAPES: [(&str, &[usize], &str); 16] = [
     ("plain", &[6, 5], "s ."),
     ("nested", &[12, 6], "(h q@h) s"),
     ("fused", &[6, 30], "s (h q@h + h q@h + h v@h)"),
@@ -83,8 +104,14 @@ const SHAPES: [(&str, &[usize], &str); 10] = [
     ("tied", &[6, 6], "s s"),
     ("flat", &[3, 24, 7], ". (4 s) w"),
     ("cat", &[13], "(s + w)"),
-    ("pad", &[11], "(p[0:2] + w + p[2:4])"),
+    ("pad", &[13], "(p[0:2] + w + p[2:6])"),
     ("mixed", &[26], "(2 (s + w))"),
+    ("experts", &[3, 6, 4], "h s q@h"),
+    ("apart", &[4, 2, 3, 3], "q@h . h x@q"),
+    ("woven", &[12], "([s | s] #2)"),
+    ("uneven", &[12], "([p[0:3] | (1 + 2)] #2 + p[3:5] + p[5:6] + 3)"),
+    ("gates", &[2, 14, 6], "#2 [(2 w) | (2 u)] s"),
+    ("states", &[7, 3, 2], "[w | u] h #2"),
 ];
 
 fn zoo(seed: u64) -> (Params, Symmetry) {
@@ -95,7 +122,7 @@ fn zoo(seed: u64) -> (Params, Symmetry) {
     };
     let params: Params = SHAPES.iter().map(draw).collect();
     let mut spec = SymmetrySpec::from_patterns(SHAPES.iter().map(|(n, _, p)| (*n, *p))).unwrap();
-    spec.sizes.insert("h".to_owned(), 3);
+    spec.sizes.extend([("h".to_owned(), 3), ("u".to_owned(), 7)]);
     let symmetry = Symmetry::resolve(&spec, &params).unwrap();
     (params, symmetry)
 }
@@ -110,13 +137,10 @@ proptest! {
         let moved = alignment.apply(&symmetry, &params).unwrap();
         for (name, layout) in symmetry.tensors() {
             let (before, after) = (params.get(name).unwrap(), moved.get(name).unwrap());
-            let shape = before.shape();
-            let gathers: Vec<Vec<usize>> =
-                layout.pattern.axes.iter().zip(shape).map(|(t, &len)| gather(t, len, &symmetry, &alignment)).collect();
+            let gather = gather(layout, &symmetry, &alignment);
             let (x, y) = (before.to_f32().unwrap(), after.to_f32().unwrap());
-            for flat in 0..before.len() {
-                let from = after.index_of(flat).iter().zip(&gathers).zip(shape).fold(0, |f, ((&i, g), &n)| f * n + g[i]);
-                prop_assert_eq!(y[flat], x[from], "{} {}", name, flat);
+            for (at, from) in gather.into_iter().enumerate() {
+                prop_assert_eq!(y[at], x[from], "{} {}", name, at);
             }
         }
     }

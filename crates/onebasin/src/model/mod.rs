@@ -10,7 +10,7 @@ use onebasin_core::Params;
 use onebasin_core::graph::{Graph, Op};
 use onebasin_core::report::Input;
 use onebasin_core::running_statistics;
-use onebasin_core::symmetry::{Symmetry, SymmetrySpec, discover};
+use onebasin_core::symmetry::{AxisRef, Discovery, Symmetry, SymmetrySpec, discover_holding};
 use onebasin_io::{Checkpoint, Format, Metadata, OnnxModel, PROVENANCE, Target, read, tensor_digest};
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Network, Samples};
@@ -55,6 +55,8 @@ pub struct Model {
     onnx: Option<OnnxModel>,
     /// What the user says may be exchanged.
     spec: Option<SymmetrySpec>,
+    /// Axes of tensors along which all networks that it is compared with are the same.
+    held: BTreeSet<(String, usize)>,
     /// Whether it came from a file.
     is_file: bool,
     /// Names that tensors have in the file, where they have others here.
@@ -78,6 +80,7 @@ impl Model {
             follow: BTreeMap::new(),
             onnx: None,
             spec: None,
+            held: BTreeSet::new(),
             is_file: true,
             renamed_from: BTreeMap::new(),
             memory: None,
@@ -95,6 +98,21 @@ impl Model {
             self.remarks.push(text);
         }
         self
+    }
+
+    /// The network with these axes of its graph's parameters in their places, because all networks are the same there.
+    pub(crate) fn with_held(mut self, held: BTreeSet<(String, usize)>) -> Self {
+        self.held = held;
+        self
+    }
+
+    /// What may be exchanged as the graph shows it.
+    fn discovered<'g>(&self, graph: &'g Graph) -> Discovery<'g> {
+        let why = "the tensor is the same in all networks to the bit, and no weight";
+        let held = self.held.iter().filter_map(|(name, axis)| {
+            Some((AxisRef { value: graph.param_named(name).ok()?, axis: *axis }, why.to_owned()))
+        });
+        discover_holding(graph, &held.collect())
     }
 
     /// Whether a file written in its place has all tensors of the file it came from.
@@ -260,7 +278,7 @@ impl Model {
     pub fn symmetry(&self) -> Result<Symmetry> {
         let mut spec = match (&self.spec, &self.graph) {
             (Some(spec), _) => spec.expand(self.params().names())?,
-            (None, Some(graph)) => discover(graph).spec().clone(),
+            (None, Some(graph)) => self.discovered(graph).spec().clone(),
             (None, None) => return Err(Error::NoSymmetry { path: self.path().to_owned() }),
         };
         for (copy, original) in &self.follow {
@@ -277,7 +295,7 @@ impl Model {
     /// If the graph is not known, or has no such tensor or axis.
     pub fn why(&self, tensor: &str, axis: usize) -> Result<Vec<String>> {
         let graph = self.graph.as_ref().ok_or_else(|| Error::NoGraph { path: self.path().to_owned() })?;
-        Ok(discover(graph).why(tensor, axis)?)
+        Ok(self.discovered(graph).why(tensor, axis)?)
     }
 
     /// Names of the running statistics of BatchNorms: as the graph tells, or by how frameworks call them where there is none

@@ -4,19 +4,29 @@
 //! units, which are products or concatenations of others, and which cannot move; inputs and outputs of the network stay.
 //! Whatever is still free in a parameter is a group (`groups`), and `why` tells in words why the rest is not.
 
+mod alike;
+mod cases;
+mod cut;
+mod families;
+mod forms;
 mod groups;
+mod picks;
 mod positions;
 mod rules;
+mod still;
 mod taps;
 mod terms;
+mod unite;
 mod why;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use crate::graph::{Graph, NodeId, ValueId, ValueSource};
 use crate::symmetry::{Pattern, SymmetrySpec};
-use crate::tensor::Tensor;
+use groups::Writer;
 pub use rules::AxisRef;
+use still::Still;
 use terms::{AtomId, Conflict, Terms};
 
 /// What discovery found: the symmetry, and what it rests on.
@@ -42,8 +52,11 @@ use terms::{AtomId, Conflict, Terms};
 pub struct Discovery<'g> {
     graph: &'g Graph,
     spec: SymmetrySpec,
-    /// The pattern of every value in which a group stands.
-    values: Vec<Option<Pattern>>,
+    terms: Terms,
+    axes: Vec<Vec<AtomId>>,
+    writer: Writer,
+    /// The patterns of values that were asked for; none where no group stands in one.
+    values: Vec<OnceLock<Option<Pattern>>>,
     relations: Vec<Relation>,
     reasons: BTreeMap<AxisRef, Reason>,
 }
@@ -87,37 +100,74 @@ struct Reason {
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
 pub fn discover(graph: &Graph) -> Discovery<'_> {
+    discover_holding(graph, &BTreeMap::new())
+}
+
+/// Finds every unit of a network that may be exchanged, some axes of parameters being held in place.
+///
+/// Shapes: `held` says for an axis why it stays, in words that follow `… stays: `.
+///
+/// A tensor that is the same in all networks that are compared and varies along an axis is no weight but part of the
+/// architecture: rotary frequencies, filter banks, grids. Its units may be exchanged in each network on its own; between
+/// networks they already correspond.
+///
+/// Cost: that of [`discover`].
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use onebasin_core::graph::Graph;
+/// use onebasin_core::symmetry::{AxisRef, discover_holding};
+/// let mut g = Graph::new();
+/// let x = g.input("x", &[1, 4])?;
+/// let h = g.linear("fc1", x, 3)?;
+/// let h = g.relu(h)?;
+/// let y = g.linear("fc2", h, 2)?;
+/// g.output(y);
+/// let bias = AxisRef { value: g.param_named("fc1.bias")?, axis: 0 };
+/// let found = discover_holding(&g, &BTreeMap::from([(bias, "the same in both".to_owned())]));
+/// assert_eq!(found.spec().tensors["fc2.weight"].to_string(), ". .");
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn discover_holding<'g>(graph: &'g Graph, held: &BTreeMap<AxisRef, String>) -> Discovery<'g> {
     let mut d = Discoverer::new(graph);
-    let found = search(&mut d);
+    held.iter().for_each(|(axis, why)| d.fix(*axis, why));
+    let mut found = search(&mut d);
     if d.terms.gave_up() {
         d = Discoverer::new(graph);
         graph.ids().for_each(|value| d.fix_all(value, "the network is too large, or nested too deep, to look through"));
-        let (spec, values) = groups::spec(&d);
-        return Discovery { graph, spec, values, relations: d.relations, reasons: d.reasons };
+        found = groups::spec(&mut d);
     }
-    let (spec, values) = found;
-    Discovery { graph, spec, values, relations: d.relations, reasons: d.reasons }
+    let (spec, writer) = found;
+    let values = vec![OnceLock::new(); graph.values().len()];
+    let Discoverer { terms, axes, relations, reasons, .. } = d;
+    Discovery { graph, spec, terms, axes, writer, values, relations, reasons }
 }
 
 /// Applies every rule and reads off what is found.
-fn search(d: &mut Discoverer<'_>) -> (SymmetrySpec, Vec<Option<Pattern>>) {
+fn search(d: &mut Discoverer<'_>) -> (SymmetrySpec, Writer) {
     let graph = d.graph;
     for input in graph.inputs() {
         d.fix_all(input, "an input of the network");
     }
-    for value in graph.ids() {
-        if let ValueSource::Constant(tensor) = &graph.value(value).source {
-            d.constant(value, tensor);
-        }
-    }
+    let still = Still::new(graph);
     let mut used = vec![false; graph.values().len()];
     for (k, node) in graph.nodes().iter().enumerate() {
         d.node = Some(NodeId(k));
         if d.terms.gave_up() {
             break;
         }
-        rules::apply(d, node);
         node.inputs.iter().for_each(|v| used[v.0] = true);
+        if node.outputs.iter().all(|v| still.is(*v)) {
+            continue;
+        }
+        // Nobody permutes what is the same in every network: each node meets it anew.
+        for value in node.inputs.iter().filter(|v| still.is(**v)) {
+            d.renew(*value, &still);
+        }
+        rules::apply(d, node);
+        for value in node.inputs.iter().filter(|v| still.is(**v)) {
+            d.axes[value.0] = graph.shape(*value).iter().map(|n| d.terms.fixed(*n)).collect();
+        }
     }
     d.node = None;
     positions::left(d);
@@ -174,7 +224,8 @@ impl Discovery<'_> {
     /// # Ok::<(), onebasin_core::Error>(())
     /// ```
     pub fn value_pattern(&self, value: ValueId) -> Option<&Pattern> {
-        self.values[value.0].as_ref()
+        let written = || self.writer.value(&self.terms, &self.axes[value.0]);
+        self.values[value.0].get_or_init(written).as_ref()
     }
 
     /// Nodes whose operators are not known; everything they touch is fixed.
@@ -204,18 +255,21 @@ struct Discoverer<'g> {
     node: Option<NodeId>,
     relations: Vec<Relation>,
     reasons: BTreeMap<AxisRef, Reason>,
-    /// Entries of equal constants that padding put before and after an axis.
-    pads: Vec<(AtomId, AtomId)>,
     /// The axes that the numbers of values are positions on.
     positions: BTreeMap<ValueId, AxisRef>,
+    /// Axes of values along which an operator mixes entries that it gives back.
+    mixed: BTreeMap<ValueId, BTreeSet<usize>>,
+    /// Axes of values whose entries are all picked one by one.
+    picked: BTreeSet<AxisRef>,
 }
 
 impl<'g> Discoverer<'g> {
     fn new(graph: &'g Graph) -> Self {
         let mut terms = Terms::default();
         let axes = graph.values().iter().map(|v| v.shape.iter().map(|n| terms.fresh(*n)).collect()).collect();
-        let (relations, reasons, pads) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { graph, terms, axes, node: None, relations, reasons, pads, positions: BTreeMap::new() }
+        let (relations, reasons, mixed) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let (positions, picked) = (BTreeMap::new(), picks::all(graph));
+        Self { graph, terms, axes, node: None, relations, reasons, positions, mixed, picked }
     }
 
     fn rank(&self, value: ValueId) -> usize {
@@ -276,17 +330,19 @@ impl<'g> Discoverer<'g> {
         (0..self.rank(value)).for_each(|axis| self.fix(AxisRef { value, axis }, reason));
     }
 
-    /// Axes of a constant stay, unless the constant is the same all along them.
-    fn constant(&mut self, value: ValueId, tensor: &Tensor) {
+    /// An operator mixes the entries along these axes of a value, and gives back as many: two copies of a family that
+    /// stand along them would meet.
+    fn mix(&mut self, value: ValueId, axes: impl IntoIterator<Item = usize>) {
+        self.mixed.entry(value).or_default().extend(axes);
+    }
+
+    /// Unknowns of its own for a value that no input and no parameter decides. Where it is the same all along an axis it
+    /// says nothing about it; else the axis stays.
+    fn renew(&mut self, value: ValueId, still: &Still) {
         for axis in 0..self.rank(value) {
-            let shape = tensor.shape();
-            let inner = shape[axis + 1..].iter().product::<usize>() * tensor.dtype().size();
-            let uniform = shape[axis] <= 1
-                || tensor
-                    .bytes()
-                    .chunks_exact((shape[axis] * inner).max(1))
-                    .all(|block| block.chunks_exact(inner.max(1)).all(|slice| slice == &block[..inner]));
-            if !uniform {
+            let len = self.len(value, axis);
+            self.axes[value.0][axis] = self.terms.fresh(len);
+            if !still.uniform(value, axis) {
                 self.fix(AxisRef { value, axis }, "a constant of the graph");
             }
         }

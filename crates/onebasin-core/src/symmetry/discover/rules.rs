@@ -1,7 +1,7 @@
 //! How symmetries pass through operators: which axes are the same units, which are parts of which, which stay.
 
-use super::terms::AtomId;
-use super::{Discoverer, positions};
+use super::terms::{AtomId, State};
+use super::{Discoverer, picks, positions};
 use crate::graph::op::{Conv, PadMode, Pool};
 use crate::graph::{Node, Op, ValueId};
 
@@ -56,21 +56,28 @@ pub(super) fn apply(d: &mut Discoverer<'_>, node: &Node) {
         }
         Op::LayerNorm { axes, .. } => {
             tie_all(d, x, y);
+            d.mix(y, axes.iter().copied());
             for param in &inputs[1..] {
                 axes.iter().enumerate().for_each(|(k, a)| d.tie(at(*param, k), at(y, *a)));
             }
         }
         Op::GroupNorm { groups, .. } => {
             tie_all(d, x, y);
+            d.mix(y, 2..rank);
             let (outer, inner) = (d.fresh(*groups), d.fresh(d.len(x, 1) / groups));
-            d.make(at(x, 1), |t| t.product(vec![outer, inner]), "the groups of a GroupNorm cut across its parts");
+            d.make(at(x, 1), |t| t.product(&[outer, inner]), "the groups of a GroupNorm cut across its parts");
             inputs[1..].iter().for_each(|p| d.tie(at(*p, 0), at(y, 1)));
         }
         Op::LocalResponseNorm { .. } => {
             tie_all(d, x, y);
+            d.mix(y, [1]);
             d.fix(at(x, 1), "LocalResponseNorm looks at neighbouring channels");
         }
-        Op::Unary(_) | Op::Softmax { .. } => tie_all(d, x, y),
+        Op::Unary(_) => tie_all(d, x, y),
+        Op::Softmax { axis, .. } => {
+            tie_all(d, x, y);
+            d.mix(y, [*axis]);
+        }
         Op::Binary(_) | Op::Where => inputs.iter().for_each(|v| broadcast(d, *v, y)),
         Op::Expand(_) => broadcast(d, x, y),
         Op::Reduce { axes, keep, .. } => {
@@ -91,15 +98,17 @@ pub(super) fn apply(d: &mut Discoverer<'_>, node: &Node) {
                     d.tie(at(*v, other), at(y, other));
                 }
             }
-            let parts = inputs.iter().map(|v| d.atom(at(*v, *axis))).collect();
-            d.make(at(y, *axis), |t| t.sum(parts), "the parts of a concatenation cut across each other");
+            let parts: Vec<AtomId> = inputs.iter().map(|v| d.atom(at(*v, *axis))).collect();
+            d.make(at(y, *axis), |t| t.sum(&parts), "the parts of a concatenation cut across each other");
             for v in inputs {
                 d.relate(at(*v, *axis), at(y, *axis));
             }
         }
-        Op::Slice { axis, start, len, step } => slice(d, x, y, *axis, (*start, *len, *step)),
+        Op::Slice { axis, start, len, step } if !picked(d, node, x, y) => slice(d, x, y, *axis, (*start, *len, *step)),
+        Op::Slice { .. } => {}
         Op::Pad { before, after, mode } => pad(d, x, y, before, after, *mode),
-        Op::Gather { axis } => gather(d, *axis, inputs, y),
+        Op::Gather { axis } if !picked(d, node, x, y) => gather(d, *axis, inputs, y),
+        Op::Gather { .. } => {}
         Op::GatherElements { axis } => {
             beside(d, *axis, x, inputs[1], y);
             (0..rank).for_each(|a| d.tie(at(inputs[1], a), at(y, a)));
@@ -194,17 +203,18 @@ fn convolution(d: &mut Discoverer<'_>, conv: &Conv, inputs: &[ValueId], y: Value
         d.tie(at(x, 1), at(w, 1));
         d.tie(at(w, 0), at(y, 1));
     } else if conv.groups == channels {
-        // Every channel has its own filters: the filters of a channel move with it, and among themselves.
+        // Every channel has its own filters: the filters of a channel move with it, and among themselves. Where there is
+        // but one, it is the channel.
         let filters = d.fresh(out / channels);
         let source = d.atom(at(x, 1));
-        d.make(at(y, 1), |t| t.product(vec![source, filters]), "filters of a depthwise convolution");
+        d.make(at(y, 1), |t| t.product(&[source, filters]), "filters of a depthwise convolution");
         d.relate(at(x, 1), at(y, 1));
         d.tie(at(w, 0), at(y, 1));
     } else {
         let (groups, own) = (d.fresh(conv.groups), d.fresh(out / conv.groups));
         let within = d.atom(at(w, 1));
-        d.make(at(x, 1), |t| t.product(vec![groups, within]), GROUPS);
-        d.make(at(w, 0), |t| t.product(vec![groups, own]), GROUPS);
+        d.make(at(x, 1), |t| t.product(&[groups, within]), GROUPS);
+        d.make(at(w, 0), |t| t.product(&[groups, own]), GROUPS);
         d.relate(at(x, 1), at(w, 1));
         d.tie(at(w, 0), at(y, 1));
     }
@@ -225,8 +235,8 @@ fn transposed_convolution(d: &mut Discoverer<'_>, conv: &Conv, inputs: &[ValueId
     } else {
         let groups = d.fresh(conv.groups);
         let (source, own) = (d.fresh(d.len(x, 1) / conv.groups), d.atom(at(w, 1)));
-        d.make(at(x, 1), |t| t.product(vec![groups, source]), GROUPS);
-        d.make(at(y, 1), |t| t.product(vec![groups, own]), GROUPS);
+        d.make(at(x, 1), |t| t.product(&[groups, source]), GROUPS);
+        d.make(at(y, 1), |t| t.product(&[groups, own]), GROUPS);
         d.relate(at(w, 1), at(y, 1));
     }
     inputs[2..].iter().for_each(|bias| d.tie(at(*bias, 0), at(y, 1)));
@@ -275,7 +285,7 @@ fn reshape(d: &mut Discoverer<'_>, x: ValueId, y: ValueId) {
         }
         let atoms = |d: &Discoverer<'_>, run: &[AxisRef]| run.iter().map(|r| d.atom(*r)).collect::<Vec<AtomId>>();
         let (a, b) = (atoms(d, &left), atoms(d, &right));
-        let (a, b) = (d.terms.product(a), d.terms.product(b));
+        let (a, b) = (d.terms.product(&a), d.terms.product(&b));
         d.unite(a, b, left[0], "a reshape cuts units apart");
         for l in &left {
             for r in &right {
@@ -290,11 +300,11 @@ fn slice(d: &mut Discoverer<'_>, x: ValueId, y: ValueId, axis: usize, (start, le
     let n = d.len(x, axis);
     let kept = d.atom(at(y, axis));
     if step == 1 {
-        let (before, after) = (d.fresh(start), d.fresh(n - start - len));
-        d.make(at(x, axis), |t| t.sum(vec![before, kept, after]), "a slice cuts units apart");
+        let (before, after) = (d.terms.piece(start), d.terms.piece(n - start - len));
+        d.make(at(x, axis), |t| t.sum(&[before, kept, after]), "a slice cuts units apart");
     } else if step > 1 && n == len * step as usize && start < step as usize {
         let places = d.terms.fixed(step as usize);
-        d.make(at(x, axis), |t| t.product(vec![kept, places]), "a strided slice cuts units apart");
+        d.make(at(x, axis), |t| t.product(&[kept, places]), "a strided slice cuts units apart");
     } else {
         d.fix(at(x, axis), "a slice takes positions by number");
         d.fix(at(y, axis), "a slice takes positions by number");
@@ -308,11 +318,10 @@ fn pad(d: &mut Discoverer<'_>, x: ValueId, y: ValueId, before: &[usize], after: 
         if front + back == 0 {
             d.tie(at(x, axis), at(y, axis));
         } else if matches!(mode, PadMode::Constant(_)) {
-            let (front, back) = (d.fresh(front), d.fresh(back));
+            let (front, back) = (d.terms.piece(front), d.terms.piece(back));
             let inside = d.atom(at(x, axis));
-            d.make(at(y, axis), |t| t.sum(vec![front, inside, back]), "padding cuts units apart");
+            d.make(at(y, axis), |t| t.sum(&[front, inside, back]), "padding cuts units apart");
             d.relate(at(x, axis), at(y, axis));
-            d.pads.push((front, back));
         } else {
             d.fix(at(x, axis), "padding repeats positions by number");
             d.fix(at(y, axis), "padding repeats positions by number");
@@ -341,15 +350,46 @@ fn beside(d: &mut Discoverer<'_>, axis: usize, data: ValueId, indices: ValueId, 
     }
 }
 
+/// One entry of an axis whose entries are told apart: whatever stands beside it may be another unknown for each.
+fn picked(d: &mut Discoverer<'_>, node: &Node, x: ValueId, y: ValueId) -> bool {
+    let Some((place, entry)) = picks::pick(d.graph, node) else { return false };
+    let len = d.len(x, place.axis);
+    let told_apart = matches!(d.terms.state(d.atom(place)), State::Chooser);
+    if len < 2 || !(told_apart || d.picked.contains(&place)) {
+        return false;
+    }
+    if !told_apart {
+        let chooser = d.terms.chooser(len);
+        d.unite(d.atom(place), chooser, place, "entries are picked by number");
+    }
+    d.because(place, "entries are picked by number");
+    let chooser = d.atom(place);
+    let kept: Vec<usize> = (0..d.rank(x)).filter(|a| *a != place.axis).collect();
+    // What is left of the axis in the result: one entry, or none at all.
+    let gone = d.rank(y) as isize - kept.len() as isize;
+    for axis in kept {
+        let to = if axis < place.axis { axis } else { (axis as isize - 1 + gone) as usize };
+        d.relate(at(x, axis), at(y, to));
+        let own = d.atom(at(x, axis));
+        let own = d.terms.select(own, chooser, entry);
+        d.unite(own, d.atom(at(y, to)), at(y, to), "its parts are cut in different places by what it is joined with");
+    }
+    true
+}
+
 fn recurrent(d: &mut Discoverer<'_>, gates: usize, inputs: &[ValueId], outputs: &[ValueId]) {
     let (x, w, r) = (inputs[0], inputs[1], inputs[2]);
-    let y = outputs[0];
-    let units = d.atom(at(r, 2));
+    let (y, hidden) = (outputs[0], d.len(r, 2));
+    // Every direction has units of its own, and stays.
+    let directions = d.terms.chooser(d.len(w, 0).max(1));
+    let units: Vec<AtomId> = (0..d.len(w, 0).max(1)).map(|_| d.fresh(hidden)).collect();
+    let units = d.terms.cases(directions, units);
+    d.unite(units, d.atom(at(r, 2)), at(r, 2), GATES);
     for (value, axis, times) in
         [(w, 1, gates), (r, 1, gates)].into_iter().chain(inputs.get(3).map(|b| (*b, 1, 2 * gates)))
     {
         let gates = d.terms.fixed(times);
-        d.make(at(value, axis), |t| t.product(vec![gates, units]), GATES);
+        d.make(at(value, axis), |t| t.product(&[gates, units]), GATES);
         d.relate(at(r, 2), at(value, axis));
     }
     d.tie(at(x, 2), at(w, 2));
@@ -362,8 +402,8 @@ fn recurrent(d: &mut Discoverer<'_>, gates: usize, inputs: &[ValueId], outputs: 
         d.tie(at(*state, 1), at(y, 2));
         d.tie(at(*state, 2), at(y, 3));
     }
-    for value in inputs[1..].iter().chain(&outputs[1..]) {
-        d.fix(at(*value, 0), "directions of a recurrent layer");
+    for place in inputs[1..].iter().chain(&outputs[1..]).map(|v| at(*v, 0)).chain([at(y, 1)]) {
+        d.because(place, "directions of a recurrent layer");
+        d.unite(d.atom(place), directions, place, "directions of a recurrent layer");
     }
-    d.fix(at(y, 1), "directions of a recurrent layer");
 }

@@ -114,15 +114,17 @@ impl Discovery<'_> {
 fn collect(term: &Term, groups: &mut Vec<String>) {
     match &term.kind {
         TermKind::Group { name, .. } if !groups.contains(name) => groups.push(name.clone()),
-        TermKind::Product(terms) | TermKind::Sum(terms) => terms.iter().for_each(|t| collect(t, groups)),
-        TermKind::Group { .. } | TermKind::Fixed | TermKind::Number(_) => {}
+        TermKind::Product(terms) | TermKind::Sum(terms) | TermKind::Cases(terms) => {
+            terms.iter().for_each(|t| collect(t, groups));
+        }
+        TermKind::Group { .. } | TermKind::Fixed | TermKind::Number(_) | TermKind::Chooser(_) => {}
     }
 }
 
 fn has_number(term: &Term) -> bool {
     match &term.kind {
-        TermKind::Number(_) => true,
-        TermKind::Product(terms) | TermKind::Sum(terms) => terms.iter().any(has_number),
+        TermKind::Number(_) | TermKind::Chooser(_) => true,
+        TermKind::Product(terms) | TermKind::Sum(terms) | TermKind::Cases(terms) => terms.iter().any(has_number),
         TermKind::Group { .. } | TermKind::Fixed => false,
     }
 }

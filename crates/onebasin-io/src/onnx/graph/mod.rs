@@ -24,6 +24,7 @@ mod plan;
 mod quantized;
 mod recurrent;
 mod slices;
+mod strided;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;

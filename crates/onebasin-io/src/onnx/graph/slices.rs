@@ -7,6 +7,7 @@ use super::array::{Array, ElementKind, Elements};
 use super::call::{LONGEST, Made, NodeCall, axis_of, broken, unknown};
 use super::fold;
 use super::plan::PlanSlot;
+use super::strided::Strided;
 
 pub(super) fn concat(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     let axis = call.int("axis", 1)?;
@@ -130,6 +131,9 @@ pub(super) fn gather(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
     };
     let even = step != 0 && chosen.windows(2).all(|w| w[1] as isize - w[0] as isize == step);
     if !even || chosen.is_empty() || indices.shape.len() > 1 {
+        if let Some(view) = Strided::of(&indices.shape, &chosen, call.shape(data)[axis]) {
+            return view.take(call, data, axis);
+        }
         let positions = chosen.iter().map(|&c| c as i64).collect();
         let Some(positions) = Array::new(&indices.shape, Elements::Int(positions)) else {
             return broken("its indices do not fill their shape");

@@ -1,0 +1,187 @@
+//! Families: groups of which there is an independent copy for every unit of another.
+//!
+//! A group that everywhere stands beside exactly one unit of another, in one product or on another axis, may be permuted
+//! for each of those units on its own: nothing ever meets two of its copies.
+
+use std::collections::BTreeMap;
+
+use super::Discoverer;
+use super::forms::{TermForm, variants};
+use super::terms::{AtomId, State};
+use crate::graph::{NodeId, ValueId};
+
+/// The parent of every family.
+pub(super) fn families(
+    d: &Discoverer<'_>,
+    params: &[Vec<TermForm>],
+    named: impl Fn(AtomId) -> bool,
+) -> BTreeMap<AtomId, AtomId> {
+    let mut candidates: BTreeMap<AtomId, Vec<AtomId>> = BTreeMap::new();
+    for axes in params {
+        let Some(variants) = variants(axes) else { continue };
+        for axes in variants {
+            let mut found = Vec::new();
+            for (k, form) in axes.iter().enumerate() {
+                beside(form, &elsewhere(&axes, k), &mut found);
+            }
+            for (atom, outer) in found {
+                candidates.entry(atom).and_modify(|c| c.retain(|o| outer.contains(o))).or_insert(outer);
+            }
+        }
+    }
+    candidates.retain(|atom, outer| {
+        outer.retain(|o| o != atom && named(*o));
+        !outer.is_empty() && named(*atom)
+    });
+    if candidates.is_empty() {
+        return BTreeMap::new();
+    }
+    let places = Places::new(d);
+    let mut parents = BTreeMap::new();
+    for (inner, outers) in candidates {
+        let nearest = outers.into_iter().rev().find(|o| !above(&parents, *o, inner) && places.indexed(inner, *o));
+        parents.extend(nearest.map(|outer| (inner, outer)));
+    }
+    parents
+}
+
+/// Whether `atom` is `top` or, through its parents, a family below it.
+fn above(parents: &BTreeMap<AtomId, AtomId>, atom: AtomId, top: AtomId) -> bool {
+    std::iter::successors(Some(atom), |a| parents.get(a).copied()).any(|a| a == top)
+}
+
+/// The free atoms that stand on other axes than this, exactly once whatever part of them is looked at.
+fn elsewhere(axes: &[TermForm], own: usize) -> Vec<AtomId> {
+    let mut found = Vec::new();
+    for form in axes.iter().enumerate().filter(|(k, _)| *k != own).map(|(_, form)| form) {
+        match form {
+            TermForm::Free(atom) => found.push(*atom),
+            TermForm::Product(factors) => {
+                found.extend(
+                    factors.iter().filter_map(|f| if let TermForm::Free(atom) = f { Some(*atom) } else { None }),
+                );
+            }
+            TermForm::Fixed(_) | TermForm::Chooser(..) | TermForm::Cases(..) | TermForm::Sum(_) => {}
+        }
+    }
+    found
+}
+
+/// Every free atom of a form with those that stand beside it; factors outside it in its own product come last.
+fn beside(form: &TermForm, others: &[AtomId], found: &mut Vec<(AtomId, Vec<AtomId>)>) {
+    match form {
+        TermForm::Free(atom) => found.push((*atom, others.to_vec())),
+        TermForm::Fixed(_) | TermForm::Chooser(..) => {}
+        TermForm::Sum(parts) | TermForm::Cases(_, parts) => parts.iter().for_each(|p| beside(p, others, found)),
+        TermForm::Product(factors) => {
+            let mut others = others.to_vec();
+            for factor in factors {
+                beside(factor, &others, found);
+                if let TermForm::Free(atom) = factor {
+                    others.push(*atom);
+                }
+            }
+        }
+    }
+}
+
+/// Whether every `inner` of a value stands beside exactly one `outer`: in its own product, or on another axis.
+fn stands_beside(axes: &[TermForm], inner: AtomId, outer: AtomId) -> bool {
+    fn within(form: &TermForm, inner: AtomId, outer: AtomId, (least, most): (usize, usize)) -> bool {
+        match form {
+            TermForm::Free(a) => *a != inner || (least == 1 && most == 1),
+            TermForm::Fixed(_) | TermForm::Chooser(..) => true,
+            TermForm::Sum(parts) | TermForm::Cases(_, parts) => {
+                parts.iter().all(|p| within(p, inner, outer, (least, most)))
+            }
+            TermForm::Product(factors) => factors.iter().enumerate().all(|(k, factor)| {
+                let others = factors.iter().enumerate().filter(|(l, _)| *l != k).map(|(_, f)| f.count(outer));
+                within(factor, inner, outer, others.fold((least, most), |(a, b), (c, d)| (a + c, b + d)))
+            }),
+        }
+    }
+    axes.iter().enumerate().all(|(k, form)| {
+        let others = axes.iter().enumerate().filter(|(l, _)| *l != k).map(|(_, f)| f.count(outer));
+        within(form, inner, outer, others.fold((0, 0), |(a, b), (c, d)| (a + c, b + d)))
+    })
+}
+
+/// Where every unknown stands, so that not all values need to be looked at for each.
+struct Places<'d, 'g> {
+    d: &'d Discoverer<'g>,
+    /// What an unknown is a part of.
+    wholes: Vec<Vec<AtomId>>,
+    /// The values that have it as an axis.
+    values: Vec<Vec<usize>>,
+    /// Nodes that read a value.
+    readers: Vec<Vec<NodeId>>,
+}
+
+impl<'d, 'g> Places<'d, 'g> {
+    fn new(d: &'d Discoverer<'g>) -> Self {
+        let count = d.terms.count();
+        let mut wholes = vec![Vec::new(); count];
+        for (k, state) in d.terms.states.iter().enumerate() {
+            match state {
+                State::Sum(children) | State::Product(children) | State::Cases(_, children) => {
+                    d.terms.spend(children.len());
+                    children.iter().for_each(|c| wholes[d.terms.find(*c).0].push(AtomId(k)));
+                }
+                State::Free | State::Fixed | State::Chooser | State::Same(_) => {}
+            }
+        }
+        let mut values = vec![Vec::new(); count];
+        for (value, axes) in d.axes.iter().enumerate() {
+            axes.iter().for_each(|a| values[d.terms.find(*a).0].push(value));
+        }
+        let mut readers = vec![Vec::new(); d.graph.values().len()];
+        for (k, node) in d.graph.nodes().iter().enumerate() {
+            node.inputs.iter().for_each(|v| readers[v.0].push(NodeId(k)));
+        }
+        Self { d, wholes, values, readers }
+    }
+
+    /// Values that hold an atom, each once; none if the search has gone on for too long.
+    fn of(&self, atom: AtomId) -> Vec<usize> {
+        let (mut seen, mut found, mut stack) = (std::collections::BTreeSet::new(), Vec::new(), vec![atom]);
+        while let Some(at) = stack.pop() {
+            if !seen.insert(at) {
+                continue;
+            }
+            self.d.terms.spend(1 + self.values[at.0].len() + self.wholes[at.0].len());
+            if self.d.terms.gave_up() {
+                return Vec::new();
+            }
+            found.extend(&self.values[at.0]);
+            stack.extend(&self.wholes[at.0]);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Whether `inner` stands beside exactly one unit of `outer` wherever it stands, and nothing meets two of its copies.
+    fn indexed(&self, inner: AtomId, outer: AtomId) -> bool {
+        let terms = &self.d.terms;
+        self.of(inner).into_iter().all(|value| {
+            let Some(variants) = variants(&terms.forms(&self.d.axes[value])) else { return false };
+            variants.iter().all(|axes| {
+                let mixed = self.d.mixed.get(&ValueId(value)).is_some_and(|mixed| {
+                    let holds = |atom, inside: bool| {
+                        let axes = axes.iter().enumerate().filter(|(k, _)| mixed.contains(k) == inside);
+                        axes.map(|(_, form)| form.count(atom).1).sum::<usize>() > 0
+                    };
+                    holds(outer, true) && holds(inner, false)
+                });
+                !mixed && stands_beside(axes, inner, outer)
+            }) && !self.crossed(ValueId(value), outer)
+        })
+    }
+
+    /// Whether a node that reads a value pairs what stands in one unit of `outer` with what stands in another.
+    fn crossed(&self, value: ValueId, outer: AtomId) -> bool {
+        let d = self.d;
+        let outputs = self.readers[value.0].iter().flat_map(|node| &d.graph.node(*node).outputs);
+        outputs.into_iter().any(|v| d.terms.forms(&d.axes[v.0]).iter().map(|f| f.count(outer).1).sum::<usize>() > 1)
+    }
+}
