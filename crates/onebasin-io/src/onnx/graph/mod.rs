@@ -56,11 +56,13 @@ impl OnnxModel {
     /// The model as a graph: what its outputs are made of, with every shape.
     ///
     /// Inputs keep the lengths that the model gives. One that it names or leaves open is 1 on axis 0, the batch, and
-    /// what `shapes` says, by the input's name, on any other. Weights are parameters of the names that they have in
-    /// [`params`](Self::params), so what is done to them goes back by [`write`](Self::write); numbers and tensors that
-    /// only say how to compute (axes, shapes, paddings) become attributes. A node becomes one operator or several, of
-    /// its name or, where it has none, that of its output. Calls of the model's own functions are replaced by what they
-    /// call, and an `If` whose condition is known by the branch that is taken.
+    /// what `shapes` says, by the input's name, on any other; that of the batch, where an input whose axis 0 has a fixed
+    /// length other than the batch's leaves just one open, as the state of a recurrent layer does. Weights are parameters
+    /// of the names that they have in [`params`](Self::params), so what is done to them goes back by
+    /// [`write`](Self::write); numbers and tensors that only say how to compute (axes, shapes, paddings) become
+    /// attributes. A node becomes one operator or several, of its name or, where it has none, that of its output. Calls of the model's own functions are replaced by what they
+    /// call, and an `If` whose condition is known by the branch that is taken, as is one of whose branches only the other can
+    /// run on inputs of these shapes; of any other both run, and the condition chooses.
     ///
     /// Whole numbers that `DequantizeLinear` makes weights of are parameters too, which
     /// [`Graph::numbers`] tells apart.
