@@ -44,7 +44,7 @@ mod sizes;
 mod spec;
 
 pub use alignment::Alignment;
-pub use discover::{AxisRef, Discovery, discover};
+pub use discover::{AxisRef, Discovery, Held, discover};
 pub use error::{AlignmentError, SymmetryError};
 pub use gather::Gather;
 pub use group::{Group, GroupId};

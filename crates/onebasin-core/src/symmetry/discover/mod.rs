@@ -5,6 +5,7 @@
 //! Whatever is still free in a parameter is a group (`groups`), and `why` tells in words why the rest is not.
 
 mod groups;
+mod held;
 mod rules;
 mod taps;
 mod terms;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use crate::graph::{Graph, NodeId, ValueId, ValueSource};
 use crate::symmetry::{Pattern, SymmetrySpec};
 use crate::tensor::Tensor;
+pub use held::Held;
 pub use rules::AxisRef;
 use terms::{AtomId, Conflict, Terms};
 
