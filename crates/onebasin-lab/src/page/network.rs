@@ -31,7 +31,9 @@ pub fn network(title: &str, overview: &Overview, facts: &[(String, String)]) -> 
     }
     html.push_str("</ol>\n</nav>\n");
     groups(&mut html, overview, &folded);
-    html.push_str("<section id=\"layers\">\n<h2>Layers, in order</h2>\n<p>A box is an axis of a tensor, with its length. ");
+    html.push_str(
+        "<section id=\"layers\">\n<h2>Layers, in order</h2>\n<p>A box is an axis of a tensor, with its length. ",
+    );
     html.push_str("Colour: units that may be exchanged. An empty frame: it stays; point at it, or reach it by Tab, to see why.</p>\n<ol class=\"layers\">\n");
     for run in &folded.runs {
         layers(&mut html, overview, &folded, run);
@@ -58,11 +60,11 @@ fn lead(overview: &Overview) -> String {
         return format!("{sizes} What may be exchanged is not known: there is neither a graph nor a symmetry.");
     }
     format!(
-        "{sizes} {} in {} may be exchanged: they are {:.1} % of the places along axes, and {:.1} % of the values move with them.",
+        "{sizes} {} in {} may be exchanged: they are {} of the places along axes, and {} of the values move with them.",
         counted(overview.free_units, "unit", "units"),
         counted(overview.groups.len(), "group", "groups"),
-        overview.places.percent(),
-        overview.values.percent(),
+        overview.places,
+        overview.values,
     )
 }
 
@@ -154,11 +156,8 @@ fn layer(html: &mut String, overview: &Overview, folded: &Folded, run: &Run, k: 
     let operators = escape(&layer.operators.iter().map(|op| escaped(op)).collect::<Vec<_>>().join(", "));
     let _ = writeln!(html, "<li>\n<h3>{} <small>{operators}</small></h3>\n<ul class=\"tensors\">", shown(&names.name));
     let tensors: Vec<(&SeenTensor, &str)> =
-        layer.tensors.iter().zip(&names.tensors).map(|(k, n)| (&overview.tensors[*k], within(n, &names.name))).collect();
-    let alike = |a: &(&SeenTensor, &str), b: &(&SeenTensor, &str)| {
-        (a.0.dtype, &a.0.shape, &a.0.axes) == (b.0.dtype, &b.0.shape, &b.0.axes) && a.0.not_finite == b.0.not_finite
-    };
-    for same in tensors.chunk_by(alike) {
+        layer.tensors.iter().zip(&names.tensors).map(|(k, n)| (&overview.tensors[*k], names.within(n))).collect();
+    for same in tensors.chunk_by(|a, b| a.0.is_like(b.0)) {
         let names = same.iter().map(|(_, name)| format!("<code>{}</code>", shown(name))).collect::<Vec<_>>().join(", ");
         let tensor = same[0].0;
         let shape = if tensor.shape.is_empty() { "one value".to_owned() } else { sizes(&tensor.shape) };
@@ -202,7 +201,8 @@ fn axis(html: &mut String, overview: &Overview, folded: &Folded, repeated: bool,
         bar(html, folded, part, axis.parts.len() > 1);
     }
     let lens: Vec<usize> = same.iter().map(|axis| axis.len).collect();
-    let label = if axis.free == 0 && marks.is_empty() { String::new() } else { format!("{} ", shown(&term(&axis.term))) };
+    let label =
+        if axis.free == 0 && marks.is_empty() { String::new() } else { format!("{} ", shown(&term(&axis.term))) };
     let _ = write!(html, "</span><span class=\"label\">{label}<b>{}</b></span>", sizes(&lens));
     html.push_str("<span class=\"tip\">");
     let which = match same.len() {
@@ -212,7 +212,14 @@ fn axis(html: &mut String, overview: &Overview, folded: &Folded, repeated: bool,
     let _ = write!(html, "<b>{which}</b>: ");
     let _ = match (axis.free, axis.len) {
         (0, 1) if axis.why.is_some() => write!(html, "{}", shown(axis.why.as_deref().unwrap_or_default())),
-        (0, _) => write!(html, "{} stays: {}", counted(lens.iter().product(), "place", "places"), reason(axis)),
+        (0, _) if same.len() > 1 => write!(html, "all of them stay: {}", reason(axis)),
+        (0, len) => write!(
+            html,
+            "{} {}: {}",
+            counted(len, "place", "places"),
+            if len == 1 { "stays" } else { "stay" },
+            reason(axis)
+        ),
         (free, len) if free == len => {
             let _ = write!(html, "{len} places, all free, as <code>{}</code>", shown(&term(&axis.term)));
             match axis.why {
@@ -272,12 +279,6 @@ fn frozen(html: &mut String, overview: &Overview) {
     html.push_str("</tbody>\n</table>\n</div>\n</section>\n");
 }
 
-/// What of a name its layer's does not say.
-fn within<'n>(name: &'n str, layer: &str) -> &'n str {
-    let rest = name.strip_prefix(layer).and_then(|rest| rest.strip_prefix(['.', '/']));
-    rest.filter(|rest| !rest.is_empty()).unwrap_or(name)
-}
-
 /// Text from a file: no character of it is obeyed, or hides another.
 fn shown(text: &str) -> String {
     if text.is_empty() { "\u{201c}\u{201d}".to_owned() } else { escape(&escaped(text)) }
@@ -304,10 +305,7 @@ fn lit() -> String {
     for mark in 0..MARKS {
         let (hue, texture) = (mark % 6, TEXTURES[mark / 6]);
         let _ = writeln!(css, ".m{mark}{{background-color:var(--hue{hue}){texture}}}");
-        let _ = writeln!(
-            css,
-            "main:has(.k{mark}:is(:hover,:focus)) :is(.axis,.groups li):not(.k{mark}){{--bar:.25}}"
-        );
+        let _ = writeln!(css, "main:has(.k{mark}:is(:hover,:focus)) :is(.axis,.groups li):not(.k{mark}){{--bar:.25}}");
     }
     css
 }

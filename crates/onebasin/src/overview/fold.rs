@@ -14,7 +14,8 @@ const SAVED: usize = 2;
 ///
 /// Neighbouring layers repeat if operators, types, shapes, patterns and reasons are the same, names are the same but for their
 /// numbers, and every group is either one in all repetitions (a residual stream) or another one in each (hidden units). The
-/// groups that stand in the same place of each are of one kind.
+/// groups that stand in the same place of each are of one kind. Where names count, all layers of a repetition begin with the
+/// same number.
 ///
 /// Cost: near linear in the number of layers, for repetitions of at most 128 layers.
 ///
@@ -77,6 +78,14 @@ impl Folded {
     }
 }
 
+impl FoldedLayer {
+    /// What the name of a tensor says beyond that of the layer: `weight`.
+    pub fn within<'n>(&self, name: &'n str) -> &'n str {
+        let rest = name.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix(['.', '/']));
+        rest.filter(|rest| !rest.is_empty()).unwrap_or(name)
+    }
+}
+
 impl Run {
     /// What the names of its layers begin with, for all repetitions: `model.layers.{0..31}`; nothing where they differ.
     pub fn stem(&self) -> &str {
@@ -98,7 +107,8 @@ pub(super) fn fold(overview: &Overview) -> Folded {
         let mut best = (1, 1);
         for period in 1..=LONGEST.min((signatures.len() - at) / 2) {
             let times = times(&signatures, &groups, &taken, at, period);
-            if times > 1 && period * (times - 1) >= SAVED && period * times > best.0 * best.1 {
+            let saves = times > 1 && period * (times - 1) >= SAVED && period * times > best.0 * best.1;
+            if saves && begins_together(overview, at, period) {
                 best = (period, times);
             }
         }
@@ -118,6 +128,25 @@ pub(super) fn fold(overview: &Overview) -> Folded {
     }
     let (kinds, kind_of) = kinds(overview, &groups, &together);
     Folded { runs, kinds, kind_of }
+}
+
+/// Whether what repeats is one turn of whatever its names count, and not the end of one and the beginning of the next.
+fn begins_together(overview: &Overview, at: usize, period: usize) -> bool {
+    let mut begin: BTreeMap<String, u64> = BTreeMap::new();
+    (at..at + period).all(|layer| {
+        let (this, next) = (pieces(&overview.layers[layer].name), pieces(&overview.layers[layer + period].name));
+        let mut before = String::new();
+        for ((text, _, digits), (_, _, later)) in this.iter().zip(&next) {
+            before += text;
+            if let (Ok(from), Ok(to)) = (digits.parse::<u64>(), later.parse::<u64>())
+                && from.checked_add(1) == Some(to)
+            {
+                return *begin.entry(before).or_insert(from) == from;
+            }
+            before += digits;
+        }
+        true
+    })
 }
 
 /// How often the `period` layers from `at` on follow each other.

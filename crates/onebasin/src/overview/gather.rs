@@ -65,11 +65,8 @@ pub(super) fn overview(model: &Model) -> Result<Overview> {
 }
 
 fn seen(name: &str, tensor: &Tensor, known: Option<&Known<'_>>) -> Result<SeenTensor> {
-    let not_finite = if tensor.dtype().is_float() {
-        tensor.to_f64()?.iter().filter(|value| !value.is_finite()).count()
-    } else {
-        0
-    };
+    let not_finite =
+        if tensor.dtype().is_float() { tensor.to_f64()?.iter().filter(|value| !value.is_finite()).count() } else { 0 };
     let layout = known.map(|known| known.symmetry.tensor(name)).transpose()?;
     let mut axes = Vec::new();
     if let (Some(known), Some(layout)) = (known, layout) {

@@ -181,9 +181,29 @@ impl Overview {
     }
 }
 
+impl SeenTensor {
+    /// Whether all but the name is that of another.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (self.dtype, &self.shape, &self.axes, self.not_finite)
+            == (other.dtype, &other.shape, &other.axes, other.not_finite)
+    }
+}
+
 impl Share {
     /// In per cent; 0 of nothing.
     pub fn percent(self) -> f64 {
         if self.all == 0 { 0.0 } else { 100.0 * self.free as f64 / self.all as f64 }
+    }
+}
+
+impl std::fmt::Display for Share {
+    /// In per cent, to a tenth; what is not all is not 100 %, and what is not nothing not 0 %.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.percent() {
+            _ if self.free == self.all && self.all > 0 => f.write_str("100 %"),
+            share if share >= 99.95 => f.write_str("more than 99.9 %"),
+            share if share < 0.05 && self.free > 0 => f.write_str("less than 0.1 %"),
+            share => write!(f, "{share:.1} %"),
+        }
     }
 }

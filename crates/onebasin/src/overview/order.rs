@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use onebasin_core::graph::{Graph, Node, ValueId, ValueSource};
+use onebasin_core::graph::{Graph, Node, Op, ValueId, ValueSource};
 
 use super::{SeenLayer, SeenTensor};
 use crate::unused::module;
@@ -14,17 +14,16 @@ struct Use<'g> {
     node: Option<&'g Node>,
 }
 
-/// Tensors in layers: neighbours of one module, and those of no module with whatever reads their result next.
+/// Tensors in layers: neighbours of one module or of one node, and those of no module with what reads their result next.
 pub(super) fn layers(tensors: &[SeenTensor], graph: Option<&Graph>) -> Vec<SeenLayer> {
     let mut layers: Vec<(SeenLayer, Vec<Use<'_>>)> = Vec::new();
     for used in uses(tensors, graph) {
         let name = module(&tensors[used.tensor].name);
         let joins = layers.last().is_some_and(|(layer, before)| {
-            let of = module(&tensors[before[0].tensor].name);
             let last = before.last().expect("a layer has a tensor");
-            let same_module = !name.is_empty() && (name == layer.name || name == of);
-            let unnamed = before.iter().all(|u| module(&tensors[u.tensor].name).is_empty()) || name.is_empty();
-            same_module || (unnamed && feeds(last, &used))
+            let is_unnamed = before.iter().all(|used| module(&tensors[used.tensor].name).is_empty());
+            let by_one_node = last.node.is_some() && last.at == used.at;
+            (!name.is_empty() && name == layer.name) || by_one_node || (is_unnamed && feeds(last, &used))
         });
         if joins {
             let (layer, uses) = layers.last_mut().expect("it joins one");
@@ -41,7 +40,7 @@ pub(super) fn layers(tensors: &[SeenTensor], graph: Option<&Graph>) -> Vec<SeenL
         }
     }
     let named = |(mut layer, uses): (SeenLayer, Vec<Use<'_>>)| {
-        for op in uses.iter().filter_map(|u| Some(u.node?.op.name().to_owned())) {
+        for op in uses.iter().filter_map(|u| Some(operator(&u.node?.op))) {
             if !layer.operators.contains(&op) {
                 layer.operators.push(op);
             }
@@ -51,12 +50,15 @@ pub(super) fn layers(tensors: &[SeenTensor], graph: Option<&Graph>) -> Vec<SeenL
     layers.into_iter().map(named).collect()
 }
 
-/// Whether two tensors are read by one node, or the second by a node that reads the result of the first one's.
+/// What an operator is called; of an element-wise one the function.
+fn operator(op: &Op) -> String {
+    if let Op::Binary(function) = op { format!("{function:?}") } else { op.name().to_owned() }
+}
+
+/// Whether the node that reads a tensor reads the result of the one that reads another.
 fn feeds(before: &Use<'_>, after: &Use<'_>) -> bool {
-    match (before.node, after.node) {
-        (Some(a), Some(b)) => before.at == after.at || a.outputs.iter().any(|output| b.inputs.contains(output)),
-        _ => false,
-    }
+    let (Some(a), Some(b)) = (before.node, after.node) else { return false };
+    a.outputs.iter().any(|output| b.inputs.contains(output))
 }
 
 /// Every tensor with the first node that reads it, by that node and its inputs; by name, numbers as numbers, where there is no

@@ -32,14 +32,23 @@ fn tensors(text: &mut String, overview: &Overview, folded: &Folded, run: &Run, w
         };
         lines(text, &format!("×{}: {what}", run.times), width, 0);
     }
+    let indent = if run.times > 1 && !all { 2 } else { 0 };
     for (k, layer) in overview.layers[run.first..run.first + period * told].iter().enumerate() {
-        for (tensor, name) in layer.tensors.iter().zip(&run.layers[k % period].tensors) {
-            let tensor = &overview.tensors[*tensor];
-            let name = if all { &tensor.name } else { name };
+        if all {
+            for tensor in layer.tensors.iter().map(|tensor| &overview.tensors[*tensor]) {
+                line(text, &tensor.name, tensor, tensor.pattern.as_deref().unwrap_or_default(), width, 0);
+            }
+            continue;
+        }
+        let names = &run.layers[k];
+        let named: Vec<(&SeenTensor, &String)> =
+            layer.tensors.iter().map(|tensor| &overview.tensors[*tensor]).zip(&names.tensors).collect();
+        for same in named.chunk_by(|a, b| a.0.is_like(b.0)) {
+            let (tensor, first) = same[0];
+            let others = same[1..].iter().map(|(_, name)| format!(", {}", names.within(name)));
             let pattern = tensor.pattern.as_deref().unwrap_or_default();
-            let pattern = if run.times > 1 && !all { folded.term(overview, pattern) } else { pattern.to_owned() };
-            let indent = if run.times > 1 && !all { 2 } else { 0 };
-            line(text, name, tensor, &pattern, width, indent);
+            let pattern = if run.times > 1 { folded.term(overview, pattern) } else { pattern.to_owned() };
+            line(text, &others.fold(first.clone(), |all, name| all + &name), tensor, &pattern, width, indent);
         }
     }
 }
@@ -74,7 +83,8 @@ fn groups(text: &mut String, overview: &Overview, folded: &Folded, width: usize,
         if kind.groups.len() > 1 {
             product = format!("{} groups × {product}", kind.groups.len());
         }
-        let units = if product == units.to_string() { counted(units, "unit") } else { format!("{product} = {units} units") };
+        let units =
+            if product == units.to_string() { counted(units, "unit") } else { format!("{product} = {units} units") };
         lines(text, &format!("{}: {units}", escaped(&kind.name)), width, 2);
     }
     let left: Vec<usize> = folded.kinds.iter().skip(listed).flat_map(|kind| kind.groups.iter().copied()).collect();
@@ -85,8 +95,8 @@ fn groups(text: &mut String, overview: &Overview, folded: &Folded, width: usize,
 }
 
 fn totals(text: &mut String, overview: &Overview, width: usize) {
-    let share = |share: super::Share| format!("{:.1} % ({} of {})", share.percent(), share.free, share.all);
-    lines(text, &format!("free along axes: {} places", share(overview.places)), width, 0);
+    let share = |share: super::Share| format!("{share} ({} of {})", share.free, share.all);
+    lines(text, &format!("free places along axes: {}", share(overview.places)), width, 0);
     lines(text, &format!("free values: {}", share(overview.values)), width, 0);
     if overview.frozen.is_empty() {
         return;
@@ -128,7 +138,9 @@ fn lines(text: &mut String, words: &str, width: usize, indent: usize) {
             column = indent + 2;
         }
         while column + left.len() > width {
-            let rest = left.split_off((width - column).max(1).min(left.len()));
+            let room = (width - column).max(1);
+            let break_after = left[..room].iter().rposition(|c| "._/".contains(*c)).map_or(0, |at| at + 1);
+            let rest = left.split_off(if break_after > room / 2 { break_after } else { room });
             text.extend(left);
             text.push('\n');
             text.push_str(&" ".repeat(indent + 2));
