@@ -15,6 +15,8 @@ use crate::figure::{self, escape};
 
 /// Hues that marks have, and textures over them: together the kinds of groups that look different.
 const MARKS: usize = 24;
+/// Layers that a browser lays out together, once they come near the window.
+const TOGETHER: usize = 50;
 /// Kinds of groups that are listed where a page opens.
 const LISTED: usize = 24;
 
@@ -34,11 +36,13 @@ pub fn network(title: &str, overview: &Overview, facts: &[(String, String)]) -> 
     html.push_str(
         "<section id=\"layers\">\n<h2>Layers, in order</h2>\n<p>A box is an axis of a tensor, with its length. ",
     );
-    html.push_str("Colour: units that may be exchanged. An empty frame: it stays; point at it, or reach it by Tab, to see why.</p>\n<ol class=\"layers\">\n");
-    for run in &folded.runs {
-        layers(&mut html, overview, &folded, run);
+    html.push_str("Colour: units that may be exchanged. An empty frame: it stays; point at it, or reach it by Tab, to see why.</p>\n");
+    for runs in folded.runs.chunks(TOGETHER) {
+        html.push_str("<ol class=\"layers part\">\n");
+        runs.iter().for_each(|run| layers(&mut html, overview, &folded, run));
+        html.push_str("</ol>\n");
     }
-    html.push_str("</ol>\n</section>\n");
+    html.push_str("</section>\n");
     frozen(&mut html, overview);
     if !facts.is_empty() {
         html.push_str("<section id=\"file\">\n<h2>The file</h2>\n<dl class=\"facts\">\n");

@@ -90,7 +90,7 @@ fn groups(text: &mut String, overview: &Overview, folded: &Folded, width: usize,
     let left: Vec<usize> = folded.kinds.iter().skip(listed).flat_map(|kind| kind.groups.iter().copied()).collect();
     if !left.is_empty() {
         let units: usize = left.iter().map(|group| overview.groups[*group].units).sum();
-        lines(text, &format!("and {} more with {units} units (all: -v)", counted(left.len(), "group")), width, 2);
+        lines(text, &format!("and {} more with {units} units (-v lists all)", left.len()), width, 2);
     }
 }
 
