@@ -34,6 +34,11 @@ impl Talk {
         Self { aside: outputs.into_iter().any(|path| standard.contains(&&**path)), ..self }
     }
 
+    /// Whether details are asked for.
+    pub fn is_verbose(self) -> bool {
+        self.verbose
+    }
+
     /// The result: JSON if asked for, text otherwise.
     pub fn result(self, value: &impl Serialize, text: &str) -> Result<()> {
         let mut said = Vec::new();

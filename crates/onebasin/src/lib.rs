@@ -21,7 +21,7 @@
 //! | step | asked with | gives |
 //! |---|---|---|
 //! | open | [`Blueprint`] | [`Model`], [`Pair`] |
-//! | which units may be exchanged | | [`Symmetry`], tested by [`Pair::ensure`] |
+//! | which units may be exchanged | | [`Symmetry`], tested by [`Pair::ensure`]; counted as [`Overview`] |
 //! | match | [`Align`], a [`Method`] | [`Aligned`] |
 //! | act with it | [`Apply`] | [`apply`]: a file |
 //! | merge, repair | [`Merge`], [`Repair`] | [`Merged`]: a file, or tensors |
@@ -63,6 +63,7 @@ mod merge;
 mod model;
 mod names;
 mod observer;
+mod overview;
 mod pair;
 mod repair;
 mod shares;
@@ -84,6 +85,9 @@ pub use many::{Many, Mean, Measured, MergeMany, PairBarrier, Reached, Together};
 pub use merge::{Merge, Merged};
 pub use model::Model;
 pub use observer::{Level, Observer, Progress, Quiet, Step};
+pub use overview::{
+    AxisPart, Folded, FoldedLayer, Frozen, Kind, Overview, Run, SeenAxis, SeenGroup, SeenLayer, SeenTensor, Share,
+};
 pub use pair::Pair;
 pub use repair::Repair;
 pub use solving::Solving;

@@ -94,13 +94,17 @@ pub struct TrainArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   onebasin inspect merged.safetensors
-  onebasin inspect net.onnx --why conv1.weight:0")]
+  onebasin inspect net.onnx --why conv1.weight:0
+  onebasin inspect net.onnx --html net.html")]
 pub struct InspectArgs {
     /// A checkpoint, an ONNX file, or an alignment.
     pub file: PathBuf,
     /// Explain why an axis of a tensor may move or not.
     #[arg(long, value_name = "TENSOR:AXIS", value_parser = tensor_axis)]
     pub why: Option<(String, usize)>,
+    /// Draw the network as a page that needs nothing else: layers in order, groups in colours, and why the rest stays.
+    #[arg(long, value_name = "FILE", value_parser = output, conflicts_with = "why")]
+    pub html: Option<PathBuf>,
     #[command(flatten)]
     pub source: SourceArgs,
 }

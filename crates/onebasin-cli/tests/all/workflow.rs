@@ -350,6 +350,16 @@ fn onnx_files_are_checked_explained_and_merged() {
         .unwrap();
     let name = moving["name"].as_str().unwrap();
     assert!(done(at, &format!("inspect {net} --why {name}:0")).contains("may be permuted"));
+    let units = inspected["groups"].as_array().unwrap().iter().map(|group| group["units"].as_u64().unwrap());
+    assert_eq!(inspected["free_units"].as_u64().unwrap(), units.sum::<u64>());
+    let text = done(at, &format!("inspect {net} --html net.html"));
+    assert!(text.contains("free values: ") && text.contains("frozen, by reason:"), "{text}");
+    let html = std::fs::read_to_string(at.join("net.html")).unwrap();
+    assert!(html.starts_with("<!DOCTYPE html>") && html.contains("<h1>mobilenet.onnx</h1>"), "{html}");
+    assert_eq!(run(at, &["inspect", &net, "--html", "x.html", "--why", "a:0"]).status.code(), Some(2));
+    std::fs::copy(&net, at.join("own.onnx")).unwrap();
+    assert_eq!(run(at, &["inspect", "own.onnx", "--html", "own.onnx"]).status.code(), Some(1));
+    assert_eq!(std::fs::read(at.join("own.onnx")).unwrap(), std::fs::read(&net).unwrap());
 
     done(at, &format!("merge {net} {net} -o merged.onnx"));
     let (before, after) = (onebasin_io::OnnxModel::open(net.as_ref()).unwrap(), at.join("merged.onnx"));

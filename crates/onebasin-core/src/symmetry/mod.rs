@@ -45,7 +45,7 @@ mod sizes;
 mod spec;
 
 pub use alignment::Alignment;
-pub use discover::{AxisRef, Discovery, discover, discover_holding};
+pub use discover::{AxisRef, Discovery, Held, discover, discover_holding};
 pub use error::{AlignmentError, SymmetryError};
 pub use gather::Gather;
 pub use group::{Group, GroupId};

@@ -24,7 +24,18 @@ struct Count {
 
 /// The whole file.
 pub(super) fn document(page: &Page) -> String {
-    let (title, style) = (escape(&page.title), figure::style() + include_str!("style.css"));
+    let mut html = heading(&page.title, &page.lead, &(figure::style() + include_str!("style.css")));
+    contents(&mut html, page);
+    let mut count = Count::default();
+    for (at, part) in page.sections.iter().enumerate() {
+        section(&mut html, part, at + 1, &mut count);
+    }
+    html + ending()
+}
+
+/// All of a file up to its title and lead.
+pub(super) fn heading(title: &str, lead: &str, style: &str) -> String {
+    let title = escape(title);
     let mut html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
@@ -32,17 +43,15 @@ pub(super) fn document(page: &Page) -> String {
          <meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
          <title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n<header>\n<h1>{title}</h1>\n"
     );
-    if !page.lead.is_empty() {
-        let _ = writeln!(html, "<p class=\"lead\">{}</p>", escape(&page.lead));
+    if !lead.is_empty() {
+        let _ = writeln!(html, "<p class=\"lead\">{}</p>", escape(lead));
     }
-    html.push_str("</header>\n");
-    contents(&mut html, page);
-    let mut count = Count::default();
-    for (at, part) in page.sections.iter().enumerate() {
-        section(&mut html, part, at + 1, &mut count);
-    }
-    html.push_str("</main>\n</body>\n</html>\n");
-    html
+    html + "</header>\n"
+}
+
+/// What closes a file.
+pub(super) fn ending() -> &'static str {
+    "</main>\n</body>\n</html>\n"
 }
 
 fn contents(html: &mut String, page: &Page) {

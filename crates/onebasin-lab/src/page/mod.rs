@@ -1,16 +1,19 @@
 //! A page: what was done and what came of it, as one HTML file that needs nothing else.
 //!
-//! Read in this order: the values here → `html` (values to text) → `style.css`.
+//! Read in this order: the values here → `html` (values to text) → `style.css`; `network` (what a network holds) →
+//! `network.css`.
 //!
 //! The file has its styles and figures in it, runs no script, asks for nothing over the network and forbids itself to;
 //! it follows the reader's choice of light or dark, and prints. Text is text: whatever a title, a cell or a name holds, it
 //! is shown and never obeyed.
 
 mod html;
+mod network;
 
 use serde::{Deserialize, Serialize};
 
 use crate::figure::Figure;
+pub use network::network;
 
 /// One page.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

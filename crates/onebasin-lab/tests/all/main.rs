@@ -7,6 +7,7 @@ mod cifar10;
 mod common;
 mod experiments;
 mod figures;
+mod network;
 mod photographs;
 mod repair;
 mod reports;

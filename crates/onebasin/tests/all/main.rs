@@ -7,6 +7,7 @@ mod exported;
 mod honest;
 mod made_up;
 mod options;
+mod overview;
 mod quantized;
 mod solve;
 mod trust;
