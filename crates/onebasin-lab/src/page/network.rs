@@ -37,9 +37,14 @@ pub fn network(title: &str, overview: &Overview, facts: &[(String, String)]) -> 
         "<section id=\"layers\">\n<h2>Layers, in order</h2>\n<p>A box is an axis of a tensor, with its length. ",
     );
     html.push_str("Colour: units that may be exchanged. An empty frame: it stays; point at it, or reach it by Tab, to see why.</p>\n");
+    if overview.layers.iter().all(|layer| layer.operators.is_empty()) {
+        html.push_str("<p>There is no graph that says what runs first: they stand by name.</p>\n");
+    }
     for runs in folded.runs.chunks(TOGETHER) {
         html.push_str("<ol class=\"layers part\">\n");
-        runs.iter().for_each(|run| layers(&mut html, overview, &folded, run));
+        for run in runs {
+            layers(&mut html, overview, &folded, run);
+        }
         html.push_str("</ol>\n");
     }
     html.push_str("</section>\n");
@@ -198,7 +203,7 @@ fn axis(html: &mut String, overview: &Overview, folded: &Folded, repeated: bool,
     let term = |term: &str| if repeated { folded.term(overview, term) } else { term.to_owned() };
     let marks: BTreeSet<usize> =
         axis.parts.iter().flat_map(|part| &part.groups).map(|group| folded.kind_of[*group] % MARKS).collect();
-    let classes = marks.iter().map(|mark| format!(" k{mark}")).collect::<String>();
+    let classes = marks.iter().fold(String::new(), |all, mark| all + " k" + &mark.to_string());
     let width = same.iter().map(|axis| (axis.len.max(1) as f64).log2()).sum::<f64>();
     let _ = write!(html, "<span class=\"axis{classes}\" tabindex=\"0\" style=\"--n:{width:.1}\"><span class=\"bar\">");
     for part in &axis.parts {

@@ -1,6 +1,7 @@
 //! Layers that repeat, told once.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use super::order::pieces;
 use super::{Overview, SeenLayer};
@@ -26,7 +27,7 @@ const SAVED: usize = 2;
 /// let folded = seen.folded();
 /// let run = folded.runs.iter().find(|run| run.times > 1).expect("a stage of equal blocks");
 /// assert_eq!(run.layers[0].name, "layer1.{0..2}.conv1");
-/// assert_eq!(folded.kinds[folded.kind_of[seen.layers[run.first].tensors.len() - 1]].groups.len(), 1);
+/// assert_eq!((&folded.kinds[1].name[..], folded.kinds[1].groups.len()), ("layer1.{0..2}.conv1", 3));
 /// # Ok::<(), onebasin::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +118,9 @@ pub(super) fn fold(overview: &Overview) -> Folded {
             for (place, base) in groups[layer].iter().enumerate() {
                 let all: Vec<usize> = (0..times).map(|r| groups[at + r * period + k][place]).collect();
                 if times > 1 && all[1] != *base {
-                    all.iter().for_each(|group| taken[*group] = true);
+                    for group in &all {
+                        taken[*group] = true;
+                    }
                     together.insert(*base, all);
                 }
             }
@@ -194,12 +197,12 @@ fn signatures(overview: &Overview) -> Vec<usize> {
     let signature = |layer: &SeenLayer| {
         let mut text = format!("{} {:?}", bare(&layer.name), layer.operators);
         for tensor in layer.tensors.iter().map(|k| &overview.tensors[*k]) {
-            text += &format!("|{} {} {:?} {}", bare(&tensor.name), tensor.dtype, tensor.shape, tensor.not_finite);
+            let _ = write!(text, "|{} {} {:?} {}", bare(&tensor.name), tensor.dtype, tensor.shape, tensor.not_finite);
             for axis in &tensor.axes {
-                text += &format!(" {} {:?}", tokens(&axis.term, |_| "g".to_owned()), axis.why);
+                let _ = write!(text, " {} {:?}", tokens(&axis.term, |_| "g".to_owned()), axis.why);
                 for group in axis.parts.iter().flat_map(|part| &part.groups) {
                     let group = &overview.groups[*group];
-                    text += &format!(" {}×{}", group.copies, group.size);
+                    let _ = write!(text, " {}×{}", group.copies, group.size);
                 }
             }
         }
@@ -255,10 +258,10 @@ fn together_named(names: &[&str]) -> String {
         if all.iter().all(|one| one[k].2 == *digits) {
             name += digits;
         } else if counts() {
-            name += &format!("{{{digits}..{last}}}");
+            let _ = write!(name, "{{{digits}..{last}}}");
         } else {
             let between = if all.len() > 2 { " …" } else { "" };
-            name += &format!("{{{digits},{between} {last}}}");
+            let _ = write!(name, "{{{digits},{between} {last}}}");
         }
     }
     name
@@ -286,7 +289,11 @@ fn kinds(
     together: &BTreeMap<usize, Vec<usize>>,
 ) -> (Vec<Kind>, Vec<usize>) {
     let mut base = (0..overview.groups.len()).collect::<Vec<_>>();
-    together.iter().for_each(|(first, all)| all.iter().for_each(|group| base[*group] = *first));
+    for (first, all) in together {
+        for group in all {
+            base[*group] = *first;
+        }
+    }
     let mut kinds: Vec<Kind> = Vec::new();
     let mut kind_of = vec![usize::MAX; overview.groups.len()];
     for group in groups.iter().flatten().copied().chain(0..overview.groups.len()).map(|group| base[group]) {
@@ -295,7 +302,9 @@ fn kinds(
         }
         let all = together.get(&group).cloned().unwrap_or_else(|| vec![group]);
         let names: Vec<&str> = all.iter().map(|group| overview.groups[*group].name.as_str()).collect();
-        all.iter().for_each(|group| kind_of[*group] = kinds.len());
+        for group in &all {
+            kind_of[*group] = kinds.len();
+        }
         kinds.push(Kind { name: together_named(&names), groups: all });
     }
     (kinds, kind_of)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use onebasin_core::graph::{Graph, ValueId};
-use onebasin_core::symmetry::{AxisLayout, AxisRef, GroupId, Held, Symmetry, Term, TermKind, discover};
+use onebasin_core::symmetry::{AxisLayout, AxisRef, Discovery, GroupId, Held, Symmetry, Term, TermKind, discover};
 use onebasin_core::{Tensor, escaped};
 
 use super::order::layers;
@@ -30,7 +30,7 @@ pub(super) fn overview(model: &Model) -> Result<Overview> {
     let graph = model.graph().filter(|_| !model.symmetry_is_given());
     let found = graph.map(discover);
     let known = if graph.is_some() || model.symmetry_is_given() {
-        let held = found.as_ref().map(|found| found.held()).unwrap_or_default();
+        let held = found.as_ref().map(Discovery::held).unwrap_or_default();
         Some(Known { symmetry: model.symmetry()?, graph, held })
     } else {
         None
@@ -174,10 +174,14 @@ fn groups(symmetry: &Symmetry, tensors: &[SeenTensor]) -> Vec<SeenGroup> {
         let mut here = BTreeSet::new();
         for axis in &tensor.axes {
             let along: BTreeSet<usize> = axis.parts.iter().flat_map(|part| part.groups.iter().copied()).collect();
-            along.iter().for_each(|group| stands[*group].0 += 1);
+            for group in &along {
+                stands[*group].0 += 1;
+            }
             here.extend(along);
         }
-        here.iter().for_each(|group| stands[*group].1 += 1);
+        for group in here {
+            stands[group].1 += 1;
+        }
     }
     let group = |(id, (axes, tensors)): (usize, (usize, usize))| {
         let group = symmetry.group(GroupId(id));
@@ -207,7 +211,9 @@ fn frozen(tensors: &[SeenTensor]) -> Vec<Frozen> {
             sum.places = sum.places.saturating_add(axis.len - axis.free);
             here.insert(why);
         }
-        here.into_iter().for_each(|why| sums.get_mut(why).expect("it was added").tensors += 1);
+        for why in here {
+            sums.get_mut(why).expect("it was added").tensors += 1;
+        }
     }
     let mut frozen: Vec<Frozen> = sums.into_values().collect();
     frozen.sort_by(|a, b| (b.places, &a.why).cmp(&(a.places, &b.why)));

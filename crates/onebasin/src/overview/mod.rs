@@ -59,7 +59,7 @@ pub struct Overview {
     pub frozen: Vec<Frozen>,
     /// Tensors that the network uses, by name.
     pub tensors: Vec<SeenTensor>,
-    /// The same tensors in the order in which the network uses them.
+    /// The same tensors in the order in which the network uses them; by name where there is no graph.
     pub layers: Vec<SeenLayer>,
 }
 
