@@ -3,6 +3,7 @@
 mod activation;
 mod assignment;
 mod discover;
+mod discover_apart;
 mod extremes;
 mod frank_wolfe;
 mod laws;

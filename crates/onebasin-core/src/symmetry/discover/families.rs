@@ -3,7 +3,7 @@
 //! A group that everywhere stands beside exactly one unit of another, in one product or on another axis, may be permuted
 //! for each of those units on its own: nothing ever meets two of its copies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Discoverer;
 use super::forms::{TermForm, variants};
@@ -17,12 +17,21 @@ pub(super) fn families(
     named: impl Fn(AtomId) -> bool,
 ) -> BTreeMap<AtomId, AtomId> {
     let mut candidates: BTreeMap<AtomId, Vec<AtomId>> = BTreeMap::new();
+    // Written on two axes with a parent on one of them, a family would stand twice in one product.
+    let mut twice: BTreeSet<AtomId> = BTreeSet::new();
     for axes in params {
         let Some(variants) = variants(axes) else { continue };
         for axes in variants {
             let mut found = Vec::new();
             for (k, form) in axes.iter().enumerate() {
                 beside(form, &elsewhere(&axes, k), &mut found);
+            }
+            let mut seen = BTreeSet::new();
+            for (atom, outer) in &found {
+                let inside = |outer: &AtomId| axes.iter().all(|f| f.count(*atom).1 == 0 || f.count(*outer).1 > 0);
+                if !seen.insert(*atom) && !outer.iter().all(inside) {
+                    twice.insert(*atom);
+                }
             }
             for (atom, outer) in found {
                 candidates.entry(atom).and_modify(|c| c.retain(|o| outer.contains(o))).or_insert(outer);
@@ -31,7 +40,7 @@ pub(super) fn families(
     }
     candidates.retain(|atom, outer| {
         outer.retain(|o| o != atom && named(*o));
-        !outer.is_empty() && named(*atom)
+        !outer.is_empty() && named(*atom) && !twice.contains(atom)
     });
     if candidates.is_empty() {
         return BTreeMap::new();
@@ -143,7 +152,7 @@ impl<'d, 'g> Places<'d, 'g> {
 
     /// Values that hold an atom, each once; none if the search has gone on for too long.
     fn of(&self, atom: AtomId) -> Vec<usize> {
-        let (mut seen, mut found, mut stack) = (std::collections::BTreeSet::new(), Vec::new(), vec![atom]);
+        let (mut seen, mut found, mut stack) = (BTreeSet::new(), Vec::new(), vec![atom]);
         while let Some(at) = stack.pop() {
             if !seen.insert(at) {
                 continue;

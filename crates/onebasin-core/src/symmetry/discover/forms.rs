@@ -25,10 +25,7 @@ impl Terms {
             return forms.iter().map(|form| form.idle(&|_| false)).collect();
         }
         let tidy = |(k, form): (usize, &TermForm)| match form {
-            TermForm::Product(factors) => match factors[0] {
-                TermForm::Chooser(c, len) if !asks(&forms, c, k) => one_by_one(c, len, &factors[1..]),
-                _ => form.clone(),
-            },
+            TermForm::Product(factors) => in_turn(factors, &|c| asks(&forms, c, k)),
             _ => form.clone(),
         };
         let forms: Vec<TermForm> = forms.iter().enumerate().map(tidy).collect();
@@ -58,14 +55,25 @@ impl Terms {
             }
             State::Product(factors) => {
                 let factors: Vec<TermForm> = factors.iter().map(|f| self.form(*f, depth + 1)).collect();
-                match factors[0] {
-                    TermForm::Chooser(chooser, len) if depth > 0 => one_by_one(chooser, len, &factors[1..]),
-                    _ => product(factors),
-                }
+                if depth > 0 { in_turn(&factors, &|_| false) } else { product(factors) }
             }
             State::Sum(parts) => sum(parts.iter().map(|p| self.form(*p, depth + 1)).collect()),
         }
     }
+}
+
+/// A product in which what chooses stands outside all that it chooses for, as a concatenation of the cases.
+fn in_turn(factors: &[TermForm], asked: &dyn Fn(AtomId) -> bool) -> TermForm {
+    for (k, factor) in factors.iter().enumerate() {
+        if let TermForm::Chooser(c, len) = factor
+            && !asked(*c)
+            && !factors[..k].iter().any(|f| f.asks(*c))
+        {
+            let rest = one_by_one(*c, *len, &factors[k + 1..]);
+            return product([&factors[..k], &[rest]].concat());
+        }
+    }
+    product(factors.to_vec())
 }
 
 /// The cases of a product one after the other, if it has any.

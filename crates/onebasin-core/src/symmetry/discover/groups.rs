@@ -7,7 +7,7 @@ use super::alike::{Slice, slices};
 use super::families::families;
 use super::forms::TermForm;
 use super::terms::{AtomId, Terms};
-use crate::graph::{ValueId, ValueSource};
+use crate::graph::{Op, ValueId, ValueSource};
 use crate::symmetry::SymmetrySpec;
 use crate::symmetry::pattern::{Pattern, Term, TermKind};
 
@@ -18,7 +18,7 @@ pub(super) fn spec(d: &mut Discoverer<'_>) -> (SymmetrySpec, Writer) {
     let forms: Vec<Vec<TermForm>> = params.iter().map(|v| d.terms.forms(&d.axes[v.0])).collect();
     let mut order = Vec::new();
     forms.iter().flatten().for_each(|form| form.each_free(&mut |atom| order.push(atom)));
-    let slices = slices(&d.terms, &d.axes, &order);
+    let slices = slices(&d.terms, &looked_at(d), &order);
     let mut names = Names { of: BTreeMap::new(), taken: BTreeSet::new(), numbers: BTreeMap::new() };
     for (value, forms) in params.iter().zip(&forms) {
         let stem = stem(&d.graph.value(*value).name);
@@ -40,6 +40,18 @@ pub(super) fn spec(d: &mut Discoverer<'_>) -> (SymmetrySpec, Writer) {
         spec.tensors.insert(d.graph.value(value).name.clone(), writer.pattern(&d.terms, forms));
     }
     (spec, writer)
+}
+
+/// The axes of all values but those that only move entries to where others look at them.
+fn looked_at(d: &Discoverer<'_>) -> Vec<Vec<AtomId>> {
+    let moves = |op: &Op| matches!(op, Op::Concat { .. } | Op::Slice { .. } | Op::Reshape(_) | Op::Transpose(_));
+    let mut looks = vec![false; d.axes.len()];
+    for node in d.graph.nodes().iter().filter(|node| !moves(&node.op)) {
+        node.inputs.iter().chain(&node.outputs).for_each(|v| looks[v.0] = true);
+    }
+    d.graph.outputs().iter().for_each(|v| looks[v.0] = true);
+    let axes = d.graph.ids().filter(|v| looks[v.0] || !matches!(d.graph.value(*v).source, ValueSource::Node(..)));
+    axes.map(|v| d.axes[v.0].clone()).collect()
 }
 
 /// A parameter's name without its last word, in the characters of group names.

@@ -104,11 +104,17 @@ pub(super) fn apply(d: &mut Discoverer<'_>, node: &Node) {
                 d.relate(at(*v, *axis), at(y, *axis));
             }
         }
-        Op::Slice { axis, start, len, step } if !picked(d, node, x, y) => slice(d, x, y, *axis, (*start, *len, *step)),
-        Op::Slice { .. } => {}
+        Op::Slice { axis, start, len, step } => {
+            if !picked(d, node, x, y) {
+                slice(d, x, y, *axis, (*start, *len, *step));
+            }
+        }
         Op::Pad { before, after, mode } => pad(d, x, y, before, after, *mode),
-        Op::Gather { axis } if !picked(d, node, x, y) => gather(d, *axis, inputs, y),
-        Op::Gather { .. } => {}
+        Op::Gather { axis } => {
+            if !picked(d, node, x, y) {
+                gather(d, *axis, inputs, y);
+            }
+        }
         Op::GatherElements { axis } => {
             beside(d, *axis, x, inputs[1], y);
             (0..rank).for_each(|a| d.tie(at(inputs[1], a), at(y, a)));
@@ -295,7 +301,31 @@ fn reshape(d: &mut Discoverer<'_>, x: ValueId, y: ValueId) {
     }
 }
 
+/// Some entries of an axis whose entries are told apart: in the result they are told apart as well.
+fn told_apart(d: &mut Discoverer<'_>, x: ValueId, y: ValueId, axis: usize, entries: &[usize]) {
+    let (from, chooser) = (d.atom(at(x, axis)), d.terms.chooser(entries.len()));
+    d.unite(chooser, d.atom(at(y, axis)), at(y, axis), "entries are picked by number");
+    d.because(at(y, axis), "entries are picked by number");
+    for other in (0..d.rank(x)).filter(|a| *a != axis) {
+        d.relate(at(x, other), at(y, other));
+        let own = d.atom(at(x, other));
+        let cases = entries.iter().map(|entry| d.terms.select(own, from, *entry)).collect();
+        let cases = d.terms.cases(chooser, cases);
+        d.unite(
+            cases,
+            d.atom(at(y, other)),
+            at(y, other),
+            "its parts are cut in different places by what it is joined with",
+        );
+    }
+    d.relate(at(x, axis), at(y, axis));
+}
+
 fn slice(d: &mut Discoverer<'_>, x: ValueId, y: ValueId, axis: usize, (start, len, step): (usize, usize, isize)) {
+    if len > 1 && matches!(d.terms.state(d.atom(at(x, axis))), State::Chooser) {
+        let entries: Vec<usize> = (0..len as isize).map(|k| (start as isize + k * step) as usize).collect();
+        return told_apart(d, x, y, axis, &entries);
+    }
     (0..d.rank(x)).filter(|a| *a != axis).for_each(|a| d.tie(at(x, a), at(y, a)));
     let n = d.len(x, axis);
     let kept = d.atom(at(y, axis));

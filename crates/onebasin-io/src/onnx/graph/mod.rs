@@ -88,7 +88,24 @@ impl OnnxModel {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn graph(&self, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Graph> {
-        self.graph_of(shapes, Origins::default())
+        self.graph_of(shapes, Origins { constants: self.shared_fillings(), ..Origins::default() })
+    }
+
+    /// Tensors of one number all over that several nodes read: exporters write one for all the places that need it, such
+    /// as the ones of every `InstanceNormalization` that is part of a group norm, and it is a weight of none of them.
+    fn shared_fillings(&self) -> HashSet<String> {
+        let mut read = HashSet::new();
+        let mut shared = HashSet::new();
+        for name in self.nodes.iter().flat_map(|node| node.inputs.iter().collect::<HashSet<_>>()) {
+            if !read.insert(name) {
+                shared.insert(name);
+            }
+        }
+        let filling = |name: &&&String| {
+            let tensor = self.params.get(name).filter(|t| t.dtype().is_float() && !t.shape().is_empty());
+            tensor.is_some_and(|t| (0..t.shape().len()).all(|axis| t.is_uniform(axis)))
+        };
+        shared.iter().filter(filling).map(|name| (*name).clone()).collect()
     }
 
     fn graph_of(&self, shapes: &BTreeMap<String, Vec<usize>>, origins: Origins) -> Result<Graph> {
