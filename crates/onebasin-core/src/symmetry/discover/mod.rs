@@ -18,6 +18,7 @@ mod still;
 mod taps;
 mod terms;
 mod unite;
+mod unread;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,6 +180,7 @@ fn search(d: &mut Discoverer<'_>) -> (SymmetrySpec, Writer) {
     for value in graph.ids().filter(|v| graph.value(*v).source == ValueSource::Param && !used[v.0]) {
         d.fix_all(value, "no node uses this parameter");
     }
+    unread::fix_unread(d);
     groups::spec(d)
 }
 
