@@ -134,14 +134,18 @@ impl<'d, 'g> Places<'d, 'g> {
             match state {
                 State::Sum(children) | State::Product(children) | State::Cases(_, children) => {
                     d.terms.spend(children.len());
-                    children.iter().for_each(|c| wholes[d.terms.find(*c).0].push(AtomId(k)));
+                    for child in children {
+                        wholes[d.terms.find(*child).0].push(AtomId(k));
+                    }
                 }
                 State::Free | State::Fixed | State::Chooser | State::Same(_) => {}
             }
         }
         let mut values = vec![Vec::new(); count];
         for (value, axes) in d.axes.iter().enumerate() {
-            axes.iter().for_each(|a| values[d.terms.find(*a).0].push(value));
+            for axis in axes {
+                values[d.terms.find(*axis).0].push(value);
+            }
         }
         let mut readers = vec![Vec::new(); d.graph.values().len()];
         for (k, node) in d.graph.nodes().iter().enumerate() {
