@@ -353,7 +353,9 @@ pub(super) fn visit_groups<'a>(
     match &term.kind {
         TermKind::Group { name, parent, slice } => visit(name, parent.as_deref(), *slice),
         TermKind::Product(terms) | TermKind::Sum(terms) | TermKind::Cases(terms) => {
-            terms.iter().for_each(|t| visit_groups(t, visit));
+            for term in terms {
+                visit_groups(term, visit);
+            }
         }
         TermKind::Fixed | TermKind::Number(_) | TermKind::Chooser(_) => {}
     }

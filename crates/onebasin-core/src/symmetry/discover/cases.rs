@@ -93,12 +93,11 @@ impl Terms {
                 let mut own = Vec::new();
                 self.choosers(atom, &mut own);
                 for factor in factors {
-                    any |= match own.len() {
-                        0 => self.look_into(*factor, scope, chosen.as_deref_mut(), loose, without, depth + 1),
-                        _ => {
-                            let mut first = Some(own[0]);
-                            self.look_into(*factor, &own, Some(&mut first), loose, without, depth + 1)
-                        }
+                    any |= if own.is_empty() {
+                        self.look_into(*factor, scope, chosen.as_deref_mut(), loose, without, depth + 1)
+                    } else {
+                        let mut first = Some(own[0]);
+                        self.look_into(*factor, &own, Some(&mut first), loose, without, depth + 1)
                     };
                 }
             }

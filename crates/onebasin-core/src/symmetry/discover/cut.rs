@@ -155,7 +155,7 @@ impl Terms {
                 left /= len;
             } else if left == 1 {
                 after.push(*factor);
-            } else if len % left == 0 {
+            } else if len.is_multiple_of(left) {
                 let (x, y) = self.split_within(*factor, left, work, depth + 1);
                 before.push(x);
                 after.push(y);

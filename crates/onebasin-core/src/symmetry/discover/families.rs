@@ -17,8 +17,6 @@ pub(super) fn families(
     named: impl Fn(AtomId) -> bool,
 ) -> BTreeMap<AtomId, AtomId> {
     let mut candidates: BTreeMap<AtomId, Vec<AtomId>> = BTreeMap::new();
-    // Written on two axes with a parent on one of them, a family would stand twice in one product.
-    let mut twice: BTreeSet<AtomId> = BTreeSet::new();
     for axes in params {
         let Some(variants) = variants(axes) else { continue };
         for axes in variants {
@@ -26,12 +24,11 @@ pub(super) fn families(
             for (k, form) in axes.iter().enumerate() {
                 beside(form, &elsewhere(&axes, k), &mut found);
             }
-            let mut seen = BTreeSet::new();
-            for (atom, outer) in &found {
-                let inside = |outer: &AtomId| axes.iter().all(|f| f.count(*atom).1 == 0 || f.count(*outer).1 > 0);
-                if !seen.insert(*atom) && !outer.iter().all(inside) {
-                    twice.insert(*atom);
-                }
+            let mut times: BTreeMap<AtomId, usize> = BTreeMap::new();
+            found.iter().for_each(|(atom, _)| *times.entry(*atom).or_default() += 1);
+            // Laid out with a parent on another axis, a family on two axes would stand twice in one product.
+            for (atom, outer) in found.iter_mut().filter(|(atom, _)| times[atom] > 1) {
+                outer.retain(|o| axes.iter().all(|f| f.count(*atom).1 == 0 || f.count(*o).1 > 0));
             }
             for (atom, outer) in found {
                 candidates.entry(atom).and_modify(|c| c.retain(|o| outer.contains(o))).or_insert(outer);
@@ -40,7 +37,7 @@ pub(super) fn families(
     }
     candidates.retain(|atom, outer| {
         outer.retain(|o| o != atom && named(*o));
-        !outer.is_empty() && named(*atom) && !twice.contains(atom)
+        !outer.is_empty() && named(*atom)
     });
     if candidates.is_empty() {
         return BTreeMap::new();
@@ -134,14 +131,18 @@ impl<'d, 'g> Places<'d, 'g> {
             match state {
                 State::Sum(children) | State::Product(children) | State::Cases(_, children) => {
                     d.terms.spend(children.len());
-                    children.iter().for_each(|c| wholes[d.terms.find(*c).0].push(AtomId(k)));
+                    for child in children {
+                        wholes[d.terms.find(*child).0].push(AtomId(k));
+                    }
                 }
                 State::Free | State::Fixed | State::Chooser | State::Same(_) => {}
             }
         }
         let mut values = vec![Vec::new(); count];
         for (value, axes) in d.axes.iter().enumerate() {
-            axes.iter().for_each(|a| values[d.terms.find(*a).0].push(value));
+            for axis in axes {
+                values[d.terms.find(*axis).0].push(value);
+            }
         }
         let mut readers = vec![Vec::new(); d.graph.values().len()];
         for (k, node) in d.graph.nodes().iter().enumerate() {

@@ -128,7 +128,9 @@ impl TermForm {
             Self::Free(atom) => visit(*atom),
             Self::Fixed(_) | Self::Chooser(..) => {}
             Self::Product(children) | Self::Sum(children) | Self::Cases(_, children) => {
-                children.iter().for_each(|c| c.each_free(visit));
+                for child in children {
+                    child.each_free(visit);
+                }
             }
         }
     }
@@ -146,9 +148,8 @@ impl TermForm {
     pub(super) fn choose(self, chooser: AtomId, entry: usize) -> Self {
         let all = |children: Vec<Self>| children.into_iter().map(|c| c.choose(chooser, entry)).collect();
         match self {
-            Self::Free(_) | Self::Fixed(_) => self,
             Self::Chooser(own, _) if own == chooser => Self::Fixed(1),
-            Self::Chooser(..) => self,
+            Self::Free(_) | Self::Fixed(_) | Self::Chooser(..) => self,
             Self::Cases(own, mut cases) if own == chooser => cases.swap_remove(entry).choose(chooser, entry),
             Self::Cases(own, cases) => Self::Cases(own, all(cases)),
             Self::Product(factors) => product(all(factors)),

@@ -27,7 +27,9 @@ pub(super) fn spec(d: &mut Discoverer<'_>) -> (SymmetrySpec, Writer) {
             None if d.terms.len(atom) > 1 => names.give(atom, &stem),
             None => {}
         };
-        forms.iter().for_each(|form| form.each_free(&mut give));
+        for form in forms {
+            form.each_free(&mut give);
+        }
     }
     let parents = families(d, &forms, |atom| names.of.contains_key(&atom) && !slices.contains_key(&atom));
     let mut spec = SymmetrySpec::default();

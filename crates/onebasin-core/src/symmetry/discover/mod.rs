@@ -133,7 +133,9 @@ pub fn discover(graph: &Graph) -> Discovery<'_> {
 /// ```
 pub fn discover_holding<'g>(graph: &'g Graph, held: &BTreeMap<AxisRef, String>) -> Discovery<'g> {
     let mut d = Discoverer::new(graph);
-    held.iter().for_each(|(axis, why)| d.fix(*axis, why));
+    for (axis, why) in held {
+        d.fix(*axis, why);
+    }
     let mut found = search(&mut d);
     if d.terms.gave_up() {
         d = Discoverer::new(graph);

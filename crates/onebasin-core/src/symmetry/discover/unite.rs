@@ -32,7 +32,7 @@ impl Terms {
         }
         match (&self.states[a.0], &self.states[b.0]) {
             (State::Chooser, _) | (State::Fixed, State::Fixed | State::Free) => self.stay(b, a),
-            (_, State::Chooser) | (_, State::Fixed) => self.stay(a, b),
+            (_, State::Chooser | State::Fixed) => self.stay(a, b),
             (State::Fixed, _) => self.stay(b, a),
             (State::Free, State::Cases(..)) if self.among_cases(a, b) => self.same_in_all(b, a, work),
             (State::Cases(..), State::Free) if self.among_cases(b, a) => self.same_in_all(a, b, work),
@@ -193,7 +193,7 @@ impl Terms {
         let stays = matches!(self.state(outer), State::Fixed | State::Chooser);
         let own = self.len(product) / count.max(1);
         let each = parts.len() == count && parts.iter().all(|p| self.len(*p) == own);
-        if !(each || stays) || count > CHOICES || count < 2 {
+        if !(each || stays) || !(2..=CHOICES).contains(&count) {
             return self.unite_parts(product, sum, work);
         }
         let chooser = match self.state(outer) {

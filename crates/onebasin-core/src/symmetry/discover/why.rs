@@ -115,7 +115,9 @@ fn collect(term: &Term, groups: &mut Vec<String>) {
     match &term.kind {
         TermKind::Group { name, .. } if !groups.contains(name) => groups.push(name.clone()),
         TermKind::Product(terms) | TermKind::Sum(terms) | TermKind::Cases(terms) => {
-            terms.iter().for_each(|t| collect(t, groups));
+            for term in terms {
+                collect(term, groups);
+            }
         }
         TermKind::Group { .. } | TermKind::Fixed | TermKind::Number(_) | TermKind::Chooser(_) => {}
     }
