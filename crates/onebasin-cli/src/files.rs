@@ -25,7 +25,8 @@ pub fn open_pair(a: &Path, b: &Path, source: &SourceArgs, talk: Talk) -> Result<
 pub fn open_side_by_side(a: &Path, b: &Path, source: &SourceArgs, talk: Talk) -> Result<Pair> {
     let blueprint = source.blueprint();
     let [a, b] = [Model::open(a, &blueprint)?, Model::open(b, &blueprint)?];
-    [&a, &b].into_iter().for_each(|model| remarks(model, talk));
+    remarks(&a, talk);
+    remarks(&b, talk);
     Ok(Pair::side_by_side(a, b)?)
 }
 

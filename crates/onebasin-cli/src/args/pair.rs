@@ -73,6 +73,7 @@ pub struct ApplyArgs {
   onebasin merge a.safetensors b.safetensors -o merged.safetensors
   onebasin merge a.safetensors b.safetensors -o merged.safetensors --symmetry net.symmetry.toml --lambda 0.3
   onebasin merge llm-a/ llm-b/ -o llm-merged/ --align alignment.safetensors")]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct MergeArgs {
     /// The reference, which stays as it is: a file, a folder of shards, or their index.
     pub a: PathBuf,

@@ -20,6 +20,7 @@ use crate::repair::{Repair, Used};
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a question of its own, answered by its name")]
 pub struct Merge {
     /// How far from A (0) to B (1); ½ by default.
     pub lambda: f64,

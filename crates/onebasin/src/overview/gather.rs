@@ -147,7 +147,9 @@ impl Known<'_> {
                 }
             }
             TermKind::Product(terms) | TermKind::Sum(terms) | TermKind::Cases(terms) => {
-                terms.iter().for_each(|t| self.collect(t, groups));
+                for term in terms {
+                    self.collect(term, groups);
+                }
             }
             TermKind::Fixed | TermKind::Number(_) | TermKind::Chooser(_) => {}
         }
