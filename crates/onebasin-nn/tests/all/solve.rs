@@ -453,10 +453,11 @@ fn a_solve_goes_on_to_the_same_bits_from_every_site() {
         let program = Program::new(graph).unwrap();
         let (average, ends) = (merge(&a, &b, 0.5, Interpolation::Lerp).unwrap(), Ends::pair([&a, &b], 0.5));
         let mut states = Vec::new();
-        let solved = |state, states: Option<&mut Vec<SolveState>>| {
-            let mut states = states;
+        let solved = |state, mut states: Option<&mut Vec<SolveState>>| {
             let mut keep = |state: &SolveState, _: usize| {
-                states.iter_mut().for_each(|states| states.push(state.clone()));
+                if let Some(states) = &mut states {
+                    states.push(state.clone());
+                }
                 true
             };
             solve_on(&program, &ends, state, &data, &SolveOptions::default(), &mut keep).unwrap()
