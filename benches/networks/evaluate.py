@@ -132,7 +132,10 @@ def evaluate(path, folder, shapes):
         if row["free"] == 0:
             return row
         run("apply", at("planted.safetensors"), path, "-o", at("moved.onnx"), shapes=shapes)
-        row["moved"] = f"{moved(path, at('moved.onnx'), shapes):.0e}"
+        try:
+            row["moved"] = f"{moved(path, at('moved.onnx'), shapes):.0e}"
+        except Exception as why:  # ONNX Runtime has no errors of its own class for models that it cannot run
+            row["moved"] = f"ONNX Runtime: {str(why).splitlines()[0][:80]}".replace("|", "/")
         original = tensors(path)
         small = sum(tensor.size for tensor in original.values()) < LARGE
         fast = [] if small else ["--method", "weight", "--start", "signature", "--restarts", "1", "--no-diagnosis"]

@@ -66,7 +66,8 @@ pub fn dead_leaves(graph: &Graph, count: usize, seed: u64) -> Result<Arrays> {
 /// # Ok::<(), onebasin_nn::Error>(())
 /// ```
 pub fn of_images(graph: &Graph) -> bool {
-    graph.inputs().all(|input| graph.shape(input).len() == 4 && picked_from(graph, input).is_none())
+    let image = |shape: &[usize]| shape.len() == 4 && shape[2..].iter().all(|side| *side > 1);
+    graph.inputs().all(|input| image(graph.shape(input)) && picked_from(graph, input).is_none())
 }
 
 /// Standard normal numbers.

@@ -29,8 +29,8 @@ mod strided;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use onebasin_core::DType;
 use onebasin_core::graph::Graph;
+use onebasin_core::{DType, Tensor};
 
 use self::array::{Array, ElementKind};
 use self::call::{NodeCall, Refusal};
@@ -91,7 +91,7 @@ impl OnnxModel {
         self.graph_of(shapes, Origins { constants: self.shared_fillings(), ..Origins::default() })
     }
 
-    /// Tensors of one number all over that several nodes read: exporters write one for all the places that need it, such
+    /// Vectors of one number all over that several nodes read: exporters write one for all the places that need it, such
     /// as the ones of every `InstanceNormalization` that is part of a group norm, and it is a weight of none of them.
     fn shared_fillings(&self) -> HashSet<String> {
         let mut read = HashSet::new();
@@ -103,7 +103,8 @@ impl OnnxModel {
         }
         let filling = |name: &&&String| {
             let tensor = self.params.get(name).filter(|t| t.dtype().is_float() && !t.shape().is_empty());
-            tensor.is_some_and(|t| (0..t.shape().len()).all(|axis| t.is_uniform(axis)))
+            let is_vector = |t: &Tensor| t.shape().iter().filter(|len| **len > 1).count() <= 1;
+            tensor.is_some_and(|t| is_vector(t) && (0..t.shape().len()).all(|axis| t.is_uniform(axis)))
         };
         shared.iter().filter(filling).map(|name| (*name).clone()).collect()
     }
