@@ -25,7 +25,9 @@ pub(super) fn families(
                 beside(form, &elsewhere(&axes, k), &mut found);
             }
             let mut times: BTreeMap<AtomId, usize> = BTreeMap::new();
-            found.iter().for_each(|(atom, _)| *times.entry(*atom).or_default() += 1);
+            for (atom, _) in &found {
+                *times.entry(*atom).or_default() += 1;
+            }
             // Laid out with a parent on another axis, a family on two axes would stand twice in one product.
             for (atom, outer) in found.iter_mut().filter(|(atom, _)| times[atom] > 1) {
                 outer.retain(|o| axes.iter().all(|f| f.count(*atom).1 == 0 || f.count(*o).1 > 0));
