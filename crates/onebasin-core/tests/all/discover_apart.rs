@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use onebasin_core::graph::op::{Binary, Cell, Conv, Dim, Direction, Op, Reduce, Unary};
 use onebasin_core::graph::{Graph, ValueId};
 use onebasin_core::stream::Stream;
-use onebasin_core::symmetry::{Alignment, Symmetry, discover};
+use onebasin_core::symmetry::{Alignment, AxisRef, Symmetry, discover, discover_holding};
 use onebasin_core::{Params, Tensor};
 
 /// The patterns of a graph's parameters, which must fit tensors of their shapes; free units over all copies.
@@ -144,6 +144,30 @@ fn units_that_meet_over_their_parent_are_no_family() {
     g.output(y);
     let (text, free) = found(&g);
     assert_eq!((text("up"), free), ("up . up.2".to_owned(), 4 + 12));
+}
+
+/// Heads that are held in place leave every head the order of its own entries.
+#[test]
+fn families_over_units_that_are_held_are_groups() {
+    let mut g = Graph::new();
+    let x = g.input("x", &[5, 8]).unwrap();
+    let parts = ["q", "k", "v"].map(|name| {
+        let y = g.linear(name, x, 24).unwrap();
+        let y = reshape(&mut g, &format!("{name}.split"), y, &[5, 4, 6]);
+        swap(&mut g, &format!("{name}.swap"), y, &[1, 0, 2])
+    });
+    let slopes = g.param("slopes", &[4, 1, 1]).unwrap();
+    let q = mul(&mut g, "sloped", parts[0], slopes);
+    let y = attend(&mut g, [q, parts[1], parts[2]], 24);
+    let y = g.linear("o", y, 3).unwrap();
+    g.output(y);
+    assert_eq!(found(&g).1, 4 + 2 * 24);
+    let axis = AxisRef { value: slopes, axis: 0 };
+    let held = discover_holding(&g, &BTreeMap::from([(axis, "the same everywhere".to_owned())]));
+    assert_eq!(held.spec().tensors["slopes"].to_string(), ". . .");
+    assert_eq!(held.spec().tensors["v.bias"].to_string(), "(v + v.2 + v.3 + v.4)");
+    assert_eq!(held.spec().sizes.values().sum::<usize>(), 2 * 24);
+    assert!(held.why("slopes", 0).unwrap()[1].ends_with("stays: the same everywhere"));
 }
 
 #[test]

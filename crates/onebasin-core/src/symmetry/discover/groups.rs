@@ -2,23 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Discoverer;
 use super::alike::{Slice, slices};
 use super::families::families;
 use super::forms::TermForm;
-use super::terms::{AtomId, Terms};
+use super::terms::{AtomId, CHOICES, Terms};
+use super::{AxisRef, Discoverer};
 use crate::graph::{Op, ValueId, ValueSource};
 use crate::symmetry::SymmetrySpec;
 use crate::symmetry::pattern::{Pattern, Term, TermKind};
 
 /// The symmetry of what is still free, and how to write the pattern of any value.
 pub(super) fn spec(d: &mut Discoverer<'_>) -> (SymmetrySpec, Writer) {
-    d.terms.settle(&d.axes);
-    let params: Vec<ValueId> = d.graph.ids().filter(|v| d.graph.value(*v).source == ValueSource::Param).collect();
-    let forms: Vec<Vec<TermForm>> = params.iter().map(|v| d.terms.forms(&d.axes[v.0])).collect();
-    let mut order = Vec::new();
-    forms.iter().flatten().for_each(|form| form.each_free(&mut |atom| order.push(atom)));
-    let slices = slices(&d.terms, &looked_at(d), &order);
+    let Free { params, forms, slices, parents } = free(d);
     let mut names = Names { of: BTreeMap::new(), taken: BTreeSet::new(), numbers: BTreeMap::new() };
     for (value, forms) in params.iter().zip(&forms) {
         let stem = stem(&d.graph.value(*value).name);
@@ -31,7 +26,6 @@ pub(super) fn spec(d: &mut Discoverer<'_>) -> (SymmetrySpec, Writer) {
             form.each_free(&mut give);
         }
     }
-    let parents = families(d, &forms, |atom| names.of.contains_key(&atom) && !slices.contains_key(&atom));
     let mut spec = SymmetrySpec::default();
     for (atom, name) in &names.of {
         let size = slices.get(atom).map_or(d.terms.len(*atom), |slice| slice.units);
@@ -42,6 +36,51 @@ pub(super) fn spec(d: &mut Discoverer<'_>) -> (SymmetrySpec, Writer) {
         spec.tensors.insert(d.graph.value(value).name.clone(), writer.pattern(&d.terms, forms));
     }
     (spec, writer)
+}
+
+/// What is free in the parameters.
+struct Free {
+    params: Vec<ValueId>,
+    forms: Vec<Vec<TermForm>>,
+    slices: BTreeMap<AtomId, Slice>,
+    parents: BTreeMap<AtomId, AtomId>,
+}
+
+fn free(d: &mut Discoverer<'_>) -> Free {
+    d.terms.settle(&d.axes);
+    let params: Vec<ValueId> = d.graph.ids().filter(|v| d.graph.value(*v).source == ValueSource::Param).collect();
+    let forms: Vec<Vec<TermForm>> = params.iter().map(|v| d.terms.forms(&d.axes[v.0])).collect();
+    let mut order = Vec::new();
+    forms.iter().flatten().for_each(|form| form.each_free(&mut |atom| order.push(atom)));
+    let slices = slices(&d.terms, &looked_at(d), &order);
+    let parents = families(d, &forms, |atom| d.terms.len(atom) > 1 && !slices.contains_key(&atom));
+    Free { params, forms, slices, parents }
+}
+
+/// Holds axes in their places. Of a family over units that stay there is a group for each of them.
+pub(super) fn hold(d: &mut Discoverer<'_>, held: &BTreeMap<AxisRef, String>) {
+    let parents = free(d).parents;
+    let below = |top: AtomId| -> Vec<AtomId> {
+        let under = |atom: &AtomId| std::iter::successors(Some(*atom), |a| parents.get(a).copied()).any(|a| a == top);
+        parents.keys().copied().filter(under).collect()
+    };
+    for (axis, why) in held {
+        let mut atoms = Vec::new();
+        d.terms.forms(&d.axes[axis.value.0])[axis.axis].each_free(&mut |atom| atoms.push(atom));
+        for atom in atoms {
+            let families = below(atom);
+            if families.is_empty() || parents.contains_key(&atom) || d.terms.len(atom) > CHOICES {
+                d.terms.fix(atom);
+                continue;
+            }
+            let chooser = d.terms.chooser(d.terms.len(atom));
+            for family in families {
+                d.terms.select(family, chooser, 0);
+            }
+            d.terms.link(atom, chooser);
+        }
+        d.because(*axis, why);
+    }
 }
 
 /// The axes of all values but those that only move entries to where others look at them.

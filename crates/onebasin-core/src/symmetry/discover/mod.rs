@@ -133,10 +133,11 @@ pub fn discover(graph: &Graph) -> Discovery<'_> {
 /// ```
 pub fn discover_holding<'g>(graph: &'g Graph, held: &BTreeMap<AxisRef, String>) -> Discovery<'g> {
     let mut d = Discoverer::new(graph);
-    for (axis, why) in held {
-        d.fix(*axis, why);
+    search(&mut d);
+    if !held.is_empty() {
+        groups::hold(&mut d, held);
     }
-    let mut found = search(&mut d);
+    let mut found = groups::spec(&mut d);
     if d.terms.gave_up() {
         d = Discoverer::new(graph);
         graph.ids().for_each(|value| d.fix_all(value, "the network is too large, or nested too deep, to look through"));
@@ -148,8 +149,8 @@ pub fn discover_holding<'g>(graph: &'g Graph, held: &BTreeMap<AxisRef, String>) 
     Discovery { graph, spec, terms, axes, writer, values, relations, reasons }
 }
 
-/// Applies every rule and reads off what is found.
-fn search(d: &mut Discoverer<'_>) -> (SymmetrySpec, Writer) {
+/// Applies every rule.
+fn search(d: &mut Discoverer<'_>) {
     let graph = d.graph;
     for input in graph.inputs() {
         d.fix_all(input, "an input of the network");
@@ -183,7 +184,6 @@ fn search(d: &mut Discoverer<'_>) -> (SymmetrySpec, Writer) {
         d.fix_all(value, "no node uses this parameter");
     }
     unread::fix_unread(d);
-    groups::spec(d)
 }
 
 impl Discovery<'_> {
