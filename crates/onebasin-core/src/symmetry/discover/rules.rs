@@ -130,12 +130,14 @@ pub(super) fn apply(d: &mut Discoverer<'_>, node: &Node) {
             for output in &node.outputs {
                 (0..rank).filter(|a| a != axis).for_each(|a| d.tie(at(x, a), at(*output, a)));
                 d.fix(at(*output, *axis), "entries follow each other by size");
+                d.mix(*output, [*axis]);
             }
             d.positions.extend(node.outputs.get(1).map(|output| (*output, at(x, *axis))));
         }
         Op::CumSum { axis, .. } => {
             tie_all(d, x, y);
             d.fix(at(x, *axis), "a running sum follows the order");
+            d.mix(y, [*axis]);
         }
         Op::NonZero => {
             for value in [x, y] {
