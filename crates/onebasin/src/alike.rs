@@ -28,9 +28,10 @@ pub(crate) fn alike(models: Vec<Model>) -> Result<(Vec<Model>, Account)> {
     others.iter().try_for_each(|other| first.check_like(other))?;
     let held = architecture(&models);
     let names: BTreeSet<String> = held.iter().map(|(name, _)| format!("`{}`", escaped(name))).collect();
-    let models = models.into_iter().map(|model| model.with_held(held.clone()));
-    let models = models.map(|model| if names.is_empty() { model } else { model.remarked(said(&names)) });
-    Ok((models.collect(), account))
+    let held = models.into_iter().map(|model| model.with_held(held.clone()));
+    let told =
+        |(k, model): (usize, Model)| if k > 0 || names.is_empty() { model } else { model.remarked(said(&names)) };
+    Ok((held.enumerate().map(told).collect(), account))
 }
 
 /// Axes of parameters that are the same in all networks to the bit, and vary: of what is built in and not learned, such as

@@ -278,6 +278,33 @@ fn timed(g: &Graph) -> Duration {
     start.elapsed()
 }
 
+/// Two entries of three units each, which an operator mixes or not before they are read one by one.
+#[test]
+fn entries_that_are_mixed_before_they_are_picked_have_the_same_units() {
+    let units = |op: Op| {
+        let mut g = Graph::new();
+        let x = g.input("x", &[1, 5]).unwrap();
+        let h = g.linear("w", x, 6).unwrap();
+        let h = reshape(&mut g, "entries", h, &[1, 2, 3]);
+        let h = g.push("op", op, &[h]).unwrap();
+        let h = g.push("bent", Op::Unary(Unary::Tanh), &[h]).unwrap();
+        let read = [0, 1].map(|at| {
+            let one = entry(&mut g, &format!("entry{at}"), h, 1, at);
+            g.linear(&format!("read{at}"), one, 2).unwrap()
+        });
+        let y = g.push("sum", Op::Binary(Binary::Add), &read).unwrap();
+        g.output(y);
+        found(&g).1
+    };
+    assert_eq!(units(Op::Unary(Unary::Tanh)), 6);
+    assert_eq!(units(Op::Softmax { axis: 1, log: false }), 3);
+    for (exclusive, reverse) in [(false, false), (true, true)] {
+        assert_eq!(units(Op::CumSum { axis: 1, exclusive, reverse }), 3);
+    }
+    // Softmax over the units of each entry leaves the entries apart.
+    assert_eq!(units(Op::Softmax { axis: 2, log: false }), 6);
+}
+
 #[test]
 fn a_value_joined_with_itself_over_and_over_ends_the_search() {
     let mut g = Graph::new();

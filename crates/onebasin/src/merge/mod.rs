@@ -10,7 +10,7 @@ use onebasin_core::merge::{Interpolation, MergeRule, cast, merge_by_group, merge
 use onebasin_core::report::Input;
 use onebasin_core::symmetry::{GroupId, Symmetry};
 use onebasin_core::{DType, Params};
-use onebasin_io::{Asked, Moving, merge_streamed, products_streamed};
+use onebasin_io::{Asked, Moving, alignment_to_params, merge_streamed, products_streamed};
 use onebasin_nn::Samples;
 use serde_json::{Value, json};
 
@@ -212,8 +212,9 @@ impl Merged<'_> {
             let (train, used, repair) = (made.or(context.train), options.used(), options.repair);
             let (memory, lean) = (pair.a.memory(), options.lean);
             let of = self.solve_of(train);
-            let path = options.state.as_deref();
-            let kept = path.map(|path| KeptSolve { path, of: &of, resume: options.resume });
+            let moves = alignment_to_params(&aligned.symmetry, &aligned.alignment)?;
+            let (path, resume) = (options.state.as_deref(), options.resume);
+            let kept = path.map(|path| KeptSolve { path, of: &of, alignment: &moves, resume });
             let kept = kept.as_ref();
             let finish = Finish { program: &program, train, used, repair, memory, lean, kept, context };
             let ends = [a, &moved];

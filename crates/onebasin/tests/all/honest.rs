@@ -159,3 +159,35 @@ fn what_judges_was_not_looked_at_and_the_middle_is_the_middle() {
         assert_eq!((lambda.len(), lambda[values / 2]), (values, 0.5));
     }
 }
+
+/// A table that is built in and not learned holds the units that it stands beside; one that was learned moves with them.
+#[test]
+fn a_table_that_both_networks_share_stays_as_it_is() {
+    use onebasin_core::graph::op::{Binary, Op};
+    let mut g = onebasin::Graph::new();
+    let x = g.input("x", &[1, 5]).unwrap();
+    let h = g.linear("fc1", x, 8).unwrap();
+    let table = g.param("table", &[8]).unwrap();
+    let h = g.push("scaled", Op::Binary(Binary::Mul), &[h, table]).unwrap();
+    let h = g.relu(h).unwrap();
+    let y = g.linear("fc2", h, 3).unwrap();
+    g.output(y);
+    let model = |seed: u64, table: u64| {
+        let params: Params = g
+            .params()
+            .map(|p| (p.name.clone(), random(&p.shape, if p.name == "table" { table } else { seed }, &p.name)))
+            .collect();
+        Model::with_graph("net", params, g.clone()).unwrap()
+    };
+    let remarks =
+        |pair: &Pair| [pair.a(), pair.b()].map(|m| m.remarks().iter().filter(|r| r.contains("`table`")).count());
+    let shared = Pair::new(model(1, 7), model(2, 7)).unwrap();
+    assert_eq!(remarks(&shared), [1, 0]);
+    assert!(shared.a().symmetry().unwrap().groups().is_empty());
+    let learned = Pair::new(model(1, 7), model(2, 8)).unwrap();
+    assert_eq!(remarks(&learned), [0, 0]);
+    assert_eq!(learned.a().symmetry().unwrap().groups()[0].size, 8);
+    let aligned = shared.align(&Align::default(), &Context::default()).unwrap();
+    let merged = shared.merge(&aligned, &Merge::default(), &Context::default()).unwrap().params().unwrap();
+    assert_eq!(merged.require("table").unwrap(), shared.a().params().require("table").unwrap());
+}

@@ -94,6 +94,11 @@ fn a_solve_that_was_stopped_goes_on_to_the_same_bits() {
     let resume = Merge { resume: true, ..options.clone() };
     let other = write(&Merge { lambda: 0.25, ..resume.clone() }, "parts.safetensors", false).unwrap_err();
     assert!(matches!(other, Error::OtherRun { .. }), "{other}");
+    // Another alignment that no record tells from this one.
+    let still = onebasin::Alignment::identity(&aligned.symmetry);
+    let moved = onebasin::Aligned { alignment: still, ..aligned.clone() };
+    let elsewhere = pair.merge(&moved, &resume, &Context { train: Some(&data), ..Context::default() }).unwrap();
+    assert!(matches!(elsewhere.write(at("parts.safetensors")).unwrap_err(), Error::OtherRun { .. }));
     write(&resume, "parts.safetensors", false).unwrap();
     assert_eq!(std::fs::read(at("whole.safetensors")).unwrap(), std::fs::read(at("parts.safetensors")).unwrap());
     assert!(!at("state.safetensors").exists());

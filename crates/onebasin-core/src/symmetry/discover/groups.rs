@@ -47,7 +47,13 @@ struct Free {
 }
 
 fn free(d: &mut Discoverer<'_>) -> Free {
-    d.terms.settle(&d.axes);
+    // Where entries that are told apart are mixed, what stands beside them is the same for all.
+    let beside = |(value, mixed): (&ValueId, &BTreeSet<usize>)| {
+        let axes = d.axes[value.0].iter().enumerate();
+        axes.filter(|(axis, _)| !mixed.contains(axis)).map(|(_, atom)| *atom).collect()
+    };
+    let seen: Vec<Vec<AtomId>> = d.axes.iter().cloned().chain(d.mixed.iter().map(beside)).collect();
+    d.terms.settle(&seen);
     let params: Vec<ValueId> = d.graph.ids().filter(|v| d.graph.value(*v).source == ValueSource::Param).collect();
     let forms: Vec<Vec<TermForm>> = params.iter().map(|v| d.terms.forms(&d.axes[v.0])).collect();
     let mut order = Vec::new();

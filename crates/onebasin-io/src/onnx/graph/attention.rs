@@ -63,6 +63,13 @@ pub(super) fn attention(call: &mut NodeCall<'_, '_>) -> Made<Vec<PlanSlot>> {
     let masked = call.has(3);
     if masked {
         let mask = call.input(3)?;
+        let (keys, known) = (call.shape(scores)[3], call.shape(mask).last().copied());
+        if known != Some(keys) {
+            return unknown(format!(
+                "Attention with a mask of shape {:?} over {keys} keys is not known",
+                call.shape(mask)
+            ));
+        }
         scores = match call.kind(mask) {
             ElementKind::Bool => call.push_as(ElementKind::Float, Op::Where, &[mask, scores, never])?,
             ElementKind::Float | ElementKind::Int => call.binary(Binary::Add, scores, mask)?,

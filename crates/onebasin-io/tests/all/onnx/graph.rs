@@ -144,6 +144,21 @@ fn unknown_nodes_are_named_and_need_a_shape() {
     assert_eq!(unknown(&graph), ["h"]);
 }
 
+/// ONNX pads a mask that is shorter than the keys with what hides them, which is no broadcast.
+#[test]
+fn a_mask_that_is_shorter_than_the_keys_is_refused() {
+    let masked = |columns: i64| {
+        let nodes = [node("Attention", &["w", "w", "w", "m"], &["y"])];
+        let weights =
+            [tensor("w", &[1, 2, 3, 4], 1, &[0; 96]), tensor("m", &[3, columns], 1, &vec![0; 12 * columns as usize])];
+        let bytes = model(&nodes, &weights, &["y"], 23).into();
+        OnnxModel::parse(&bytes, "masked.onnx".as_ref()).unwrap().graph(&BTreeMap::new())
+    };
+    assert!(masked(3).is_ok());
+    let error = masked(1).unwrap_err().to_string();
+    assert!(error.contains("a mask of shape [3, 1] over 3 keys is not known"), "{error}");
+}
+
 #[test]
 fn parameters_of_a_graph_are_the_weights_that_are_written() {
     let folder = TempDir::new().unwrap();
