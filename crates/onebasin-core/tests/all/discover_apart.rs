@@ -146,28 +146,46 @@ fn units_that_meet_over_their_parent_are_no_family() {
     assert_eq!((text("up"), free), ("up . up.2".to_owned(), 4 + 12));
 }
 
-/// Heads that are held in place leave every head the order of its own entries.
-#[test]
-fn families_over_units_that_are_held_are_groups() {
+/// Attention with a slope for every head: its parameter, and where they stand in it.
+fn sloped(fused: bool) -> (Graph, ValueId) {
     let mut g = Graph::new();
     let x = g.input("x", &[5, 8]).unwrap();
-    let parts = ["q", "k", "v"].map(|name| {
-        let y = g.linear(name, x, 24).unwrap();
-        let y = reshape(&mut g, &format!("{name}.split"), y, &[5, 4, 6]);
-        swap(&mut g, &format!("{name}.swap"), y, &[1, 0, 2])
-    });
+    let parts = if fused {
+        let y = g.linear("v", x, 72).unwrap();
+        let y = reshape(&mut g, "split", y, &[5, 3, 4, 6]);
+        let y = swap(&mut g, "swap", y, &[1, 2, 0, 3]);
+        [0, 1, 2].map(|k| entry(&mut g, &format!("part{k}"), y, 0, k))
+    } else {
+        ["q", "k", "v"].map(|name| {
+            let y = g.linear(name, x, 24).unwrap();
+            let y = reshape(&mut g, &format!("{name}.split"), y, &[5, 4, 6]);
+            swap(&mut g, &format!("{name}.swap"), y, &[1, 0, 2])
+        })
+    };
     let slopes = g.param("slopes", &[4, 1, 1]).unwrap();
     let q = mul(&mut g, "sloped", parts[0], slopes);
     let y = attend(&mut g, [q, parts[1], parts[2]], 24);
     let y = g.linear("o", y, 3).unwrap();
     g.output(y);
-    assert_eq!(found(&g).1, 4 + 2 * 24);
-    let axis = AxisRef { value: slopes, axis: 0 };
-    let held = discover_holding(&g, &BTreeMap::from([(axis, "the same everywhere".to_owned())]));
-    assert_eq!(held.spec().tensors["slopes"].to_string(), ". . .");
-    assert_eq!(held.spec().tensors["v.bias"].to_string(), "(v + v.2 + v.3 + v.4)");
-    assert_eq!(held.spec().sizes.values().sum::<usize>(), 2 * 24);
-    assert!(held.why("slopes", 0).unwrap()[1].ends_with("stays: the same everywhere"));
+    (g, slopes)
+}
+
+/// Heads that are held in place leave every head the order of its own entries.
+#[test]
+fn families_over_units_that_are_held_are_groups() {
+    for fused in [false, true] {
+        let (g, slopes) = sloped(fused);
+        assert_eq!(found(&g).1, 4 + 2 * 24);
+        let axis = AxisRef { value: slopes, axis: 0 };
+        let held = discover_holding(&g, &BTreeMap::from([(axis, "the same everywhere".to_owned())]));
+        let text = |name: &str| held.spec().tensors[name].to_string();
+        assert_eq!(text("slopes"), ". . .");
+        let own = "v + v.2 + v.3 + v.4";
+        let all = format!("({own} + {own} + v.5 + v.6 + v.7 + v.8)");
+        let wanted = if fused { all } else { format!("({own})") };
+        assert_eq!((text("v.bias"), held.spec().sizes.values().sum()), (wanted, 2 * 24_usize));
+        assert!(held.why("slopes", 0).unwrap()[1].ends_with("stays: the same everywhere"));
+    }
 }
 
 #[test]

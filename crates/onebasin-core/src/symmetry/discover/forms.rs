@@ -69,7 +69,7 @@ fn in_turn(factors: &[TermForm], asked: &dyn Fn(AtomId) -> bool) -> TermForm {
             && !asked(*c)
             && !factors[..k].iter().any(|f| f.asks(*c))
         {
-            let rest = one_by_one(*c, *len, &factors[k + 1..]);
+            let rest = one_by_one(*c, *len, &factors[k + 1..], asked);
             return product([&factors[..k], &[rest]].concat());
         }
     }
@@ -77,11 +77,14 @@ fn in_turn(factors: &[TermForm], asked: &dyn Fn(AtomId) -> bool) -> TermForm {
 }
 
 /// The cases of a product one after the other, if it has any.
-fn one_by_one(chooser: AtomId, len: usize, factors: &[TermForm]) -> TermForm {
+fn one_by_one(chooser: AtomId, len: usize, factors: &[TermForm], asked: &dyn Fn(AtomId) -> bool) -> TermForm {
     if !factors.iter().any(|f| f.asks(chooser)) {
-        return product([&[TermForm::Fixed(len)], factors].concat());
+        return product(vec![TermForm::Fixed(len), in_turn(factors, asked)]);
     }
-    let entry = |entry: usize| product(factors.iter().map(|f| f.clone().choose(chooser, entry)).collect());
+    let entry = |entry: usize| {
+        let factors: Vec<TermForm> = factors.iter().map(|f| f.clone().choose(chooser, entry)).collect();
+        in_turn(&factors, asked)
+    };
     sum((0..len).map(entry).collect())
 }
 

@@ -53,7 +53,10 @@ fn free(d: &mut Discoverer<'_>) -> Free {
         axes.filter(|(axis, _)| !mixed.contains(axis)).map(|(_, atom)| *atom).collect()
     };
     let seen: Vec<Vec<AtomId>> = d.axes.iter().cloned().chain(d.mixed.iter().map(beside)).collect();
-    d.terms.settle(&seen);
+    let graph = d.graph;
+    let written =
+        |value: usize| value < graph.values().len() && graph.value(ValueId(value)).source == ValueSource::Param;
+    d.terms.settle(&seen, &written);
     let params: Vec<ValueId> = d.graph.ids().filter(|v| d.graph.value(*v).source == ValueSource::Param).collect();
     let forms: Vec<Vec<TermForm>> = params.iter().map(|v| d.terms.forms(&d.axes[v.0])).collect();
     let mut order = Vec::new();
