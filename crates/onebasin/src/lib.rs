@@ -81,7 +81,7 @@ pub use blueprint::Blueprint;
 pub use context::Context;
 pub use device::{Device, Precision};
 pub use error::{Error, Result};
-pub use many::{Many, Mean, Measured, MergeMany, PairBarrier, Reached, Together};
+pub use many::{Many, Mean, Measured, MergeMany, OfClass, PairBarrier, Reached, Together};
 pub use merge::{Merge, Merged};
 pub use model::Model;
 pub use observer::{Level, Observer, Progress, Quiet, Step};

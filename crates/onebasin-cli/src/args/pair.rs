@@ -7,8 +7,6 @@ use onebasin::{DType, Interpolation, Measure, Method, Repair};
 
 use onebasin_lab::data::KNOWN as DATA;
 
-use crate::files::{has_siblings, sibling};
-
 use super::values::{dtype, group_lambda, method, output, points, repair, share};
 use super::{MatchingArgs, NormalizeArgs, SourceArgs};
 
@@ -214,15 +212,9 @@ impl MergeArgs {
             check: !self.no_check,
             force: self.force,
             overwrite: self.overwrite,
-            state: self.state(),
+            state: None,
             resume: self.resume,
         }
-    }
-
-    /// Where the state of a solve is kept.
-    pub fn state(&self) -> Option<PathBuf> {
-        let keeps = self.repair.solves() && self.width == 1.0 && has_siblings(&self.output);
-        keeps.then(|| sibling(&self.output, "resume"))
     }
 }
 

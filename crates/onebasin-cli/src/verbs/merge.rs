@@ -7,14 +7,18 @@ use onebasin_lab::figure;
 use serde_json::json;
 
 use crate::args::MergeArgs;
-use crate::files::{check_outputs, check_target, context, inputs, open_data, open_pair, open_side_by_side, place};
+use crate::files::{
+    check_outputs, check_target, context, has_siblings, inputs, open_data, open_pair, open_side_by_side, place, sibling,
+};
 use crate::signals;
 use crate::talk::{self, Talk};
 use crate::watch::Watch;
 
 pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     let device = args.matching.device.open(talk)?;
-    let options = args.options();
+    let mut options = args.options();
+    let keeps = options.repair.solves() && options.width == 1.0 && has_siblings(&args.output);
+    options.state = keeps.then(|| sibling(&args.output, "resume"));
     options.check()?;
     if let Some(path) = &args.plot {
         figure::check(path)?;
@@ -59,7 +63,11 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     };
     let output = args.output.display().to_string();
     let account = written.account.map_or_else(String::new, |account| format!("\n{account}"));
-    let mut text = format!("{output}: {} at λ = {}, {how}{account}", args.interpolation, args.lambda);
+    let answers = match written.options["side_by_side"].as_array().map(|classes| &classes[..]) {
+        Some([a, b]) => format!(", answers the {a} classes of A and then the {b} of B"),
+        Some(_) | None => String::new(),
+    };
+    let mut text = format!("{output}: {} at λ = {}{answers}, {how}{account}", args.interpolation, args.lambda);
     if let Some(solved) = &written.solved {
         let figure = figure::of_sites(
             &solved.before.sites,

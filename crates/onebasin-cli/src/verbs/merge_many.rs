@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use onebasin::{Many, Measured, Reached};
+use onebasin::{Many, Measured, OfClass, Reached};
 use serde_json::json;
 
 use crate::args::MergeManyArgs;
@@ -74,18 +74,12 @@ fn describe(measured: &Measured, text: &mut String, names: &[PathBuf]) -> Result
     describe_classes(measured, text)
 }
 
-/// Classes that are listed, at most: all where there are no more, else those in which the mean falls most behind.
+/// Classes that are listed, at most.
 const CLASSES: usize = 20;
 
 /// Test accuracy class by class: the range of the networks, their mean, their ensemble.
 fn describe_classes(measured: &Measured, text: &mut String) -> Result<()> {
-    let Measured { models, mean, ensemble, .. } = measured;
-    let behind = |class: &usize| mean.by_class[*class].zip(ensemble.by_class[*class]).map(|(m, e)| m - e);
-    let mut listed: Vec<usize> = (0..mean.by_class.len()).filter(|class| behind(class).is_some()).collect();
-    let all = listed.len();
-    listed.sort_by(|i, j| behind(i).unwrap_or(0.0).total_cmp(&behind(j).unwrap_or(0.0)));
-    listed.truncate(CLASSES);
-    listed.sort_unstable();
+    let (all, listed) = (measured.classes().len(), measured.most_behind(CLASSES));
     let which = if all > CLASSES {
         format!(" (of {all} classes, the {CLASSES} in which the mean falls most behind)")
     } else {
@@ -93,12 +87,9 @@ fn describe_classes(measured: &Measured, text: &mut String) -> Result<()> {
     };
     writeln!(text, "test accuracy by class, %{which}:")?;
     writeln!(text, "{:>6}  {:>13}  {:>6}  {:>8}", "class", "networks", "mean", "ensemble")?;
-    let percent = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{:.1}", 100.0 * share));
-    for class in listed {
-        let of_models = || models.iter().filter_map(|model| model.by_class[class]);
-        let (least, most) = (of_models().fold(1.0, f64::min), of_models().fold(0.0, f64::max));
-        let range = format!("{} – {}", percent(Some(least)), percent(Some(most)));
-        let [mean, ensemble] = [mean, ensemble].map(|reached| percent(reached.by_class[class]));
+    for OfClass { class, networks: [least, most], mean, ensemble } in listed {
+        let [least, most, mean, ensemble] = [least, most, mean, ensemble].map(|share| format!("{:.1}", 100.0 * share));
+        let range = format!("{least} – {most}");
         writeln!(text, "{class:>6}  {range:>13}  {mean:>6}  {ensemble:>8}")?;
     }
     Ok(())

@@ -53,6 +53,41 @@ pub struct Measured {
     pub pairs: Vec<PairBarrier>,
 }
 
+/// What is reached in one class: shares of its test samples that are classified right, in [0, 1].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OfClass {
+    /// The class.
+    pub class: usize,
+    /// By the worst and by the best network.
+    pub networks: [f64; 2],
+    /// By their mean.
+    pub mean: f64,
+    /// By their ensemble.
+    pub ensemble: f64,
+}
+
+impl Measured {
+    /// Every class that has test samples.
+    pub fn classes(&self) -> Vec<OfClass> {
+        let of = |class: usize| {
+            let shares = || self.models.iter().filter_map(|model| model.by_class[class]);
+            let networks = [shares().fold(1.0, f64::min), shares().fold(0.0, f64::max)];
+            let (mean, ensemble) = (self.mean.by_class[class]?, self.ensemble.by_class[class]?);
+            Some(OfClass { class, networks, mean, ensemble })
+        };
+        (0..self.mean.by_class.len()).filter_map(of).collect()
+    }
+
+    /// So many of them at most, in order: those in which the mean falls most behind the ensemble.
+    pub fn most_behind(&self, count: usize) -> Vec<OfClass> {
+        let mut classes = self.classes();
+        classes.sort_by(|a, b| (a.mean - a.ensemble).total_cmp(&(b.mean - b.ensemble)));
+        classes.truncate(count);
+        classes.sort_by_key(|of| of.class);
+        classes
+    }
+}
+
 /// Scores on both splits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reached {

@@ -26,7 +26,7 @@ use crate::model::Model;
 use crate::repair::{Finish, Repair, Used};
 use crate::solving::Solving;
 use crate::written::{Written, provenance};
-pub use measured::{Measured, PairBarrier, Reached};
+pub use measured::{Measured, OfClass, PairBarrier, Reached};
 
 /// Networks of the same structure. Names of tensors are those of the first; cloning is cheap, networks are shared.
 ///
@@ -166,6 +166,7 @@ impl Default for MergeMany {
 /// let mean = MergeMany::default().run(&Many::new(models)?, &context)?;
 /// let measured = mean.measure(&context)?;
 /// assert_eq!((measured.models.len(), measured.pairs.len()), (3, 3));
+/// assert_eq!(measured.most_behind(1).len(), 1); // of two classes
 /// println!("the mean's test loss is {:.3}, the ensemble's {:.3}", measured.mean.test.loss, measured.ensemble.test.loss);
 /// # Ok::<(), onebasin::Error>(())
 /// ```
