@@ -296,6 +296,31 @@ fn timed(g: &Graph) -> Duration {
     start.elapsed()
 }
 
+/// Inputs of a grouped convolution are families as long as comparing all copies with each other stays within bounds.
+#[test]
+fn wide_groups_of_channels_share_their_inputs() {
+    let pattern = |inputs: usize, outputs: usize| {
+        let groups = 4;
+        let mut g = Graph::new();
+        let x = g.input("x", &[1, 3, 2, 2]).unwrap();
+        let h = g.conv("in", x, groups * inputs, 1, Conv::square(1, 0), true).unwrap();
+        let h = g.relu(h).unwrap();
+        let grouped = Conv { groups, ..Conv::square(1, 0) };
+        let h = g.conv("grouped", h, groups * outputs, 1, grouped, true).unwrap();
+        let h = g.relu(h).unwrap();
+        let y = g.conv("out", h, 2, 1, Conv::square(1, 0), true).unwrap();
+        g.output(y);
+        let (pattern, free) = found(&g);
+        (pattern("grouped.weight"), free)
+    };
+    let (narrow, free) = pattern(64, 64);
+    assert!(narrow.contains("@in) in.2@in"), "{narrow}");
+    assert_eq!(free, 4 + 4 * 64 + 4 * 64);
+    let (wide, free) = pattern(64, 128);
+    assert!(wide.matches('@').count() == 1, "{wide}");
+    assert!(free == 4 + 64 + 4 * 128 || free == 4 + 4 * 64 + 128, "{free} in {wide}");
+}
+
 /// Two entries of three units each, which an operator mixes or not before they are read one by one.
 #[test]
 fn entries_that_are_mixed_before_they_are_picked_have_the_same_units() {

@@ -50,7 +50,57 @@ pub(super) fn families(
         let nearest = outers.into_iter().rev().find(|o| !above(&parents, *o, inner) && places.indexed(inner, *o));
         parents.extend(nearest.map(|outer| (inner, outer)));
     }
+    while let Some(widest) = widest(d, params, &parents) {
+        parents.remove(&widest);
+    }
     parents
+}
+
+/// Rows of the largest Gram of families that meet in one tensor, all copies together: 2 GiB of it in f64.
+const MEETING: usize = 1 << 14;
+
+/// Of families that meet in one tensor where comparing all their copies with each other takes too much, the one that does so
+/// in most tensors. Its copies then move as one group.
+///
+/// Inputs and outputs of a grouped convolution are such families: of 6 groups of 128 channels they would make 98,304 rows.
+fn widest(d: &Discoverer<'_>, params: &[Vec<TermForm>], parents: &BTreeMap<AtomId, AtomId>) -> Option<AtomId> {
+    let root = |atom: AtomId| std::iter::successors(Some(atom), |a| parents.get(a).copied()).last().unwrap_or(atom);
+    let mut times: BTreeMap<AtomId, usize> = BTreeMap::new();
+    for axes in params.iter().filter(|_| !parents.is_empty()).filter_map(|axes| variants(axes)).flatten() {
+        let mut tops = BTreeSet::new();
+        let mut top = |atom: AtomId| tops.extend(parents.contains_key(&atom).then(|| root(atom)));
+        axes.iter().for_each(|form| form.each_free(&mut top));
+        for top in tops {
+            let of = |atom: &AtomId| parents.contains_key(atom) && root(*atom) == top;
+            let (mut rows, mut families) = (d.terms.len(top), Vec::new());
+            for form in &axes {
+                let (more, found) = meeting(d, form, &of);
+                rows = rows.saturating_mul(more);
+                families.extend(found);
+            }
+            if families.len() > 1 && rows > MEETING {
+                families.into_iter().for_each(|family| *times.entry(family).or_default() += 1);
+            }
+        }
+    }
+    times.into_iter().max_by_key(|(family, times)| (*times, *family)).map(|(family, _)| family)
+}
+
+/// Families that stand in one place of a form, with the most units there.
+fn meeting(d: &Discoverer<'_>, form: &TermForm, of: &dyn Fn(&AtomId) -> bool) -> (usize, Vec<AtomId>) {
+    match form {
+        TermForm::Free(atom) if of(atom) => (d.terms.len(*atom), vec![*atom]),
+        TermForm::Free(_) | TermForm::Fixed(_) | TermForm::Chooser(..) => (1, Vec::new()),
+        TermForm::Product(factors) => {
+            factors.iter().map(|f| meeting(d, f, of)).fold((1, Vec::new()), |(n, mut all), (m, found)| {
+                all.extend(found);
+                (n.saturating_mul(m), all)
+            })
+        }
+        TermForm::Sum(parts) | TermForm::Cases(_, parts) => {
+            parts.iter().map(|p| meeting(d, p, of)).max_by_key(|(n, _)| *n).unwrap_or((1, Vec::new()))
+        }
+    }
 }
 
 /// Whether `atom` is `top` or, through its parents, a family below it.
