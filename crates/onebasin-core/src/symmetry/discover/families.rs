@@ -69,7 +69,9 @@ fn widest(d: &Discoverer<'_>, params: &[Vec<TermForm>], parents: &BTreeMap<AtomI
     for axes in params.iter().filter(|_| !parents.is_empty()).filter_map(|axes| variants(axes)).flatten() {
         let mut tops = BTreeSet::new();
         let mut top = |atom: AtomId| tops.extend(parents.contains_key(&atom).then(|| root(atom)));
-        axes.iter().for_each(|form| form.each_free(&mut top));
+        for form in &axes {
+            form.each_free(&mut top);
+        }
         for top in tops {
             let of = |atom: &AtomId| parents.contains_key(atom) && root(*atom) == top;
             let (mut rows, mut families) = (d.terms.len(top), Vec::new());
@@ -79,7 +81,9 @@ fn widest(d: &Discoverer<'_>, params: &[Vec<TermForm>], parents: &BTreeMap<AtomI
                 families.extend(found);
             }
             if families.len() > 1 && rows > MEETING {
-                families.into_iter().for_each(|family| *times.entry(family).or_default() += 1);
+                for family in families {
+                    *times.entry(family).or_default() += 1;
+                }
             }
         }
     }
