@@ -253,6 +253,15 @@ impl FromIterator<(String, Tensor)> for Params {
     }
 }
 
+impl IntoIterator for Params {
+    type Item = (String, Tensor);
+    type IntoIter = std::collections::btree_map::IntoIter<String, Tensor>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.tensors.into_iter()
+    }
+}
+
 impl Extend<(String, Tensor)> for Params {
     fn extend<I: IntoIterator<Item = (String, Tensor)>>(&mut self, iter: I) {
         self.tensors.extend(iter);

@@ -284,6 +284,24 @@ impl Tensor {
         }
     }
 
+    /// The bytes of a tensor that is needed no more; where nothing else shares them, they become a vector without a copy.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    ///
+    /// ```
+    /// use onebasin_core::Tensor;
+    /// let bytes: Vec<u8> = Tensor::from_u32(&[1], vec![258])?.into_bytes()?.into();
+    /// assert_eq!(bytes, [2, 1, 0, 0]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn into_bytes(self) -> Result<Bytes> {
+        match self.data {
+            Data::Here(bytes) => Ok(bytes),
+            Data::Stored(stored) => stored.read().cloned().map_err(|why| Error::Storage { why: why.clone() }),
+        }
+    }
+
     /// The storage that the bytes lie in, and where in it; none where they are in memory alone.
     ///
     /// ```

@@ -240,8 +240,9 @@ impl Model {
         })
     }
 
-    /// The symmetry of the weights alone: running statistics, and copies of other tensors, move but are not compared.
-    pub(crate) fn weights_of(&self, symmetry: &Symmetry) -> Symmetry {
+    /// The symmetry of the weights that a match compares: running statistics, and copies of other tensors, move but are not
+    /// compared.
+    pub fn weights_of(&self, symmetry: &Symmetry) -> Symmetry {
         let statistics = self.statistics();
         symmetry.restrict(|name| !statistics.contains(name) && !self.follows(name))
     }

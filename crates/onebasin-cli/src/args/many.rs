@@ -39,6 +39,10 @@ pub struct MergeManyArgs {
     /// Stop after this many rounds (rounds), or iterations (universe).
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_rounds: usize,
+    /// How much each network counts in the mean, such as the samples it was trained on, in the order of the networks; 0 leaves
+    /// one out.
+    #[arg(long, value_name = "W", value_delimiter = ',')]
+    pub weights: Vec<f64>,
     /// What to do to the mean: `solve` its layers on the training split of the data, or `none`.
     #[arg(long, value_parser = repair(), default_value = "none")]
     pub repair: Repair,
@@ -60,6 +64,7 @@ impl MergeManyArgs {
             seed: self.seed,
             start: self.start,
             max_rounds: self.max_rounds,
+            weights: self.weights.clone(),
             repair: self.repair,
             solve_samples: self.solve_samples,
             check: !self.no_check,

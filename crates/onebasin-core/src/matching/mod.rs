@@ -11,7 +11,7 @@
 //! | all groups jointly | [`frank_wolfe`] |
 //! | by what they do | [`TapMoments`] → [`ActivationSimilarity`] → [`Fixed`] → [`ascend`] |
 //! | by a similarity of your own | a [`Source`], and [`ascend`] |
-//! | many networks | [`merge_many`], [`match_cycle_consistent`], [`merge_tree`] |
+//! | many networks | [`merge_many`], [`match_reference`], [`match_cycle_consistent`], [`merge_tree`] |
 //!
 //! What is raised is `⟨A, π(B)⟩`, which is to lower the distance `‖A − π(B)‖`. No matcher gives back an alignment worth
 //! less than the one it started from.
@@ -69,7 +69,8 @@ pub use comparable::comparable;
 pub use diagnosis::{Diagnosis, Kinship, Tested, diagnose};
 pub use frank_wolfe::{FrankWolfeOptions, Iteration, Origin, Progress, RelaxedWeights, frank_wolfe};
 pub use greedy::greedy;
-pub use many::sweeps::merge_many;
+pub use many::reference::match_reference;
+pub use many::sweeps::{merge_many, merge_many_from};
 pub use many::tree::merge_tree;
 pub use many::universe::{ManyProgress, UniverseOptions, match_cycle_consistent};
 pub use many::{ManyMatch, ManyOptions, Round, pairs_objective};

@@ -168,6 +168,42 @@ pub fn merge_by_group(
     merge_as(&MergeRule::by_group(symmetry, lambda, of_group)?, a, b)
 }
 
+/// The network that `rule` makes of A and `π(B)`, tensor after tensor: memory is the result and one tensor of B.
+///
+/// Bits are those of [`merge_within`] and [`merge_by_group`] after [`Alignment::apply`].
+///
+/// # Errors
+/// As those.
+///
+/// ```
+/// use onebasin_core::merge::{MergeRule, merge_aligned};
+/// use onebasin_core::symmetry::{Alignment, Symmetry, SymmetrySpec};
+/// use onebasin_core::{Params, Perm, Tensor};
+/// let net = |w: [f32; 2]| Ok::<_, onebasin_core::Error>(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[2], w.to_vec())?)]));
+/// let (a, b) = (net([1., 2.])?, net([4., 3.])?);
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, &a)?;
+/// let swap = Alignment::new(&symmetry, vec![vec![Perm::new(vec![1, 0])?]])?;
+/// let rule = MergeRule::lerp(0.5)?.within(&symmetry);
+/// assert_eq!(merge_aligned(&symmetry, &swap, &a, &b, &rule)?.require("w")?.to_f32()?[..], [2., 3.]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn merge_aligned(
+    symmetry: &Symmetry,
+    alignment: &Alignment,
+    a: &Params,
+    b: &Params,
+    rule: &MergeRule<'_>,
+) -> Result<Params> {
+    a.check_same_structure(b)?;
+    symmetry.tensors().try_for_each(|(name, _)| a.require(name).map(drop))?;
+    let merged = |(name, ta): (&str, &Tensor)| {
+        let tb = b.require(name)?;
+        let moved = alignment.apply_tensor(symmetry, name, tb)?;
+        Ok((name.to_owned(), rule.tensor(name, ta.shape(), ta.dtype(), tb.dtype()).apply(name, ta, &moved)?))
+    };
+    a.iter().map(merged).collect()
+}
+
 fn merge_as(rule: &MergeRule<'_>, a: &Params, b: &Params) -> Result<Params> {
     let merged = |(name, ta): (&str, &Tensor)| {
         let tb = b.require(name)?;

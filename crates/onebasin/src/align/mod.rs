@@ -327,6 +327,30 @@ impl Aligned {
         Ok(Written { output: path.to_owned(), inputs, options, account: Some(self.account.clone()), solved: None })
     }
 
+    /// Writes it as [`write`](Self::write) does, without the files it was made for: for networks that lie in none.
+    ///
+    /// # Errors
+    /// If it cannot be written; what was there before is then untouched.
+    ///
+    /// ```
+    /// use onebasin::{Align, Aligned, Context, Model, Network, Pair};
+    /// # let folder = tempfile::tempdir()?;
+    /// let network = Network::new("mlp:16x2", &[8], 3)?;
+    /// let [a, b] = [0, 1].map(|seed| Model::of(&network, network.init(seed).unwrap()).unwrap());
+    /// let pair = Pair::new(a, b)?;
+    /// let aligned = pair.align(&Align::default(), &Context::default())?;
+    /// aligned.save(folder.path().join("aligned.safetensors"))?;
+    /// let read = Aligned::read(folder.path().join("aligned.safetensors"), pair.b())?;
+    /// assert_eq!(read.alignment, aligned.alignment);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let mut header = Metadata::default();
+        header.set_json(PROVENANCE, &provenance("match", &[], &json!(self.record)));
+        header.set_json(ACCOUNT, &json!(self.account));
+        Ok(write_alignment(path.as_ref(), &self.symmetry, &self.alignment, header)?)
+    }
+
     /// The permutation of a group; of a family, that of its first copy. Entry `i` is the unit of B that becomes unit `i`.
     pub fn perm(&self, group: &str) -> Option<&Perm> {
         let id = self.symmetry.groups().iter().position(|g| g.name == group)?;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use onebasin_core::Params;
 use onebasin_core::matching::{
-    ManyMatch, ManyOptions, ManyProgress, Round, Start, UniverseOptions, match_cycle_consistent, merge_many, merge_tree,
+    ManyMatch, ManyOptions, ManyProgress, Round, Start, UniverseOptions, match_cycle_consistent, match_reference, merge_many,
+    merge_many_from, merge_tree,
 };
 use onebasin_core::merge::mean;
 use onebasin_core::report::Input;
@@ -91,6 +92,8 @@ pub enum Together {
     /// Each in turn with the mean of the others, until none changes: the paper's MergeMany (Algorithm 3).
     #[default]
     Rounds,
+    /// Each with the first, which stays as it is: what was sent to many and comes back.
+    Reference,
     /// Pairs, then pairs of pairs.
     Tree,
     /// All at once into a common numbering, so that alignments agree around every cycle.
@@ -103,6 +106,7 @@ impl Together {
         match self {
             Self::Naive => "naive",
             Self::Rounds => "rounds",
+            Self::Reference => "reference",
             Self::Tree => "tree",
             Self::Universe => "universe",
         }
@@ -127,6 +131,9 @@ pub struct MergeMany {
     pub start: Start,
     /// Rounds, or iterations, at most.
     pub max_rounds: usize,
+    /// How much each network counts in the mean, such as the samples it was trained on; 0 leaves it out. None given: all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<f64>,
     /// What is done to the mean: nothing, or its layers are solved.
     pub repair: Repair,
     /// Training samples, without their labels, on which layers are solved. 1200 by default.
@@ -144,6 +151,7 @@ impl Default for MergeMany {
             seed: 0,
             start: Start::Signature,
             max_rounds: 100,
+            weights: Vec::new(),
             repair: Repair::None,
             solve_samples: Merge::default().solve_samples,
             check: true,
@@ -190,7 +198,8 @@ pub struct Mean {
 impl MergeMany {
     /// Aligns networks with each other and averages them.
     ///
-    /// Formula: `1/K Σ_k π_k(θ_k)`, with `π_1` nothing and the others such that all pairs are alike.
+    /// Formula: `Σ_k w_k π_k(θ_k) / Σ_k w_k`, with `π_1` nothing and the others such that all pairs are alike, whatever the
+    /// weights.
     /// Cost: of `K` networks `K` matches a round (rounds), `K − 1` in all (tree).
     ///
     /// # Errors
@@ -208,6 +217,38 @@ impl MergeMany {
     /// # Ok::<(), onebasin::Error>(())
     /// ```
     pub fn run(&self, many: &Many, context: &Context<'_>) -> Result<Mean> {
+        self.merge(many, None, context)
+    }
+
+    /// The same from given alignments, one a network, such as those of the last round of federated training: what has not moved
+    /// since is not looked for again. For rounds and with a reference.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and if the alignments are not of these networks or the method has no start.
+    ///
+    /// ```
+    /// use onebasin::{Context, Many, MergeMany, Model, Network};
+    /// let network = Network::new("mlp:16x2", &[8], 3)?;
+    /// let models: Vec<Model> = (0..3).map(|seed| Model::of(&network, network.init(seed)?)).collect::<Result<_, _>>()?;
+    /// let (many, context) = (Many::new(models)?, Context::default());
+    /// let first = MergeMany::default().run(&many, &context)?;
+    /// let again = MergeMany::default().run_from(&many, &first.alignments, &context)?;
+    /// assert_eq!(again.found.map(|found| found.rounds[0].changed_models), Some(0));
+    /// # Ok::<(), onebasin::Error>(())
+    /// ```
+    pub fn run_from(&self, many: &Many, start: &[Alignment], context: &Context<'_>) -> Result<Mean> {
+        match self.method {
+            Together::Rounds | Together::Reference => self.merge(many, Some(start), context),
+            Together::Naive | Together::Tree | Together::Universe => Err(Error::Option {
+                option: "method",
+                expected: "rounds or reference, to start from alignments",
+                found: self.method.name().to_owned(),
+            }),
+        }
+    }
+
+    fn merge(&self, many: &Many, start: Option<&[Alignment]>, context: &Context<'_>) -> Result<Mean> {
+        self.check_weights(many)?;
         let (models, first) = (many.models(), &many.models[0]);
         let used = Used { batch_norm: usize::MAX, solve: self.solve_samples };
         if let Repair::Data | Repair::Weights = self.repair {
@@ -222,7 +263,7 @@ impl MergeMany {
         }
         let weights = first.weights_of(&symmetry);
         let params: Vec<&Params> = models.iter().map(Model::params).collect();
-        let found = self.align(&weights, &params, context)?;
+        let found = self.align(&weights, &params, start, context)?;
         context.go_on()?;
         let alignments = match &found {
             Some(found) => found.alignments.clone(),
@@ -234,7 +275,8 @@ impl MergeMany {
                 context.go_on()?;
             }
         }
-        let mut merged = mean(&symmetry, &params, &alignments, None)?;
+        let shares = (!self.weights.is_empty()).then_some(self.weights.as_slice());
+        let mut merged = mean(&symmetry, &params, &alignments, shares)?;
         let mut solved = None;
         if let Some(samples) = context.train {
             let program = first.program_for(samples)?;
@@ -243,7 +285,12 @@ impl MergeMany {
             if self.repair.solves() {
                 let moved = models.iter().zip(&alignments).map(|(model, a)| a.apply(&symmetry, model.params()));
                 let moved = moved.collect::<Result<Vec<Params>, _>>()?;
-                (merged, solved) = finish.solve_and_tell(&Ends::equal(moved.iter().collect()), &merged)?;
+                let mut ends = Ends::equal(moved.iter().collect());
+                if let Some(shares) = shares {
+                    let total: f64 = shares.iter().sum();
+                    ends.shares = shares.iter().map(|share| share / total).collect();
+                }
+                (merged, solved) = finish.solve_and_tell(&ends, &merged)?;
             } else {
                 merged = finish.measured(&merged)?;
             }
@@ -254,7 +301,32 @@ impl MergeMany {
         Ok(Mean { symmetry, alignments, found, params: merged, solved, many: many.clone(), options: self.clone() })
     }
 
-    fn align(&self, weights: &Symmetry, models: &[&Params], context: &Context<'_>) -> Result<Option<ManyMatch>> {
+    /// Passes only if there is a weight for every network, none below 0 and one above.
+    fn check_weights(&self, many: &Many) -> Result<()> {
+        let (weights, networks) = (&self.weights, many.models().len());
+        let fail = |expected, found| Err(Error::Option { option: "weights", expected, found });
+        if weights.is_empty() {
+            return Ok(());
+        }
+        if weights.len() != networks {
+            return fail("one for every network", format!("{} for {networks}", weights.len()));
+        }
+        if let Some(wrong) = weights.iter().find(|w| !(w.is_finite() && **w >= 0.0)) {
+            return fail("numbers from 0", wrong.to_string());
+        }
+        if weights.iter().all(|w| *w == 0.0) {
+            return fail("above 0 for one network at least", "0 for all".to_owned());
+        }
+        Ok(())
+    }
+
+    fn align(
+        &self,
+        weights: &Symmetry,
+        models: &[&Params],
+        from: Option<&[Alignment]>,
+        context: &Context<'_>,
+    ) -> Result<Option<ManyMatch>> {
         let (seed, start, max_rounds) = (self.seed, self.start, self.max_rounds);
         let options = ManyOptions { seed, start, max_rounds, ..ManyOptions::default() };
         let round = |r: &Round| {
@@ -264,7 +336,13 @@ impl MergeMany {
         };
         Ok(match self.method {
             Together::Naive => None,
-            Together::Rounds => Some(merge_many(weights, models, &options, &mut |r| round(r))?),
+            Together::Rounds => Some(match from {
+                Some(from) => merge_many_from(weights, models, from, &options, &mut |r| round(r))?,
+                None => merge_many(weights, models, &options, &mut |r| round(r))?,
+            }),
+            Together::Reference => {
+                Some(match_reference(weights, models, from, &options, &mut || !context.observer.stops())?)
+            }
             Together::Tree => Some(merge_tree(weights, models, &options, &mut |r| round(r))?),
             Together::Universe => {
                 let options =
@@ -282,6 +360,12 @@ impl MergeMany {
 }
 
 impl Mean {
+    /// All tensors that [`write`](Self::write) would write, under their names in the first network. They are taken out of
+    /// [`params`](Self::params), so that nothing else holds them.
+    pub fn take_tensors(&mut self) -> Params {
+        self.many.models()[0].whole(std::mem::take(&mut self.params))
+    }
+
     /// Writes the mean in the first network's format.
     ///
     /// # Errors
@@ -294,10 +378,11 @@ impl Mean {
         }
         let inputs: Vec<Input> = models.iter().filter_map(|m| m.input("model")).collect();
         let MergeMany { method, seed, start, repair, solve_samples, .. } = self.options;
+        let weights = (!self.options.weights.is_empty()).then_some(&self.options.weights);
         let solve_samples = repair.solves().then_some(solve_samples);
         let (found, account) = (self.found.as_ref(), self.many.account().of(&self.symmetry));
         let options = json!({
-            "method": method.name(), "seed": seed, "start": start, "repair": repair.name(),
+            "method": method.name(), "seed": seed, "start": start, "weights": weights, "repair": repair.name(),
             "data": context.train.map(Samples::name), "solve_samples": solve_samples,
             "start_objective": found.map(|f| f.start_objective), "objective": found.map(|f| f.objective),
             "rounds": found.map(|f| &f.rounds), "stop": found.map(|f| f.stop), "tensors": &account,

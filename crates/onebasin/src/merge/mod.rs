@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use onebasin_core::merge::{Interpolation, MergeRule, cast, merge_by_group, merge_within};
+use onebasin_core::merge::{Interpolation, MergeRule, cast, merge_aligned, merge_by_group, merge_within};
 use onebasin_core::report::Input;
 use onebasin_core::symmetry::{GroupId, Symmetry};
 use onebasin_core::{DType, Params};
@@ -180,12 +180,36 @@ impl Pair {
 impl Merged<'_> {
     /// The tensors of the merged network that its graph uses; all where the graph is not known.
     ///
-    /// Cost: one pass over the weights, and what repair and BatchNorm statistics cost; memory is two networks.
+    /// Cost: one pass over the weights, and what repair and BatchNorm statistics cost; memory is the result where a straight line
+    /// is all there is, else two networks.
     ///
     /// # Errors
     /// If a weight is not finite, or the network cannot run where it has to.
     pub fn params(&self) -> Result<Params> {
         Ok(self.finished()?.0)
+    }
+
+    /// All tensors that [`write`](Self::write) would write, under their names in A, and how they were solved, where they were.
+    ///
+    /// Cost and errors: those of [`params`](Self::params).
+    ///
+    /// ```
+    /// use onebasin::{Align, Context, Merge, Model, Network, Pair, Tensor};
+    /// let network = Network::new("mlp:16x2", &[8], 3)?;
+    /// let model = |seed| {
+    ///     let mut params = network.init(seed)?;
+    ///     params.insert("steps", Tensor::from_u32(&[], vec![5])?);
+    ///     Model::with_graph("mine", params, network.graph()?)
+    /// };
+    /// let pair = Pair::new(model(0)?, model(1)?)?;
+    /// let aligned = pair.align(&Align::default(), &Context::default())?;
+    /// let (tensors, solved) = pair.merge(&aligned, &Merge::default(), &Context::default())?.tensors()?;
+    /// assert!(tensors.get("steps").is_some() && solved.is_none());
+    /// # Ok::<(), onebasin::Error>(())
+    /// ```
+    pub fn tensors(&self) -> Result<(Params, Option<Solving>)> {
+        let (params, solved) = self.finished()?;
+        Ok((self.pair.a.whole(params), solved))
     }
 
     /// The same, and how it was solved, where it was.
@@ -195,6 +219,14 @@ impl Merged<'_> {
             return Ok((self.wide()?.params().clone(), None));
         }
         pair.check_finite()?;
+        if !self.finishes && !self.is_circle() {
+            let mut rule = MergeRule::by_group(&aligned.symmetry, options.lambda, by_group)?;
+            if let Some(dtype) = options.dtype {
+                rule = rule.cast(dtype)?;
+            }
+            let ends = (pair.a.params(), pair.b.params());
+            return Ok((merge_aligned(&aligned.symmetry, &aligned.alignment, ends.0, ends.1, &rule)?, None));
+        }
         let (a, moved) = (pair.a.params(), aligned.apply(pair.b.params())?);
         let mut merged = if by_group.is_empty() {
             merge_within(&aligned.symmetry, a, &moved, options.lambda, options.interpolation)?
@@ -232,6 +264,11 @@ impl Merged<'_> {
         }
         let merged = options.dtype.map_or(Ok(merged.clone()), |dtype| cast(&merged, dtype))?;
         Ok((merged, solved))
+    }
+
+    /// Whether the way from A to B is the great circle.
+    fn is_circle(&self) -> bool {
+        self.by_group.is_empty() && self.options.interpolation == Interpolation::Slerp
     }
 
     /// What decides how layers are solved: options, networks and samples.
@@ -296,7 +333,7 @@ impl Merged<'_> {
             }
         } else {
             let moving = Moving { b: b.checkpoint(), symmetry: &aligned.symmetry, alignment: &aligned.alignment };
-            let slerp = by_group.is_empty() && options.interpolation == Interpolation::Slerp;
+            let slerp = self.is_circle();
             let passing = Passing::new(Step::Merging, a.weight_count() * if slerp { 2 } else { 1 }, context);
             let progress = |n| passing.more(n);
             let mut rule = if slerp {

@@ -1,5 +1,6 @@
 //! A network as merging sees it: tensors, graph, and how to write it back.
 
+mod memory;
 mod open;
 mod wide;
 
@@ -38,7 +39,7 @@ pub(crate) use open::named;
 /// assert_eq!(groups, ["16 of fc1", "16 of fc2"]);
 /// # Ok::<(), onebasin::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Model {
     /// Path, header entries and digest; its tensors are those of the graph, where there is one.
     checkpoint: Checkpoint,
@@ -152,11 +153,6 @@ impl Model {
     /// ```
     pub fn with_symmetry(name: &str, params: Params, spec: SymmetrySpec) -> Self {
         Self { spec: Some(spec), ..Self::in_memory(name, params) }
-    }
-
-    fn in_memory(name: &str, params: Params) -> Self {
-        let checkpoint = Checkpoint::identified(Path::new(name), params, Metadata::default(), String::new());
-        Self { is_file: false, ..Self::bare(checkpoint) }
     }
 
     /// The same, with tensors that are none of the network's: patterns of names in which `*` stands for anything. Those
@@ -378,7 +374,7 @@ impl Model {
     }
 
     /// Names that tensors have in its file, where they have others here.
-    pub(crate) fn own_names(&self) -> &BTreeMap<String, String> {
+    pub fn own_names(&self) -> &BTreeMap<String, String> {
         &self.renamed_from
     }
 

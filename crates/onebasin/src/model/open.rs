@@ -82,7 +82,7 @@ impl Model {
     }
 
     /// The same with what says how it is built: the graph of the blueprint's file, its own, or a built-in network.
-    fn followed(
+    pub(super) fn followed(
         mut self,
         graph: Option<&FileGraph>,
         spec: Option<&SymmetrySpec>,
@@ -155,7 +155,7 @@ impl Model {
     }
 
     /// The same with what the user says may be exchanged. Counters that it does not mention are not the network's.
-    fn with_spec(mut self, spec: &SymmetrySpec, prefix: Option<&str>) -> Result<Self> {
+    pub(super) fn with_spec(mut self, spec: &SymmetrySpec, prefix: Option<&str>) -> Result<Self> {
         let (spec, prefix) = prefixed(spec, self.params(), prefix);
         if !prefix.is_empty() {
             self.remarks.push(format!("its names begin with `{prefix}`"));
@@ -226,7 +226,7 @@ pub(crate) fn named(params: &Params) -> Vec<Wanted<'_>> {
     params.iter().map(|(name, tensor)| (name, Some(tensor.shape()))).collect()
 }
 
-fn symmetry_file(path: &Path) -> Result<SymmetrySpec> {
+pub(super) fn symmetry_file(path: &Path) -> Result<SymmetrySpec> {
     let text = std::fs::read_to_string(path).map_err(|source| onebasin_io::Error::Io {
         path: path.to_owned(),
         action: "read",

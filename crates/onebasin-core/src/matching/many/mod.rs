@@ -2,10 +2,11 @@
 //!
 //! What is raised is `Σ_{p<q} ⟨π_p(θ_p), π_q(θ_q)⟩ = ½ (‖Σ_p π_p(θ_p)‖² − Σ_p ‖θ_p‖²)`: the pairwise similarity of the
 //! aligned networks, and up to constants the squared length of their mean. [`sweeps`] aligns one network at a time with
-//! the sum of all others (the paper's MergeMany), [`universe`] all at once over doubly stochastic matrices (C2M3), and
+//! the sum of all others (the paper's MergeMany), [`reference`] with the first alone, [`universe`] all at once over doubly stochastic matrices (C2M3), and
 //! [`tree`] pairs, then pairs of pairs. None needs memory that grows with the number of networks, beyond their own, by more
 //! than is said there.
 
+pub(super) mod reference;
 pub(super) mod sweeps;
 pub(super) mod tree;
 pub(super) mod universe;
@@ -217,6 +218,15 @@ fn add(sum: &mut [f64], values: &[f64], factor: f64) {
 
 fn first<'a>(models: &[&'a Params]) -> Result<&'a Params> {
     models.first().copied().ok_or(Error::NoNetworks)
+}
+
+/// Passes only if there is an alignment of this symmetry for every network.
+fn check_starts(symmetry: &Symmetry, models: &[&Params], starts: &[Alignment]) -> Result<()> {
+    if starts.len() != models.len() {
+        let (networks, alignments) = (models.len(), starts.len());
+        return Err(Error::Networks { networks, alignments, weights: networks });
+    }
+    starts.iter().try_for_each(|start| start.check(symmetry))
 }
 
 /// Passes only if there is a network, and all have one structure and finite values.

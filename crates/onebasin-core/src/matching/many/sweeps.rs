@@ -1,6 +1,6 @@
 //! One network at a time against the sum of all others.
 
-use super::{ManyMatch, ManyOptions, Round, Sum, anchor, check, pairs_objective, starts};
+use super::{ManyMatch, ManyOptions, Round, Sum, anchor, check, check_starts, pairs_objective, starts};
 use crate::error::Result;
 use crate::matching::ascent::{StopReason, ascend};
 use crate::matching::weight::Weights;
@@ -43,6 +43,36 @@ pub fn merge_many(
     check(models)?;
     let start = starts(symmetry, models, options)?;
     improve(symmetry, models, &start, options, observe)
+}
+
+/// The same from given alignments, such as those of the networks before they were trained on.
+///
+/// # Errors
+/// As [`merge_many`], and if there is not one alignment of this symmetry for every network.
+///
+/// ```
+/// use onebasin_core::matching::{ManyOptions, merge_many, merge_many_from};
+/// use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// use onebasin_core::{Params, Tensor};
+/// let net = |w: &[f32]| Ok::<_, onebasin_core::Error>(Params::from_iter([("w".to_owned(), Tensor::from_f32(&[w.len()], w.to_vec())?)]));
+/// let models = [net(&[1., 2.])?, net(&[2., 1.])?];
+/// let models: Vec<&Params> = models.iter().collect();
+/// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("w", "h")])?, models[0])?;
+/// let found = merge_many(&symmetry, &models, &ManyOptions::default(), &mut |_| true)?;
+/// let again = merge_many_from(&symmetry, &models, &found.alignments, &ManyOptions::default(), &mut |_| true)?;
+/// assert_eq!(again.rounds[0].changed_models, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn merge_many_from(
+    symmetry: &Symmetry,
+    models: &[&Params],
+    start: &[Alignment],
+    options: &ManyOptions,
+    observe: &mut dyn FnMut(&Round) -> bool,
+) -> Result<ManyMatch> {
+    check(models)?;
+    check_starts(symmetry, models, start)?;
+    improve(symmetry, models, start, options, observe)
 }
 
 /// Rounds over the networks from given alignments.

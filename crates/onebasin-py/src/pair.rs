@@ -1,0 +1,178 @@
+//! Two networks, or many: matched, merged, measured.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use onebasin::core::matching::{Weights, diagnose};
+use onebasin::{Align, Many, Measure, Merge, MergeMany};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use serde_json::json;
+
+use crate::aligned::Aligned;
+use crate::arrays::{Given, given};
+use crate::model::{Model, options};
+use crate::samples::Samples;
+use crate::work::run;
+
+/// Two networks of the same structure: A, which stays, and B, which moves.
+#[pyclass(frozen)]
+pub(crate) struct Pair {
+    pair: onebasin::Pair,
+}
+
+#[pymethods]
+impl Pair {
+    #[new]
+    fn new(py: Python<'_>, a: &Model, b: &Model) -> PyResult<Self> {
+        let (a, b) = (Arc::clone(&a.model), Arc::clone(&b.model));
+        let pair = run(py, None, move |_| onebasin::Pair::new((*a).clone(), (*b).clone()))?;
+        Ok(Self { pair })
+    }
+
+    /// What the user should know of how the two fit.
+    #[getter]
+    fn remarks(&self) -> Vec<String> {
+        self.pair.a().remarks().iter().chain(self.pair.b().remarks()).cloned().collect()
+    }
+
+    /// Finds the alignment of B with A, after the symmetry was tested.
+    #[pyo3(signature = (how, train=None, check=true, tell=None))]
+    fn align(
+        &self,
+        py: Python<'_>,
+        how: &str,
+        train: Option<Py<Samples>>,
+        check: bool,
+        tell: Option<Py<PyAny>>,
+    ) -> PyResult<Aligned> {
+        let (how, pair): (Align, _) = (options("match", how)?, self.pair.clone());
+        let train = train.map(|samples| samples.get().clone());
+        let aligned = run(py, tell, move |watch| {
+            let context = watch.context(train.as_ref(), None);
+            if check {
+                pair.check_finite()?;
+                pair.ensure(&pair.a().symmetry()?, &context)?;
+            }
+            pair.align(&how, &context)
+        })?;
+        Ok(self.aligned(aligned))
+    }
+
+    /// Merges the two, to tensors or to a file; and how it was solved, as JSON, where it was.
+    #[pyo3(signature = (aligned, how, train=None, output=None, tell=None))]
+    fn merge<'py>(
+        &self,
+        py: Python<'py>,
+        aligned: &Aligned,
+        how: &str,
+        train: Option<Py<Samples>>,
+        output: Option<PathBuf>,
+        tell: Option<Py<PyAny>>,
+    ) -> PyResult<(Given<'py>, Option<String>)> {
+        let (how, pair, aligned): (Merge, _, _) = (options("merge", how)?, self.pair.clone(), Arc::clone(&aligned.aligned));
+        let train = train.map(|samples| samples.get().clone());
+        let (params, solved) = run(py, tell, move |watch| {
+            let merged = pair.merge(&aligned, &how, &watch.context(train.as_ref(), None))?;
+            match output {
+                Some(output) => Ok((onebasin::Params::new(), merged.write(output)?.solved)),
+                None => merged.tensors(),
+            }
+        })?;
+        Ok((given(py, params)?, solved.map(|solved| json!(solved).to_string())))
+    }
+
+    /// Loss and accuracy on the way from A to B, naive and by every alignment: the report, as JSON.
+    #[pyo3(signature = (aligned, how, train, test, tell=None))]
+    fn barrier(
+        &self,
+        py: Python<'_>,
+        aligned: Vec<(String, Py<Aligned>)>,
+        how: &str,
+        train: Py<Samples>,
+        test: Py<Samples>,
+        tell: Option<Py<PyAny>>,
+    ) -> PyResult<String> {
+        let (how, pair): (Measure, _) = (options("barrier", how)?, self.pair.clone());
+        let aligned: Vec<_> = aligned.into_iter().map(|(name, a)| (name, Arc::clone(&a.get().aligned))).collect();
+        let (train, test) = (train.get().clone(), test.get().clone());
+        let report = run(py, tell, move |watch| {
+            let named: Vec<(&str, &onebasin::Aligned)> = aligned.iter().map(|(name, a)| (name.as_str(), &**a)).collect();
+            pair.barrier(&named, &how, &watch.context(Some(&train), Some(&test)))
+        })?;
+        serde_json::to_string(&report).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// What kind of pair they are under an alignment: its text, and JSON.
+    fn diagnose(&self, py: Python<'_>, aligned: &Aligned, seed: u64) -> PyResult<(String, String)> {
+        let (pair, aligned) = (self.pair.clone(), Arc::clone(&aligned.aligned));
+        let found = run(py, None, move |_| {
+            let weights = pair.a().weights_of(&aligned.symmetry);
+            Ok(diagnose(&Weights::new(&weights, pair.a().params(), pair.b().params())?, &aligned.alignment, seed)?)
+        })?;
+        Ok((found.to_string(), json!(found).to_string()))
+    }
+}
+
+impl Pair {
+    fn aligned(&self, aligned: onebasin::Aligned) -> Aligned {
+        let in_files = [self.pair.a(), self.pair.b()].iter().all(|model| !model.files().is_empty());
+        Aligned {
+            aligned: Arc::new(aligned),
+            pair: in_files.then(|| self.pair.clone()),
+            names: self.pair.b().own_names().clone(),
+        }
+    }
+}
+
+/// Aligns many networks with each other and averages them: tensors or a file, the alignment of each, and how they were found, as
+/// JSON.
+#[pyfunction]
+#[pyo3(signature = (models, how, train=None, start=None, output=None, tell=None))]
+pub(crate) fn merge_many<'py>(
+    py: Python<'py>,
+    models: Vec<Py<Model>>,
+    how: &str,
+    train: Option<Py<Samples>>,
+    start: Option<Vec<Py<Aligned>>>,
+    output: Option<PathBuf>,
+    tell: Option<Py<PyAny>>,
+) -> PyResult<(Given<'py>, Vec<Aligned>, Option<String>)> {
+    let how: MergeMany = options("merge_many", how)?;
+    let train = train.map(|samples| samples.get().clone());
+    let models: Vec<_> = models.iter().map(|model| Arc::clone(&model.get().model)).collect();
+    let start: Option<Vec<_>> =
+        start.map(|start| start.iter().map(|aligned| aligned.get().aligned.alignment.clone()).collect());
+    let (params, mean, many) = run(py, tell, move |watch| {
+        let many = Many::new(models.iter().map(|model| (**model).clone()).collect())?;
+        let context = watch.context(train.as_ref(), None);
+        let mut mean = match &start {
+            Some(start) => how.run_from(&many, start, &context)?,
+            None => how.run(&many, &context)?,
+        };
+        if let Some(output) = &output {
+            mean.write(output, &context)?;
+        }
+        let params = if output.is_some() { onebasin::Params::new() } else { mean.take_tensors() };
+        Ok((params, mean, many))
+    })?;
+    let aligned = mean.alignments.iter().zip(many.models()).map(|(alignment, model)| Aligned {
+        aligned: Arc::new(onebasin::Aligned {
+            symmetry: mean.symmetry.clone(),
+            alignment: alignment.clone(),
+            record: None,
+            file: None,
+            account: many.account().clone(),
+            made_for: Vec::new(),
+        }),
+        pair: None,
+        names: model.own_names().clone(),
+    });
+    let found = mean.found.as_ref().map(|found| {
+        json!({
+            "objective": found.objective, "start_objective": found.start_objective, "rounds": found.rounds, "stop": found.stop,
+        })
+        .to_string()
+    });
+    Ok((given(py, params)?, aligned.collect(), found))
+}

@@ -1,0 +1,103 @@
+"""A torch module as an ONNX graph, with the names of its parameters."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+OPSET = 18
+
+
+def exported(module: Any, example: Any, path: Path) -> None:
+    """Writes the graph of a module that is run on example inputs: a tensor, a tuple of them, or a mapping of keywords.
+
+    The module runs as it does in evaluation, without a gradient; its flags are as before afterwards. Both of torch's exporters are
+    tried, first the one that needs no further package.
+    """
+    args, kwargs = _arguments(example)
+    why = []
+    for how in (_traced, _captured):
+        try:
+            with _evaluating(module), _quiet():
+                how(module, args, kwargs, path)
+            return
+        except Exception as error:  # an exporter refuses in any way it likes
+            why.append(f"{how.__doc__}: {type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}")
+    raise ValueError(
+        f"{type(module).__name__} could not be exported to ONNX:\n  " + "\n  ".join(why) + "\nExport it yourself "
+        "(torch.onnx.export), and give the file; or give patterns of its tensors"
+    )
+
+
+def _traced(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], path: Path) -> None:
+    """by tracing"""
+    import torch
+
+    names = _names(module, args, kwargs)
+    tensors = [value for value in (*args, *kwargs.values()) if hasattr(value, "shape")]
+    axes = {name: {0: "batch"} for name, tensor in zip(names, tensors, strict=False) if tensor.ndim > 1}
+    torch.onnx.export(
+        module,
+        (*args, kwargs) if kwargs else args,
+        str(path),
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=names,
+        dynamic_axes=axes,
+        do_constant_folding=False,
+        training=torch.onnx.TrainingMode.PRESERVE,
+    )
+
+
+def _captured(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], path: Path) -> None:
+    """by capturing"""
+    import torch
+
+    torch.onnx.export(module, args, str(path), kwargs=kwargs, dynamo=True, opset_version=OPSET, verbose=False)
+
+
+def _names(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+    parameters = [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    first = [parameters[k] if k < len(parameters) else f"input_{k}" for k in range(len(args))]
+    return first + list(kwargs)
+
+
+def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    if isinstance(example, (tuple, list)):
+        return tuple(example), {}
+    return (example,), {}
+
+
+@contextlib.contextmanager
+def _evaluating(module: Any) -> Iterator[None]:
+    import torch
+
+    flags = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, flag in flags.items():
+            part.training = flag
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What exporters say of themselves is nothing the caller asked for."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
