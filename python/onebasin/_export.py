@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import importlib.util
 import inspect
 import io
 import logging
@@ -42,17 +44,43 @@ def _traced(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], path: Pa
     names = _names(module, args, kwargs)
     tensors = [value for value in (*args, *kwargs.values()) if hasattr(value, "shape")]
     axes = {name: {0: "batch"} for name, tensor in zip(names, tensors, strict=False) if tensor.ndim > 1}
-    torch.onnx.export(
-        module,
-        (*args, kwargs) if kwargs else args,
-        str(path),
-        dynamo=False,
-        opset_version=OPSET,
-        input_names=names,
-        dynamic_axes=axes,
-        do_constant_folding=False,
-        training=torch.onnx.TrainingMode.PRESERVE,
-    )
+    with _without_onnx():
+        torch.onnx.export(
+            module,
+            (*args, kwargs) if kwargs else args,
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=names,
+            dynamic_axes=axes,
+            do_constant_folding=False,
+            training=torch.onnx.TrainingMode.PRESERVE,
+        )
+
+
+@contextlib.contextmanager
+def _without_onnx() -> Iterator[None]:
+    """Lets torch export by tracing where the package ``onnx`` is not installed.
+
+    Torch reads what it has written once more with that package, to add the functions of operators that the caller has registered
+    with it; where it is not installed there are none.
+    """
+    if importlib.util.find_spec("onnx") is not None:
+        yield
+        return
+    for place in ("torch.onnx._internal.torchscript_exporter.onnx_proto_utils", "torch.onnx._internal.onnx_proto_utils"):
+        try:
+            utils: Any = importlib.import_module(place)
+        except ImportError:
+            continue
+        own = utils._add_onnxscript_fn
+        utils._add_onnxscript_fn = lambda written, _opsets: written
+        try:
+            yield
+        finally:
+            utils._add_onnxscript_fn = own
+        return
+    yield
 
 
 def _captured(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], path: Path) -> None:

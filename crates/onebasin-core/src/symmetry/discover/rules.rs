@@ -1,6 +1,6 @@
 //! How symmetries pass through operators: which axes are the same units, which are parts of which, which stay.
 
-use super::terms::{AtomId, State};
+use super::terms::{AtomId, CHOICES, State};
 use super::{Discoverer, picks, positions};
 use crate::graph::op::{Conv, PadMode, Pool};
 use crate::graph::{Node, Op, ValueId};
@@ -92,6 +92,7 @@ pub(super) fn apply(d: &mut Discoverer<'_>, node: &Node) {
         }
         Op::Reshape(_) => reshape(d, x, y),
         Op::Transpose(order) => order.iter().enumerate().for_each(|(to, from)| d.tie(at(x, *from), at(y, to))),
+        Op::Concat { axis } if stacks(d, *axis, inputs) => stack(d, *axis, inputs, y),
         Op::Concat { axis } => {
             for other in (0..rank).filter(|a| a != axis) {
                 for v in inputs {
@@ -382,6 +383,27 @@ fn beside(d: &mut Discoverer<'_>, axis: usize, data: ValueId, indices: ValueId, 
     }
 }
 
+/// Whether values are put beside each other as single entries, so that each entry tells which it came from.
+fn stacks(d: &Discoverer<'_>, axis: usize, inputs: &[ValueId]) -> bool {
+    (2..=CHOICES).contains(&inputs.len()) && inputs.iter().all(|v| d.len(*v, axis) == 1)
+}
+
+/// Values as entries of a new axis: whatever stands beside it may be another unknown for each.
+fn stack(d: &mut Discoverer<'_>, axis: usize, inputs: &[ValueId], y: ValueId) {
+    const WHY: &str = "entries are put together one by one";
+    let chooser = d.terms.chooser(inputs.len());
+    d.unite(d.atom(at(y, axis)), chooser, at(y, axis), WHY);
+    d.because(at(y, axis), WHY);
+    for other in (0..d.rank(y)).filter(|a| *a != axis) {
+        let own: Vec<AtomId> = inputs.iter().map(|v| d.atom(at(*v, other))).collect();
+        let cases = d.terms.cases(chooser, own);
+        d.unite(d.atom(at(y, other)), cases, at(y, other), "its parts are cut in different places by what it is joined with");
+        for v in inputs {
+            d.relate(at(*v, other), at(y, other));
+        }
+    }
+}
+
 /// One entry of an axis whose entries are told apart: whatever stands beside it may be another unknown for each.
 fn picked(d: &mut Discoverer<'_>, node: &Node, x: ValueId, y: ValueId) -> bool {
     let Some((place, entry)) = picks::pick(d.graph, node) else { return false };
@@ -414,6 +436,11 @@ fn recurrent(d: &mut Discoverer<'_>, gates: usize, inputs: &[ValueId], outputs: 
     let (y, hidden) = (outputs[0], d.len(r, 2));
     // Every direction has units of its own, and stays.
     let directions = d.terms.chooser(d.len(w, 0).max(1));
+    // First, since weights that are put together of those of each direction have entries that are told apart already.
+    for place in inputs[1..].iter().chain(&outputs[1..]).map(|v| at(*v, 0)).chain([at(y, 1)]) {
+        d.because(place, "directions of a recurrent layer");
+        d.unite(d.atom(place), directions, place, "directions of a recurrent layer");
+    }
     let units: Vec<AtomId> = (0..d.len(w, 0).max(1)).map(|_| d.fresh(hidden)).collect();
     let units = d.terms.cases(directions, units);
     d.unite(units, d.atom(at(r, 2)), at(r, 2), GATES);
@@ -433,9 +460,5 @@ fn recurrent(d: &mut Discoverer<'_>, gates: usize, inputs: &[ValueId], outputs: 
     for state in inputs.iter().skip(4).chain(&outputs[1..]) {
         d.tie(at(*state, 1), at(y, 2));
         d.tie(at(*state, 2), at(y, 3));
-    }
-    for place in inputs[1..].iter().chain(&outputs[1..]).map(|v| at(*v, 0)).chain([at(y, 1)]) {
-        d.because(place, "directions of a recurrent layer");
-        d.unite(d.atom(place), directions, place, "directions of a recurrent layer");
     }
 }

@@ -88,12 +88,13 @@ impl OnnxModel {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn graph(&self, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Graph> {
-        self.graph_of(shapes, Origins { constants: self.shared_fillings(), ..Origins::default() })
+        self.graph_of(shapes, Origins { constants: self.fillings(), ..Origins::default() })
     }
 
-    /// Vectors of one number all over that several nodes read: exporters write one for all the places that need it, such
-    /// as the ones of every `InstanceNormalization` that is part of a group norm, and it is a weight of none of them.
-    fn shared_fillings(&self) -> HashSet<String> {
+    /// Tensors of one number all over that are no weights: vectors that several nodes read, and states that recurrent layers start
+    /// from. Exporters write one for all the places that need it, such as the ones of every `InstanceNormalization` that is part of
+    /// a group norm.
+    fn fillings(&self) -> HashSet<String> {
         let mut read = HashSet::new();
         let mut shared = HashSet::new();
         for name in self.nodes.iter().flat_map(|node| node.inputs.iter().collect::<HashSet<_>>()) {
@@ -101,12 +102,28 @@ impl OnnxModel {
                 shared.insert(name);
             }
         }
-        let filling = |name: &&&String| {
-            let tensor = self.params.get(name).filter(|t| t.dtype().is_float() && !t.shape().is_empty());
-            let is_vector = |t: &Tensor| t.shape().iter().filter(|len| **len > 1).count() <= 1;
-            tensor.is_some_and(|t| is_vector(t) && (0..t.shape().len()).all(|axis| t.is_uniform(axis)))
+        let is_vector = |name: &str| {
+            self.params.get(name).is_some_and(|t| t.shape().iter().filter(|len| **len > 1).count() <= 1)
         };
-        shared.iter().filter(filling).map(|name| (*name).clone()).collect()
+        let shared = shared.into_iter().filter(|name| is_vector(name));
+        let uniform = |name: &&String| {
+            let tensor = self.params.get(name).filter(|t| t.dtype().is_float() && !t.shape().is_empty());
+            tensor.is_some_and(|t| (0..t.shape().len()).all(|axis| t.is_uniform(axis)))
+        };
+        shared.chain(self.states()).filter(uniform).cloned().collect()
+    }
+
+    /// What recurrent layers start from, and what is cut into such states.
+    fn states(&self) -> HashSet<&String> {
+        let recurrent = |node: &&Node| matches!(node.op_type.as_str(), "LSTM" | "GRU" | "RNN");
+        let mut states: HashSet<&String> =
+            self.nodes.iter().filter(recurrent).flat_map(|node| node.inputs.iter().skip(5).take(2)).collect();
+        for node in self.nodes.iter().rev().filter(|node| node.op_type == "Slice") {
+            if node.outputs.iter().any(|output| states.contains(output)) {
+                states.extend(node.inputs.first());
+            }
+        }
+        states
     }
 
     fn graph_of(&self, shapes: &BTreeMap<String, Vec<usize>>, origins: Origins) -> Result<Graph> {
