@@ -104,11 +104,11 @@ def barrier(
     with Tell(progress, "barrier") as tell:
         if evaluate is not None:
             return _called(a, b, named, evaluate, points, tell)
-        if data is None:
-            raise TypeError("a barrier is measured by a function (evaluate=) or on data (data=)")
-        pair, _, _ = paired(a, b, symmetry, tell)
         train = samples(data)
-        tested = train if test is None else samples(test, "test")
+        if train is None:
+            raise TypeError("a barrier is measured by a function (evaluate=) or on data (data=)")
+        tested = samples(test, "test") or train
+        pair, _, _ = paired(a, b, symmetry, tell)
         how = {"points": points, "repair": repair, **options}
         aligned = [(name, found._aligned) for name, found in named.items()]
         report = json.loads(pair.barrier(aligned, json.dumps(how), train, tested, tell))

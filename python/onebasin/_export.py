@@ -1,4 +1,4 @@
-"""A torch module as an ONNX graph, with the names of its parameters."""
+"""A torch or Flax module as an ONNX graph: with the names of its parameters, or with their values."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 OPSET = 18
+OPSET_FLAX = 23
 
 
 def exported(module: Any, example: Any, path: Path) -> None:
@@ -35,6 +36,34 @@ def exported(module: Any, example: Any, path: Path) -> None:
         f"{type(module).__name__} could not be exported to ONNX:\n  " + "\n  ".join(why) + "\nExport it yourself "
         "(torch.onnx.export), and give the file; or give patterns of its tensors"
     )
+
+
+def exported_flax(module: Any, params: Any, example: Any, path: Path) -> None:
+    """Writes the graph of a Flax module that is applied with these parameters to example inputs: an array or a tuple of them.
+
+    It is traced by JAX itself and written by the package ``jax2onnx``. Parameters become constants, which are found again by their
+    values.
+    """
+    try:
+        import jax
+        import jax2onnx
+        from jax.extend.core import jaxpr_as_fun
+    except ImportError as error:
+        raise ImportError(f"a Flax module is exported by the package jax2onnx: pip install jax2onnx ({error})") from None
+    inputs = tuple(example) if isinstance(example, (tuple, list)) else (example,)
+    variables = params if isinstance(params, Mapping) and "params" in params else {"params": params}
+    traced = jax.make_jaxpr(lambda *x: module.apply(variables, *x))(*inputs)
+    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs]
+    try:
+        with _quiet():
+            jax2onnx.to_onnx(
+                lambda *x: tuple(jaxpr_as_fun(traced)(*x)), shapes, return_mode="file", output_path=str(path), opset=OPSET_FLAX
+            )
+    except Exception as error:  # an exporter refuses in any way it likes
+        raise ValueError(
+            f"{type(module).__name__} could not be exported to ONNX by jax2onnx: {type(error).__name__}: {error}\nGive patterns of its "
+            "tensors, or an ONNX file"
+        ) from error
 
 
 def _traced(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], path: Path) -> None:

@@ -87,7 +87,8 @@ class Symmetry:
 
     def overview(self) -> dict[str, Any]:
         """What ``onebasin inspect --json`` tells: layers, groups, free units, frozen axes by reason."""
-        return json.loads(self._model.overview(100)[1])
+        seen: dict[str, Any] = json.loads(self._model.overview(100)[1])
+        return seen
 
     def toml(self) -> str:
         """The symmetry as a file of the program (``--symmetry FILE``)."""
@@ -106,7 +107,9 @@ class Symmetry:
         return self._model.overview(100)[0]
 
     def _repr_html_(self) -> str:
-        cell = lambda text, tag="td": f"<{tag} style='text-align:left'>{html.escape(str(text))}</{tag}>"  # noqa: E731
+        def cell(text: str, tag: str = "td") -> str:
+            return f"<{tag} style='text-align:left'>{html.escape(text)}</{tag}>"
+
         patterns = self.patterns
         rows = []
         for group in self.groups:
@@ -136,6 +139,7 @@ def symmetry(
 
     - a ``torch.nn.Module``, with example inputs (a tensor, a tuple of them, or a dict of keywords): it is exported to ONNX on the
       side, its own weights and flags left as they are;
+    - a Flax module (``flax.linen``), with example inputs and ``params``: it is traced and exported by the package jax2onnx;
     - the path or the bytes of an ONNX model; ``params`` are then the tensors that follow its graph, if they are others than its own;
     - the name of a built-in network (``"mlp:512x3"``, ``"resnet50"``), with ``params``;
     - the path of a checkpoint that says what network it is;
@@ -149,6 +153,10 @@ def symmetry(
         if example is None:
             raise TypeError("a torch module is run once to see what it does: give example inputs, such as torch.zeros(1, 3, 32, 32)")
         return _of_module(source, example)
+    if hasattr(source, "apply") and hasattr(source, "init") and not isinstance(source, Mapping):
+        if example is None or params is None:
+            raise TypeError("a Flax module is applied once to see what it does: give an example input and params=")
+        return _of_flax(source, example, params)
     if isinstance(source, (bytes, bytearray, memoryview)):
         with tempfile.TemporaryDirectory(prefix="onebasin-") as folder:
             path = Path(folder) / "model.onnx"
@@ -184,6 +192,16 @@ def _of_module(module: Any, example: Any) -> Symmetry:
     with tempfile.TemporaryDirectory(prefix="onebasin-") as folder:
         path = Path(folder) / "model.onnx"
         exported(module, example, path)
+        return Symmetry(Model.hold(type(module).__name__, tensors, json.dumps({"graph": str(path)})))
+
+
+def _of_flax(module: Any, example: Any, params: Any) -> Symmetry:
+    from ._export import exported_flax
+
+    tensors = _arrays.taken(params, "params").items
+    with tempfile.TemporaryDirectory(prefix="onebasin-") as folder:
+        path = Path(folder) / "model.onnx"
+        exported_flax(module, params, example, path)
         return Symmetry(Model.hold(type(module).__name__, tensors, json.dumps({"graph": str(path)})))
 
 

@@ -46,7 +46,7 @@ class Tell:
         """Says what the user should know, once."""
         if text not in self.notes:
             self.notes.append(text)
-            warnings.warn(text, Note, stacklevel=5)
+            warnings.warn(text, Note, stacklevel=4)
 
     def _draw(self, step: str, done: int, total: int, how: str) -> None:
         try:

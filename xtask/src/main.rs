@@ -1,12 +1,15 @@
 //! Tasks of the project: `cargo xtask test` runs everything that must hold.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the terminal")]
 
+mod python;
+
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-const USAGE: &str = "usage: cargo xtask test       format, lints, documentation, and every test
+const USAGE: &str = "usage: cargo xtask test       format, lints, documentation, and every test, those of the Python package included
+       cargo xtask wheel      the wheel of the Python package, in target/wheels
        cargo xtask nightly    every experiment of the paper at quick scale, which takes about half an hour; data sets are
                               looked for in $ONEBASIN_TEST_DATA, or ../shared/data
        cargo xtask fuzz SECONDS [TARGET]   every target of fuzz/ for so long, or one; what breaks it is left in
@@ -16,6 +19,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(),
+        ["wheel"] => python::wheel(),
         ["nightly"] => nightly(),
         ["fuzz", seconds] => fuzz(seconds, None),
         ["fuzz", seconds, target] => fuzz(seconds, Some(target)),
@@ -38,7 +42,8 @@ fn test() -> Result<()> {
     cargo(&["fmt", "--all", "--check"], &[])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
     cargo(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])?;
-    let skipped = cargo(&["test", "--workspace", "--", "--nocapture"], &[])?;
+    let mut skipped = cargo(&["test", "--workspace", "--", "--nocapture"], &[])?;
+    skipped.extend(python::test()?);
     println!("\nall checks passed; {} tests skipped", skipped.len());
     for line in skipped {
         println!("  {line}");
@@ -116,16 +121,19 @@ fn fuzz(seconds: &str, only: Option<&str>) -> Result<()> {
 /// Without incremental compilation, unless it is asked for: notes for the next time cost more than they save where all is
 /// compiled once.
 fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Vec<String>> {
-    println!("\n$ cargo {}", arguments.join(" "));
     let incremental = std::env::var("CARGO_INCREMENTAL").unwrap_or_else(|_| "0".to_owned());
-    let mut child = Command::new(env!("CARGO"))
-        .args(arguments)
-        .env("CARGO_INCREMENTAL", incremental)
-        .envs(environment.iter().copied())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start cargo")?;
-    let output = child.stdout.take().context("cargo has no output")?;
+    let mut command = Command::new(env!("CARGO"));
+    run(command.args(arguments).env("CARGO_INCREMENTAL", incremental).envs(environment.iter().copied()))
+}
+
+/// Runs a command, passing its output on, and returns the lines by which tests say that they were skipped.
+fn run(command: &mut Command) -> Result<Vec<String>> {
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    let words = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let shown = words.replacen(env!("CARGO"), "cargo", 1);
+    println!("\n$ {shown}");
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {shown}"))?;
+    let output = child.stdout.take().context("the command has no output")?;
     let mut skipped = Vec::new();
     for line in BufReader::new(output).lines() {
         let line = line?;
@@ -133,7 +141,7 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Vec<String>
         skipped.extend(line.find("SKIPPED ").map(|at| line[at..].to_owned()));
     }
     if !child.wait()?.success() {
-        bail!("`cargo {}` failed", arguments.join(" "));
+        bail!("`{shown}` failed");
     }
     Ok(skipped)
 }

@@ -269,6 +269,9 @@ fn per_channel(x: &[usize], params: &[&[usize]]) -> Result<Vec<usize>, String> {
     }
 }
 
+/// Axes that a window slides along at most.
+const WINDOW_AXES: usize = 3;
+
 /// Length of a spatial axis after sliding a window of `kernel` taps over it.
 fn slide(len: usize, kernel: usize, stride: usize, dilation: usize, padding: usize) -> Option<usize> {
     let span = dilation.checked_mul(kernel.checked_sub(1)?)?.checked_add(1)?;
@@ -282,6 +285,7 @@ fn convolution(conv: &Conv, x: &[usize], w: &[usize]) -> Result<Vec<usize>, Stri
     let whole = [&conv.strides, &conv.dilations, &conv.before, &conv.after].iter().all(|v| v.len() == spatial);
     if x.len() != w.len()
         || !whole
+        || spatial > WINDOW_AXES
         || conv.groups == 0
         || conv.strides.contains(&0)
         || Some(x[1]) != w[1].checked_mul(conv.groups)
@@ -306,6 +310,7 @@ fn transposed(conv: &Conv, output_padding: &[usize], x: &[usize], w: &[usize]) -
     if x.len() != w.len()
         || !whole
         || output_padding.len() != spatial
+        || spatial > WINDOW_AXES
         || x[1] != w[0]
         || conv.groups == 0
         || !w[0].is_multiple_of(conv.groups)
@@ -341,7 +346,7 @@ fn pooled(pool: &Pool, x: &[usize]) -> Result<Vec<usize>, String> {
     let fail = || format!("pooling with {pool:?} does not fit an input of shape {x:?}");
     let spatial = pool.kernel.len();
     let whole = [&pool.strides, &pool.before, &pool.after].iter().all(|v| v.len() == spatial);
-    if x.len() != spatial + 2 || !whole || pool.strides.contains(&0) {
+    if x.len() != spatial + 2 || !whole || spatial > WINDOW_AXES || pool.strides.contains(&0) {
         return Err(fail());
     }
     let mut shape = x[..2].to_vec();

@@ -98,23 +98,47 @@ impl Terms {
     }
 
     /// Cases are made of parts: so is each of them, and each part is cases.
+    ///
+    /// What a factor of the parts chooses by itself, it chooses in every case: there each of its own cases is cases.
     fn distribute(&mut self, cases: AtomId, made: AtomId, work: &mut Work) {
         let State::Cases(chooser, all) = self.states[cases.0].clone() else { return };
         let (State::Product(parts) | State::Sum(parts)) = self.states[made.0].clone() else { return };
         let sum = matches!(self.states[made.0], State::Sum(_));
+        let is_chooser = |terms: &Self, part: &AtomId| !sum && matches!(terms.state(*part), State::Chooser);
+        let bound: Vec<AtomId> = parts.iter().filter(|p| is_chooser(self, p)).map(|p| self.find(*p)).collect();
         self.spend(all.len() * parts.len());
-        let mut own = vec![Vec::with_capacity(all.len()); parts.len()];
-        for case in &all {
-            let pieces: Vec<AtomId> = parts.iter().map(|p| self.piece(self.len(*p))).collect();
-            own.iter_mut().zip(&pieces).for_each(|(own, piece)| own.push(*piece));
-            let whole = if sum { self.sum(&pieces) } else { self.product(&pieces) };
-            work.push((*case, whole));
+        let mut wholes = vec![Vec::with_capacity(parts.len()); all.len()];
+        for part in parts {
+            let own = match self.state(part).clone() {
+                State::Chooser if !sum => vec![part; all.len()],
+                State::Cases(by, each) if bound.contains(&self.find(by)) => {
+                    self.spend(all.len() * each.len());
+                    let pieces: Vec<Vec<AtomId>> = all.iter().map(|_| self.alike(&each)).collect();
+                    for (k, one) in each.iter().enumerate() {
+                        let of = self.cases(chooser, pieces.iter().map(|pieces| pieces[k]).collect());
+                        work.push((*one, of));
+                    }
+                    pieces.into_iter().map(|pieces| self.cases(by, pieces)).collect()
+                }
+                _ => {
+                    let own: Vec<AtomId> = all.iter().map(|_| self.piece(self.len(part))).collect();
+                    let each = self.cases(chooser, own.clone());
+                    work.push((part, each));
+                    own
+                }
+            };
+            wholes.iter_mut().zip(own).for_each(|(whole, piece)| whole.push(piece));
         }
-        for (part, own) in parts.into_iter().zip(own) {
-            let each = self.cases(chooser, own);
-            work.push((part, each));
+        for (case, pieces) in all.into_iter().zip(wholes) {
+            let whole = if sum { self.sum(&pieces) } else { self.product(&pieces) };
+            work.push((case, whole));
         }
         self.link(cases, made);
+    }
+
+    /// As many unknowns, each as long as these.
+    fn alike(&mut self, atoms: &[AtomId]) -> Vec<AtomId> {
+        atoms.iter().map(|atom| self.piece(self.len(*atom))).collect()
     }
 
     /// Factors side by side, the longer one cut where the shorter one ends.

@@ -1,7 +1,7 @@
 //! Windows that slide over images, and images of another size.
 
 use onebasin_core::graph::Op;
-use onebasin_core::graph::op::{Conv, Pool, PoolKind, Reduce, ResizeMode};
+use onebasin_core::graph::op::{Conv, Dim, Pool, PoolKind, Reduce, ResizeMode};
 
 use super::call::{LONGEST, Made, NodeCall, axis_of, broken, unknown};
 use super::plan::PlanSlot;
@@ -161,7 +161,35 @@ pub(super) fn pool(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
         _ => PoolKind::Average,
     };
     let ceil = call.flag("ceil_mode", false)?;
-    call.push(Op::Pool(Pool { kind, kernel, strides, before, after, ceil }), &[x])
+    let pool = Pool { kind, kernel, strides, before, after, ceil };
+    if spatial > 3 { pool_of_many_axes(call, x, &pool) } else { call.push(Op::Pool(pool), &[x]) }
+}
+
+/// Windows of one entry along all but three axes, as exporters of frameworks with channels last write them: the others stand where
+/// samples and channels do.
+fn pool_of_many_axes(call: &mut NodeCall<'_, '_>, x: PlanSlot, pool: &Pool) -> Made<PlanSlot> {
+    let still = |s: &usize| pool.kernel[*s] == 1 && pool.strides[*s] == 1 && pool.before[*s] == 0 && pool.after[*s] == 0;
+    let (stay, slide): (Vec<usize>, Vec<usize>) = (0..pool.kernel.len()).partition(still);
+    let single = call.shape(x)[..2] == [1, 1];
+    let &[samples, channels] = &stay[..] else {
+        return unknown(format!("pooling along {} axes of {} is not known", slide.len(), pool.kernel.len()));
+    };
+    if !single || slide.len() > 3 {
+        return unknown(format!("pooling along {} axes of {} is not known", slide.len(), pool.kernel.len()));
+    }
+    let of = |values: &[usize]| slide.iter().map(|s| values[*s]).collect::<Vec<_>>();
+    let (kernel, strides) = (of(&pool.kernel), of(&pool.strides));
+    let (before, after) = (of(&pool.before), of(&pool.after));
+    let order: Vec<usize> = [samples, channels].iter().chain(&slide).map(|s| s + 2).collect();
+    let whole = [0, 1].into_iter().chain(order.iter().copied()).collect();
+    let x = call.transpose(x, whole)?;
+    let x = call.reshape(x, (2..order.len() + 2).map(Dim::Same).collect())?;
+    let y = call.push(Op::Pool(Pool { kind: pool.kind, kernel, strides, before, after, ceil: pool.ceil }), &[x])?;
+    let one = [Dim::Size(1), Dim::Size(1)];
+    let y = call.reshape(y, one.into_iter().chain((0..order.len()).map(Dim::Same)).collect())?;
+    let mut back = vec![0, 1];
+    back.extend((2..order.len() + 2).map(|axis| order.iter().position(|from| *from == axis).unwrap_or_default() + 2));
+    call.transpose(y, back)
 }
 
 pub(super) fn global_pool(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {

@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use onebasin_core::graph::Graph;
-use onebasin_core::{DType, Tensor};
+use onebasin_core::DType;
 
 use self::array::{Array, ElementKind};
 use self::call::{NodeCall, Refusal};
