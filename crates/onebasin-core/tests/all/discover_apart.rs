@@ -225,6 +225,33 @@ fn both_directions_of_a_recurrent_layer_have_units_of_their_own() {
     assert_eq!(free, 12);
 }
 
+/// Two layers of GRUs in both directions, whose weights are put together of one tensor a direction: the second reads both
+/// directions of the first, and each of its own reads them alike.
+#[test]
+fn weights_put_together_of_those_of_each_direction() {
+    let mut g = Graph::new();
+    let mut x = g.input("x", &[9, 1, 5]).unwrap();
+    for (layer, from) in [("one", 5), ("two", 12)] {
+        let mut inputs = vec![x];
+        for (name, shape) in [("W", vec![1, 18, from]), ("R", vec![1, 18, 6]), ("B", vec![1, 36])] {
+            let both = ["forward", "back"].map(|way| g.param(&format!("{layer}.{way}.{name}"), &shape).unwrap());
+            inputs.push(g.push(&format!("{layer}.{name}"), Op::Concat { axis: 0 }, &both).unwrap());
+        }
+        let op = Op::Recurrent { cell: Cell::Gru { reset_after: true }, direction: Direction::Both };
+        let y = g.push_many(layer, op, &inputs).unwrap()[0];
+        let y = swap(&mut g, &format!("{layer}.swap"), y, &[0, 2, 1, 3]);
+        x = reshape(&mut g, &format!("{layer}.flat"), y, &[9, 1, 12]);
+    }
+    let y = g.linear("fc", x, 3).unwrap();
+    g.output(y);
+    let (text, free) = found(&g);
+    assert_eq!(text("one.back.R"), ". (3 one.back) one.back");
+    assert_eq!(text("two.forward.W"), ". (3 two.forward) (one.forward + one.back)");
+    assert_eq!(text("two.back.W"), ". (3 two.back) (one.forward + one.back)");
+    assert_eq!(text("fc.weight"), ". (two.forward + two.back)");
+    assert_eq!(free, 4 * 6);
+}
+
 #[test]
 fn a_constant_that_is_the_same_all_along_ties_nothing() {
     let mut g = Graph::new();

@@ -66,6 +66,9 @@ def cases():
     yield "convtranspose_same", image("ConvTranspose", 11, "x,w", w=(4, 3, 3, 3), a=up | {"auto_pad": "SAME_UPPER"})
     yield "maxpool_8", image("MaxPool", 8, a={"kernel_shape": [3, 3], "strides": [2, 2], "storage_order": 0})
     yield "maxpool_ceil", image("MaxPool", 12, a={"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1})
+    last = [node("Unsqueeze", "x,ends", "h"), node("MaxPool", "h", "p", kernel_shape=[1, 2, 3, 1], strides=[1, 2, 1, 1])]
+    last.append(node("Squeeze", "p,ends"))
+    yield "maxpool_last", model(13, last, {"x": ["batch", 6, 6, 4]}, ends=[0, 1])
     yield "maxpool_dilated", image("MaxPool", 12, a={"kernel_shape": [2, 2], "dilations": [2, 2]})
     yield "averagepool_7", image("AveragePool", 8, a={"kernel_shape": [3, 3], "auto_pad": "SAME_UPPER"})
     yield "averagepool_counted", image("AveragePool", 19, a={"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1})
