@@ -156,15 +156,8 @@ pub(crate) fn merge_many<'py>(
         let params = if output.is_some() { onebasin::Params::new() } else { mean.take_tensors() };
         Ok((params, mean, many))
     })?;
-    let aligned = mean.alignments.iter().zip(many.models()).map(|(alignment, model)| Aligned {
-        aligned: Arc::new(onebasin::Aligned {
-            symmetry: mean.symmetry.clone(),
-            alignment: alignment.clone(),
-            record: None,
-            file: None,
-            account: many.account().clone(),
-            made_for: Vec::new(),
-        }),
+    let aligned = many.models().iter().enumerate().map(|(network, model)| Aligned {
+        aligned: Arc::new(mean.aligned(network)),
         pair: None,
         names: model.own_names().clone(),
     });

@@ -11,7 +11,8 @@ use super::{NormalizeArgs, SourceArgs};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   onebasin merge-many a.safetensors b.safetensors c.safetensors -o mean.safetensors
-  onebasin merge-many run-*.safetensors -o mean.safetensors --start identity --data mnist:data/mnist")]
+  onebasin merge-many run-*.safetensors -o mean.safetensors --start identity --data mnist:data/mnist
+  onebasin merge-many global.safetensors client-*.safetensors -o next.safetensors --method reference --weights 0,120,80,310 --start-from round-6 --alignments round-7")]
 pub struct MergeManyArgs {
     /// The networks; the first one's numbering is kept.
     #[arg(required = true, num_args = 2..)]
@@ -36,6 +37,12 @@ pub struct MergeManyArgs {
     /// What the first matches start from.
     #[arg(long, value_parser = start(), default_value = "signature")]
     pub start: Start,
+    /// Start from the alignments in this folder, such as those of the last round of federated training (rounds, reference).
+    #[arg(long, value_name = "DIR", conflicts_with = "start")]
+    pub start_from: Option<PathBuf>,
+    /// Write the alignment of every network into this folder: NAME.alignment.safetensors for NAME.safetensors.
+    #[arg(long, value_name = "DIR")]
+    pub alignments: Option<PathBuf>,
     /// Stop after this many rounds (rounds), or iterations (universe).
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_rounds: usize,

@@ -23,9 +23,13 @@ pub fn run(args: &MergeManyArgs, talk: Talk) -> Result<()> {
     let data = args.data.as_ref().map(|spec| open_data(spec, &args.normalize, &all, talk)).transpose()?;
     let watch = Watch::new(talk);
     let context = context(data.as_ref(), None, &watch);
-    let mean = args.options().run(&many, &context)?;
+    let mean = match &args.start_from {
+        Some(folder) => args.options().run_from(&many, &many.read_alignments(folder, &context)?, &context)?,
+        None => args.options().run(&many, &context)?,
+    };
     let measured = data.is_some().then(|| mean.measure(&context)).transpose()?;
     many.models().iter().try_for_each(onebasin::Model::unchanged)?;
+    let alignments = args.alignments.as_ref().map(|folder| mean.write_alignments(folder)).transpose()?;
     let written = mean.write(&args.output, &context)?;
 
     let mut text = String::new();
@@ -44,7 +48,7 @@ pub fn run(args: &MergeManyArgs, talk: Talk) -> Result<()> {
     if let Some(account) = &written.account {
         write!(text, "\n{account}")?;
     }
-    let value = json!({ "output": output, "inputs": written.inputs, "options": written.options, "measured": measured, "solved": written.solved });
+    let value = json!({ "output": output, "inputs": written.inputs, "alignments": alignments, "options": written.options, "measured": measured, "solved": written.solved });
     talk.result(&value, &text)
 }
 

@@ -1,5 +1,6 @@
 //! Many networks: aligned with each other and averaged.
 
+mod alignments;
 mod measured;
 
 use std::path::Path;
