@@ -6,7 +6,7 @@ from pathlib import Path
 
 folder = Path(__file__).parent
 suite = unittest.defaultTestLoader.discover(str(folder), top_level_dir=str(folder.parent))
-result = unittest.TextTestRunner(verbosity=1, stream=sys.stdout).run(suite)
+result = unittest.TextTestRunner(verbosity=1, stream=sys.stdout, warnings="ignore").run(suite)
 for test, why in result.skipped:
     print(f"SKIPPED python {test.id().removeprefix('tests.')}: {why}")
 failed = len(result.failures) + len(result.errors)

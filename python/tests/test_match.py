@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import unittest
+import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,7 +78,8 @@ class Match(unittest.TestCase):
 
     def test_nothing_is_printed(self) -> None:
         out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err):
+        with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
+            warnings.simplefilter("ignore", onebasin.Note)
             onebasin.match(self.a, self.b, self.symmetry)
         self.assertEqual((out.getvalue(), err.getvalue()), ("", ""))
 
