@@ -5,7 +5,7 @@ use onebasin_core::graph::ValueId;
 use onebasin_core::solve::{Norm, Site};
 use rayon::prelude::*;
 
-use super::Work;
+use super::{Work, put};
 use super::levels::{Level, Measure};
 use super::targets::{Targets, rectified};
 use crate::error::Result;
@@ -66,7 +66,7 @@ pub(super) fn fit(
         [(mean, moments.mean), (variance, unbiased)]
     });
     let all = [gain, bias].into_iter().flatten().chain(statistics.into_iter().flatten());
-    all.map(|(value, numbers)| work.put(params, value, &numbers)).collect()
+    all.map(|(value, numbers)| put(graph, params, value, &numbers)).collect()
 }
 
 /// Sums over all chosen positions, unit by unit. Where lines are given, what is not positive is wanted where they put it.
