@@ -253,7 +253,8 @@ pub fn unit_correlations(
     let mut lockstep = Lockstep::new(&program, 2, data.len(), usize::MAX, &fill)?;
     let mut found: BTreeMap<GroupId, Vec<(f64, f64)>> = BTreeMap::new();
     for site in sites(graph).0.iter().filter(|site| !shortcut(site)) {
-        let Some(pattern) = widener.pattern(site.target) else { continue };
+        let along = widener.is_free_along(site.target, site.axis);
+        let Some(pattern) = widener.pattern(site.target).filter(|_| along) else { continue };
         let Some(end) = lockstep.step(site.end) else { continue };
         lockstep.run(0..2, &flats, end + 1);
         let value = graph.value(site.target);

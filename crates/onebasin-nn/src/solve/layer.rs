@@ -9,6 +9,7 @@ use onebasin_core::solve::{Form, Layer, Normal, NormalSums, Rows, Site, Solution
 use rayon::prelude::*;
 
 use super::{Walk, Work, put};
+use super::gain::{Sums, line};
 use super::levels::Measure;
 use super::targets::{Aim, Targets, rectified};
 use crate::error::{Error, Result};
@@ -100,12 +101,68 @@ pub(super) fn solve(
     write(graph, site, layer, &solved, moments, design.rows as f64, params)
 }
 
+/// Fits the scale and shift of every unit of a layer, writes them to its weights and bias, and gives what changed.
+pub(super) fn scale(
+    work: &Work<'_>,
+    site: &Site,
+    layer: &Layer,
+    targets: &Targets,
+    params: &mut Params,
+) -> Result<Vec<ValueId>> {
+    let graph = work.program.graph();
+    let design = Design::new(work, &[(site, targets)], layer, params)?;
+    let mut own = Weights::of(graph, layer, params)?;
+    let units = own.bias.len();
+    // Of every unit: rows, sum and squares of what it gives.
+    let given = design.lines(&own, None)?;
+    let level = |sums: &Sums| {
+        let mean = if layer.bias.is_some() { sums[1] / sums[0].max(1.0) } else { 0.0 };
+        (mean, (sums[3] / sums[0].max(1.0) - mean * mean).max(0.0).sqrt())
+    };
+    let levels: Vec<(f64, f64)> = given.iter().map(level).collect();
+    let mut fitted: Vec<(f64, f64)> = vec![(1.0, 0.0); units];
+    let rounds = if site.rectified { work.options.rounds } else { 0 };
+    for round in 0..=rounds {
+        let sums = design.lines(&own, (round > 0).then_some(&fitted[..]))?;
+        for (fitted, (sums, (mean, deviation))) in fitted.iter_mut().zip(sums.iter().zip(&levels)) {
+            if *deviation <= 1e-6 * mean.abs() || *deviation == 0.0 {
+                continue;
+            }
+            let [rows, y, wanted, squares, products] = *sums;
+            let n = (y - mean * rows) / deviation;
+            let squared = (squares - 2.0 * mean * y + mean * mean * rows) / (deviation * deviation);
+            let product = (products - mean * wanted) / deviation;
+            let line = line(&[rows, n, wanted, squared, product], (*deviation, *mean), [true, layer.bias.is_some()]);
+            let factor = line.0 / deviation;
+            *fitted = (factor, line.1 - factor * mean);
+        }
+    }
+    for ((row, bias), (factor, shift)) in own.weights.chunks_exact_mut(design.inputs.max(1)).zip(&mut own.bias).zip(&fitted) {
+        row.iter_mut().for_each(|w| *w *= factor);
+        *bias = factor * *bias + shift;
+    }
+    write(graph, site, layer, &own, None, 0.0, params)
+}
+
 /// What is added up over the uses of tied weights of which some depend on others, in one walk of the graph.
 #[derive(Debug)]
 pub(super) struct TiedSums {
     sums: Vec<NormalSums>,
     /// Of the weights of A and B.
     prior: Weights,
+}
+
+impl Weights {
+    /// Those of a layer.
+    fn of(graph: &Graph, layer: &Layer, params: &Params) -> Result<Self> {
+        let of = |value: ValueId| -> Result<Vec<f64>> {
+            Ok(params.require(&graph.value(value).name)?.to_f64()?.into_owned())
+        };
+        let shape = graph.shape(layer.weight);
+        let [_, _, units] = layer.form.sizes(shape);
+        let bias = layer.bias.map(of).transpose()?.unwrap_or_else(|| vec![0.0; units]);
+        Ok(Self { weights: rows(&of(layer.weight)?, shape, layer.form), bias })
+    }
 }
 
 impl TiedSums {
@@ -134,12 +191,7 @@ impl TiedSums {
                 work.options.memory >> 20
             )));
         }
-        let of = |value: ValueId| -> Result<Vec<f64>> {
-            Ok(params.require(&graph.value(value).name)?.to_f64()?.into_owned())
-        };
-        let weights = rows(&of(layer.weight)?, graph.shape(layer.weight), layer.form);
-        let bias = layer.bias.map(of).transpose()?.unwrap_or_else(|| vec![0.0; design.groups * design.units]);
-        let now = Weights { weights, bias };
+        let now = Weights::of(graph, layer, params)?;
         let sums = design.sums(&design.lanes(), Some(&now), None)?;
         Ok(match found {
             None => Self { sums, prior: design.prior(layer)? },
@@ -163,16 +215,26 @@ impl TiedSums {
         counts.iter().map(|n| n * count).collect()
     }
 
-    /// Solves for the weights, of which every unit is held to the average by `pull` besides; writes them to `params`.
+    /// Whether a network has the average of the weights, but for rounding.
+    pub(super) fn is_average(&self, graph: &Graph, layer: &Layer, params: &Params) -> Result<bool> {
+        let now = Weights::of(graph, layer, params)?;
+        let largest = self.prior.weights.iter().fold(0.0_f64, |most, w| most.max(w.abs()));
+        let mut both = now.weights.iter().zip(&self.prior.weights);
+        Ok(both.all(|(now, average)| (now - average).abs() <= 1e-6 * largest))
+    }
+
+    /// Solves for the weights, of which every unit is held to the average by `pull` besides, and moves those of `params` by a
+    /// share of the way.
     pub(super) fn solve(
         &self,
         walk: &Walk<'_>,
         site: &Site,
         layer: &Layer,
-        pull: Option<&[f64]>,
+        (share, pull): (f64, Option<&[f64]>),
         params: &mut Params,
     ) -> Result<()> {
         let graph = walk.program.graph();
+        let now = Weights::of(graph, layer, params)?;
         let failed = || Error::Options(format!("node `{}`: its inputs are not finite", graph.node(site.node).name));
         let (intercept, ridge) = (layer.bias.is_some(), walk.options.ridge);
         let size = self.prior.weights.len() / self.sums.len().max(1);
@@ -185,6 +247,8 @@ impl TiedSums {
             solved.weights.extend(found.weights);
             solved.bias.extend(found.bias);
         }
+        let both = solved.weights.iter_mut().zip(&now.weights).chain(solved.bias.iter_mut().zip(&now.bias));
+        both.for_each(|(solved, now)| *solved = now + share * (*solved - now));
         write(graph, site, layer, &solved, None, 0.0, params).map(drop)
     }
 }
@@ -327,6 +391,52 @@ impl Design<'_> {
         Ok(())
     }
 
+    /// Of every unit, sums over all rows of what these weights give, of what is wanted, of the squares of the first and of the
+    /// products of both. Where lines are given, what is not positive is wanted where they put it.
+    fn lines(&self, own: &Weights, lines: Option<&[(f64, f64)]>) -> Result<Vec<Sums>> {
+        let Self { groups, inputs, units, work, .. } = self;
+        let place = &self.places[0];
+        work.lockstep.add_up(|shard| {
+            let (patches, mut x) = (self.patches(place, shard), Vec::new());
+            let mut sums: Vec<Sums> = vec![[0.0; 5]; groups * units];
+            for (tile, aim) in place.targets.positions[shard].chunks(TILE).zip(&place.aims[shard]) {
+                for group in 0..*groups {
+                    x.resize(tile.len() * inputs, 0.0);
+                    self.inputs(place, patches.as_ref(), shard, group, tile, &mut x)?;
+                    let given = self.given(group, &x, own);
+                    for (row, given) in given.chunks_exact((*units).max(1)).enumerate() {
+                        for (unit, y) in given.iter().enumerate() {
+                            let unit = group * units + unit;
+                            let (target, added) = aim.at(row * groups * units + unit);
+                            let target = match lines {
+                                Some(lines) => rectified(target, lines[unit].0 as f32 * y + lines[unit].1 as f32 + added),
+                                None => target,
+                            };
+                            let (y, r) = (f64::from(*y), f64::from(target - added));
+                            sums[unit].iter_mut().zip([1.0, y, r, y * y, y * r]).for_each(|(sum, term)| *sum += term);
+                        }
+                    }
+                }
+            }
+            Ok(sums)
+        })
+    }
+
+    /// What weights give of the inputs of a group, `[rows, units]`.
+    fn given(&self, group: usize, x: &[f32], own: &Weights) -> Vec<f32> {
+        let Self { inputs, units, .. } = self;
+        let rows = x.len() / inputs.max(&1);
+        let of_group = &own.weights[group * units * inputs..][..units * inputs];
+        let weights: Vec<f32> = of_group.iter().map(|w| *w as f32).collect();
+        let mut given = vec![0.0; rows * units];
+        f32::matmul(&mut given, Mat::new(x, rows, *inputs), Mat::new(&weights, *units, *inputs).t(), false);
+        let bias = &own.bias[group * units..][..*units];
+        for row in given.chunks_exact_mut((*units).max(1)) {
+            row.iter_mut().zip(bias).for_each(|(y, b)| *y += *b as f32);
+        }
+        given
+    }
+
     /// Whether a normalisation measures all units of a position, and no other position.
     fn is_measured_by_row(&self) -> bool {
         self.groups == 1 && self.measure().is_some_and(|m| m.groups == 1 && !m.over_positions)
@@ -369,17 +479,11 @@ impl Design<'_> {
 
     /// Leaves what is not positive where the solved weights put it.
     fn rectify(&self, aim: &Aim, group: usize, x: &[f32], solved: &Weights, wanted: &mut [f32]) {
-        let Self { groups, inputs, units, .. } = self;
-        let rows = x.len() / inputs.max(&1);
-        let of_group = &solved.weights[group * units * inputs..][..units * inputs];
-        let weights: Vec<f32> = of_group.iter().map(|w| *w as f32).collect();
-        let mut given = vec![0.0; rows * units];
-        f32::matmul(&mut given, Mat::new(x, rows, *inputs), Mat::new(&weights, *units, *inputs).t(), false);
-        let bias = &solved.bias[group * units..][..*units];
+        let Self { groups, units, .. } = self;
+        let mut given = self.given(group, x, solved);
         let measure = self.measure();
         for (row, given) in given.chunks_exact_mut(*units).enumerate() {
             let at = row * groups * units + group * units;
-            given.iter_mut().zip(bias).for_each(|(y, b)| *y += *b as f32);
             if let (Some(measure), Some(norm)) = (measure, &self.norm) {
                 let level = measure.level(given);
                 for ((y, gain), bias) in given.iter_mut().zip(&norm.gain).zip(&norm.bias) {

@@ -47,13 +47,15 @@ pub struct SolveOptions {
     pub spread: f64,
     /// Decides which positions are looked at.
     pub seed: u64,
+    /// Fit nothing but the scale and shift of every unit, and leave its weights where the average has them.
+    pub units_only: bool,
     /// Aim at what the first network computes and what the others tell of it, instead of the mix of all.
     pub lean: bool,
 }
 
 impl Default for SolveOptions {
     fn default() -> Self {
-        Self { ridge: 1e-3, rounds: 3, rows: 40_000, memory: 4 << 30, spread: 0.5, seed: 0, lean: false }
+        Self { ridge: 1e-3, rounds: 3, rows: 40_000, memory: 4 << 30, spread: 0.5, seed: 0, units_only: false, lean: false }
     }
 }
 
@@ -169,10 +171,16 @@ struct Work<'a> {
 /// is minimised is the sum of `rows · (1 − R²)` over the uses. Where none of them depends on another, as in a head that all levels
 /// of a pyramid share, all `x_u` are known by then. Where one does, what reaches it changes with the weights, and there is no closed
 /// form: all uses are added up over a walk of the graph with the weights that the network has, the average's at first, and another
-/// walk with what is solved for then solves all other sites again; it is kept if the output's R² on `data` rises, and the last if
-/// not, at most twice. Where units of the weights are looked up by number, as an embedding is that is the output's weights too,
+/// walk with what is solved for then solves all other sites again. Three such walks go all of the way there, half of it and a
+/// quarter, each from the network that answers best so far, as R² of the output on `data` tells; that one is the result. Where units of the weights are looked up by number, as an embedding is that is the output's weights too,
 /// unit `v` is held to the average by `n_v / var` besides, with `n_v` how often it is looked up: the average is what the ends'
 /// embeddings mix to.
+///
+/// With [`SolveOptions::units_only`] the weights of a unit stay what the average has, up to a factor: of every unit `y` that an
+/// operator gives on what the merged network feeds it, `a, c = argmin Σ (a y + c − R)²`, the average counting as ten rows; rounds
+/// below rectifiers are the same. They go into the weights and the bias, or the gain and bias of a normalisation that follows.
+/// Where there is no bias, `c = 0`. Tied weights are left as they are. This is REPAIR (Jordan et al. 2022) by regression instead of
+/// moments: a unit that has lost its counterpart is turned down where REPAIR turns up what is noise.
 ///
 /// With [`SolveOptions::lean`] the mix is `T = share_0 y_0 + Σ_{e > 0} share_e (Q_e y_e + q_e)`, but at the outputs, with `Q_e`, `q_e`
 /// the least squares of the first network's units on those of network `e` (ridge .1 of the mean square of a unit). Units without a
@@ -262,7 +270,15 @@ pub fn solve_on(
 ) -> Result<Solved> {
     ends.check()?;
     let program = program.of(solving_order(program.graph()))?;
-    let (sites, mut left) = sites(program.graph());
+    let (mut sites, mut left) = sites(program.graph());
+    if options.units_only {
+        sites.retain(|site| {
+            let Some(layer) = site.layer.filter(|layer| layer.tied) else { return true };
+            let why = format!("its `{}` is used more than once", program.graph().value(layer.weight).name);
+            left.push(LeftOut { node: program.graph().node(site.node).name.clone(), why });
+            false
+        });
+    }
     let mut walk = Walk { program: &program, ends, data, options, steps: Vec::new() };
     walk.steps = tied::steps(&walk.work(&state.params)?, sites);
     if walk.steps.is_empty() {
@@ -283,21 +299,18 @@ pub fn solve_on(
     let mut answered = if rounds > 0 { walk.answered(&state.params)? } else { 1.0 };
     while walked < 1 + rounds {
         let mut next = state.params.clone();
-        tied.solve(&walk, &mut next)?;
+        tied.solve(&walk, tied::step(walked), &mut next)?;
         let before = walked * each;
         let again = walk.through(&mut next, 0, &mut |_, done| {
             observe(&SolveState { params: state.params.clone(), done: before + done }, all)
         })?;
         let found = walk.answered(&next)?;
-        if found <= answered {
-            break;
+        if found > answered {
+            (state.params, answered, tied) = (next, found, again);
         }
-        (state.params, answered, tied) = (next, found, again);
         walked += 1;
     }
-    if rounds > 0 && walked == 1 {
-        left.extend(tied.left(&walk));
-    }
+    left.extend(tied.left(&walk, &state.params)?);
     state.done = all;
     observe(&state, all);
     let name = |site: &Site| program.graph().node(site.node).name.clone();
@@ -415,7 +428,7 @@ impl<'a> Work<'a> {
         let (start, end) = (self.step(site.node)?, self.step(site.end)?);
         let measured = site.norm.and_then(|norm| Some((norm, Measure::of(&self.program.graph().node(norm.node).op)?)));
         let levels = match measured {
-            Some((norm, measure)) if site.layer.is_some() => {
+            Some((norm, measure)) if site.layer.is_some() && !self.options.units_only => {
                 self.run_ends(self.step(norm.node)?);
                 let gain = match norm.gain {
                     Some(gain) => params.require(&self.program.graph().value(gain).name)?.to_f32()?.into_owned(),
@@ -429,11 +442,16 @@ impl<'a> Work<'a> {
         self.run_merged(start);
         let mut targets = Targets::new(self, site)?;
         let mut changed = Vec::new();
-        if let Some(layer) = site.layer {
-            targets.levels = levels;
-            changed.extend(layer::solve(self, &[(site, &targets)], &layer, params)?);
+        let only = self.options.units_only;
+        match site.layer {
+            Some(layer) if !only => {
+                targets.levels = levels;
+                changed.extend(layer::solve(self, &[(site, &targets)], &layer, params)?);
+            }
+            Some(layer) if site.norm.is_none() => changed.extend(layer::scale(self, site, &layer, &targets, params)?),
+            Some(_) | None => {}
         }
-        if let Some(norm) = site.norm.filter(|norm| norm.statistics.is_none() || site.layer.is_none()) {
+        if let Some(norm) = site.norm.filter(|norm| only || norm.statistics.is_none() || site.layer.is_none()) {
             if site.layer.is_some() {
                 self.refresh(params, &changed)?;
                 self.run_merged(self.step(norm.node)?);

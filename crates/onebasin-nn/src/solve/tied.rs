@@ -12,7 +12,13 @@ use super::{Walk, Work};
 use crate::error::Result;
 
 /// Walks of a graph in which uses of a weight depend on each other, besides the first.
-pub(super) const ROUNDS: usize = 2;
+pub(super) const ROUNDS: usize = 3;
+
+/// How much of the way to what is solved for weights go once the graph was walked through so often: what reaches a use changes
+/// with them, so that all of it may be too far.
+pub(super) fn step(walked: usize) -> f64 {
+    0.5_f64.powi(walked.saturating_sub(1) as i32)
+}
 
 /// What is solved at once: a site, or all uses of one weight.
 #[derive(Debug)]
@@ -104,25 +110,29 @@ impl Tied {
         Ok(())
     }
 
-    /// Solves for all weights and writes them to a network.
-    pub(super) fn solve(&self, walk: &Walk<'_>, params: &mut Params) -> Result<()> {
+    /// Solves for all weights and moves those of a network by a share of the way.
+    pub(super) fn solve(&self, walk: &Walk<'_>, share: f64, params: &mut Params) -> Result<()> {
         for (weight, Uses { site, layer, sums }) in &self.by_weight {
             let pull = self.looked_up.get(weight).map(|counts| sums.pull(counts));
-            sums.solve(walk, site, layer, pull.as_deref(), params)?;
+            sums.solve(walk, site, layer, (share, pull.as_deref()), params)?;
         }
         Ok(())
     }
 
-    /// The weights, where the average's answered better.
-    pub(super) fn left(&self, walk: &Walk<'_>) -> impl Iterator<Item = LeftOut> {
+    /// The weights that a network has from the average, which answered better.
+    pub(super) fn left(&self, walk: &Walk<'_>, params: &Params) -> Result<Vec<LeftOut>> {
         let graph = walk.program.graph();
-        self.by_weight.values().map(|Uses { site, layer, .. }| LeftOut {
-            node: graph.node(site.node).name.clone(),
-            why: format!(
+        let mut left = Vec::new();
+        for Uses { site, layer, sums } in self.by_weight.values() {
+            let why = format!(
                 "its `{}` is used more than once, one use behind the other, and the average of it answers better than what all uses \
                  together are solved for",
                 graph.value(layer.weight).name
-            ),
-        })
+            );
+            if sums.is_average(graph, layer, params)? {
+                left.push(LeftOut { node: graph.node(site.node).name.clone(), why });
+            }
+        }
+        Ok(left)
     }
 }

@@ -249,8 +249,12 @@ impl<'a> Sizes<'a> {
         let old = model.params.get(name);
         let dtype = old.map_or(DType::I64, Tensor::dtype);
         let shape = old.map_or_else(|| vec![new.len()], |old| old.shape().to_vec());
-        let values: Vec<f64> = new.iter().map(|size| *size as f64).collect();
-        let tensor = Tensor::from_f64_as(dtype, &shape, &values).map_err(|why| refused(&model.path, name, &why))?;
+        let bytes: Vec<u8> = match dtype {
+            DType::I64 => new.iter().flat_map(|size| size.to_le_bytes()).collect(),
+            DType::I32 => new.iter().filter_map(|size| i32::try_from(*size).ok()).flat_map(i32::to_le_bytes).collect(),
+            other => return Err(unfit(&model.path, format!("tensor `{name}`"), format!("holds sizes as {other}"))),
+        };
+        let tensor = Tensor::new(dtype, &shape, bytes.into()).map_err(|why| refused(&model.path, name, &why))?;
         if old.is_some() && self.reads.get(name) == Some(&1) {
             self.edits.tensors.insert(name.to_owned(), tensor);
             return Ok(());
