@@ -6,7 +6,7 @@ use onebasin_core::Params;
 use onebasin_core::graph::Graph;
 use onebasin_core::matching::{ActivationKind, Fixed, MatchOptions, ascend};
 use onebasin_core::merge::{Interpolation, merge};
-use onebasin_core::solve::{Site, solving_order, sites};
+use onebasin_core::solve::{Site, sites, solving_order};
 use onebasin_core::symmetry::{Alignment, GroupId};
 use onebasin_core::widen::{End, Kept, Wide, Widener};
 use serde::{Deserialize, Serialize};

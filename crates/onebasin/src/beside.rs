@@ -1,7 +1,7 @@
 //! Networks that answer different classes, side by side: one network that answers those of both.
 
 use onebasin_core::graph::Graph;
-use onebasin_core::solve::{solving_order, sites};
+use onebasin_core::solve::{sites, solving_order};
 use onebasin_core::{Params, Tensor, escaped};
 use onebasin_io::Checkpoint;
 use onebasin_nn::{Ends, Network};

@@ -227,7 +227,8 @@ impl Finish<'_> {
         let after = profile(self.program, ends, &params, &seen)?;
         let distilled = if self.repair == Repair::Distil { DistilOptions::default().steps } else { 0 };
         let (name, lean) = (train.name().to_owned(), self.lean);
-        let record = Solving { name, samples, held_out, before, after, left, distilled, lean };
+        let units_only = self.repair == Repair::Affine;
+        let record = Solving { name, samples, held_out, before, after, left, distilled, lean, units_only };
         if let Some(warning) = record.warning() {
             self.context.note(&warning);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use onebasin_core::Params;
 use onebasin_core::graph::Graph;
-use onebasin_core::solve::{solving_order, sites};
+use onebasin_core::solve::{sites, solving_order};
 use onebasin_core::symmetry::{Symmetry, TermKind, discover};
 use onebasin_nn::Ends;
 

@@ -105,8 +105,11 @@ impl Merged<'_> {
         let samples = Chosen::first(train, options.solve_samples);
         let (program, back) = pair.a.named_program_for(&samples as &dyn Samples)?;
         let ends = [pair.a.params(), &aligned.apply(pair.b.params())?].map(|params| back.params(params));
-        let how =
-            WidenOptions { width: options.width, lambda: options.lambda, solve: solve_options(pair.a.memory(), false, options.repair) };
+        let how = WidenOptions {
+            width: options.width,
+            lambda: options.lambda,
+            solve: solve_options(pair.a.memory(), false, options.repair),
+        };
         let found = widen(&program, [&ends[0], &ends[1]], &samples, &how, &mut |done, all| {
             context.observer.progress(&Progress { step: Step::Solving, done: done as u64, total: all as u64, how: "" });
             !context.observer.stops()

@@ -39,7 +39,7 @@ pub struct MergeManyArgs {
     /// Stop after this many rounds (rounds), or iterations (universe).
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_rounds: usize,
-    /// What to do to the mean: `solve` its layers on the training split of the data, or `none`.
+    /// What to do to the mean: `solve` its layers on the training split of the data, fit its units (`affine`), or `none`.
     #[arg(long, value_parser = repair(), default_value = "none")]
     pub repair: Repair,
     /// Samples of the training split, without their labels, on which `--repair solve` solves.

@@ -123,7 +123,8 @@ fn order_of(graph: &Graph, blocks: &[usize], uses: &[Vec<usize>]) -> Option<Vec<
             readers[from].push(*block);
         }
     }
-    let mut ready: BinaryHeap<Reverse<usize>> = members.keys().filter(|b| waits[**b] == 0).map(|b| Reverse(*b)).collect();
+    let mut ready: BinaryHeap<Reverse<usize>> =
+        members.keys().filter(|b| waits[**b] == 0).map(|b| Reverse(*b)).collect();
     let mut order = Vec::with_capacity(blocks.len());
     while let Some(Reverse(block)) = ready.pop() {
         order.extend(&members[&block]);

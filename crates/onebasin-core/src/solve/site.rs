@@ -347,31 +347,31 @@ impl<'g> Finder<'g> {
             (
                 None,
                 Op::Linear
-            | Op::Conv(_)
-            | Op::MatMul
-            | Op::ConvTranspose { .. }
-            | Op::Recurrent { .. }
-            | Op::Pool(_)
-            | Op::LocalResponseNorm { .. }
-            | Op::Unary(_)
-            | Op::Binary(_)
-            | Op::Where
-            | Op::Softmax { .. }
-            | Op::Reduce { .. }
-            | Op::Reshape(_)
-            | Op::Transpose(_)
-            | Op::Concat { .. }
-            | Op::Slice { .. }
-            | Op::Pad { .. }
-            | Op::Expand(_)
-            | Op::Gather { .. }
-            | Op::GatherElements { .. }
-            | Op::ScatterElements { .. }
-            | Op::TopK { .. }
-            | Op::CumSum { .. }
-            | Op::NonZero
-            | Op::Resize { .. }
-            | Op::Unknown(_),
+                | Op::Conv(_)
+                | Op::MatMul
+                | Op::ConvTranspose { .. }
+                | Op::Recurrent { .. }
+                | Op::Pool(_)
+                | Op::LocalResponseNorm { .. }
+                | Op::Unary(_)
+                | Op::Binary(_)
+                | Op::Where
+                | Op::Softmax { .. }
+                | Op::Reduce { .. }
+                | Op::Reshape(_)
+                | Op::Transpose(_)
+                | Op::Concat { .. }
+                | Op::Slice { .. }
+                | Op::Pad { .. }
+                | Op::Expand(_)
+                | Op::Gather { .. }
+                | Op::GatherElements { .. }
+                | Op::ScatterElements { .. }
+                | Op::TopK { .. }
+                | Op::CumSum { .. }
+                | Op::NonZero
+                | Op::Resize { .. }
+                | Op::Unknown(_),
             ) => return Ok(Role::Other),
         };
         let values: Vec<ValueId> = match &role {

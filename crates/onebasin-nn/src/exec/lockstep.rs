@@ -142,7 +142,9 @@ impl<'a> Lockstep<'a> {
 
     /// Whether what the step of a node reads first is computed once so many steps are done.
     pub(crate) fn is_computed(&self, step: usize, done: usize) -> bool {
-        let Some(plan) = self.spaces.first().and_then(|spaces| spaces.first()).map(Workspace::plan) else { return false };
+        let Some(plan) = self.spaces.first().and_then(|spaces| spaces.first()).map(Workspace::plan) else {
+            return false;
+        };
         match plan.steps[step].inputs.first().map(|input| input.operand) {
             Some(Operand::Buffer(buffer)) => plan.is_written(buffer, done),
             Some(Operand::Param(_) | Operand::Constant(_)) | None => false,

@@ -5,9 +5,9 @@ use onebasin_core::graph::ValueId;
 use onebasin_core::solve::{Norm, Site};
 use rayon::prelude::*;
 
-use super::{Work, put};
 use super::levels::{Level, Measure};
 use super::targets::{Targets, rectified};
+use super::{Work, put};
 use crate::error::Result;
 use crate::ops::batch_norm::Moments;
 

@@ -8,10 +8,10 @@ use onebasin_core::linalg::{Mat, Scalar};
 use onebasin_core::solve::{Form, Layer, Normal, NormalSums, Rows, Site, Solution};
 use rayon::prelude::*;
 
-use super::{Walk, Work, put};
 use super::gain::{Sums, line};
 use super::levels::Measure;
 use super::targets::{Aim, Targets, rectified};
+use super::{Walk, Work, put};
 use crate::error::{Error, Result};
 use crate::ops::Patches;
 
@@ -80,7 +80,8 @@ pub(super) fn solve(
     let prior = design.prior(layer)?;
 
     // Units of one group cannot tell what a normalisation over all of them gives.
-    let has_rounds = uses.iter().any(|(site, _)| site.rectified) && (design.norm.is_none() || design.is_measured_by_row());
+    let has_rounds =
+        uses.iter().any(|(site, _)| site.rectified) && (design.norm.is_none() || design.is_measured_by_row());
     let lanes = design.lanes();
     let sums = design.sums(&lanes, None, None)?;
     let failed = || Error::Options(format!("node `{}`: its inputs are not finite", graph.node(site.node).name));
@@ -137,7 +138,9 @@ pub(super) fn scale(
             *fitted = (factor, line.1 - factor * mean);
         }
     }
-    for ((row, bias), (factor, shift)) in own.weights.chunks_exact_mut(design.inputs.max(1)).zip(&mut own.bias).zip(&fitted) {
+    for ((row, bias), (factor, shift)) in
+        own.weights.chunks_exact_mut(design.inputs.max(1)).zip(&mut own.bias).zip(&fitted)
+    {
         row.iter_mut().for_each(|w| *w *= factor);
         *bias = factor * *bias + shift;
     }
@@ -409,7 +412,9 @@ impl Design<'_> {
                             let unit = group * units + unit;
                             let (target, added) = aim.at(row * groups * units + unit);
                             let target = match lines {
-                                Some(lines) => rectified(target, lines[unit].0 as f32 * y + lines[unit].1 as f32 + added),
+                                Some(lines) => {
+                                    rectified(target, lines[unit].0 as f32 * y + lines[unit].1 as f32 + added)
+                                }
                                 None => target,
                             };
                             let (y, r) = (f64::from(*y), f64::from(target - added));

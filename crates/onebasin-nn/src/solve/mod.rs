@@ -55,7 +55,16 @@ pub struct SolveOptions {
 
 impl Default for SolveOptions {
     fn default() -> Self {
-        Self { ridge: 1e-3, rounds: 3, rows: 40_000, memory: 4 << 30, spread: 0.5, seed: 0, units_only: false, lean: false }
+        Self {
+            ridge: 1e-3,
+            rounds: 3,
+            rows: 40_000,
+            memory: 4 << 30,
+            spread: 0.5,
+            seed: 0,
+            units_only: false,
+            lean: false,
+        }
     }
 }
 
@@ -343,7 +352,8 @@ impl Walk<'_> {
     ) -> Result<Tied> {
         let mut work = self.work(params)?;
         let (mut tied, graph) = (Tied::default(), self.program.graph());
-        let weights: BTreeSet<ValueId> = self.steps.iter().filter(|step| step.depends).filter_map(Step::weight).collect();
+        let weights: BTreeSet<ValueId> =
+            self.steps.iter().filter(|step| step.depends).filter_map(Step::weight).collect();
         let found = |weight: &ValueId| lookups(graph, *weight).map(|node| (node, *weight)).collect::<Vec<_>>();
         let mut open: BTreeMap<NodeId, ValueId> = weights.iter().flat_map(found).collect();
         for (at, step) in self.steps.iter().enumerate() {

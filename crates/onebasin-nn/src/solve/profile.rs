@@ -2,7 +2,7 @@
 
 use onebasin_core::Params;
 use onebasin_core::graph::{ValueId, ValueSource};
-use onebasin_core::solve::{solving_order, sites};
+use onebasin_core::solve::{sites, solving_order};
 use serde::{Deserialize, Serialize};
 
 use super::{Ends, SolveOptions, Work};

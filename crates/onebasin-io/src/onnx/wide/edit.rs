@@ -8,6 +8,7 @@ use onebasin_core::Tensor;
 use prost::Message;
 
 use super::{Edits, NodeEdit};
+use crate::error::Error;
 use crate::error::Result;
 use crate::onnx::proto::{
     AttributeProto, Dimension, TensorHead, TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, tag,
@@ -16,7 +17,6 @@ use crate::onnx::tensor::code;
 use crate::onnx::wire::{Rope, WireKind, fields};
 use crate::onnx::write::{INITIALIZERS_STAND_ALONE, MAX_MESSAGE};
 use crate::onnx::{OnnxModel, fail, unfit};
-use crate::error::Error;
 
 /// The model with these changes, as one message without external data.
 pub(super) fn edited(model: &OnnxModel, edits: &Edits) -> Result<Bytes> {
@@ -59,7 +59,8 @@ impl Editor<'_> {
                 match field.tag {
                     tag::NODE_INPUT => {
                         input += 1;
-                        let exchanged = edit.inputs.get(&(input - 1)).or(edit.convolution.as_ref().filter(|_| input == 2));
+                        let exchanged =
+                            edit.inputs.get(&(input - 1)).or(edit.convolution.as_ref().filter(|_| input == 2));
                         if let Some(name) = exchanged {
                             out.field(tag::NODE_INPUT, name.clone().into_bytes());
                             continue;
@@ -111,7 +112,8 @@ impl Editor<'_> {
             }
             for (name, wanted) in edit.numbers.iter().filter(|(name, _)| !numbers.contains(name)) {
                 let number = wanted.first().copied().unwrap_or_default();
-                let attribute = AttributeProto { name: name.clone(), i: number, r#type: 2, ..AttributeProto::default() };
+                let attribute =
+                    AttributeProto { name: name.clone(), i: number, r#type: 2, ..AttributeProto::default() };
                 out.field(tag::NODE_ATTRIBUTE, attribute.encode_to_vec());
             }
         }
@@ -148,9 +150,7 @@ impl Editor<'_> {
         let external = crate::onnx::external::Externals::holds(head.data_location);
         let data = match self.tensors.get(&range.start) {
             Some(tensor) => Some((Some(tensor.shape()), tensor.bytes().clone())),
-            None if external => {
-                Some((None, model.externals.data(&model.path, &head.name, &head.external_data, None)?))
-            }
+            None if external => Some((None, model.externals.data(&model.path, &head.name, &head.external_data, None)?)),
             None => return Ok(None),
         };
         let Some((shape, data)) = data else { return Ok(None) };
@@ -186,7 +186,11 @@ impl Editor<'_> {
         };
         let Some(said) = &mut tensor.shape else { return Ok(Said::Same) };
         if said.dim.len() != shape.len() {
-            return Err(unfit(&model.path, format!("value `{}`", value.name), "has another number of axes in the model"));
+            return Err(unfit(
+                &model.path,
+                format!("value `{}`", value.name),
+                "has another number of axes in the model",
+            ));
         }
         let before = said.clone();
         for (dim, len) in said.dim.iter_mut().zip(shape).filter(|(dim, _)| dim.dim_value.is_some()) {

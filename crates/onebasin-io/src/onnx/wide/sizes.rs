@@ -261,7 +261,10 @@ impl<'a> Sizes<'a> {
         }
         let taken = |name: &str, edits: &Edits| {
             let other = edits.added.get(name).is_some_and(|other| *other != tensor);
-            other || self.makers.contains_key(name) || model.params.get(name).is_some() || self.seen.values.contains_key(name)
+            other
+                || self.makers.contains_key(name)
+                || model.params.get(name).is_some()
+                || self.seen.values.contains_key(name)
         };
         let names = (1..).map(|k| format!("{name}/wide{k}"));
         let Some(fresh) = names.into_iter().find(|name| !taken(name, &self.edits)) else { return Ok(()) };
@@ -275,7 +278,8 @@ impl<'a> Sizes<'a> {
         let node = &self.model.nodes[at];
         let Some((input, output)) = node.inputs.first().zip(node.makes().next()) else { return Ok(()) };
         let Some((before, after)) = self.shape(input) else { return Ok(()) };
-        let axes: Option<Vec<i64>> = match (node.attribute("axes"), node.inputs.get(3).filter(|name| !name.is_empty())) {
+        let axes: Option<Vec<i64>> = match (node.attribute("axes"), node.inputs.get(3).filter(|name| !name.is_empty()))
+        {
             (Some(Attribute::Ints(axes)), _) => Some(axes.clone()),
             (_, Some(name)) => self.seen.known.get(name).cloned(),
             (_, None) => None,
@@ -344,7 +348,10 @@ impl<'a> Sizes<'a> {
             match shape {
                 Some(shape) => drop(self.edits.shapes.insert(name.to_owned(), shape)),
                 // What no value of the graph is may have become longer as well.
-                None if self.shape(name).is_none() && self.makers.contains_key(name) && !self.seen.known.contains_key(name) => {
+                None if self.shape(name).is_none()
+                    && self.makers.contains_key(name)
+                    && !self.seen.known.contains_key(name) =>
+                {
                     self.edits.silent.insert(name.to_owned());
                 }
                 None => {}
