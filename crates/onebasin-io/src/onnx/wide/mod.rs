@@ -93,6 +93,15 @@ impl OnnxModel {
             fail(&self.path, "the model", why)
         })?;
         self.compare(&again, wide)?;
+        for value in wide.params() {
+            let of = |tensors: &Params| tensors.require(&value.name).cloned();
+            let unfit = |why| super::unfit(&self.path, format!("tensor `{}`", value.name), why);
+            let found = of(&made.params).map_err(unfit)?;
+            if of(params).and_then(|wanted| wanted.cast(found.dtype())).map_err(unfit)? != found {
+                let why = "has other numbers in the wider model than it should";
+                return Err(fail(&self.path, format!("tensor `{}`", value.name), why));
+            }
+        }
         Ok(Self { file: self.file.as_ref().map(Arc::clone), ..made })
     }
 

@@ -82,9 +82,7 @@ impl<'a> Sizes<'a> {
             let place = format!("tensor `{name}`");
             let new = new.and_then(|new| new.cast(old.dtype()));
             let new = new.map_err(|why| unfit(&self.model.path, &place, why))?;
-            if new.shape() != old.shape() {
-                found.insert(name.to_owned(), new);
-            }
+            found.insert(name.to_owned(), new);
         }
         self.edits.tensors = found;
         Ok(())
