@@ -141,7 +141,9 @@ pub(super) fn scale(
     for ((row, bias), (factor, shift)) in
         own.weights.chunks_exact_mut(design.inputs.max(1)).zip(&mut own.bias).zip(&fitted)
     {
-        row.iter_mut().for_each(|w| *w *= factor);
+        for weight in row {
+            *weight *= factor;
+        }
         *bias = factor * *bias + shift;
     }
     write(graph, site, layer, &own, None, 0.0, params)

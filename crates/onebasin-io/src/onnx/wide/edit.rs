@@ -138,7 +138,9 @@ impl Editor<'_> {
             }
         }
         let field = if is_list { tag::ATTRIBUTE_INTS } else { tag::ATTRIBUTE_INT };
-        wanted.iter().for_each(|number| out.number(field, number.cast_unsigned()));
+        for number in wanted {
+            out.number(field, number.cast_unsigned());
+        }
         Ok(out)
     }
 

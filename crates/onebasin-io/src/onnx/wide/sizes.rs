@@ -116,7 +116,7 @@ impl<'a> Sizes<'a> {
             }
             "Resize" => self.list(at, 3, &from_left)?,
             "Split" => {
-                let Some(axis) = self.axis(node, before.len()) else { return Ok(()) };
+                let Some(axis) = axis(node, before.len()) else { return Ok(()) };
                 let sizes: Vec<Option<(usize, usize)>> =
                     node.outputs.iter().map(|name| self.shape(name).map(|(old, new)| (old[axis], new[axis]))).collect();
                 let part = |k: usize, size: i64| match sizes.get(k) {
@@ -181,16 +181,6 @@ impl<'a> Sizes<'a> {
         if new != *sizes {
             self.edits.nodes.entry(at).or_default().numbers.insert(name.to_owned(), new);
         }
-    }
-
-    /// The axis that a node names, of a value with so many.
-    fn axis(&self, node: &Node, rank: usize) -> Option<usize> {
-        let axis = match node.attribute("axis") {
-            Some(Attribute::Int(axis)) => *axis,
-            Some(_) => return None,
-            None => 0,
-        };
-        usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok().filter(|axis| *axis < rank)
     }
 
     /// Number of entries of a list that a node reads.
@@ -356,4 +346,14 @@ impl<'a> Sizes<'a> {
             }
         }
     }
+}
+
+/// The axis that a node names, of a value with so many.
+fn axis(node: &Node, rank: usize) -> Option<usize> {
+    let axis = match node.attribute("axis") {
+        Some(Attribute::Int(axis)) => *axis,
+        Some(_) => return None,
+        None => 0,
+    };
+    usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok().filter(|axis| *axis < rank)
 }
