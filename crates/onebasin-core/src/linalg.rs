@@ -208,6 +208,31 @@ impl Cholesky {
     }
 }
 
+/// Eigenvalues, ascending, and eigenvectors of a symmetric matrix, row-major, of which the lower triangle is given: column `k`
+/// of the vectors belongs to value `k`. None if no solver finds them.
+///
+/// Cost: `O(size³)`, on the calling thread.
+///
+/// # Panics
+/// If there are not `size²` numbers.
+///
+/// ```
+/// use onebasin_core::linalg::symmetric_eigen;
+/// let (values, vectors) = symmetric_eigen(&[2.0, f64::NAN, 1.0, 2.0], 2).unwrap(); // only the lower triangle is read
+/// assert!((values[0] - 1.0).abs() < 1e-12 && (values[1] - 3.0).abs() < 1e-12);
+/// assert!((vectors[1] - vectors[3]).abs() < 1e-12); // (1, 1) / √2
+/// ```
+pub fn symmetric_eigen(matrix: &[f64], size: usize) -> Option<(Vec<f64>, Vec<f64>)> {
+    assert_eq!(matrix.len(), size * size, "a {size} × {size} matrix does not fit the slice");
+    let at = |i: usize, j: usize| matrix[i.max(j) * size + i.min(j)];
+    let found = faer::Mat::from_fn(size, size, at).self_adjoint_eigen(faer::Side::Lower).ok();
+    clear_upper_halves();
+    let found = found?;
+    let values: Vec<f64> = (0..size).map(|k| found.S()[k]).collect();
+    let vectors = (0..size * size).map(|at| found.U()[(at / size, at % size)]).collect();
+    values.iter().all(|value| value.is_finite()).then_some((values, vectors))
+}
+
 /// Runs a loop compiled for the vectors this processor has, whatever the program was compiled for. Results are the same bits:
 /// the loop is the same, and nothing is reordered or fused.
 ///

@@ -6,7 +6,7 @@ use onebasin_core::Params;
 use onebasin_core::graph::Graph;
 use onebasin_core::matching::{ActivationKind, Fixed, MatchOptions, ascend};
 use onebasin_core::merge::{Interpolation, merge};
-use onebasin_core::solve::{Site, shortcuts_first, sites};
+use onebasin_core::solve::{Site, sites, solving_order};
 use onebasin_core::symmetry::{Alignment, GroupId};
 use onebasin_core::widen::{End, Kept, Wide, Widener};
 use serde::{Deserialize, Serialize};
@@ -156,7 +156,7 @@ pub fn widen(
     let embedded = [check(ends[0], &a, "A")?, check(ends[1], &b, "B")?];
     let mixed = wide.mix([&a, &b], options.lambda)?;
     let mut between = Ends::pair([&a, &b], options.lambda);
-    for site in sites(&shortcuts_first(wide.graph())).0 {
+    for site in sites(&solving_order(wide.graph())).0 {
         if let Some(shares) = wide.shares(site.target, site.axis, options.lambda)? {
             between.by_unit.insert(site.target, shares.to_vec());
         }
@@ -239,7 +239,7 @@ pub fn unit_correlations(
         let why = "correlations need at least one sample; it has none".to_owned();
         return Err(Error::Data { spec: data.name().to_owned(), why });
     }
-    let program = program.of(shortcuts_first(program.graph()))?;
+    let program = program.of(solving_order(program.graph()))?;
     let graph = program.graph();
     let skipped: Vec<&str> = widener.shortcuts().map(|node| widener.graph().node(node).name.as_str()).collect();
     let shortcut = |site: &Site| {
@@ -253,7 +253,8 @@ pub fn unit_correlations(
     let mut lockstep = Lockstep::new(&program, 2, data.len(), usize::MAX, &fill)?;
     let mut found: BTreeMap<GroupId, Vec<(f64, f64)>> = BTreeMap::new();
     for site in sites(graph).0.iter().filter(|site| !shortcut(site)) {
-        let Some(pattern) = widener.pattern(site.target) else { continue };
+        let along = widener.is_free_along(site.target, site.axis);
+        let Some(pattern) = widener.pattern(site.target).filter(|_| along) else { continue };
         let Some(end) = lockstep.step(site.end) else { continue };
         lockstep.run(0..2, &flats, end + 1);
         let value = graph.value(site.target);

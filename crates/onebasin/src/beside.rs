@@ -1,7 +1,7 @@
 //! Networks that answer different classes, side by side: one network that answers those of both.
 
 use onebasin_core::graph::Graph;
-use onebasin_core::solve::{shortcuts_first, sites};
+use onebasin_core::solve::{sites, solving_order};
 use onebasin_core::{Params, Tensor, escaped};
 use onebasin_io::Checkpoint;
 use onebasin_nn::{Ends, Network};
@@ -58,7 +58,7 @@ impl Beside {
     pub(crate) fn share(&self, graph: &Graph, ends: &mut Ends<'_>) {
         let [a, b] = self.classes;
         let alone = [(1.0, 0.0), (0.0, 1.0)].map(|(at_a, at_b)| [vec![at_a; a], vec![at_b; b]].concat());
-        let graph = shortcuts_first(graph);
+        let graph = solving_order(graph);
         for site in sites(&graph).0.iter().filter(|site| graph.outputs().contains(&site.target)) {
             ends.by_unit.insert(site.target, alone.to_vec());
         }

@@ -21,7 +21,7 @@ use crate::solving::Solving;
 
 /// What is done to a merged network so that it computes what its ends do, as far as it can.
 ///
-/// Source: `data` and `weights`: Jordan et al. 2022, REPAIR; `solve`: [`onebasin_nn::solve`](onebasin_nn::solve()).
+/// Source: `data` and `weights`: Jordan et al. 2022, REPAIR; `affine` and `solve`: [`onebasin_nn::solve`](onebasin_nn::solve()).
 ///
 /// ```
 /// use onebasin::{Merge, Repair};
@@ -38,6 +38,11 @@ pub enum Repair {
     Data,
     /// Give every unit's weights the length between the ends'; needs no samples.
     Weights,
+    /// Fit the scale and shift of every unit by least squares to what the ends compute, on what the merged network feeds itself,
+    /// and leave its weights ([`SolveOptions::units_only`]); needs no labels, and where there are no samples inputs are made up.
+    ///
+    /// [`SolveOptions::units_only`]: onebasin_nn::SolveOptions::units_only
+    Affine,
     /// Refit every layer to what the ends compute, on what the merged network feeds itself; needs no labels, and where there are
     /// no samples inputs are made up.
     Solve,
@@ -53,6 +58,7 @@ impl Repair {
             Self::None => "none",
             Self::Data => "data",
             Self::Weights => "weights",
+            Self::Affine => "affine",
             Self::Solve => "solve",
             Self::Distil => "distil",
         }
@@ -61,7 +67,7 @@ impl Repair {
     /// Whether layers are solved.
     pub fn solves(self) -> bool {
         match self {
-            Self::Solve | Self::Distil => true,
+            Self::Affine | Self::Solve | Self::Distil => true,
             Self::None | Self::Data | Self::Weights => false,
         }
     }
@@ -71,7 +77,7 @@ impl Repair {
         let (what, option, needs, count) = match self {
             Self::None | Self::Weights => return Ok(()),
             Self::Data => ("repair by data", "repair by data", "batch_norm_samples above 0", used.batch_norm),
-            Self::Solve => ("solving", "repair by solving", "solve_samples above 0", used.solve),
+            Self::Affine | Self::Solve => ("solving", "repair by solving", "solve_samples above 0", used.solve),
             Self::Distil => (
                 "distilling",
                 "repair by distilling",
@@ -95,10 +101,10 @@ pub(crate) struct Used {
 }
 
 /// How layers are solved in as much memory as was said.
-pub(crate) fn solve_options(memory: Option<u64>, lean: bool) -> SolveOptions {
+pub(crate) fn solve_options(memory: Option<u64>, lean: bool, repair: Repair) -> SolveOptions {
     let usual = SolveOptions::default();
     let memory = memory.map_or(usual.memory, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-    SolveOptions { memory, lean, ..usual }
+    SolveOptions { memory, lean, units_only: repair == Repair::Affine, ..usual }
 }
 
 /// What is done to averages.
@@ -135,7 +141,7 @@ impl Finish<'_> {
                 }
             }
             Repair::Weights => self.measured(&repair_weights(self.program.graph(), ends, average, lambda)?.params)?,
-            Repair::Solve | Repair::Distil => {
+            Repair::Affine | Repair::Solve | Repair::Distil => {
                 self.solved(&Ends::pair(ends, lambda), average)?.map_or_else(|| average.clone(), |solved| solved.params)
             }
             Repair::None => self.measured(average)?,
@@ -163,7 +169,7 @@ impl Finish<'_> {
         let is_end = ends.by_unit.is_empty() && ends.shares.contains(&1.0);
         let Some(samples) = self.first(self.used.solve).filter(|_| !is_end) else { return Ok(None) };
         let observer = self.context.observer;
-        let options = solve_options(self.memory, self.lean);
+        let options = solve_options(self.memory, self.lean, self.repair);
         let state = self.kept.map(KeptSolve::load).transpose()?.flatten();
         let state = state.unwrap_or_else(|| SolveState::fresh(average.clone()));
         let (mut next, mut done, mut failed) = (Instant::now() + KEPT_EVERY, 0, None);
@@ -221,7 +227,8 @@ impl Finish<'_> {
         let after = profile(self.program, ends, &params, &seen)?;
         let distilled = if self.repair == Repair::Distil { DistilOptions::default().steps } else { 0 };
         let (name, lean) = (train.name().to_owned(), self.lean);
-        let record = Solving { name, samples, held_out, before, after, left, distilled, lean };
+        let units_only = self.repair == Repair::Affine;
+        let record = Solving { name, samples, held_out, before, after, left, distilled, lean, units_only };
         if let Some(warning) = record.warning() {
             self.context.note(&warning);
         }

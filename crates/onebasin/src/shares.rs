@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use onebasin_core::Params;
 use onebasin_core::graph::Graph;
-use onebasin_core::solve::{shortcuts_first, sites};
+use onebasin_core::solve::{sites, solving_order};
 use onebasin_core::symmetry::{Symmetry, TermKind, discover};
 use onebasin_nn::Ends;
 
@@ -23,7 +23,7 @@ pub(crate) fn ends_by_group<'a>(
         return Ok(ends);
     }
     let of = ByGroup { symmetry, usual: lambda, own: by_group };
-    let graph = shortcuts_first(graph);
+    let graph = solving_order(graph);
     let found = discover(&graph);
     let known = &found.spec().tensors;
     let in_graph = |group: &str| known.values().flat_map(|pattern| &pattern.axes).any(|term| names(&term.kind, group));

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// let fit = |explained| Profile { sites: fit("fc1", explained), outputs: fit("logits", explained) };
 /// let (samples, name) = (1200, "cifar10".to_owned());
 /// let (before, after) = (fit(0.2), fit(0.9));
-/// let record = Solving { name, samples, held_out: 64, before, after, left: Vec::new(), distilled: 0, lean: false };
+/// let record = Solving { name, samples, held_out: 64, before, after, left: Vec::new(), distilled: 0, lean: false, units_only: false };
 /// assert!(record.to_string().starts_with("1 layer solved on 1200 samples of cifar10, without labels"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct Solving {
     /// Steps that it was trained afterwards to answer as its ends do together; 0: it is what was solved.
     #[serde(default)]
     pub distilled: usize,
+    /// Whether only scales and shifts of units were fitted, and their weights are those of the average.
+    #[serde(default)]
+    pub units_only: bool,
     /// Whether it leans to the first network, and so is no midpoint.
     #[serde(default)]
     pub lean: bool,
@@ -74,7 +77,8 @@ impl fmt::Display for Solving {
         let least = |profile: &Profile| profile.sites.iter().map(|s| s.explained).fold(f64::INFINITY, f64::min);
         let count = self.after.sites.len();
         let layers = if count == 1 { "layer" } else { "layers" };
-        write!(f, "{count} {layers} solved on {} samples of {}, without labels; ", self.samples, self.name)?;
+        let how = if self.units_only { "scaled and shifted unit by unit" } else { "solved" };
+        write!(f, "{count} {layers} {how} on {} samples of {}, without labels; ", self.samples, self.name)?;
         if self.lean {
             f.write_str("leaning to A, so no midpoint: what only B knows is lost; ")?;
         }

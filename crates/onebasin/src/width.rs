@@ -55,13 +55,14 @@ impl Pair {
 
 impl Merged<'_> {
     /// The merged network: with the graph of A, or with one of its own where [`Merge::width`] is above 1. A built-in network
-    /// stays one: its [`Network::widths`](crate::Network::widths) say the sizes that its name does not.
+    /// stays one: its [`Network::widths`](crate::Network::widths) say the sizes that its name does not. An ONNX model stays one, in
+    /// which all sizes are rewritten ([`OnnxModel::widened`](onebasin_io::OnnxModel::widened)).
     ///
     /// Cost: as [`Self::params`].
     ///
     /// # Errors
-    /// As [`Self::params`]; also if no group of units can be widened, or an end embedded in the wider graph computes something
-    /// else.
+    /// As [`Self::params`]; also if no group of units can be widened, an end embedded in the wider graph computes something
+    /// else, or a size stands in an ONNX model where it cannot be told from another number.
     ///
     /// ```
     /// use onebasin::nn::samples::synthetic;
@@ -85,16 +86,15 @@ impl Merged<'_> {
     pub(crate) fn wide_target(&self, output: &Path) -> Result<Target> {
         let fail = |why| Err(Error::Unwritable { path: output.to_owned(), why });
         let a = &self.pair.a;
-        if a.network().is_none() {
-            return fail(
+        match (a.network().is_some(), a.keeps_all(), is_onnx(output)) {
+            (false, false, _) => fail(
                 "a wider network has another graph than the ONNX file that it follows, and only built-in networks say their \
-                 sizes in a header; name the built-in network, or merge at width 1",
-            );
+                 sizes in a header; merge ONNX models, name the built-in network, or merge at width 1",
+            ),
+            (false, true, false) => fail("a wider ONNX model is written as .onnx, which has its graph in it"),
+            (true, _, true) => fail("a wider network is written as .safetensors, whose header says its sizes"),
+            (true, _, false) | (false, true, true) => a.target(output),
         }
-        if is_onnx(output) {
-            return fail("a wider network is written as .safetensors, whose header says its sizes");
-        }
-        a.target(output)
     }
 
     /// The wider network.
@@ -105,8 +105,11 @@ impl Merged<'_> {
         let samples = Chosen::first(train, options.solve_samples);
         let (program, back) = pair.a.named_program_for(&samples as &dyn Samples)?;
         let ends = [pair.a.params(), &aligned.apply(pair.b.params())?].map(|params| back.params(params));
-        let how =
-            WidenOptions { width: options.width, lambda: options.lambda, solve: solve_options(pair.a.memory(), false) };
+        let how = WidenOptions {
+            width: options.width,
+            lambda: options.lambda,
+            solve: solve_options(pair.a.memory(), false, options.repair),
+        };
         let found = widen(&program, [&ends[0], &ends[1]], &samples, &how, &mut |done, all| {
             context.observer.progress(&Progress { step: Step::Solving, done: done as u64, total: all as u64, how: "" });
             !context.observer.stops()

@@ -50,7 +50,7 @@ pub struct MergeManyArgs {
     /// one out.
     #[arg(long, value_name = "W", value_delimiter = ',')]
     pub weights: Vec<f64>,
-    /// What to do to the mean: `solve` its layers on the training split of the data, or `none`.
+    /// What to do to the mean: `solve` its layers on the training split of the data, fit its units (`affine`), or `none`.
     #[arg(long, value_parser = repair(), default_value = "none")]
     pub repair: Repair,
     /// Samples of the training split, without their labels, on which `--repair solve` solves.

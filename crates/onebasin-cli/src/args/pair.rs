@@ -104,7 +104,8 @@ pub struct MergeArgs {
     pub data: Option<String>,
     #[command(flatten)]
     pub normalize: NormalizeArgs,
-    /// What to do to the average: solve its layers, or restore the spread of its units from data or weights.
+    /// What to do to the average: solve its layers, fit the scale and shift of its units, or restore their spread from data or
+    /// weights.
     #[arg(long, value_parser = repair(), default_value = "none")]
     pub repair: Repair,
     /// Samples of the training split, without their labels, on which `--repair solve` solves.
@@ -114,7 +115,7 @@ pub struct MergeArgs {
     #[arg(long, value_name = "FILE", value_parser = output)]
     pub plot: Option<PathBuf>,
     /// Keep units that correspond too little side by side: units of the result, in units of A, from 1 to 2 (with --repair solve
-    /// and --data).
+    /// and --data). The result is a wider network: of a built-in one its header says the sizes, an ONNX model has them in its graph.
     #[arg(long, value_name = "F", default_value_t = 1.0)]
     pub width: f64,
     /// Go on from OUTPUT.resume.safetensors, which a solve that was stopped leaves behind, to the same bits.

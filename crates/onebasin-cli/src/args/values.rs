@@ -55,6 +55,11 @@ pub(super) fn repair() -> impl TypedValueParser<Value = Repair> {
         ("data", Repair::Data, "Give every unit the mean and spread between the ends', measured on data"),
         ("weights", Repair::Weights, "Give every unit's weights the length between the ends'; needs no data"),
         (
+            "affine",
+            Repair::Affine,
+            "Fit every unit's scale and shift to what both ends compute, by least squares on what the merged network feeds itself",
+        ),
+        (
             "solve",
             Repair::Solve,
             "Refit every layer to what both ends compute, on what the merged network feeds itself",

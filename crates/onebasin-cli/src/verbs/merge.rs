@@ -23,7 +23,7 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     if let Some(path) = &args.plot {
         figure::check(path)?;
         ensure!(args.width == 1.0, "--plot compares layers of the same width; leave out --width or --plot");
-        ensure!(args.repair.solves(), "--plot draws what --repair solve (or distil) did; give both");
+        ensure!(args.repair.solves(), "--plot draws what --repair solve (or affine, or distil) did; give both");
     }
     let open = if args.side_by_side { open_side_by_side } else { open_pair };
     let pair = open(&args.a, &args.b, &args.source, talk)?;
@@ -72,7 +72,11 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
         let figure = figure::of_sites(
             &solved.before.sites,
             &solved.after.sites,
-            if solved.distilled > 0 { "distilled" } else { "solved" },
+            match (solved.distilled > 0, solved.units_only) {
+                (true, _) => "distilled",
+                (false, true) => "scaled and shifted",
+                (false, false) => "solved",
+            },
         );
         if let Some(path) = &args.plot {
             let bytes = figure::render(path, &figure)?;

@@ -6,7 +6,9 @@
 //! A site is solved so that the merged network, on what it feeds itself, gives the mix of what its ends give there.
 
 mod normal;
+mod order;
 mod site;
 
 pub use normal::{Normal, NormalSums, Rows, Solution};
-pub use site::{Form, Layer, LeftOut, Norm, Site, parameters_of, shortcuts_first, sites};
+pub use order::solving_order;
+pub use site::{Form, Layer, LeftOut, Norm, Site, lookups, parameters_of, sites};

@@ -53,6 +53,9 @@ pub struct Layer {
     pub bias: Option<ValueId>,
     /// How the weights lie.
     pub form: Form,
+    /// Whether they are tied: used elsewhere too, by layers of the same form and bias, or by what looks units up by number
+    /// ([`lookups`]). All uses are solved for at once.
+    pub tied: bool,
 }
 
 /// How the weights of a unit lie in a tensor.
@@ -134,8 +137,14 @@ impl std::fmt::Display for LeftOut {
 /// let y = g.linear("tied", h, 8)?;
 /// g.output(y);
 /// let (found, left) = sites(&g);
+/// assert!(left.is_empty() && found.iter().all(|site| site.layer.is_some_and(|layer| layer.tied)));
+/// // A use of another kind stands in the way.
+/// let weight = g.param_named("tied.weight")?;
+/// let other = g.push("other", onebasin_core::graph::Op::MatMul, &[x, weight])?;
+/// g.output(other);
+/// let (found, left) = sites(&g);
 /// assert!(found.is_empty());
-/// assert_eq!(left[0].to_string(), "`tied`: its `tied.weight` is used more than once");
+/// assert_eq!(left[0].to_string(), "`tied`: its `tied.weight` is also used by `other`, in another way");
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
 pub fn sites(graph: &Graph) -> (Vec<Site>, Vec<LeftOut>) {
@@ -166,7 +175,46 @@ pub fn sites(graph: &Graph) -> (Vec<Site>, Vec<LeftOut>) {
             found.push(site);
         }
     }
+    let torn: Vec<ValueId> = finder.torn(&found);
+    found.retain(|site| {
+        let Some(layer) = site.layer.filter(|layer| torn.contains(&layer.weight)) else { return true };
+        let weight = &graph.value(layer.weight).name;
+        let why = format!("its `{weight}` is used more than once, and not everywhere with what can be solved");
+        left.push(LeftOut { node: graph.node(site.node).name.clone(), why });
+        false
+    });
+    // What looks units up in weights that are solved elsewhere is solved with them.
+    let looks_up = |node: &NodeId| {
+        let weights = found.iter().filter_map(|site| site.layer).map(|layer| layer.weight);
+        weights.into_iter().any(|weight| is_lookup(graph.node(*node), weight))
+    };
+    let solved: Vec<&str> =
+        (0..graph.nodes().len()).map(NodeId).filter(looks_up).map(|node| &graph.node(node).name[..]).collect();
+    left.retain(|left| !solved.contains(&&left.node[..]));
     (found, left)
+}
+
+/// Nodes that pick units of a `[units, inputs]` weight by number, as an embedding does.
+///
+/// ```
+/// use onebasin_core::graph::{Graph, Op};
+/// use onebasin_core::solve::lookups;
+/// let mut g = Graph::new();
+/// let tokens = g.input("tokens", &[1, 8])?;
+/// let table = g.param("embedding", &[50, 16])?;
+/// let x = g.push("tokens.embedding", Op::Gather { axis: 0 }, &[table, tokens])?;
+/// g.output(x);
+/// let names = lookups(&g, table).map(|node| &g.node(node).name);
+/// assert_eq!(names.collect::<Vec<_>>(), ["tokens.embedding"]);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn lookups(graph: &Graph, weight: ValueId) -> impl Iterator<Item = NodeId> + '_ {
+    (0..graph.nodes().len()).map(NodeId).filter(move |node| is_lookup(graph.node(*node), weight))
+}
+
+/// Whether a node picks entries of the first axis of a parameter, and does nothing else with it.
+fn is_lookup(node: &Node, weight: ValueId) -> bool {
+    node.op == Op::Gather { axis: 0 } && node.inputs[0] == weight && node.inputs[1..].iter().all(|v| *v != weight)
 }
 
 /// The parameters that an operator uses, as they stand or computed without any input.
@@ -283,50 +331,48 @@ impl<'g> Finder<'g> {
             let (gain, bias) = (inputs.get(1).copied(), inputs.get(2).copied());
             Role::Norm(Norm { node, gain, bias, statistics, epsilon })
         };
-        let role = match op {
-            Op::Linear => Role::Layer(Layer { weight: inputs[1], bias: inputs.get(2).copied(), form: Form::Rows }),
-            Op::Conv(conv) => {
-                let form = Form::Conv { groups: conv.groups };
-                Role::Layer(Layer { weight: inputs[1], bias: inputs.get(2).copied(), form })
-            }
-            Op::MatMul if is_param(&inputs[1]) && self.graph.shape(inputs[1]).len() == 2 => {
-                Role::Layer(Layer { weight: inputs[1], bias: None, form: Form::Columns })
-            }
-            Op::BatchNorm { epsilon } => norm(*epsilon, Some([inputs[3], inputs[4]])),
-            Op::GroupNorm { epsilon, .. } | Op::LayerNorm { epsilon, .. } => norm(*epsilon, None),
-            Op::MatMul if self.weighs(inputs[0]) != self.weighs(inputs[1]) => {
+        let role = match (self.layer(node), op) {
+            (Some(layer), _) => Role::Layer(layer),
+            (None, Op::BatchNorm { epsilon }) => norm(*epsilon, Some([inputs[3], inputs[4]])),
+            (None, Op::GroupNorm { epsilon, .. } | Op::LayerNorm { epsilon, .. }) => norm(*epsilon, None),
+            (None, Op::MatMul) if self.weighs(inputs[0]) != self.weighs(inputs[1]) => {
                 return Err("its weights are computed, stand on the left of a product, or are many matrices".to_owned());
             }
-            Op::ConvTranspose { .. } if inputs[1..].iter().any(|v| self.weighs(*v)) => {
+            (None, Op::ConvTranspose { .. }) if inputs[1..].iter().any(|v| self.weighs(*v)) => {
                 return Err("transposed convolutions are not solved".to_owned());
             }
-            Op::Recurrent { .. } if inputs[1..].iter().any(|v| self.weighs(*v)) => {
+            (None, Op::Recurrent { .. }) if inputs[1..].iter().any(|v| self.weighs(*v)) => {
                 return Err("recurrent layers are not solved".to_owned());
             }
-            Op::MatMul
-            | Op::ConvTranspose { .. }
-            | Op::Recurrent { .. }
-            | Op::Pool(_)
-            | Op::LocalResponseNorm { .. }
-            | Op::Unary(_)
-            | Op::Binary(_)
-            | Op::Where
-            | Op::Softmax { .. }
-            | Op::Reduce { .. }
-            | Op::Reshape(_)
-            | Op::Transpose(_)
-            | Op::Concat { .. }
-            | Op::Slice { .. }
-            | Op::Pad { .. }
-            | Op::Expand(_)
-            | Op::Gather { .. }
-            | Op::GatherElements { .. }
-            | Op::ScatterElements { .. }
-            | Op::TopK { .. }
-            | Op::CumSum { .. }
-            | Op::NonZero
-            | Op::Resize { .. }
-            | Op::Unknown(_) => return Ok(Role::Other),
+            (
+                None,
+                Op::Linear
+                | Op::Conv(_)
+                | Op::MatMul
+                | Op::ConvTranspose { .. }
+                | Op::Recurrent { .. }
+                | Op::Pool(_)
+                | Op::LocalResponseNorm { .. }
+                | Op::Unary(_)
+                | Op::Binary(_)
+                | Op::Where
+                | Op::Softmax { .. }
+                | Op::Reduce { .. }
+                | Op::Reshape(_)
+                | Op::Transpose(_)
+                | Op::Concat { .. }
+                | Op::Slice { .. }
+                | Op::Pad { .. }
+                | Op::Expand(_)
+                | Op::Gather { .. }
+                | Op::GatherElements { .. }
+                | Op::ScatterElements { .. }
+                | Op::TopK { .. }
+                | Op::CumSum { .. }
+                | Op::NonZero
+                | Op::Resize { .. }
+                | Op::Unknown(_),
+            ) => return Ok(Role::Other),
         };
         let values: Vec<ValueId> = match &role {
             Role::Layer(layer) if is_param(&inputs[0]) => {
@@ -348,11 +394,126 @@ impl<'g> Finder<'g> {
                     None => format!("its `{name}` is no parameter"),
                 });
             }
-            if !is_own(self.graph, value) {
+            let tied = matches!(role, Role::Layer(layer) if layer.tied);
+            if !tied && !is_own(self.graph, value) {
                 return Err(format!("its `{name}` is used more than once"));
             }
         }
+        if let Role::Layer(layer) = &role
+            && layer.tied
+        {
+            self.check_tied(layer)?;
+        }
         Ok(role)
+    }
+
+    /// The weights of an operator that multiplies what reaches it with them.
+    fn layer(&self, node: NodeId) -> Option<Layer> {
+        let Node { op, inputs, .. } = self.graph.node(node);
+        let made = |bias: Option<ValueId>, form| {
+            let weight = inputs[1];
+            let is_param = self.graph.value(weight).source == ValueSource::Param;
+            Layer { weight, bias, form, tied: is_param && self.readers[weight.0].len() > 1 }
+        };
+        match op {
+            Op::Linear => Some(made(inputs.get(2).copied(), Form::Rows)),
+            Op::Conv(conv) => Some(made(inputs.get(2).copied(), Form::Conv { groups: conv.groups })),
+            Op::MatMul => {
+                let weight = inputs[1];
+                let is_matrix = self.graph.shape(weight).len() == 2;
+                let is_param = self.graph.value(weight).source == ValueSource::Param;
+                (is_param && is_matrix).then(|| made(None, Form::Columns))
+            }
+            Op::ConvTranspose { .. }
+            | Op::Recurrent { .. }
+            | Op::BatchNorm { .. }
+            | Op::GroupNorm { .. }
+            | Op::LayerNorm { .. }
+            | Op::Pool(_)
+            | Op::LocalResponseNorm { .. }
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Where
+            | Op::Softmax { .. }
+            | Op::Reduce { .. }
+            | Op::Reshape(_)
+            | Op::Transpose(_)
+            | Op::Concat { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Expand(_)
+            | Op::Gather { .. }
+            | Op::GatherElements { .. }
+            | Op::ScatterElements { .. }
+            | Op::TopK { .. }
+            | Op::CumSum { .. }
+            | Op::NonZero
+            | Op::Resize { .. }
+            | Op::Unknown(_) => None,
+        }
+    }
+
+    /// The layers that use the weights of one.
+    fn uses(&self, weight: ValueId) -> impl Iterator<Item = NodeId> + '_ {
+        let readers = self.readers[weight.0].iter().map(|at| NodeId(*at));
+        readers.filter(move |node| self.graph.nodes().get(node.0).is_some_and(|node| !is_lookup(node, weight)))
+    }
+
+    /// Passes only if all uses of a layer's weights can be solved together.
+    fn check_tied(&self, layer: &Layer) -> Result<(), String> {
+        let name = &self.graph.value(layer.weight).name;
+        if self.readers[layer.weight.0].contains(&self.graph.nodes().len()) {
+            return Err(format!("its `{name}` is an output of the network as well"));
+        }
+        let is_rows = layer.form == Form::Rows;
+        if let Some(lookup) = lookups(self.graph, layer.weight).find(|_| !is_rows) {
+            return Err(format!("its `{name}` is also used by `{}`, in another way", self.graph.node(lookup).name));
+        }
+        let mut uses = 0;
+        for node in self.uses(layer.weight) {
+            uses += 1;
+            let Node { name: other, inputs, .. } = self.graph.node(node);
+            let own = self.graph.value(inputs[0]).source == ValueSource::Param;
+            match self.layer(node) {
+                Some(found) if found.weight == layer.weight && found.form == layer.form && !own => {
+                    if found.bias != layer.bias {
+                        return Err(format!("its `{name}` is also used by `{other}`, with another bias"));
+                    }
+                }
+                Some(_) | None => return Err(format!("its `{name}` is also used by `{other}`, in another way")),
+            }
+        }
+        match layer.bias {
+            Some(bias) if self.readers[bias.0].len() != uses => {
+                let bias = &self.graph.value(bias).name;
+                Err(format!("its `{bias}` is used more often than its `{name}`"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether a parameter is added behind all uses of weights, and used nowhere else.
+    fn is_tied_bias(&self, bias: ValueId, layer: &Layer) -> bool {
+        let adds = |at: &usize| {
+            let node = self.graph.nodes().get(*at).filter(|node| node.op == Op::Binary(Binary::Add));
+            let of_layer = |value: &ValueId| match self.graph.value(*value).source {
+                ValueSource::Node(from, _) => self.layer(from).is_some_and(|found| found.weight == layer.weight),
+                ValueSource::Input | ValueSource::Param | ValueSource::Constant(_) => false,
+            };
+            node.is_some_and(|node| node.inputs.iter().any(of_layer))
+        };
+        let readers = &self.readers[bias.0];
+        layer.tied && readers.len() == self.uses(layer.weight).count() && readers.iter().all(adds)
+    }
+
+    /// Tied weights of which not all uses are sites, or not with the same bias.
+    fn torn(&self, sites: &[Site]) -> Vec<ValueId> {
+        let tied: Vec<Layer> = sites.iter().filter_map(|site| site.layer).filter(|layer| layer.tied).collect();
+        let is_torn = |layer: &&Layer| {
+            let same = tied.iter().filter(|other| other.weight == layer.weight && other.bias == layer.bias);
+            same.count() != self.uses(layer.weight).count()
+        };
+        tied.iter().filter(is_torn).map(|layer| layer.weight).collect()
     }
 
     /// A BatchNorm of which only the statistics are its own: they can be measured, and nothing else.
@@ -404,7 +565,8 @@ impl<'g> Finder<'g> {
             let Node { op, inputs, outputs, .. } = graph.node(next);
             if let Ok(Role::Norm(found)) = self.role(next) {
                 let fits = inputs[0] == target && self.units(next, None) == Some(axis);
-                if norm.is_some() || !added.is_empty() || !fits {
+                let is_tied = layer.is_some_and(|layer| layer.tied);
+                if is_tied || norm.is_some() || !added.is_empty() || !fits {
                     break;
                 }
                 norm = Some(found);
@@ -412,7 +574,7 @@ impl<'g> Finder<'g> {
                 let other = if inputs[0] == target { inputs[1] } else { inputs[0] };
                 let fits = graph.shape(outputs[0]) == shape;
                 let is_bias = graph.value(other).source == ValueSource::Param
-                    && is_own(graph, other)
+                    && (is_own(graph, other) || layer.is_some_and(|layer| self.is_tied_bias(other, &layer)))
                     && along(graph.shape(other), shape.len(), axis, units);
                 let may_be = added.is_empty() && norm.is_none();
                 if let (true, Some(layer)) = (is_bias && fits && may_be, &mut layer)
@@ -440,57 +602,4 @@ fn along(shape: &[usize], rank: usize, axis: usize, units: usize) -> bool {
     let Some(first) = rank.checked_sub(shape.len()) else { return false };
     let len = |at: usize| at.checked_sub(first).map_or(1, |at| shape[at]);
     (0..rank).all(|at| len(at) == if at == axis { units } else { 1 })
-}
-
-/// The same graph with its operators in another order: of what is added, the part behind fewer weights comes first.
-///
-/// A residual branch can then be solved with its shortcut known, wherever the branches stand in a file. Values keep their
-/// numbers.
-///
-/// Cost: linear in nodes and their inputs.
-///
-/// ```
-/// use onebasin_core::graph::Graph;
-/// use onebasin_core::solve::shortcuts_first;
-/// let mut g = Graph::new();
-/// let x = g.input("x", &[1, 4])?;
-/// let h = g.linear("fc1", x, 4)?;
-/// let h = g.relu(h)?;
-/// let branch = g.linear("fc2", h, 4)?;
-/// let shortcut = g.linear("shortcut", x, 4)?;
-/// let y = g.add_values("add", branch, shortcut)?;
-/// g.output(y);
-/// let graph = shortcuts_first(&g);
-/// let names = graph.nodes().iter().map(|n| n.name.as_str());
-/// assert_eq!(names.collect::<Vec<_>>(), ["shortcut", "fc1", "fc1.relu", "fc2", "add"]);
-/// # Ok::<(), onebasin_core::Error>(())
-/// ```
-#[must_use]
-pub fn shortcuts_first(graph: &Graph) -> Graph {
-    let from = |value: ValueId| match graph.value(value).source {
-        ValueSource::Node(node, _) => Some(node.0),
-        ValueSource::Input | ValueSource::Param | ValueSource::Constant(_) => None,
-    };
-    let mut depth = vec![0_usize; graph.nodes().len()];
-    for (at, node) in graph.nodes().iter().enumerate() {
-        let behind = node.inputs.iter().filter_map(|v| from(*v)).map(|n| depth[n]).max().unwrap_or(0);
-        let has_weights = node.inputs.iter().any(|v| graph.value(*v).source == ValueSource::Param);
-        depth[at] = behind + usize::from(has_weights);
-    }
-    let (mut order, mut seen) = (Vec::with_capacity(depth.len()), vec![false; depth.len()]);
-    let ends = graph.outputs().iter().filter_map(|v| from(*v)).chain(0..depth.len());
-    for end in ends {
-        let mut open = vec![(end, false)];
-        while let Some((node, ready)) = open.pop() {
-            if ready {
-                order.push(NodeId(node));
-            } else if !std::mem::replace(&mut seen[node], true) {
-                open.push((node, true));
-                let mut before: Vec<usize> = graph.nodes()[node].inputs.iter().filter_map(|v| from(*v)).collect();
-                before.sort_by_key(|n| std::cmp::Reverse(depth[*n]));
-                open.extend(before.into_iter().filter(|n| !seen[*n]).map(|n| (n, false)));
-            }
-        }
-    }
-    graph.ordered(&order)
 }

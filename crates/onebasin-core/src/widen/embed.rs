@@ -175,7 +175,8 @@ impl<'w> Wide<'w> {
     /// # Errors
     /// If the value has no layout.
     pub fn shares(&self, value: ValueId, axis: usize, lambda: f64) -> Result<Option<[Vec<f64>; 2]>> {
-        let Some(pattern) = self.widener.pattern(value) else { return Ok(None) };
+        let pattern = self.widener.pattern(value).filter(|_| self.widener.is_free_along(value, axis));
+        let Some(pattern) = pattern else { return Ok(None) };
         let value = self.graph.value(value);
         let layout = self.symmetry.layout(&value.name, pattern, &value.shape)?;
         Ok(layout.axes.get(axis).and_then(|axis| self.axis_shares(axis, lambda)))

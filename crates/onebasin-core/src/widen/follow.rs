@@ -156,6 +156,7 @@ pub(super) fn mixed(
     ranks: &[usize],
     channels: usize,
     computed: &dyn Fn(usize) -> bool,
+    constant: &dyn Fn(usize) -> bool,
 ) -> Vec<(usize, usize, &'static str)> {
     let over = |axes: &[usize], what| axes.iter().map(|axis| (0, *axis, what)).collect();
     let rank = |input: usize| ranks.get(input).copied().unwrap_or(0);
@@ -181,7 +182,7 @@ pub(super) fn mixed(
                 (1, 1, "multiplies computed values over"),
             ]
         }
-        Op::Binary(Binary::Div | Binary::Pow) => (0..ranks.len())
+        Op::Binary(Binary::Div | Binary::Pow) if !constant(1) => (0..ranks.len())
             .flat_map(|input| (0..rank(input)).map(move |axis| (input, axis, "may be undefined at zeros among")))
             .collect(),
         Op::Gather { axis } | Op::GatherElements { axis } | Op::ScatterElements { axis, .. } => {

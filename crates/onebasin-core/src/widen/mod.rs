@@ -145,6 +145,13 @@ impl Widener {
         self.patterns[value.0].as_ref()
     }
 
+    /// Whether units of a group that may get more stand along an axis of a value.
+    pub fn is_free_along(&self, value: ValueId, axis: usize) -> bool {
+        let names = self.pattern(value).and_then(|pattern| pattern.axes.get(axis)).map(groups_of).unwrap_or_default();
+        let group = |name: &String| self.symmetry.group_named(name).is_ok_and(|group| self.free.contains(&group));
+        names.iter().any(group)
+    }
+
     /// Groups that may get more units.
     pub fn free(&self) -> impl Iterator<Item = GroupId> + '_ {
         self.free.iter().copied()
@@ -273,7 +280,11 @@ impl Widener {
             };
             let ranks: Vec<usize> = node.inputs.iter().map(|v| self.graph.shape(*v).len()).collect();
             let channels = node.inputs.first().and_then(|x| self.graph.shape(*x).get(1)).copied().unwrap_or(0);
-            for (input, axis, what) in follow::mixed(&node.op, &ranks, channels, &computed) {
+            let constant = |at: usize| {
+                let source = node.inputs.get(at).map(|v| &self.graph.value(*v).source);
+                matches!(source, Some(ValueSource::Constant(_)))
+            };
+            for (input, axis, what) in follow::mixed(&node.op, &ranks, channels, &computed, &constant) {
                 let pattern = node.inputs.get(input).and_then(|v| self.patterns[v.0].as_ref());
                 for name in pattern.and_then(|p| p.axes.get(axis)).map(groups_of).unwrap_or_default() {
                     found.push((name, format!("{} `{}` {what} its units", node.op.name(), node.name)));

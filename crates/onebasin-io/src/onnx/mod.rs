@@ -31,6 +31,7 @@ mod model;
 mod proto;
 mod tensor;
 mod topology;
+mod wide;
 mod wire;
 mod write;
 

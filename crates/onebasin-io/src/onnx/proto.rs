@@ -211,9 +211,17 @@ pub(super) mod tag {
     pub(in crate::onnx) const GRAPH_NODE: u32 = 1;
     pub(in crate::onnx) const GRAPH_INITIALIZER: u32 = 5;
     pub(in crate::onnx) const GRAPH_INPUT: u32 = 11;
+    /// Inputs, outputs and values between, of which a shape may be said.
+    pub(in crate::onnx) const GRAPH_VALUES: [u32; 3] = [GRAPH_INPUT, 12, 13];
+    pub(in crate::onnx) const VALUE_TYPE: u32 = 2;
+    pub(in crate::onnx) const NODE_INPUT: u32 = 1;
+    pub(in crate::onnx) const NODE_OPERATOR: u32 = 4;
     pub(in crate::onnx) const NODE_ATTRIBUTE: u32 = 5;
+    pub(in crate::onnx) const ATTRIBUTE_INT: u32 = 3;
+    pub(in crate::onnx) const ATTRIBUTE_INTS: u32 = 8;
     pub(in crate::onnx) const ATTRIBUTE_TENSOR: u32 = 5;
     pub(in crate::onnx) const ATTRIBUTE_GRAPH: u32 = 6;
+    pub(in crate::onnx) const TENSOR_DIMS: u32 = 1;
     pub(in crate::onnx) const TENSOR_RAW_DATA: u32 = 9;
     pub(in crate::onnx) const TENSOR_EXTERNAL_DATA: u32 = 13;
     pub(in crate::onnx) const TENSOR_DATA_LOCATION: u32 = 14;

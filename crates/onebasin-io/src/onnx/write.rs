@@ -28,7 +28,7 @@ use crate::target::data_file;
 pub(super) const MAX_MESSAGE: usize = i32::MAX as usize;
 
 /// From this version on, initialisers need not be inputs as well.
-const INITIALIZERS_STAND_ALONE: i64 = 4;
+pub(super) const INITIALIZERS_STAND_ALONE: i64 = 4;
 
 impl OnnxModel {
     /// Writes the model with other weights: the same names and shapes, each cast to the element type it has in the

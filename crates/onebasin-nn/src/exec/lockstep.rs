@@ -140,6 +140,17 @@ impl<'a> Lockstep<'a> {
         Ok(all)
     }
 
+    /// Whether what the step of a node reads first is computed once so many steps are done.
+    pub(crate) fn is_computed(&self, step: usize, done: usize) -> bool {
+        let Some(plan) = self.spaces.first().and_then(|spaces| spaces.first()).map(Workspace::plan) else {
+            return false;
+        };
+        match plan.steps[step].inputs.first().map(|input| input.operand) {
+            Some(Operand::Buffer(buffer)) => plan.is_written(buffer, done),
+            Some(Operand::Param(_) | Operand::Constant(_)) | None => false,
+        }
+    }
+
     /// Input number `input` of the step that runs a node, as it lies in memory, with its shape there; none if it is a
     /// parameter.
     pub(crate) fn input(&self, shard: usize, network: usize, step: usize, input: usize) -> Option<(&[f32], &[usize])> {

@@ -116,12 +116,17 @@ impl<T: Real> BatchPlan<T> {
         self.steps.iter().position(|s| s.node == Some(node))
     }
 
+    /// Whether a buffer has its numbers once the first `done` steps have run.
+    pub(crate) fn is_written(&self, buffer: usize, done: usize) -> bool {
+        let writes = |step: &BatchStep<T>| step.outputs.iter().any(|(output, _)| *output == buffer);
+        self.inputs.contains(&buffer) || self.steps[..done].iter().any(writes)
+    }
+
     /// Where a value lies once the first `done` steps have run: in a place that is written and not yet free.
     pub(crate) fn lying(&self, value: ValueId, done: usize) -> Option<(Operand, Layout)> {
         let reads = |step: &BatchStep<T>, b| step.inputs.iter().any(|i| i.operand == Operand::Buffer(b));
         let lives = |b: usize| {
-            let is_source = self.inputs.contains(&b);
-            let written = is_source || self.steps[..done].iter().any(|s| s.outputs.iter().any(|(o, _)| *o == b));
+            let (is_source, written) = (self.inputs.contains(&b), self.is_written(b, done));
             let kept = is_source || self.kept.iter().any(|(_, k, _)| *k == b);
             written && (kept || self.steps[done..].iter().any(|s| reads(s, b)))
         };

@@ -5,9 +5,9 @@ use onebasin_core::graph::ValueId;
 use onebasin_core::solve::{Norm, Site};
 use rayon::prelude::*;
 
-use super::Work;
 use super::levels::{Level, Measure};
 use super::targets::{Targets, rectified};
+use super::{Work, put};
 use crate::error::Result;
 use crate::ops::batch_norm::Moments;
 
@@ -19,7 +19,7 @@ const HELD: f64 = 10.0;
 
 /// Of a unit: the number of its rows, and sums over them of what is normalised, of what is wanted, of the squares of the
 /// first and of the products of both.
-type Sums = [f64; 5];
+pub(super) type Sums = [f64; 5];
 
 /// Fits gain and bias to what the site should give: the least squares of `g n + c − R`, where `n` is what the normalisation
 /// gives without them. The merged network stands in front of it. A BatchNorm's statistics are set to those
@@ -66,7 +66,7 @@ pub(super) fn fit(
         [(mean, moments.mean), (variance, unbiased)]
     });
     let all = [gain, bias].into_iter().flatten().chain(statistics.into_iter().flatten());
-    all.map(|(value, numbers)| work.put(params, value, &numbers)).collect()
+    all.map(|(value, numbers)| put(graph, params, value, &numbers)).collect()
 }
 
 /// Sums over all chosen positions, unit by unit. Where lines are given, what is not positive is wanted where they put it.
@@ -113,7 +113,7 @@ fn sums(
 }
 
 /// Gain and bias of the line through the rows of a unit, where they may be chosen: those that it had count as [`HELD`] rows.
-fn line([rows, given, wanted, squares, products]: &Sums, had: (f64, f64), has: [bool; 2]) -> (f64, f64) {
+pub(super) fn line([rows, given, wanted, squares, products]: &Sums, had: (f64, f64), has: [bool; 2]) -> (f64, f64) {
     // Held rows have what is normalised at mean 0 and variance 1, and are wanted where they were.
     let count = rows + HELD;
     let (squares, products) = (squares + HELD, products + HELD * had.0);

@@ -6,12 +6,13 @@ mod lean;
 mod levels;
 mod profile;
 mod targets;
+mod tied;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use onebasin_core::graph::{Graph, NodeId, ValueId};
-use onebasin_core::solve::{LeftOut, Site, parameters_of, shortcuts_first, sites};
+use onebasin_core::solve::{LeftOut, Site, lookups, parameters_of, sites, solving_order};
 use onebasin_core::{Params, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ use crate::samples::{Feeds, Samples};
 use levels::Measure;
 pub use profile::{Profile, SiteFit, profile};
 use targets::Targets;
+use tied::{Step, Tied};
 
 /// How to solve.
 ///
@@ -45,13 +47,24 @@ pub struct SolveOptions {
     pub spread: f64,
     /// Decides which positions are looked at.
     pub seed: u64,
+    /// Fit nothing but the scale and shift of every unit, and leave its weights where the average has them.
+    pub units_only: bool,
     /// Aim at what the first network computes and what the others tell of it, instead of the mix of all.
     pub lean: bool,
 }
 
 impl Default for SolveOptions {
     fn default() -> Self {
-        Self { ridge: 1e-3, rounds: 3, rows: 40_000, memory: 4 << 30, spread: 0.5, seed: 0, lean: false }
+        Self {
+            ridge: 1e-3,
+            rounds: 3,
+            rows: 40_000,
+            memory: 4 << 30,
+            spread: 0.5,
+            seed: 0,
+            units_only: false,
+            lean: false,
+        }
     }
 }
 
@@ -69,9 +82,10 @@ pub struct Solved {
 /// A solve on its way: what a later one goes on from, to the same bits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SolveState {
-    /// The merged network so far.
+    /// The merged network so far; once the graph was walked through, as the last whole walk left it.
     pub params: Params,
-    /// How many of its sites are solved, from the input on.
+    /// How many steps are done, from the input on: sites, or all uses of one weight at once; and those of further walks, where
+    /// uses of a weight depend on each other.
     pub done: usize,
 }
 
@@ -162,6 +176,21 @@ struct Work<'a> {
 /// a BatchNorm's folded weights its statistics are set to those of `W x` and its gain and bias so that they undo it: it gives
 /// `W x + b` as it stands.
 ///
+/// Tied weights are solved for all their uses at once, `W = argmin Σ_u Σ |W x_u + b − R_u|² / var R_u + d |W − W₀|²`, so that what
+/// is minimised is the sum of `rows · (1 − R²)` over the uses. Where none of them depends on another, as in a head that all levels
+/// of a pyramid share, all `x_u` are known by then. Where one does, what reaches it changes with the weights, and there is no closed
+/// form: all uses are added up over a walk of the graph with the weights that the network has, the average's at first, and another
+/// walk with what is solved for then solves all other sites again. Three such walks go all of the way there, half of it and a
+/// quarter, each from the network that answers best so far, as R² of the output on `data` tells; that one is the result. Where units of the weights are looked up by number, as an embedding is that is the output's weights too,
+/// unit `v` is held to the average by `n_v / var` besides, with `n_v` how often it is looked up: the average is what the ends'
+/// embeddings mix to.
+///
+/// With [`SolveOptions::units_only`] the weights of a unit stay what the average has, up to a factor: of every unit `y` that an
+/// operator gives on what the merged network feeds it, `a, c = argmin Σ (a y + c − R)²`, the average counting as ten rows; rounds
+/// below rectifiers are the same. They go into the weights and the bias, or the gain and bias of a normalisation that follows.
+/// Where there is no bias, `c = 0`. Tied weights are left as they are. This is REPAIR (Jordan et al. 2022) by regression instead of
+/// moments: a unit that has lost its counterpart is turned down where REPAIR turns up what is noise.
+///
 /// With [`SolveOptions::lean`] the mix is `T = share_0 y_0 + Σ_{e > 0} share_e (Q_e y_e + q_e)`, but at the outputs, with `Q_e`, `q_e`
 /// the least squares of the first network's units on those of network `e` (ridge .1 of the mean square of a unit). Units without a
 /// partner shrink, so the result leans to the first network: it is no midpoint, and loses what only the others know.
@@ -249,29 +278,107 @@ pub fn solve_on(
     observe: &mut dyn FnMut(&SolveState, usize) -> bool,
 ) -> Result<Solved> {
     ends.check()?;
-    let program = program.of(shortcuts_first(program.graph()))?;
-    let (sites, mut left) = sites(program.graph());
-    let mut work = Work::new(&program, ends, &state.params, data, options)?;
-    let sites: Vec<Site> = sites.into_iter().filter(|site| work.lockstep.step(site.node).is_some()).collect();
-    if sites.is_empty() {
+    let program = program.of(solving_order(program.graph()))?;
+    let (mut sites, mut left) = sites(program.graph());
+    if options.units_only {
+        sites.retain(|site| {
+            let Some(layer) = site.layer.filter(|layer| layer.tied) else { return true };
+            let why = format!("its `{}` is used more than once", program.graph().value(layer.weight).name);
+            left.push(LeftOut { node: program.graph().node(site.node).name.clone(), why });
+            false
+        });
+    }
+    let mut walk = Walk { program: &program, ends, data, options, steps: Vec::new() };
+    walk.steps = tied::steps(&walk.work(&state.params)?, sites);
+    if walk.steps.is_empty() {
         let named: Vec<String> = left.iter().take(3).map(ToString::to_string).collect();
         return Err(Error::Options(format!("no operator of the network can be solved; {}", named.join("; "))));
     }
     left.retain(|left| differ(program.graph(), left, &ends.networks));
-    if state.done > sites.len() {
-        let (done, all) = (state.done, sites.len());
+    let (each, rounds) = (walk.steps.len(), if walk.steps.iter().any(|s| s.depends) { tied::ROUNDS } else { 0 });
+    let all = each * (1 + rounds);
+    if state.done > all {
+        let done = state.done;
         return Err(Error::Options(format!("{done} sites are said to be solved, and the network has {all}")));
     }
-    while let Some(site) = sites.get(state.done) {
-        if !observe(&state, sites.len()) {
-            return Err(Error::Stopped);
+    let mut walked = state.done.max(each) / each;
+    let mut tied = walk.through(&mut state.params, state.done.min(each), &mut |params, done| {
+        observe(&SolveState { params: params.clone(), done }, all)
+    })?;
+    let mut answered = if rounds > 0 { walk.answered(&state.params)? } else { 1.0 };
+    while walked < 1 + rounds {
+        let mut next = state.params.clone();
+        tied.solve(&walk, tied::step(walked), &mut next)?;
+        let before = walked * each;
+        let again = walk.through(&mut next, 0, &mut |_, done| {
+            observe(&SolveState { params: state.params.clone(), done: before + done }, all)
+        })?;
+        let found = walk.answered(&next)?;
+        if found > answered {
+            (state.params, answered, tied) = (next, found, again);
         }
-        work.site(site, &mut state.params)?;
-        state.done += 1;
+        walked += 1;
     }
-    observe(&state, sites.len());
+    left.extend(tied.left(&walk, &state.params)?);
+    state.done = all;
+    observe(&state, all);
     let name = |site: &Site| program.graph().node(site.node).name.clone();
-    Ok(Solved { params: state.params, sites: sites.iter().map(name).collect(), left })
+    let sites = walk.steps.iter().flat_map(|step| &step.sites).map(name).collect();
+    Ok(Solved { params: state.params, sites, left })
+}
+
+/// What a walk of the graph, from its input to its outputs, is made of.
+struct Walk<'a> {
+    program: &'a Program,
+    ends: &'a Ends<'a>,
+    data: &'a dyn Samples,
+    options: &'a SolveOptions,
+    steps: Vec<Step>,
+}
+
+impl Walk<'_> {
+    /// All networks at their inputs.
+    fn work(&self, merged: &Params) -> Result<Work<'_>> {
+        Work::new(self.program, self.ends, merged, self.data, self.options)
+    }
+
+    /// Solves all steps from number `from` on, and adds up the uses of weights that are solved behind the walk. `observe` is
+    /// called before every step that is solved, with the network and the number of steps done.
+    fn through(
+        &self,
+        params: &mut Params,
+        from: usize,
+        observe: &mut dyn FnMut(&Params, usize) -> bool,
+    ) -> Result<Tied> {
+        let mut work = self.work(params)?;
+        let (mut tied, graph) = (Tied::default(), self.program.graph());
+        let weights: BTreeSet<ValueId> =
+            self.steps.iter().filter(|step| step.depends).filter_map(Step::weight).collect();
+        let found = |weight: &ValueId| lookups(graph, *weight).map(|node| (node, *weight)).collect::<Vec<_>>();
+        let mut open: BTreeMap<NodeId, ValueId> = weights.iter().flat_map(found).collect();
+        for (at, step) in self.steps.iter().enumerate() {
+            if at >= from && !observe(params, at) {
+                return Err(Error::Stopped);
+            }
+            let first = step.sites[0].node;
+            let ahead = open.split_off(&first);
+            for (node, weight) in std::mem::replace(&mut open, ahead) {
+                tied.count(&mut work, weight, node)?;
+            }
+            match &step.sites[..] {
+                [site] if step.depends => tied.add(&mut work, site, params)?,
+                [site] if at >= from => work.site(site, params)?,
+                sites if at >= from => work.together(sites, params)?,
+                _ => {}
+            }
+        }
+        Ok(tied)
+    }
+
+    /// R² of what a network answers.
+    fn answered(&self, params: &Params) -> Result<f64> {
+        Ok(profile(self.program, self.ends, params, self.data)?.answered())
+    }
 }
 
 /// Whether the ends differ in what an operator uses: where they do not, there is nothing to be solved.
@@ -331,7 +438,7 @@ impl<'a> Work<'a> {
         let (start, end) = (self.step(site.node)?, self.step(site.end)?);
         let measured = site.norm.and_then(|norm| Some((norm, Measure::of(&self.program.graph().node(norm.node).op)?)));
         let levels = match measured {
-            Some((norm, measure)) if site.layer.is_some() => {
+            Some((norm, measure)) if site.layer.is_some() && !self.options.units_only => {
                 self.run_ends(self.step(norm.node)?);
                 let gain = match norm.gain {
                     Some(gain) => params.require(&self.program.graph().value(gain).name)?.to_f32()?.into_owned(),
@@ -345,11 +452,16 @@ impl<'a> Work<'a> {
         self.run_merged(start);
         let mut targets = Targets::new(self, site)?;
         let mut changed = Vec::new();
-        if let Some(layer) = site.layer {
-            targets.levels = levels;
-            changed.extend(layer::solve(self, site, &layer, &targets, params)?);
+        let only = self.options.units_only;
+        match site.layer {
+            Some(layer) if !only => {
+                targets.levels = levels;
+                changed.extend(layer::solve(self, &[(site, &targets)], &layer, params)?);
+            }
+            Some(layer) if site.norm.is_none() => changed.extend(layer::scale(self, site, &layer, &targets, params)?),
+            Some(_) | None => {}
         }
-        if let Some(norm) = site.norm.filter(|norm| norm.statistics.is_none() || site.layer.is_none()) {
+        if let Some(norm) = site.norm.filter(|norm| only || norm.statistics.is_none() || site.layer.is_none()) {
             if site.layer.is_some() {
                 self.refresh(params, &changed)?;
                 self.run_merged(self.step(norm.node)?);
@@ -359,22 +471,20 @@ impl<'a> Work<'a> {
         self.refresh(params, &changed)
     }
 
-    /// Writes a tensor of the merged network; gives which it is.
-    ///
-    /// # Errors
-    /// If its element type does not hold a number.
-    fn put(&self, params: &mut Params, value: ValueId, numbers: &[f64]) -> Result<ValueId> {
-        let name = &self.program.graph().value(value).name;
-        let tensor = params.require(name)?;
-        let tensor = Tensor::from_f64_as(tensor.dtype(), tensor.shape(), numbers)?;
-        if let Some(at) = tensor.to_f64()?.iter().position(|x| !x.is_finite()) {
-            let (dtype, found) = (tensor.dtype(), numbers[at]);
-            let why =
-                format!("`{name}`: what was solved for is {found:e}, which {dtype} does not hold; use a wider type");
-            return Err(Error::Options(why));
+    /// Solves sites that share their weights and of which none depends on another: the ends run to the last target, the merged
+    /// network to the first operator.
+    fn together(&mut self, sites: &[Site], params: &mut Params) -> Result<()> {
+        let Some(layer) = sites.first().and_then(|site| site.layer) else { return Ok(()) };
+        let (mut start, mut end) = (usize::MAX, 0);
+        for site in sites {
+            (start, end) = (start.min(self.step(site.node)?), end.max(self.step(site.end)?));
         }
-        params.insert(name.clone(), tensor);
-        Ok(value)
+        self.run_ends(end + 1);
+        self.run_merged(start);
+        let targets = sites.iter().map(|site| Targets::new(self, site)).collect::<Result<Vec<_>>>()?;
+        let uses: Vec<(&Site, &Targets)> = sites.iter().zip(&targets).collect();
+        let changed = layer::solve(self, &uses, &layer, params)?;
+        self.refresh(params, &changed)
     }
 
     /// Takes the merged network's tensors over into its numbers.
@@ -382,4 +492,21 @@ impl<'a> Work<'a> {
         let merged = self.merged();
         self.program.refresh(&mut self.flats[merged], params, changed)
     }
+}
+
+/// Writes a tensor of the merged network; gives which it is.
+///
+/// # Errors
+/// If its element type does not hold a number.
+fn put(graph: &Graph, params: &mut Params, value: ValueId, numbers: &[f64]) -> Result<ValueId> {
+    let name = &graph.value(value).name;
+    let tensor = params.require(name)?;
+    let tensor = Tensor::from_f64_as(tensor.dtype(), tensor.shape(), numbers)?;
+    if let Some(at) = tensor.to_f64()?.iter().position(|x| !x.is_finite()) {
+        let (dtype, found) = (tensor.dtype(), numbers[at]);
+        let why = format!("`{name}`: what was solved for is {found:e}, which {dtype} does not hold; use a wider type");
+        return Err(Error::Options(why));
+    }
+    params.insert(name.clone(), tensor);
+    Ok(value)
 }

@@ -2,7 +2,7 @@
 
 use onebasin_core::Params;
 use onebasin_core::graph::{ValueId, ValueSource};
-use onebasin_core::solve::{shortcuts_first, sites};
+use onebasin_core::solve::{sites, solving_order};
 use serde::{Deserialize, Serialize};
 
 use super::{Ends, SolveOptions, Work};
@@ -86,7 +86,7 @@ impl Profile {
 /// ```
 pub fn profile(program: &Program, ends: &Ends<'_>, merged: &Params, data: &dyn Samples) -> Result<Profile> {
     ends.check()?;
-    let program = program.of(shortcuts_first(program.graph()))?;
+    let program = program.of(solving_order(program.graph()))?;
     let graph = program.graph();
     let (sites, _) = sites(graph);
     let options = SolveOptions::default();

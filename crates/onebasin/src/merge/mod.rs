@@ -145,7 +145,7 @@ impl Pair {
         match options.repair {
             _ if self.beside.is_none() => Ok(()),
             Repair::Distil => needs("repair by solve at most: there is no answer of both together to distil"),
-            Repair::Data | Repair::Weights => {
+            Repair::Data | Repair::Weights | Repair::Affine => {
                 needs("repair by solve, or none: half of each answer has no spread to restore")
             }
             Repair::None | Repair::Solve if options.width > 1.0 => needs("a width of 1"),

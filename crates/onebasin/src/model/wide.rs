@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use onebasin_core::Params;
 use onebasin_core::graph::Graph;
-use onebasin_io::Checkpoint;
+use onebasin_io::{Checkpoint, OnnxModel};
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Network, Samples};
 
 use super::Model;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 impl Model {
     /// The network, ready to run on these samples, under its own names: those of the built-in network where it is one; and what
@@ -57,6 +57,9 @@ impl Model {
 
     /// A wider network made of this one, with this many units of groups, and the tensors that the network does not use.
     pub(crate) fn widened(&self, sizes: &BTreeMap<String, usize>, params: Params, graph: Graph) -> Result<Self> {
+        if let (None, Some(onnx)) = (&self.network, &self.onnx) {
+            return self.widened_onnx(onnx.widened(&graph, &params)?, &graph, sizes);
+        }
         let names = OwnNames(if self.network.is_some() { self.naming.back() } else { BTreeMap::new() });
         let mut rest = self.rest.clone();
         for (copy, original) in &self.follow {
@@ -70,6 +73,25 @@ impl Model {
         };
         made.checkpoint.metadata = self.checkpoint.metadata.clone();
         Ok(Self { rest, memory: self.memory, ..made })
+    }
+}
+
+impl Model {
+    /// A wider ONNX model made of this one, once its units are found again in as many places as they should have.
+    fn widened_onnx(&self, onnx: OnnxModel, graph: &Graph, sizes: &BTreeMap<String, usize>) -> Result<Self> {
+        let (params, metadata) = (onnx.params().clone(), onnx.metadata().clone());
+        let checkpoint = Checkpoint::identified(self.path(), params, metadata, String::new());
+        let bare = Self { rules: self.rules.clone(), memory: self.memory, is_file: false, ..Self::bare(checkpoint) };
+        let made = Self { onnx: Some(onnx), ..bare }.fitted(graph, None)?;
+        let symmetry = made.symmetry()?;
+        for (name, size) in sizes {
+            let found = symmetry.group_named(name).map(|group| symmetry.group(group).size);
+            if found.as_ref().ok() != Some(size) {
+                let why = "the units of the wider ONNX model are not found again as those that were widened; merge at width 1";
+                return Err(Error::Unwritable { path: self.path().to_owned(), why });
+            }
+        }
+        Ok(made)
     }
 }
 

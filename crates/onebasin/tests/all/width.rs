@@ -1,7 +1,7 @@
 //! Wider merges: what they need, and that their files are networks like any other.
 
 use onebasin::nn::samples::synthetic;
-use onebasin::{Align, Blueprint, Context, Error, Merge, Model, Network, Pair, Repair};
+use onebasin::{Align, Blueprint, Context, Error, Merge, Model, Network, Pair, Repair, Symmetry, Tensor};
 
 fn pair(network: &Network) -> Pair {
     let [a, b] = [0, 1].map(|seed| Model::of(network, network.init(seed).unwrap()).unwrap());
@@ -75,4 +75,39 @@ fn what_cannot_be_widened_is_refused_by_name() {
     needs(Merge { group_lambda: [("fc1".to_owned(), 0.5)].into(), ..wide(1.5) });
     needs(Merge { solve_samples: 0, ..wide(1.5) });
     assert!(matches!(refused(&wide(1.5), &Context::default()), Error::NeedsData { .. }));
+}
+
+/// Two networks of one ONNX model give a wider ONNX model, which opens as what was computed with: every size in it is another.
+#[test]
+fn an_onnx_model_is_written_with_all_its_sizes() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["chunk", "gn", "optiona", "vgg", "mobile"] {
+        let golden = format!("{}/tests/goldens/wide/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
+        let a = Model::open(&golden, &Blueprint::default()).unwrap();
+        let graph = a.graph().unwrap().clone();
+        let turned = |t: &Tensor| {
+            let values: Vec<f32> =
+                t.to_f32().unwrap().iter().enumerate().map(|(k, v)| v + 0.2 * v.abs() * (k as f32).sin()).collect();
+            Tensor::from_f32(t.shape(), values).unwrap()
+        };
+        let params = a.params().iter().map(|(name, tensor)| (name.to_owned(), turned(tensor))).collect();
+        let before = a.symmetry().unwrap();
+        let data = synthetic(&graph, 24, 0).unwrap();
+        let pair = Pair::new(a, Model::with_graph("b", params, graph).unwrap()).unwrap();
+        let context = Context { train: Some(&data), ..Context::default() };
+        let aligned = pair.align(&Align::default(), &Context::default()).unwrap();
+        let merged = pair.merge(&aligned, &wide(1.5), &context).unwrap();
+        let refused = merged.write(folder.path().join("wide.safetensors")).unwrap_err();
+        assert!(matches!(refused, Error::Unwritable { .. }), "{name}: {refused}");
+        let path = folder.path().join(format!("{name}.onnx"));
+        merged.write(&path).unwrap();
+        let (opened, model) = (Model::open(&path, &Blueprint::default()).unwrap(), merged.model().unwrap());
+        assert_eq!(opened.params(), model.params(), "{name}");
+        assert!(model.params().iter().all(|(tensor, t)| pair.a().params().get(tensor) != Some(t)), "{name}");
+        assert!(opened.runs() && opened.program_for(&data).is_ok(), "{name}");
+        let after = opened.symmetry().unwrap();
+        let sizes = |symmetry: &Symmetry| symmetry.groups().iter().map(|g| g.size).sum::<usize>();
+        assert!(sizes(&after) > sizes(&before), "{name}");
+        opened.ensure(&after, &Context::default()).unwrap();
+    }
 }

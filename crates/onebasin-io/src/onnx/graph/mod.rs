@@ -38,8 +38,9 @@ use self::fold::Known;
 use self::inline::{Inlined, PlacedNode, Step};
 use self::over::Origins;
 pub use self::over::{Derived, Evidence, GraphOver};
-use self::plan::{GraphPlan, PlanSlot};
+use self::plan::{Built, GraphPlan, PlanSlot};
 use super::model::{Node, Value};
+use super::wide::Seen;
 use super::{OnnxModel, fail};
 use crate::error::{Error, Result};
 
@@ -132,9 +133,30 @@ impl OnnxModel {
         importer.check_names()?;
         importer.bind_inputs()?;
         importer.steps(&inlined.order)?;
-        let outputs = self.outputs.iter().map(|v| Ok((v.name.as_str(), importer.slot(&v.name)?)));
-        let outputs = outputs.collect::<Result<Vec<_>>>()?;
-        importer.plan.build(&outputs).map_err(|source| Error::Core { path: self.path.clone(), source })
+        Ok(importer.build()?.0)
+    }
+
+    /// The graph, which value of it each value of the model is, and what whole numbers are known ahead.
+    pub(super) fn seen(&self, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Seen> {
+        let inlined = Inlined::new(self);
+        let origins = Origins { constants: self.shared_fillings(), ..Origins::default() };
+        let mut importer = Importer::new(self, &inlined, shapes, origins);
+        importer.check_names()?;
+        importer.bind_inputs()?;
+        importer.steps(&inlined.order)?;
+        let (graph, ids) = importer.build()?;
+        let names = self.nodes.iter().flat_map(|node| &node.inputs).filter(|name| !name.is_empty());
+        names.for_each(|name| drop(importer.binding(name)));
+        let (mut values, mut known) = (HashMap::new(), HashMap::new());
+        for (name, binding) in &importer.bindings {
+            if let Some(id) = binding.slot.and_then(|slot| ids.of(slot)) {
+                values.insert((*name).to_owned(), id);
+            }
+            if let Some(whole) = binding.known.as_ref().and_then(|pair| pair[0].whole()) {
+                known.insert((*name).to_owned(), whole);
+            }
+        }
+        Ok(Seen { graph, values, known })
     }
 }
 
@@ -199,6 +221,13 @@ impl<'a> Importer<'a> {
             depth: 0,
             broken: false,
         }
+    }
+
+    /// The graph of what the outputs depend on, and where values are in it.
+    fn build(&mut self) -> Result<(Graph, Built)> {
+        let outputs = self.model.outputs.iter().map(|v| Ok((v.name.as_str(), self.slot(&v.name)?)));
+        let outputs = outputs.collect::<Result<Vec<_>>>()?;
+        self.plan.build(&outputs).map_err(|source| Error::Core { path: self.model.path.clone(), source })
     }
 
     /// Goes through nodes in running order. Depth: that of branches within each other, which is bounded.

@@ -12,6 +12,17 @@ use super::array::{ElementKind, bounded};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct PlanSlot(usize);
 
+/// Where the values of a plan are in the graph.
+#[derive(Debug)]
+pub(super) struct Built(Vec<Option<ValueId>>);
+
+impl Built {
+    /// None for what no output depends on.
+    pub(super) fn of(&self, slot: PlanSlot) -> Option<ValueId> {
+        self.0.get(slot.0).copied().flatten()
+    }
+}
+
 #[derive(Debug, Clone)]
 enum SlotOrigin {
     Input,
@@ -195,8 +206,8 @@ impl GraphPlan {
         }
     }
 
-    /// The graph of what these outputs, by their names, depend on.
-    pub(super) fn build(&self, outputs: &[(&str, PlanSlot)]) -> onebasin_core::error::Result<Graph> {
+    /// The graph of what these outputs, by their names, depend on, and where values are in it.
+    pub(super) fn build(&self, outputs: &[(&str, PlanSlot)]) -> onebasin_core::error::Result<(Graph, Built)> {
         let mut live = vec![false; self.values.len()];
         for (_, slot) in outputs {
             live[slot.0] = true;
@@ -228,7 +239,7 @@ impl GraphPlan {
             let id = self.leaf(&mut graph, &mut ids, *slot)?;
             graph.output(id);
         }
-        Ok(graph)
+        Ok((graph, Built(ids)))
     }
 
     /// The value in the graph, which for a parameter or a constant begins with its first use.
