@@ -43,8 +43,10 @@ mod resolve;
 mod saved;
 mod sizes;
 mod spec;
+mod stack;
 
 pub use alignment::Alignment;
+pub(crate) use discover::discover_one_by_one;
 pub use discover::{AxisRef, Discovery, Held, discover, discover_holding};
 pub use error::{AlignmentError, SymmetryError};
 pub use gather::Gather;

@@ -281,11 +281,7 @@ impl Model {
             (None, Some(graph)) => self.discovered(graph).spec().clone(),
             (None, None) => return Err(Error::NoSymmetry { path: self.path().to_owned() }),
         };
-        for (copy, original) in &self.follow {
-            if let Some(pattern) = spec.tensors.get(original).cloned() {
-                spec.tensors.insert(copy.clone(), pattern);
-            }
-        }
+        spec.copy(&self.follow).map_err(onebasin_core::Error::from)?;
         Ok(Symmetry::resolve(&spec, self.params()).map_err(onebasin_core::Error::from)?)
     }
 
