@@ -177,7 +177,9 @@ impl SymmetrySpec {
         let mut made = Vec::new();
         for (name, pattern) in &self.tensors {
             let Some(members) = stack::members(name) else {
-                made.extend(of.get(name.as_str()).into_iter().flatten().map(|copy| ((*copy).to_owned(), pattern.clone())));
+                made.extend(
+                    of.get(name.as_str()).into_iter().flatten().map(|copy| ((*copy).to_owned(), pattern.clone())),
+                );
                 continue;
             };
             let of_each: Vec<&[&str]> =
@@ -240,7 +242,10 @@ impl SymmetrySpec {
                 used.insert(template);
                 let name = fill(template, &indices);
                 if let Some(other) = made.insert(name.clone(), template) {
-                    return Err(SymmetryError::Templates { tensor: name, templates: [other.clone(), template.clone()] });
+                    return Err(SymmetryError::Templates {
+                        tensor: name,
+                        templates: [other.clone(), template.clone()],
+                    });
                 }
                 let axes = pattern.axes.iter().map(|term| fill_term(term, &indices)).collect();
                 tensors.entry(name).or_insert(Pattern { axes });

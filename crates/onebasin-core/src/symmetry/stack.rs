@@ -166,7 +166,9 @@ impl Symmetry {
             return Ok(Cow::Borrowed(params));
         }
         let tensor = |(name, _): (&str, _)| {
-            let Some(members) = self.stacks.get(name) else { return Ok((name.to_owned(), params.require(name)?.clone())) };
+            let Some(members) = self.stacks.get(name) else {
+                return Ok((name.to_owned(), params.require(name)?.clone()));
+            };
             let members = members.iter().map(|m| params.require(m).cloned()).collect::<Result<Vec<_>>>()?;
             let shape = [&[members.len()], members[0].shape()].concat();
             let dtype = members[0].dtype();
@@ -222,7 +224,9 @@ mod tests {
 
     #[test]
     fn other_brackets_are_letters_of_a_name() {
-        for name in ["blocks[0].w", "w[1:1]", "w[2:1]", "w[0:1]", "w[a:b]", "w[:3]", "w", "w[0:99999999999999999999]", "w[0:9"] {
+        for name in
+            ["blocks[0].w", "w[1:1]", "w[2:1]", "w[0:1]", "w[a:b]", "w[:3]", "w", "w[0:99999999999999999999]", "w[0:9"]
+        {
             assert_eq!(members(name), None, "{name}");
         }
         assert_eq!(members("blocks[0].x[0:2]").unwrap(), ["blocks[0].x0", "blocks[0].x1"]);

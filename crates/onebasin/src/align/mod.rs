@@ -271,7 +271,8 @@ impl Aligned {
         let symmetry = if naming.is_same() {
             symmetry
         } else {
-            let spec = symmetry.spec().renamed(&|name| naming.in_file(name).to_owned()).map_err(onebasin_core::Error::from)?;
+            let spec =
+                symmetry.spec().renamed(&|name| naming.in_file(name).to_owned()).map_err(onebasin_core::Error::from)?;
             let covered = spec.names().filter_map(|n| Some((n.clone(), all.get(&n)?.clone())));
             Symmetry::resolve(&spec, &covered.collect())?
         };

@@ -1,6 +1,6 @@
 //! One network at a time against the sum of all others.
 
-use super::{ManyMatch, ManyOptions, Round, Sum, anchor, check, pairs_objective, starts, stacked};
+use super::{ManyMatch, ManyOptions, Round, Sum, anchor, check, pairs_objective, stacked, starts};
 use crate::error::Result;
 use crate::matching::ascent::{StopReason, ascend};
 use crate::matching::weight::Weights;

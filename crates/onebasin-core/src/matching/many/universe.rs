@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::sweeps::improve;
-use super::{ManyMatch, ManyOptions, Round, aligned, anchor, check, first, pairs_objective, starts, stacked};
+use super::{ManyMatch, ManyOptions, Round, aligned, anchor, check, first, pairs_objective, stacked, starts};
 use crate::error::Result;
 use crate::matching::ascent::StopReason;
 use crate::matching::frank_wolfe::{Iteration, Limits, Origin, Relaxed, climb, project};

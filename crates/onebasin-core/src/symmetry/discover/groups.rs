@@ -165,7 +165,8 @@ impl Writer {
     /// Whether units of a group that `top` indexes stand on these axes.
     pub(super) fn is_below(&self, terms: &Terms, axes: &[AtomId], top: AtomId) -> bool {
         let mut found = false;
-        let above = |atom: AtomId| std::iter::successors(Some(atom), |a| self.parents.get(a).copied()).any(|a| a == top);
+        let above =
+            |atom: AtomId| std::iter::successors(Some(atom), |a| self.parents.get(a).copied()).any(|a| a == top);
         terms.forms(axes).iter().for_each(|form| form.each_free(&mut |atom| found |= above(atom)));
         found
     }
@@ -175,6 +176,16 @@ impl Writer {
         let forms = terms.forms(axes);
         let moves = forms.iter().any(|form| self.moves(form));
         moves.then(|| self.pattern(terms, &forms))
+    }
+
+    /// The pattern of axes of which one stands in a product with another one outside it.
+    pub(super) fn beside(&self, terms: &Terms, axes: &[AtomId], (axis, outer): (usize, AtomId)) -> Pattern {
+        let mut forms = terms.forms(&[axes, &[outer]].concat());
+        if let Some(outer) = forms.pop() {
+            let inner = std::mem::replace(&mut forms[axis], TermForm::Fixed(1));
+            forms[axis] = TermForm::Product(vec![outer, inner]);
+        }
+        self.pattern(terms, &forms)
     }
 
     fn pattern(&self, terms: &Terms, forms: &[TermForm]) -> Pattern {

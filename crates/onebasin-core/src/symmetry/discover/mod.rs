@@ -32,6 +32,7 @@ pub use held::Held;
 pub use rules::AxisRef;
 use stacks::{Gate, Stack};
 use still::Still;
+pub use taps::Tap;
 use terms::{AtomId, Conflict, Terms};
 
 /// What discovery found: the symmetry, and what it rests on.
@@ -135,12 +136,10 @@ pub fn discover(graph: &Graph) -> Discovery<'_> {
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
 pub fn discover_holding<'g>(graph: &'g Graph, held: &BTreeMap<AxisRef, String>) -> Discovery<'g> {
-    let held_in = |stack: &Stack| {
-        let mut tensors = stack.params.iter().flat_map(|(_, tensors)| tensors);
-        tensors.any(|value| held.keys().any(|axis| axis.value == *value))
-    };
-    // What is the same in all networks tells lanes apart.
-    let mut stacks: Vec<Stack> = stacks::find(graph).into_iter().filter(|stack| !held_in(stack)).collect();
+    // What all lanes share with those of other networks tells them apart; what one of them does may be chance.
+    let values: BTreeSet<ValueId> = held.keys().map(|axis| axis.value).collect();
+    let told_apart = |stack: &Stack| stack.params.iter().any(|(_, all)| all.iter().all(|v| values.contains(v)));
+    let mut stacks: Vec<Stack> = stacks::find(graph).into_iter().filter(|stack| !told_apart(stack)).collect();
     for round in (0..ROUNDS).rev() {
         let (found, stay) = discover_with(graph, held, stacks.clone());
         if stay.iter().all(|stays| *stays) {
@@ -169,8 +168,11 @@ fn discover_with<'g>(
     let mut d = Discoverer::new(graph);
     d.enter_stacks(stacks);
     search(&mut d);
+    let single =
+        |(axis, why): (&AxisRef, &String)| (!d.stacked.contains_key(&axis.value)).then(|| (*axis, why.clone()));
+    let held: BTreeMap<AxisRef, String> = held.iter().filter_map(single).collect();
     if !held.is_empty() {
-        groups::hold(&mut d, held);
+        groups::hold(&mut d, &held);
     }
     let mut found = groups::spec(&mut d);
     let mut stay = stacks::that_stay(&d, found.1.parents());

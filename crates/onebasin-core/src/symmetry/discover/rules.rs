@@ -37,6 +37,9 @@ pub(super) fn apply(d: &mut Discoverer<'_>, node: &Node) {
         return inputs.iter().chain(&node.outputs).for_each(|v| d.fix_all(*v, "an operator without input or output"));
     };
     let rank = d.rank(x);
+    if positions::compared(d, node) {
+        return;
+    }
     positions::follow(d, node);
     match &node.op {
         Op::Linear => {

@@ -47,6 +47,11 @@ impl Discoverer<'_> {
                 row.iter().for_each(|value| self.axes[value.0].clone_from(&axes));
             }
             self.silent.extend(&stack.silent);
+            for gate in stack.gates.values() {
+                if let Gate::Entry { from, .. } = gate {
+                    self.picked.remove(from);
+                }
+            }
             for (name, tensors) in &stack.params {
                 self.stacked.extend(tensors.iter().map(|value| (*value, None)));
                 self.stacked.insert(tensors[0], Some(name.clone()));
@@ -128,12 +133,18 @@ impl Stack {
 
 /// Which stacks stay: those whose lanes may be permuted, and that keep no unit of theirs from moving on its own.
 pub(super) fn that_stay(d: &Discoverer<'_>, parents: &BTreeMap<AtomId, AtomId>) -> Vec<bool> {
+    if d.stacks.is_empty() {
+        return Vec::new();
+    }
     let mut outside = BTreeSet::new();
-    for value in d.graph.ids().filter(|v| d.axes[v.0].len() == d.rank(*v)) {
-        for form in d.terms.forms(&d.axes[value.0]) {
-            form.each_free(&mut |atom| {
-                outside.insert(atom);
-            });
+    let lone = d.graph.ids().filter(|v| d.axes[v.0].len() == d.rank(*v));
+    let mut open: Vec<AtomId> = lone.flat_map(|v| d.axes[v.0].iter().copied()).collect();
+    while let Some(atom) = open.pop() {
+        let atom = d.terms.find(atom);
+        if let (true, State::Product(parts) | State::Sum(parts) | State::Cases(_, parts)) =
+            (outside.insert(atom), d.terms.state(atom))
+        {
+            open.extend(parts);
         }
     }
     let stays = |(stack, lanes): (&Stack, &AtomId)| {
@@ -214,9 +225,9 @@ impl<'g> Finder<'g> {
         for node in graph.nodes() {
             let inputs: Vec<u64> = node.inputs.iter().map(|v| marks[v.0]).collect();
             let own = if let Some((from, _)) = picks::pick(graph, node) {
-                hash(&("entry", from.value, from.axis, graph.shape(node.outputs[0])))
+                hash(&("entry", marks[from.value.0], from.axis))
             } else if let Some((numbers, _)) = number(graph, node) {
-                hash(&("number", numbers))
+                hash(&("number", marks[numbers.0]))
             } else {
                 hash(&(format!("{:?}", node.op), inputs))
             };
@@ -301,8 +312,13 @@ impl<'g> Finder<'g> {
             return None;
         }
         let in_order = |row: &[ValueId]| -> Vec<ValueId> { order.iter().map(|lane| row[*lane]).collect() };
-        let mut stack =
-            Stack { params: Vec::new(), values: Vec::new(), silent: Vec::new(), gates: BTreeMap::new(), joined: meeting.joined };
+        let mut stack = Stack {
+            params: Vec::new(),
+            values: Vec::new(),
+            silent: Vec::new(),
+            gates: BTreeMap::new(),
+            joined: meeting.joined,
+        };
         let nodes: BTreeSet<NodeId> = rows.iter().flat_map(|row| row.nodes.iter().copied()).collect();
         for row in &rows {
             let in_turn: Vec<NodeId> = order.iter().map(|lane| row.nodes[*lane]).collect();
@@ -399,7 +415,9 @@ impl Walk<'_, '_> {
             outputs.contains(&values).then_some(())?;
             outputs.iter().try_for_each(|row| self.enter(row))?;
             let gate = gate(graph, &nodes);
-            if let Some((Gate::Entry { from: AxisRef { value, .. }, .. } | Gate::Number { numbers: value, .. }, _)) = gate {
+            if let Some((Gate::Entry { from: AxisRef { value, .. }, .. } | Gate::Number { numbers: value, .. }, _)) =
+                gate
+            {
                 self.shared.insert(value);
             } else {
                 let same = |node: &&Node| node.op == nodes[0].op && node.inputs.len() == nodes[0].inputs.len();
