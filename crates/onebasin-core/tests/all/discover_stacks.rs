@@ -1,12 +1,15 @@
 //! Experts in separate tensors: what is a stack, what is none, and what acting with one does.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use onebasin_core::graph::op::{Binary, Dim, Op, Reduce, Scatter, Unary};
 use onebasin_core::graph::{Graph, ValueId};
+use onebasin_core::matching::{ManyOptions, MatchOptions, Start, Weights, comparable, match_weights, merge_many};
+use onebasin_core::merge::{Interpolation, MergeRule, mean, merge, merge_by_group};
 use onebasin_core::stream::Stream;
 use onebasin_core::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec, discover};
-use onebasin_core::{Params, Tensor};
+use onebasin_core::{DType, Params, Tensor};
 
 /// How an expert is made.
 #[derive(Clone, Copy, PartialEq)]
@@ -99,6 +102,12 @@ fn experts_are_units_of_a_group_and_own_what_is_hidden_in_them() {
     assert_eq!(pattern("moe.[0:4].down.weight"), "moe.router in moe._.up@moe.router");
     assert_eq!(pattern("moe.[0:4].down.bias"), "moe.router in");
     assert!(!spec.tensors.contains_key("moe.0.up.weight"));
+    let told = discover(&g).why("moe.2.up.weight", 1).unwrap();
+    assert_eq!(
+        told[0],
+        "axis 1 of `moe.2.up.weight` is `in` in `moe.router moe._.up@moe.router in` of `moe.[0:4].up.weight`"
+    );
+    assert!(discover(&g).why("moe.2.up.weight", 2).is_err());
 }
 
 #[test]
@@ -232,6 +241,8 @@ fn experts_of_other_shapes_are_no_group() {
         g.add_values("sum", a, b).unwrap()
     });
     assert_eq!(found(&g).0, 6 + 7 + 8);
+    let told = discover(&g).why("router.weight", 0).unwrap().join("\n");
+    assert!(told.contains("picked one by one, and go into parts of the network that differ"), "{told}");
 }
 
 #[test]
@@ -307,4 +318,92 @@ fn tensors_of_a_stack_move_as_one_tensor_does() {
         let text = symmetry.spec().to_toml();
         assert_eq!(Symmetry::resolve(&SymmetrySpec::from_toml(&text).unwrap(), &net).unwrap(), symmetry);
     }
+}
+
+/// What becomes of a tensor is what becomes of its part of the stack, whatever λ its groups have.
+#[test]
+fn tensors_of_a_stack_merge_as_one_tensor_does() {
+    let g = network(|g, x| mixture(g, "moe", x, Kind::Gated, &[1, 3, 0, 2], 5));
+    let (a, b) = (random(&g, 1), random(&g, 2));
+    let symmetry = Symmetry::resolve(discover(&g).spec(), &a).unwrap();
+    let stacked = |net: &Params| symmetry.stacked(net).unwrap().into_owned();
+    for group in symmetry.roots() {
+        let of_group = BTreeMap::from([(group, 0.75)]);
+        let merged = merge_by_group(&symmetry, &a, &b, 0.25, &of_group).unwrap();
+        let rule = MergeRule::by_group(&symmetry, 0.25, &of_group).unwrap();
+        for (name, layout) in symmetry.tensors() {
+            let [x, y] = [&a, &b].map(|net| stacked(net).require(name).unwrap().bytes().clone());
+            let rule = rule.tensor(name, &layout.shape, DType::F32, DType::F32);
+            let mut expected = vec![0; x.len()];
+            rule.fill(0, &x, &y, &mut expected);
+            let found = stacked(&merged);
+            assert_eq!(found.require(name).unwrap().bytes()[..], expected[..], "{name}");
+        }
+    }
+    let alignments = [1, 2].map(|seed| Alignment::random(&symmetry, &mut Stream::new(seed, "element")));
+    let moved = |k: usize, net: &Params| alignments[k].apply(&symmetry, net).unwrap();
+    let halfway = merge(&moved(0, &a), &moved(1, &b), 0.5, Interpolation::Lerp).unwrap();
+    let mean = mean(&symmetry, &[&a, &b], &alignments, None).unwrap();
+    for (name, tensor) in mean.iter() {
+        let pairs = tensor
+            .to_f64()
+            .unwrap()
+            .into_owned()
+            .into_iter()
+            .zip(halfway.require(name).unwrap().to_f64().unwrap().into_owned());
+        assert!(pairs.into_iter().all(|(x, y)| (x - y).abs() < 1e-6), "{name}");
+    }
+}
+
+/// A planted renumbering of experts, and of what is hidden in them, is found again, by every schedule over weights.
+#[test]
+fn planted_experts_are_recovered() {
+    let g = network(|g, x| mixture(g, "moe", x, Kind::Gated, &[1, 3, 0, 2], 5));
+    let a = random(&g, 1);
+    let symmetry = Symmetry::resolve(discover(&g).spec(), &a).unwrap();
+    let b = Alignment::random(&symmetry, &mut Stream::new(3, "planted")).apply(&symmetry, &a).unwrap();
+    let pair = comparable(&symmetry, &a, &b).unwrap();
+    let weights = Weights::new(&symmetry, &pair[0], &pair[1]).unwrap();
+    let start = Start::Signature.alignment(&weights, 0).unwrap();
+    let found = match_weights(&symmetry, &a, &b, Some(&start), &MatchOptions::default(), &mut |_| true).unwrap();
+    assert_eq!(found.alignment.apply(&symmetry, &b).unwrap(), a);
+    let found = merge_many(&symmetry, &[&a, &b], &ManyOptions::default(), &mut |_| true).unwrap();
+    assert_eq!(found.between(&symmetry, 0, 1).apply(&symmetry, &b).unwrap(), a);
+}
+
+#[test]
+fn stacks_are_text() {
+    let tensor = |shape: &[usize]| Tensor::from_f32(shape, vec![0.0; shape.iter().product()]).unwrap();
+    let net = |shapes: &[(&str, &[usize])]| -> Params {
+        shapes.iter().map(|(name, shape)| ((*name).to_owned(), tensor(shape))).collect()
+    };
+    let two = net(&[
+        ("h.0.x.0.w", &[3, 2]),
+        ("h.0.x.1.w", &[3, 2]),
+        ("h.0.g", &[2, 2]),
+        ("h.1.x.0.w", &[4, 2]),
+        ("h.1.x.1.w", &[4, 2]),
+        ("h.1.g", &[2, 2]),
+    ]);
+    let templates = [("h.{l}.x.[0:2].w", "e{l} u{l}@e{l} s"), ("h.{l}.g", "e{l} s")];
+    let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns(templates).unwrap(), &two).unwrap();
+    assert_eq!(symmetry.tensor("h.1.x.[0:2].w").unwrap().pattern.to_string(), "e1 u1@e1 s");
+    assert_eq!(symmetry.names().count(), 6);
+    let refused = |patterns: &[(&str, &str)], net: &Params| {
+        let spec = SymmetrySpec::from_patterns(patterns.iter().copied()).unwrap();
+        Symmetry::resolve(&spec, net).unwrap_err().to_string()
+    };
+    let one = net(&[("x.0", &[3]), ("x.1", &[4])]);
+    let error = refused(&[("x.[0:2]", "e .")], &one);
+    assert!(error.contains("stack `x.[0:2]`: `x.0` is f32 of shape [3], `x.1` f32 of shape [4]"), "{error}");
+    let one = net(&[("x.0", &[3]), ("x.1", &[3])]);
+    assert!(refused(&[("x.[0:3]", "e .")], &one).contains("no tensor `x.2`"));
+    assert!(refused(&[("x.[0:2]", "e ."), ("x.1", ".")], &one).contains("both fit tensor `x.1`"));
+    assert!(refused(&[("x.[0:2]", "(e 1) .")], &one).contains("the tensors of a stack are the units of one group"));
+    assert!(refused(&[("x.[0:2]", "e")], &one).contains("has 1 axes, the tensor has 2"));
+    assert!(refused(&[("*x.[0:2]", "e .")], &one).contains("is a stack, whose name has no `*`"));
+    // A tensor of that very name is a tensor.
+    let plain = net(&[("x.[0:2]", &[3])]);
+    let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("x.[0:2]", "h")]).unwrap(), &plain).unwrap();
+    assert_eq!(symmetry.stack_of("x.0"), None);
 }
