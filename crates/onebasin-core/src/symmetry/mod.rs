@@ -46,8 +46,7 @@ mod spec;
 mod stack;
 
 pub use alignment::Alignment;
-pub(crate) use discover::discover_one_by_one;
-pub use discover::{AxisRef, Discovery, Held, Tap, discover, discover_holding};
+pub use discover::{AxisRef, Discovery, Held, Tap, discover, discover_holding, discover_one_by_one};
 pub use error::{AlignmentError, SymmetryError};
 pub use gather::Gather;
 pub use group::{Group, GroupId};

@@ -113,7 +113,7 @@ impl Widener {
     pub fn new(graph: &Graph) -> Result<Self> {
         let (graph, inserted) = loosen::loosened(graph)?;
         let (symmetry, patterns) = {
-            let found = discover_one_by_one(&graph);
+            let found = discover_one_by_one(&graph, &BTreeMap::new());
             let patterns = graph.ids().map(|value| found.value_pattern(value).cloned()).collect::<Vec<_>>();
             (Symmetry::resolve(found.spec(), &shapes_of(&graph)?)?, patterns)
         };

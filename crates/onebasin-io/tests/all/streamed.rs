@@ -24,12 +24,12 @@ const SHAPES: [(&str, &[usize], &str); 10] = [
     ("flat", &[3, 12, 5], ". (2 stream) ."),
     ("norm", &[6], "stream"),
     ("empty", &[0, 6], ". stream"),
-    ("router", &[3, 6], "expert stream"),
-    ("expert.0.w", &[4, 6], ""),
-    ("expert.1.w", &[4, 6], ""),
-    ("expert.2.w", &[4, 6], ""),
+    ("which", &[3, 6], "expert stream"),
+    ("x.0", &[4, 6], ""),
+    ("x.1", &[4, 6], ""),
+    ("x.2", &[4, 6], ""),
 ];
-const STACK: (&str, &str) = ("expert.[0:3].w", "expert own@expert stream");
+const STACK: (&str, &str) = ("x.[0:3]", "expert own@expert stream");
 
 /// A network of random weights, of the types that `dtype` gives, with a counter; `rows` is the length of one axis.
 fn network(seed: u64, rows: usize, dtype: impl Fn(usize) -> DType) -> Params {
@@ -41,7 +41,7 @@ fn network(seed: u64, rows: usize, dtype: impl Fn(usize) -> DType) -> Params {
         }
         let mut stream = Stream::new(seed, name);
         let values: Vec<f64> = (0..shape.iter().product()).map(|_| stream.normal()).collect();
-        params.insert(*name, Tensor::from_f64_as(dtype(k.min(8)), &shape, &values).unwrap());
+        params.insert(*name, Tensor::from_f64_as(dtype(k.min(7)), &shape, &values).unwrap());
     }
     params.insert("steps", Tensor::from_u32(&[2], vec![seed as u32, 7]).unwrap());
     params

@@ -11,6 +11,7 @@ mod families;
 mod forms;
 mod groups;
 mod held;
+mod lanes;
 mod picks;
 mod positions;
 mod rules;
@@ -29,8 +30,8 @@ use crate::graph::{Graph, NodeId, ValueId, ValueSource};
 use crate::symmetry::{Pattern, SymmetrySpec};
 use groups::Writer;
 pub use held::Held;
+use lanes::{Gate, Stack};
 pub use rules::AxisRef;
-use stacks::{Gate, Stack};
 use still::Still;
 pub use taps::Tap;
 use terms::{AtomId, Conflict, Terms};
@@ -139,7 +140,7 @@ pub fn discover_holding<'g>(graph: &'g Graph, held: &BTreeMap<AxisRef, String>) 
     // What all lanes share with those of other networks tells them apart; what one of them does may be chance.
     let values: BTreeSet<ValueId> = held.keys().map(|axis| axis.value).collect();
     let told_apart = |stack: &Stack| stack.params.iter().any(|(_, all)| all.iter().all(|v| values.contains(v)));
-    let mut stacks: Vec<Stack> = stacks::find(graph).into_iter().filter(|stack| !told_apart(stack)).collect();
+    let mut stacks: Vec<Stack> = lanes::find(graph).into_iter().filter(|stack| !told_apart(stack)).collect();
     for round in (0..ROUNDS).rev() {
         let (found, stay) = discover_with(graph, held, stacks.clone());
         if stay.iter().all(|stays| *stays) {
@@ -151,9 +152,24 @@ pub fn discover_holding<'g>(graph: &'g Graph, held: &BTreeMap<AxisRef, String>) 
     discover_with(graph, held, Vec::new()).0
 }
 
-/// The same with every tensor on its own: nothing that stands in several of them is one.
-pub(crate) fn discover_one_by_one(graph: &Graph) -> Discovery<'_> {
-    discover_with(graph, &BTreeMap::new(), Vec::new()).0
+/// The same with every tensor on its own: experts that are held in separate tensors stay where they are.
+///
+/// Cost: that of [`discover`].
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use onebasin_core::graph::Graph;
+/// use onebasin_core::symmetry::{discover, discover_one_by_one};
+/// let mut g = Graph::new();
+/// let x = g.input("x", &[1, 4])?;
+/// let h = g.linear("fc1", x, 3)?;
+/// let y = g.linear("fc2", h, 2)?;
+/// g.output(y);
+/// assert_eq!(discover_one_by_one(&g, &BTreeMap::new()).spec(), discover(&g).spec());
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn discover_one_by_one<'g>(graph: &'g Graph, held: &BTreeMap<AxisRef, String>) -> Discovery<'g> {
+    discover_with(graph, held, Vec::new()).0
 }
 
 /// Searches at most, each with the stacks that the one before it left; the last has none.
