@@ -229,6 +229,31 @@ fn experts_that_differ_are_no_group() {
     assert_eq!(found(&odd(&chain)).0, apart);
 }
 
+/// What all of them pick, each by a node of its own, tells them apart no more than what they share.
+#[test]
+fn experts_that_pick_the_same_entry_are_found() {
+    let picking = |once: bool| {
+        network(|g, x| {
+            let (p, side) = (router(g, "router", x, 3), g.linear("side", x, 4).unwrap());
+            let shared = gate(g, "side", side, 1);
+            let mut sum = None;
+            for e in 0..3 {
+                let name = format!("moe.{e}");
+                let y = expert(g, &name, x, Kind::Plain, 7);
+                let same = if once { shared } else { gate(g, &format!("{name}.side"), side, 1) };
+                let y = mul(g, &format!("{name}.scaled"), y, same);
+                let weight = gate(g, &name, p, e);
+                let y = mul(g, &format!("{name}.weighted"), y, weight);
+                sum = Some(sum.map_or(y, |sum| g.add_values(&format!("{name}.sum"), sum, y).unwrap()));
+            }
+            sum.unwrap()
+        })
+    };
+    let [(once, spec), (each, other)] = [true, false].map(|once| found(&picking(once)));
+    assert!(spec.tensors.contains_key("moe.[0:3].up.weight"));
+    assert_eq!((once, spec), (each, other));
+}
+
 #[test]
 fn experts_of_other_shapes_are_no_group() {
     let g = network(|g, x| {

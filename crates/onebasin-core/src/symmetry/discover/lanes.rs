@@ -328,11 +328,12 @@ impl Walk<'_, '_> {
     }
 }
 
-/// What these nodes pick of one thing, an entry each.
+/// What these nodes pick of one thing, an entry each; none where all pick the same.
 fn gate(graph: &Graph, nodes: &[&Node]) -> Option<(Gate, Vec<usize>)> {
     let picked = nodes.iter().map(|node| picks::pick(graph, node)).collect::<Option<Vec<_>>>();
     if let Some(picked) = picked
         && picked.iter().all(|(from, _)| *from == picked[0].0)
+        && picked.iter().any(|(_, entry)| *entry != picked[0].1)
     {
         return Some((
             Gate::Entry { from: picked[0].0, first: 0 },
@@ -341,7 +342,7 @@ fn gate(graph: &Graph, nodes: &[&Node]) -> Option<(Gate, Vec<usize>)> {
     }
     let asked = nodes.iter().map(|node| number(graph, node)).collect::<Option<Vec<_>>>()?;
     let (numbers, _) = asked[0];
-    let one = asked.iter().all(|(own, _)| *own == numbers);
+    let one = asked.iter().all(|(own, _)| *own == numbers) && asked.iter().any(|(_, number)| *number != asked[0].1);
     one.then(|| (Gate::Number { numbers, first: 0 }, asked.into_iter().map(|(_, number)| number).collect()))
 }
 
