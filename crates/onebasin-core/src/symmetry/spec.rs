@@ -173,7 +173,9 @@ impl SymmetrySpec {
     /// ```
     pub fn copy(&mut self, copies: &BTreeMap<String, String>) -> Result<(), SymmetryError> {
         let mut of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        copies.iter().for_each(|(copy, original)| of.entry(original).or_default().push(copy));
+        for (copy, original) in copies {
+            of.entry(original).or_default().push(copy);
+        }
         let mut made = Vec::new();
         for (name, pattern) in &self.tensors {
             let Some(members) = stack::members(name) else {

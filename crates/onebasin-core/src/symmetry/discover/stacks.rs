@@ -19,7 +19,9 @@ impl Discoverer<'_> {
             self.lanes.push(lanes);
             for row in stack.values.iter().chain(stack.params.iter().map(|(_, tensors)| tensors)) {
                 let axes = [&self.axes[row[0].0][..], &[lanes]].concat();
-                row.iter().for_each(|value| self.axes[value.0].clone_from(&axes));
+                for value in row {
+                    self.axes[value.0].clone_from(&axes);
+                }
             }
             self.silent.extend(&stack.silent);
             for gate in stack.gates.values() {
@@ -67,11 +69,13 @@ impl Discoverer<'_> {
                 (0..self.rank(numbers)).for_each(|axis| self.tie(at(numbers, axis), at(output, axis)));
                 let on = self.positions.get(&numbers).copied();
                 let lanes = self.lanes[k];
-                match on.filter(|on| first == 0 && self.len(on.value, on.axis) == self.stacks[k].lanes()) {
-                    Some(on) => self.make(on, |_| lanes, "lanes are picked by number"),
-                    None => {
-                        self.terms.fix(lanes);
-                        on.iter().for_each(|on| self.fix(*on, "positions on it are looked at as numbers"));
+                let all = |on: &AxisRef| first == 0 && self.len(on.value, on.axis) == self.stacks[k].lanes();
+                if let Some(on) = on.filter(all) {
+                    self.make(on, |_| lanes, "lanes are picked by number");
+                } else {
+                    self.terms.fix(lanes);
+                    if let Some(on) = on {
+                        self.fix(on, "positions on it are looked at as numbers");
                     }
                 }
             }
