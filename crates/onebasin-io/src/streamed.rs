@@ -79,7 +79,9 @@ pub fn apply_streamed(
 ) -> Result<()> {
     let Asked { progress, check } = *asked;
     let (b, go_on) = (moving.b, || progress(0));
-    let steps = ordered(b, carried.iter().chain(b.params.iter()).map(|(name, t)| step(name, None, Some(t))));
+    let own = b.params.iter().map(|(name, t)| Ok((name, moving.source(name, t)?)));
+    let all = carried.iter().map(Ok).chain(own).collect::<Result<Vec<_>>>()?;
+    let steps = ordered(b, all.into_iter().map(|(name, t)| step(name, None, Some(t))));
     let entries = carried.iter().chain(b.params.iter()).map(|(name, t)| TensorEntry::new(name, t.dtype(), t.shape()));
     let staging = Staging::new(target, entries.collect(), &metadata(UNKNOWN), &go_on)?;
     let reader = Reader::new(b, carried, steps.iter().filter_map(|s| s.b));
@@ -228,6 +230,15 @@ pub fn products_streamed(
 }
 
 impl<'a> Moving<'a> {
+    /// The tensor of B that becomes the one of this name: another one of its stack, or itself.
+    fn source(&self, name: &str, own: &'a Tensor) -> Result<&'a Tensor> {
+        if self.symmetry.stack_of(name).is_none() {
+            return Ok(own);
+        }
+        let gather = self.gather(name, own)?;
+        self.b.params.require(gather.source(name)).map_err(|e| self.b.core_error(e))
+    }
+
     fn gather(&self, name: &str, tensor: &Tensor) -> Result<Gather> {
         Gather::new(self.symmetry, self.alignment, name, tensor).map_err(|e| self.b.core_error(e))
     }
@@ -235,8 +246,12 @@ impl<'a> Moving<'a> {
     /// Every tensor of A with B's of the same name, and those that are carried, in the order of A's files.
     fn steps(&self, a: &'a Checkpoint, carried: &'a Params) -> Result<Vec<PassStep<'a>>> {
         a.params.check_same_structure(&self.b.params).map_err(|e| self.b.core_error(e))?;
-        let pairs = a.params.iter().map(|(name, t)| step(name, Some(t), self.b.params.get(name)));
-        Ok(ordered(a, pairs.chain(carried.iter().map(|(name, t)| step(name, Some(t), None)))))
+        let pair = |(name, t)| {
+            let own = self.b.params.get(name).map(|own| self.source(name, own)).transpose()?;
+            Ok(step(name, Some(t), own))
+        };
+        let pairs = a.params.iter().map(pair).collect::<Result<Vec<_>>>()?;
+        Ok(ordered(a, pairs.into_iter().chain(carried.iter().map(|(name, t)| step(name, Some(t), None)))))
     }
 
     fn pass<'w>(

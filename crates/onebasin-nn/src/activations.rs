@@ -1,9 +1,11 @@
 //! Similarities of units from activations: both networks run over the same data, values inside them compared.
 
+use std::borrow::Cow;
+
 use onebasin_core::Params;
 use onebasin_core::graph::ValueId;
 use onebasin_core::matching::{ActivationKind, ActivationSimilarity, TapMoments};
-use onebasin_core::symmetry::{AxisRef, Discovery, Pattern, Symmetry, TensorLayout, Term, TermKind, discover};
+use onebasin_core::symmetry::{AxisRef, Discovery, Pattern, Symmetry, Tap, TensorLayout, Term, TermKind, discover};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -114,8 +116,8 @@ pub fn activation_similarity(
         let add = |(k, moments): (usize, &mut TapMoments)| {
             for pair in spaces.chunks_exact(2) {
                 let layouts = last.as_ref().filter(|_| pair[0].batch() < size).unwrap_or(&taps);
-                let [a, b] = [0, 1].map(|end| pair[end].value(taps.axes[k].value).map_or(&[][..], |(value, _)| value));
-                moments.add(symmetry, &layouts.layouts[k], a, b)?;
+                let [a, b] = [0, 1].map(|end| layouts.look(k, &pair[end]));
+                moments.add(symmetry, &layouts.layouts[k], &a, &b)?;
             }
             Ok(())
         };
@@ -131,6 +133,8 @@ pub fn activation_similarity(
 struct Layouts {
     axes: Vec<AxisRef>,
     layouts: Vec<TensorLayout>,
+    /// The values that stand side by side along each axis.
+    values: Vec<Vec<ValueId>>,
 }
 
 impl Layouts {
@@ -157,19 +161,37 @@ impl Layouts {
             }
         }
         let axes = pick(&found);
-        let layout = |tap: &AxisRef| {
-            let value = graph.value(tap.value);
-            let still = Pattern { axes: vec![Term { kind: TermKind::Fixed, column: 1 }; value.shape.len()] };
-            symmetry.layout(&value.name, found.value_pattern(tap.value).unwrap_or(&still), &value.shape)
-        };
-        let layouts =
-            axes.iter().map(layout).collect::<std::result::Result<_, _>>().map_err(onebasin_core::Error::from)?;
-        Ok(Self { axes, layouts })
+        let (mut layouts, mut values) = (Vec::new(), Vec::new());
+        for at in &axes {
+            let value = graph.value(at.value);
+            let still = || Pattern { axes: vec![Term { kind: TermKind::Fixed, column: 1 }; value.shape.len()] };
+            let alone = || Tap { pattern: still(), shape: value.shape.clone(), values: vec![at.value] };
+            let tap = found.tap(*at).unwrap_or_else(alone);
+            let layout = symmetry.layout(&value.name, &tap.pattern, &tap.shape);
+            layouts.push(layout.map_err(onebasin_core::Error::from)?);
+            values.push(tap.values);
+        }
+        Ok(Self { axes, layouts, values })
+    }
+
+    /// What a run left at a tap.
+    fn look<'s>(&self, tap: usize, space: &'s Workspace) -> Cow<'s, [f32]> {
+        let value = |v: &ValueId| space.value(*v).map_or(&[][..], |(found, _)| found);
+        let found: Vec<&[f32]> = self.values[tap].iter().map(value).collect();
+        if let [one] = found[..] {
+            return Cow::Borrowed(one);
+        }
+        let shape = &self.layouts[tap].shape;
+        let run = shape[self.axes[tap].axis..].iter().product::<usize>() / found.len();
+        let rows = found.iter().map(|values| values.len() / run.max(1)).min().unwrap_or(0);
+        let row = |row: usize| found.iter().flat_map(move |values| &values[row * run..][..run]);
+        Cow::Owned((0..rows).flat_map(row).copied().collect())
     }
 
     /// The values, each once.
     fn values(&self) -> Vec<ValueId> {
-        let mut values: Vec<ValueId> = self.axes.iter().map(|tap| tap.value).collect();
+        let mut values: Vec<ValueId> = self.values.iter().flatten().copied().collect();
+        values.sort_unstable();
         values.dedup();
         values
     }

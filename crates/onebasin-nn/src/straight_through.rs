@@ -223,7 +223,8 @@ pub fn straight_through(
         let batch: Vec<u32> =
             shuffled.as_slice()[k * options.batch..].iter().take(options.batch).map(|&at| rest[at as usize]).collect();
         let found = program.unflatten(&target)?;
-        let source = Weights::new(&weights, &found, &ends[1])?;
+        let compared = [weights.stacked(&found)?, weights.stacked(&ends[1])?];
+        let source = Weights::new(&weights, &compared[0], &compared[1])?;
         let how = MatchOptions { seed: options.seed.wrapping_add(state.step), ..MatchOptions::default() };
         state.current = ascend_again(&source, &state.current, &how, &mut state.duals, &mut |_| true)?.alignment;
         let samples = batch.len();

@@ -70,8 +70,8 @@ impl Aligned {
         let (all, aligned, names) = (params(tensors)?, Arc::clone(&self.aligned), self.names.clone());
         let moved = run(py, None, move |_| {
             let own = |name: &str| names.get(name).filter(|own| all.get(own).is_some()).cloned().unwrap_or_else(|| name.to_owned());
-            let tensor = |(name, _): (&str, _)| Some((name.to_owned(), all.get(&own(name))?.clone()));
-            let moved = aligned.apply(&aligned.symmetry.tensors().filter_map(tensor).collect())?;
+            let tensor = |name: &str| Some((name.to_owned(), all.get(&own(name))?.clone()));
+            let moved = aligned.apply(&aligned.symmetry.names().filter_map(tensor).collect())?;
             Ok(moved.into_iter().map(|(name, tensor)| (own(&name), tensor)).collect())
         })?;
         given(py, moved)

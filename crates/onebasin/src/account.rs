@@ -40,8 +40,9 @@ pub struct Account {
 impl Account {
     /// The same, with the number of tensors that a symmetry moves.
     pub(crate) fn of(&self, symmetry: &Symmetry) -> Self {
-        let own = symmetry.tensors().filter(|(name, _)| !self.follow.contains_key(*name));
-        Self { moved: own.filter(|(_, layout)| layout.moves()).count(), ..self.clone() }
+        let moving = symmetry.tensors().filter(|(_, layout)| layout.moves()).map(|(name, _)| name);
+        let own = moving.flat_map(|name| symmetry.members(name)).filter(|name| !self.follow.contains_key(*name));
+        Self { moved: own.count(), ..self.clone() }
     }
 }
 
@@ -178,7 +179,7 @@ fn original(name: &str, models: &[Model], copies: &[Option<Tensor>]) -> Result<O
         [one] => Ok(Some((*one).to_owned())),
         [one, others @ ..] => {
             let symmetry = models[0].symmetry()?;
-            let pattern = |n: &str| symmetry.tensor(n).map(|t| t.pattern.to_string());
+            let pattern = |n: &str| symmetry.tensor(symmetry.standing(n)).map(|t| t.pattern.to_string());
             let first = pattern(one)?;
             for other in others {
                 if pattern(other)? != first {

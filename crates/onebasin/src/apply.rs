@@ -121,7 +121,7 @@ fn part(aligned: &Aligned, b: &Model) -> Result<(Params, Params)> {
     let (mut covered, mut rest, mut lost) = (Params::new(), Params::new(), Vec::new());
     for (name, tensor) in b.all().iter() {
         let known = account.copied.contains(name) || account.left_out.contains(name) || rules.carries(name);
-        if symmetry.tensor(name).is_ok() {
+        if symmetry.covers(name) {
             covered.insert(name, tensor.clone());
         } else if known || is_bookkeeping(name, tensor) {
             rest.insert(name, tensor.clone());

@@ -254,7 +254,7 @@ impl Model {
         [a, b]: [&'n Params; 2],
         context: &Context<'_>,
     ) -> Result<Weights<'n>> {
-        let order = self.graph().into_iter().flat_map(|g| g.params().map(|p| p.name.as_str()));
+        let order = self.graph().into_iter().flat_map(|g| g.params().map(|p| weights.standing(&p.name)));
         let weights = Weights::new(weights, a, b)?.in_order(order);
         Ok(match context.device {
             Some(device) => device.compare(weights),

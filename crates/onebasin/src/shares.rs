@@ -34,6 +34,21 @@ pub(crate) fn ends_by_group<'a>(
             found: format!("`{group}` of the symmetry file"),
         });
     }
+    // A layer of a stack is several sites, whose units stand for each other only together.
+    let stacked = |group: &&&str| {
+        let mut stacks = known.iter().filter(|(name, _)| graph.param_named(name).is_err());
+        stacks.any(|(_, pattern)| {
+            let unit = pattern.axes.first().map(|first| first.to_string()).unwrap_or_default();
+            pattern.axes.iter().any(|term| is_of(&term.kind, &unit, group))
+        })
+    };
+    if let Some(group) = by_group.keys().find(stacked) {
+        return Err(Error::Option {
+            option: "group_lambda",
+            expected: "groups whose units are no sets of tensors, where layers are solved",
+            found: format!("`{group}`"),
+        });
+    }
     for site in sites(&graph).0 {
         let Some(term) = found.value_pattern(site.target).and_then(|pattern| pattern.axes.get(site.axis)) else {
             continue;
@@ -50,6 +65,17 @@ pub(crate) fn ends_by_group<'a>(
         ends.by_unit.insert(site.target, vec![lambda.iter().map(|l| 1.0 - l).collect(), lambda]);
     }
     Ok(ends)
+}
+
+/// Whether `group` stands in a term and is `unit`, or a family over it.
+fn is_of(term: &TermKind, unit: &str, group: &str) -> bool {
+    match term {
+        TermKind::Fixed | TermKind::Number(_) | TermKind::Chooser(_) => false,
+        TermKind::Group { name, parent, .. } => name == group && (name == unit || parent.as_deref() == Some(unit)),
+        TermKind::Product(terms) | TermKind::Sum(terms) | TermKind::Cases(terms) => {
+            terms.iter().any(|term| is_of(&term.kind, unit, group))
+        }
+    }
 }
 
 /// Whether a term is of a group, or of a family over it.

@@ -51,11 +51,12 @@ const BINADES: usize = 2048;
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
 pub fn comparable<'a>(symmetry: &Symmetry, a: &'a Params, b: &'a Params) -> Result<[Cow<'a, Params>; 2]> {
+    let (a, b) = (symmetry.stacked(a)?, symmetry.stacked(b)?);
     let names: Vec<&str> = symmetry.tensors().filter(|(_, layout)| layout.moves()).map(|(name, _)| name).collect();
     let moving = |net: &Params| -> Result<Params> {
         names.iter().map(|name| Ok(((*name).to_owned(), net.require(name)?.clone()))).collect()
     };
-    let [own, other] = [moving(a)?, moving(b)?];
+    let [own, other] = [moving(&a)?, moving(&b)?];
     own.check_finite_beside(&other)?;
     other.check_finite_beside(&own)?;
     let mut counts = [0_u64; BINADES];
@@ -69,11 +70,11 @@ pub fn comparable<'a>(symmetry: &Symmetry, a: &'a Params, b: &'a Params) -> Resu
         4 * below >= 3 * all
     });
     let largest = (1..BINADES).rfind(|&k| counts[k] > 0);
-    let (Some(usual), Some(largest)) = (usual, largest) else { return Ok([Cow::Borrowed(a), Cow::Borrowed(b)]) };
+    let (Some(usual), Some(largest)) = (usual, largest) else { return Ok([a, b]) };
     let power = |k: usize| f64::from_bits((k as u64) << 52);
     let largest = power(largest);
     if largest <= DOUBLE * power(usual) && (1.0 / SINGLE..=SINGLE).contains(&largest) {
-        return Ok([Cow::Borrowed(a), Cow::Borrowed(b)]);
+        return Ok([a, b]);
     }
     let far = (FAR * power(usual)).max(WEIGHT);
     let nearer = |net: &Params, moving: &Params| -> Result<Params> {
@@ -84,7 +85,7 @@ pub fn comparable<'a>(symmetry: &Symmetry, a: &'a Params, b: &'a Params) -> Resu
         }
         Ok(nearer)
     };
-    Ok([Cow::Owned(nearer(a, &own)?), Cow::Owned(nearer(b, &other)?)])
+    Ok([Cow::Owned(nearer(&a, &own)?), Cow::Owned(nearer(&b, &other)?)])
 }
 
 /// A number brought nearer if it is far.

@@ -183,7 +183,7 @@ pub fn diagnose(weights: &Weights<'_>, found: &Alignment, seed: u64) -> Result<D
         return Ok(seen(Kinship::Renumbered));
     }
     let names = sample(symmetry, a)?;
-    let sampled = symmetry.restrict(|name| names.contains(&name));
+    let sampled = symmetry.restrict(|name| names.contains(&symmetry.standing(name)));
     let weights = &Weights::new(&sampled, a, b)?;
     let (entries, all) = (weights_of(&sampled, a)?, weights_of(symmetry, a)?);
     let scale = norm(&sampled, a)? * norm(&sampled, b)?;

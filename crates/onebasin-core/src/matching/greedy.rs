@@ -66,7 +66,7 @@ pub fn greedy(weights: &Weights<'_>) -> Result<Alignment> {
 /// The tensors of a root in which only known groups stand.
 fn incoming(symmetry: &Symmetry, root: GroupId, known: &[GroupId]) -> Symmetry {
     let stands = |name: &str| {
-        let layout = symmetry.tensor(name).ok();
+        let layout = symmetry.tensor(symmetry.standing(name)).ok();
         let digits = layout.iter().flat_map(|l| &l.axes).flat_map(|x| &x.occurrences).flat_map(|o| &o.digits);
         let roots: Vec<GroupId> = digits.filter_map(|d| d.group).map(|g| symmetry.root(g)).collect();
         roots.contains(&root) && roots.iter().all(|g| known.contains(g))

@@ -45,8 +45,8 @@ impl TensorRule {
                 Formula::EitherEnd(lambda, by_axis) => is_end(self.lambda_at(*lambda, by_axis, start + k)),
             };
             if !same && !passes {
-                let (mut rest, mut index) = (start + k, vec![0; self.shape.len()]);
-                for (at, len) in index.iter_mut().zip(&self.shape).rev() {
+                let (mut rest, mut index) = (start + k, vec![0; self.own.len()]);
+                for (at, len) in index.iter_mut().zip(&self.own).rev() {
                     (*at, rest) = (rest % len, rest / len);
                 }
                 let [a, b] = [(self.a, a), (self.b, b)].map(|(dtype, bytes)| shown(dtype, bytes));

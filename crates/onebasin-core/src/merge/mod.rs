@@ -164,7 +164,7 @@ pub fn merge_by_group(
     of_group: &BTreeMap<GroupId, f64>,
 ) -> Result<Params> {
     a.check_same_structure(b)?;
-    symmetry.tensors().try_for_each(|(name, _)| a.require(name).map(drop))?;
+    symmetry.names().try_for_each(|name| a.require(name).map(drop))?;
     merge_as(&MergeRule::by_group(symmetry, lambda, of_group)?, a, b)
 }
 
@@ -195,11 +195,10 @@ pub fn merge_aligned(
     rule: &MergeRule<'_>,
 ) -> Result<Params> {
     a.check_same_structure(b)?;
-    symmetry.tensors().try_for_each(|(name, _)| a.require(name).map(drop))?;
+    symmetry.names().try_for_each(|name| a.require(name).map(drop))?;
     let merged = |(name, ta): (&str, &Tensor)| {
-        let tb = b.require(name)?;
-        let moved = alignment.apply_tensor(symmetry, name, tb)?;
-        Ok((name.to_owned(), rule.tensor(name, ta.shape(), ta.dtype(), tb.dtype()).apply(name, ta, &moved)?))
+        let moved = alignment.moved(symmetry, b, name)?;
+        Ok((name.to_owned(), rule.tensor(name, ta.shape(), ta.dtype(), moved.dtype()).apply(name, ta, &moved)?))
     };
     a.iter().map(merged).collect()
 }
@@ -256,14 +255,14 @@ pub fn mean(
     }
     models.iter().try_for_each(|model| first.check_same_structure(model))?;
     let mut mean = Params::new();
-    for (name, _) in symmetry.tensors() {
+    for name in symmetry.names() {
         let reference = first.require(name)?;
-        let own = alignments[0].apply_tensor(symmetry, name, reference)?;
+        let own = alignments[0].moved(symmetry, first, name)?;
         for (model, alignment) in models.iter().zip(alignments).skip(1) {
             let other = model.require(name)?;
             let rule = MergeRule::lerp(0.5)?.within(symmetry).tensor(name, own.shape(), own.dtype(), other.dtype());
             if !own.dtype().is_float() || !all_finite(own.dtype(), own.bytes()) || other.check_finite(name).is_err() {
-                rule.check(name, 0, own.bytes(), alignment.apply_tensor(symmetry, name, other)?.bytes())?;
+                rule.check(name, 0, own.bytes(), alignment.moved(symmetry, model, name)?.bytes())?;
             }
         }
         if !reference.dtype().is_float() {
@@ -272,7 +271,7 @@ pub fn mean(
         }
         let mut sum = vec![0.0; reference.len()];
         for ((model, alignment), weight) in models.iter().zip(alignments).zip(&weights) {
-            let moved = alignment.apply_tensor(symmetry, name, model.require(name)?)?;
+            let moved = alignment.moved(symmetry, model, name)?;
             sum.iter_mut().zip(moved.to_f64().map_err(|e| e.named(name))?.iter()).for_each(|(s, v)| *s += weight * v);
         }
         for s in &mut sum {

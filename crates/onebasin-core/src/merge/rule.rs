@@ -170,14 +170,17 @@ impl<'a> MergeRule<'a> {
     /// # Ok::<(), onebasin_core::Error>(())
     /// ```
     pub fn tensor(&self, name: &str, shape: &[usize], a: DType, b: DType) -> TensorRule {
-        let layout = self.symmetry.and_then(|symmetry| Some((symmetry, symmetry.tensor(name).ok()?)));
+        let layout =
+            self.symmetry.and_then(|symmetry| Some((symmetry, symmetry.tensor(symmetry.standing(name)).ok()?)));
+        let place = self.symmetry.and_then(|symmetry| symmetry.stack_of(name)).map_or(0, |(_, place)| place);
         let named = layout.zip(self.groups).and_then(|((symmetry, layout), of_group)| {
             let by_axis: Vec<_> = layout.axes.iter().map(|axis| lambdas(symmetry, axis, of_group)).collect();
             by_axis.iter().flatten().any(|l| l.is_finite()).then_some(by_axis)
         });
         let moves = layout.is_some_and(|(_, layout)| layout.moves());
         let floats = a.is_float() && b.is_float();
-        let counts = !floats && (shape.iter().product::<usize>() <= 1 || name.ends_with(COUNTER));
+        let entries = shape.iter().product::<usize>();
+        let counts = !floats && (entries <= 1 || name.ends_with(COUNTER));
         let formula = match (named, self.circle) {
             (Some(by_axis), _) if floats => Formula::ByAxis(self.lambda, by_axis),
             (Some(by_axis), _) if a == b && !counts => Formula::EitherEnd(self.lambda, by_axis),
@@ -191,8 +194,10 @@ impl<'a> MergeRule<'a> {
         };
         let rounded = if matches!(formula, Formula::B) { b } else { a };
         let dtype = self.dtype.filter(|_| rounded.is_float()).unwrap_or(rounded);
-        let shape = layout.map_or_else(|| shape.to_vec(), |(_, layout)| layout.laid_out());
-        TensorRule { formula, shape, a, b, rounded, dtype }
+        let own = shape.to_vec();
+        let shape = layout.map_or_else(|| own.clone(), |(_, layout)| layout.laid_out());
+        let first = place * entries;
+        TensorRule { formula, own, shape, first, a, b, rounded, dtype }
     }
 }
 
@@ -200,7 +205,12 @@ impl<'a> MergeRule<'a> {
 #[derive(Debug, Clone)]
 pub struct TensorRule {
     pub(super) formula: Formula,
+    /// The tensor's own shape.
+    pub(super) own: Vec<usize>,
+    /// What it is laid out in.
     pub(super) shape: Vec<usize>,
+    /// Where the tensor begins in its stack.
+    pub(super) first: usize,
     pub(super) a: DType,
     pub(super) b: DType,
     /// The type that the formula's value is rounded to.
@@ -241,7 +251,7 @@ impl TensorRule {
 
     /// λ of one entry, by its flat position.
     pub(super) fn lambda_at(&self, lambda: f64, by_axis: &[Vec<f64>], flat: usize) -> f64 {
-        let found = smallest(&self.shape, by_axis, flat);
+        let found = smallest(&self.shape, by_axis, self.first + flat);
         if found.is_infinite() { lambda } else { found }
     }
 

@@ -89,6 +89,14 @@ pub enum SymmetryError {
         /// Names, each with the nearest name the network has.
         tensors: Vec<(String, Option<String>)>,
     },
+    /// A stack whose tensors do not go together.
+    #[error("stack `{stack}`: {why}", stack = escaped(.stack))]
+    Stack {
+        /// Its name.
+        stack: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A tensor that the symmetry does not know.
     #[error("the symmetry has no tensor `{tensor}`", tensor = escaped(.tensor))]
     NoTensor {

@@ -52,10 +52,14 @@ pub struct Gather {
     last: Option<usize>,
     /// Bytes of such a run.
     run: usize,
+    /// The tensor that it moves, where that is another one of a stack.
+    source: Option<String>,
 }
 
 impl Gather {
-    /// How `alignment` moves `tensor`, called `name` in the symmetry. Only type and shape are looked at.
+    /// How `alignment` moves what becomes the tensor `name`. Only type and shape of `tensor` are looked at.
+    ///
+    /// One of the tensors of a stack comes from another one of them, [`source`](Self::source).
     ///
     /// Cost: one table per axis.
     ///
@@ -83,18 +87,46 @@ impl Gather {
     /// ```
     pub fn new(symmetry: &Symmetry, alignment: &Alignment, name: &str, tensor: &Tensor) -> Result<Self> {
         alignment.check(symmetry)?;
-        let layout = symmetry.tensor(name)?;
-        if tensor.shape() != layout.shape {
-            let (expected, found) = (layout.shape.clone(), tensor.shape().to_vec());
+        let member = symmetry.stack_of(name);
+        let layout = symmetry.tensor(member.map_or(name, |(stack, _)| stack))?;
+        let own = if member.is_some() { &layout.shape[1..] } else { &layout.shape[..] };
+        if tensor.shape() != own {
+            let (expected, found) = (own.to_vec(), tensor.shape().to_vec());
             return Err(Error::Shape { tensor: name.to_owned(), expected, place: "the symmetry", found });
         }
-        let (shape, size) = (layout.laid_out(), tensor.dtype().size());
+        let (mut shape, size) = (layout.laid_out(), tensor.dtype().size());
+        let mut tables: Vec<Vec<u32>> = layout.axes.iter().map(|axis| alignment.axis_gather(symmetry, axis)).collect();
+        let mut source = None;
+        if let Some((stack, place)) = member {
+            shape[0] /= layout.shape[0];
+            let entries = &tables[0][place * shape[0]..][..shape[0]];
+            let from = entries.first().map_or(place, |first| *first as usize / shape[0]);
+            tables[0] = entries.iter().map(|entry| entry - (from * shape[0]) as u32).collect();
+            source = symmetry.members(stack).nth(from).map(str::to_owned);
+        }
         let moves = |table: &Vec<u32>| table.iter().enumerate().any(|(i, &j)| i != j as usize);
-        let tables: Vec<_> =
-            layout.axes.iter().map(|axis| Some(alignment.axis_gather(symmetry, axis)).filter(moves)).collect();
+        let tables: Vec<_> = tables.into_iter().map(|table| Some(table).filter(moves)).collect();
         let last = tables.iter().rposition(Option::is_some);
         let run = size * element_count(&shape[last.map_or(0, |axis| axis + 1)..])?;
-        Ok(Self { size, shape, tables, last, run })
+        Ok(Self { size, shape, tables, last, run, source })
+    }
+
+    /// The tensor whose bytes become those of `name`: another one where that is part of a stack, else itself.
+    ///
+    /// ```
+    /// use onebasin_core::Perm;
+    /// use onebasin_core::symmetry::{Alignment, Gather};
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// let one = Tensor::from_f32(&[1], vec![0.])?;
+    /// let net = Params::from_iter(["x.0.w", "x.1.w"].map(|name| (name.to_owned(), one.clone())));
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("x.[0:2].w", "x .")])?, &net)?;
+    /// let swap = Alignment::new(&symmetry, vec![vec![Perm::new(vec![1, 0])?]])?;
+    /// assert_eq!(Gather::new(&symmetry, &swap, "x.0.w", &one)?.source("x.0.w"), "x.1.w");
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn source<'a>(&'a self, name: &'a str) -> &'a str {
+        self.source.as_deref().unwrap_or(name)
     }
 
     /// Fills `out` with the entries of the result from `start` on. `source` holds the bytes of the whole tensor.
@@ -225,13 +257,32 @@ impl Alignment {
     /// # Ok::<(), onebasin_core::Error>(())
     /// ```
     pub fn apply(&self, symmetry: &Symmetry, params: &Params) -> Result<Params> {
-        symmetry
-            .tensors()
-            .map(|(name, _)| Ok((name.to_owned(), self.apply_tensor(symmetry, name, params.require(name)?)?)))
-            .collect()
+        symmetry.names().map(|name| Ok((name.to_owned(), self.moved(symmetry, params, name)?))).collect()
     }
 
-    /// Acts on one tensor of the network. A tensor in which nothing moves shares its bytes with the result.
+    /// One tensor of the network that [`apply`](Self::apply) makes.
+    ///
+    /// # Errors
+    /// Those of [`apply`](Self::apply).
+    ///
+    /// ```
+    /// use onebasin_core::Perm;
+    /// use onebasin_core::symmetry::Alignment;
+    /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+    /// # use onebasin_core::{Params, Tensor};
+    /// let tensor = |value: f32| Tensor::from_f32(&[1], vec![value]);
+    /// let net = Params::from_iter([("x.0.w".to_owned(), tensor(5.)?), ("x.1.w".to_owned(), tensor(7.)?)]);
+    /// let symmetry = Symmetry::resolve(&SymmetrySpec::from_patterns([("x.[0:2].w", "x .")])?, &net)?;
+    /// let swap = Alignment::new(&symmetry, vec![vec![Perm::new(vec![1, 0])?]])?;
+    /// assert_eq!(swap.moved(&symmetry, &net, "x.0.w")?.to_f32()?[..], [7.]);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn moved(&self, symmetry: &Symmetry, params: &Params, name: &str) -> Result<Tensor> {
+        let gather = Gather::new(symmetry, self, name, params.require(name)?)?;
+        gather.apply(params.require(gather.source(name))?)
+    }
+
+    /// Acts on one of [`Symmetry::tensors`]. A tensor in which nothing moves shares its bytes with the result.
     ///
     /// # Errors
     /// Those of [`Gather::new`].

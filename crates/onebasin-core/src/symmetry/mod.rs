@@ -43,9 +43,10 @@ mod resolve;
 mod saved;
 mod sizes;
 mod spec;
+mod stack;
 
 pub use alignment::Alignment;
-pub use discover::{AxisRef, Discovery, Held, discover, discover_holding};
+pub use discover::{AxisRef, Discovery, Held, Tap, discover, discover_holding, discover_one_by_one};
 pub use error::{AlignmentError, SymmetryError};
 pub use gather::Gather;
 pub use group::{Group, GroupId};

@@ -13,6 +13,7 @@ use super::pattern::{Pattern, Term, TermKind, visit_groups};
 use super::saved::SavedSymmetry;
 use super::sizes::{Coverage, GroupSizes, group_error};
 use super::spec::SymmetrySpec;
+use super::stack;
 use crate::params::{Params, nearest};
 
 /// The layout of every axis of one tensor, and the pattern it came from.
@@ -36,7 +37,7 @@ use crate::params::{Params, nearest};
 pub struct TensorLayout {
     /// The pattern it came from.
     pub pattern: Pattern,
-    /// The tensor's own shape.
+    /// The tensor's own shape; that of a stack begins with the number of its tensors.
     pub shape: Vec<usize>,
     /// One layout per axis; one for all axes from a family to its parent, where that stands on another axis, and from
     /// cases to what chooses among them. Such axes lie side by side in memory, so the tensor is one of fewer axes.
@@ -117,6 +118,10 @@ impl TensorLayout {
 pub struct Symmetry {
     groups: Arc<GroupTable>,
     tensors: BTreeMap<String, TensorLayout>,
+    /// The tensors that stacks are made of, by the name of the stack.
+    pub(super) stacks: BTreeMap<String, Vec<String>>,
+    /// The stack that a tensor is part of, and its place there.
+    pub(super) stacked: BTreeMap<String, (String, usize)>,
     spec: SymmetrySpec,
 }
 
@@ -154,7 +159,10 @@ impl Symmetry {
         });
         let mut symmetry = Self::of_groups(GroupTable::new(&members.collect())?);
         for (name, pattern, shape) in patterns {
-            let layout = lay_out(name, pattern, shape, &symmetry.groups, &|| sizes.clone())?;
+            let layout = lay_out(name, pattern, &shape, &symmetry.groups, &|| sizes.clone())?;
+            if params.get(name).is_none() {
+                symmetry.add_stack(name, &layout)?;
+            }
             symmetry.spec.tensors.insert(name.to_owned(), pattern.clone());
             symmetry.tensors.insert(name.to_owned(), layout);
         }
@@ -165,13 +173,41 @@ impl Symmetry {
     pub(super) fn of_groups(groups: GroupTable) -> Self {
         let sizes = groups.list().iter().map(|g| (g.name.clone(), g.size)).collect();
         let spec = SymmetrySpec { sizes, tensors: BTreeMap::new() };
-        Self { groups: Arc::new(groups), tensors: BTreeMap::new(), spec }
+        let (tensors, stacks, stacked) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { groups: Arc::new(groups), tensors, stacks, stacked, spec }
     }
 
     /// Adds a tensor of known groups.
     pub(super) fn add(&mut self, name: &str, pattern: Pattern, shape: &[usize]) -> Result<(), SymmetryError> {
-        self.tensors.insert(name.to_owned(), self.layout(name, &pattern, shape)?);
+        let layout = self.laid_out(name, &pattern, shape)?;
+        if shape.len() == pattern.axes.len() && stack::members(name).is_some_and(|all| all.len() == shape[0]) {
+            self.add_stack(name, &layout)?;
+        }
+        self.tensors.insert(name.to_owned(), layout);
         self.spec.tensors.insert(name.to_owned(), pattern);
+        Ok(())
+    }
+
+    /// Adds the tensors of a stack, whose first axis is the units of one group, or stays.
+    fn add_stack(&mut self, name: &str, layout: &TensorLayout) -> Result<(), SymmetryError> {
+        let first = &layout.pattern.axes[0];
+        let moves = match &first.kind {
+            TermKind::Group { parent: None, slice: None, .. } | TermKind::Fixed | TermKind::Number(_) => true,
+            TermKind::Group { .. }
+            | TermKind::Product(_)
+            | TermKind::Sum(_)
+            | TermKind::Chooser(_)
+            | TermKind::Cases(_) => false,
+        };
+        if !moves {
+            let why = format!("its first axis is `{first}`; the tensors of a stack are the units of one group, or `.`");
+            return Err(SymmetryError::Stack { stack: name.to_owned(), why });
+        }
+        let members = stack::members(name).unwrap_or_default();
+        for (place, member) in members.iter().enumerate() {
+            self.stacked.insert(member.clone(), (name.to_owned(), place));
+        }
+        self.stacks.insert(name.to_owned(), members);
         Ok(())
     }
 
@@ -245,7 +281,7 @@ impl Symmetry {
         self.groups.id(name).ok_or_else(|| SymmetryError::NoGroup { group: name.to_owned(), known: known() }.into())
     }
 
-    /// Tensors and their layouts, in order of name.
+    /// Tensors and their layouts, in order of name; those of a stack as one, under its name.
     ///
     /// ```
     /// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
@@ -262,7 +298,7 @@ impl Symmetry {
         self.tensors.iter().map(|(n, t)| (n.as_str(), t))
     }
 
-    /// The same groups standing only in the tensors that `keep` names. Its alignments are alignments of this symmetry: a
+    /// The same groups standing only in the tensors that `keep` names, all of those of a stack. Its alignments are alignments of this symmetry: a
     /// match on it looks at those tensors alone.
     ///
     /// Running statistics of BatchNorms are left out this way: they are no weights, and their size would drown them.
@@ -286,8 +322,11 @@ impl Symmetry {
     #[must_use]
     pub fn restrict(&self, keep: impl Fn(&str) -> bool) -> Self {
         let mut restricted = self.clone();
+        let keep = |name: &String| self.members(name).all(&keep);
         restricted.tensors.retain(|name, _| keep(name));
         restricted.spec.tensors.retain(|name, _| keep(name));
+        restricted.stacks.retain(|name, _| keep(name));
+        restricted.stacked.retain(|_, (name, _)| restricted.stacks.contains_key(name));
         restricted
     }
 
@@ -329,6 +368,16 @@ impl Symmetry {
     /// # Ok::<(), onebasin_core::Error>(())
     /// ```
     pub fn layout(&self, name: &str, pattern: &Pattern, shape: &[usize]) -> Result<TensorLayout, SymmetryError> {
+        let layout = self.laid_out(name, pattern, shape)?;
+        if let Some(run) = runs(pattern).into_iter().find(|run| run.len() > 1) {
+            let why = format!("axes {} to {} of `{name}` ({pattern}) move together", run.start, run.end - 1);
+            return Err(group_error(name, why));
+        }
+        Ok(layout)
+    }
+
+    /// The same where axes may move together.
+    fn laid_out(&self, name: &str, pattern: &Pattern, shape: &[usize]) -> Result<TensorLayout, SymmetryError> {
         check_rank(name, pattern, shape)?;
         let mut unknown = None;
         for term in &pattern.axes {
@@ -342,10 +391,6 @@ impl Symmetry {
         }
         if let Some(error) = unknown {
             return Err(error);
-        }
-        if let Some(run) = runs(pattern).into_iter().find(|run| run.len() > 1) {
-            let why = format!("axes {} to {} of `{name}` ({pattern}) move together", run.start, run.end - 1);
-            return Err(group_error(name, why));
         }
         let known = |g: &Group| (g.name.clone(), (g.size, "in the symmetry".to_owned()));
         let sizes = || GroupSizes { known: self.groups().iter().map(known).collect() };
@@ -496,26 +541,61 @@ fn check_rank(name: &str, pattern: &Pattern, shape: &[usize]) -> Result<(), Symm
 }
 
 fn cover<'a>(spec: &'a SymmetrySpec, params: &'a Params) -> Result<Coverage<'a>, SymmetryError> {
-    let unknown: Vec<_> = spec
-        .tensors
-        .keys()
+    let stacks = spec.tensors.keys().filter(|name| params.get(name).is_none());
+    let stacks: BTreeMap<&str, Vec<String>> =
+        stacks.filter_map(|name| Some((name.as_str(), stack::members(name)?))).collect();
+    let wanted = spec.tensors.keys().filter(|name| !stacks.contains_key(name.as_str()));
+    let unknown: Vec<_> = wanted
+        .chain(stacks.values().flatten())
         .filter(|name| params.get(name).is_none())
         .map(|name| (name.clone(), nearest(name, params.names()).map(str::to_owned)))
         .collect();
     if !unknown.is_empty() {
         return Err(SymmetryError::UnknownTensors { tensors: unknown });
     }
-    let uncovered: Vec<_> = params.names().filter(|n| !spec.tensors.contains_key(*n)).map(str::to_owned).collect();
+    let mut stacked: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, member) in stacks.iter().flat_map(|(name, members)| members.iter().map(move |m| (*name, m.as_str()))) {
+        let other = if spec.tensors.contains_key(member) { Some(member) } else { stacked.insert(member, name) };
+        if let Some(other) = other {
+            return Err(SymmetryError::Templates {
+                tensor: member.to_owned(),
+                templates: [other.to_owned(), name.to_owned()],
+            });
+        }
+    }
+    let known = |name: &&str| spec.tensors.contains_key(*name) || stacked.contains_key(*name);
+    let uncovered: Vec<_> = params.names().filter(|n| !known(n)).map(str::to_owned).collect();
     if !uncovered.is_empty() {
         return Err(SymmetryError::Uncovered { tensors: uncovered });
     }
     let mut covered = Vec::new();
-    for (name, tensor) in params.iter() {
-        let pattern = &spec.tensors[name];
-        check_rank(name, pattern, tensor.shape())?;
-        covered.push((name, pattern, tensor.shape()));
+    for (name, pattern) in &spec.tensors {
+        let shape = match stacks.get(name.as_str()) {
+            None => params.get(name).map_or_else(Vec::new, |tensor| tensor.shape().to_vec()),
+            Some(members) => stack_shape(name, members, params)?,
+        };
+        check_rank(name, pattern, &shape)?;
+        covered.push((name.as_str(), pattern, shape));
     }
     Ok(covered)
+}
+
+/// The shape of a stack: the number of its tensors, and what they all have.
+fn stack_shape(name: &str, members: &[String], params: &Params) -> Result<Vec<usize>, SymmetryError> {
+    let tensors: Vec<_> = members.iter().filter_map(|member| params.get(member)).collect();
+    for (member, tensor) in members.iter().zip(&tensors) {
+        if (tensor.shape(), tensor.dtype()) != (tensors[0].shape(), tensors[0].dtype()) {
+            let of = |tensor: &crate::Tensor| format!("{} of shape {:?}", tensor.dtype(), tensor.shape());
+            let why = format!(
+                "`{}` is {}, `{member}` {}; the tensors of a stack are of one type and shape",
+                members[0],
+                of(tensors[0]),
+                of(tensor)
+            );
+            return Err(SymmetryError::Stack { stack: name.to_owned(), why });
+        }
+    }
+    Ok([&[members.len()], tensors[0].shape()].concat())
 }
 
 fn parents(patterns: &Coverage<'_>) -> Result<BTreeMap<String, Option<String>>, SymmetryError> {

@@ -8,8 +8,8 @@ use super::layout::expand;
 use super::pattern::{Pattern, Term, visit_groups};
 use super::spec::SymmetrySpec;
 
-/// Name, pattern and shape of every tensor.
-pub(super) type Coverage<'a> = Vec<(&'a str, &'a Pattern, &'a [usize])>;
+/// Name, pattern and shape of every tensor, those of a stack as one.
+pub(super) type Coverage<'a> = Vec<(&'a str, &'a Pattern, Vec<usize>)>;
 
 /// Sizes of groups, each with the place it came from.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ impl GroupSizes {
         while progress {
             progress = false;
             for (tensor, pattern, shape) in patterns {
-                for (axis, (term, &len)) in pattern.axes.iter().zip(*shape).enumerate() {
+                for (axis, (term, &len)) in pattern.axes.iter().zip(shape).enumerate() {
                     progress |= sizes.solve_axis(tensor, axis, pattern, term, len)?;
                 }
             }

@@ -6,11 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::error::SymmetryError;
 use super::pattern::{Pattern, Term, TermKind, visit_groups};
+use super::stack;
 
 /// Patterns by tensor name, as a person writes them: the text of a whole symmetry, before it has met a network.
 ///
 /// A name with placeholders, `"layer.{l}.weight"`, or with `*`, is a template: one line for the tensors of all layers.
 /// [`Symmetry::resolve`](super::Symmetry::resolve) fits it to tensors.
+///
+/// A name with `[0:8]`, or with `[3|5|9]`, is that of a *stack*: tensors of one shape that are looked at as one of one more
+/// axis, the first. `"experts.[0:8].up.weight" = "expert up@expert ."` says that tensor `j` is unit `j` of `expert`.
 ///
 /// ```
 /// use onebasin_core::symmetry::SymmetrySpec;
@@ -98,6 +102,103 @@ impl SymmetrySpec {
         toml::to_string(&File { sizes: self.sizes.clone(), tensors }).expect("two tables of strings and numbers")
     }
 
+    /// Names of the tensors that it has patterns for, those of a stack one by one.
+    ///
+    /// ```
+    /// use onebasin_core::symmetry::SymmetrySpec;
+    /// let spec = SymmetrySpec::from_patterns([("x.[0:2].w", "x ."), ("y", ".")])?;
+    /// assert_eq!(spec.names().collect::<Vec<_>>(), ["x.0.w", "x.1.w", "y"]);
+    /// # Ok::<(), onebasin_core::symmetry::SymmetryError>(())
+    /// ```
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.tensors.keys().flat_map(|name| stack::members(name).unwrap_or_else(|| vec![name.clone()]))
+    }
+
+    /// The same for tensors of other names.
+    ///
+    /// # Errors
+    /// [`SymmetryError::Stack`] if no name stands for the tensors of a stack, as they are then called.
+    ///
+    /// ```
+    /// use onebasin_core::symmetry::SymmetrySpec;
+    /// let spec = SymmetrySpec::from_patterns([("x.[0:2].w", "x ."), ("y", ".")])?;
+    /// let spec = spec.renamed(&|name| format!("net.{name}"))?;
+    /// assert_eq!(spec.tensors.keys().collect::<Vec<_>>(), ["net.x.[0:2].w", "net.y"]);
+    /// # Ok::<(), onebasin_core::symmetry::SymmetryError>(())
+    /// ```
+    pub fn renamed(&self, new: &dyn Fn(&str) -> String) -> Result<Self, SymmetryError> {
+        let name = |name: &String| {
+            let Some(members) = stack::members(name) else { return Ok(new(name)) };
+            let members: Vec<String> = members.iter().map(|member| new(member)).collect();
+            let found = stack::named(&members.iter().map(String::as_str).collect::<Vec<_>>());
+            found.ok_or_else(|| SymmetryError::Stack {
+                stack: name.clone(),
+                why: format!("no name stands for its tensors as they are called here: {}", members.join(", ")),
+            })
+        };
+        let tensors = self.tensors.iter().map(|(n, pattern)| Ok((name(n)?, pattern.clone())));
+        Ok(Self { sizes: self.sizes.clone(), tensors: tensors.collect::<Result<_, _>>()? })
+    }
+
+    /// The same without some tensors; a stack is left out if all its tensors are.
+    ///
+    /// ```
+    /// use onebasin_core::symmetry::SymmetrySpec;
+    /// let spec = SymmetrySpec::from_patterns([("x", "."), ("y", ".")])?;
+    /// assert_eq!(spec.without(&|name| name == "x").names().collect::<Vec<_>>(), ["y"]);
+    /// # Ok::<(), onebasin_core::symmetry::SymmetryError>(())
+    /// ```
+    #[must_use]
+    pub fn without(mut self, left_out: &dyn Fn(&str) -> bool) -> Self {
+        self.tensors.retain(|name, _| match stack::members(name) {
+            Some(members) => !members.iter().all(|member| left_out(member)),
+            None => !left_out(name),
+        });
+        self
+    }
+
+    /// Gives tensors the patterns of others, which they are copies of: by the name of each copy, its original.
+    ///
+    /// # Errors
+    /// [`SymmetryError::Stack`] where some tensors of a stack have copies and others do not.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use onebasin_core::symmetry::SymmetrySpec;
+    /// let mut spec = SymmetrySpec::from_patterns([("x.[0:2].w", "x ."), ("y", ".")])?;
+    /// let copies = [("z.0", "x.0.w"), ("z.1", "x.1.w")].map(|(copy, of)| (copy.to_owned(), of.to_owned()));
+    /// spec.copy(&BTreeMap::from(copies))?;
+    /// assert_eq!(spec.tensors["z.[0:2]"].to_string(), "x .");
+    /// # Ok::<(), onebasin_core::symmetry::SymmetryError>(())
+    /// ```
+    pub fn copy(&mut self, copies: &BTreeMap<String, String>) -> Result<(), SymmetryError> {
+        let mut of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (copy, original) in copies {
+            of.entry(original).or_default().push(copy);
+        }
+        let mut made = Vec::new();
+        for (name, pattern) in &self.tensors {
+            let Some(members) = stack::members(name) else {
+                made.extend(
+                    of.get(name.as_str()).into_iter().flatten().map(|copy| ((*copy).to_owned(), pattern.clone())),
+                );
+                continue;
+            };
+            let of_each: Vec<&[&str]> =
+                members.iter().map(|member| of.get(member.as_str()).map_or(&[][..], Vec::as_slice)).collect();
+            for k in 0..of_each.iter().map(|copies| copies.len()).max().unwrap_or(0) {
+                let row: Option<Vec<&str>> = of_each.iter().map(|copies| copies.get(k).copied()).collect();
+                let copy = row.and_then(|row| stack::named(&row)).ok_or_else(|| SymmetryError::Stack {
+                    stack: name.clone(),
+                    why: "some of its tensors are stored twice; all of them must be, or none".to_owned(),
+                })?;
+                made.push((copy, pattern.clone()));
+            }
+        }
+        self.tensors.extend(made);
+        Ok(())
+    }
+
     /// Replaces templates (`"layer.{l}.weight" = "ffn{l} stream"`) by one pattern for every name they fit, and templates of
     /// sizes (`"heads{l}" = 12`) by one size for every group they fit.
     ///
@@ -133,11 +234,33 @@ impl SymmetrySpec {
             return Err(SymmetryError::File { why: format!("`{name}` has more than {MOST_STARS} `*`") });
         }
         let mut used = BTreeSet::new();
+        let mut made: BTreeMap<String, &String> = BTreeMap::new();
+        for (template, pattern) in &templates {
+            let Some(members) = stack::members(template) else { continue };
+            if template.contains('*') {
+                return Err(SymmetryError::File { why: format!("`{template}` is a stack, whose name has no `*`") });
+            }
+            for indices in names.iter().filter_map(|name| fit(&members[0], name)) {
+                used.insert(template);
+                let name = fill(template, &indices);
+                if let Some(other) = made.insert(name.clone(), template) {
+                    return Err(SymmetryError::Templates {
+                        tensor: name,
+                        templates: [other.clone(), template.clone()],
+                    });
+                }
+                let axes = pattern.axes.iter().map(|term| fill_term(term, &indices)).collect();
+                tensors.entry(name).or_insert(Pattern { axes });
+            }
+        }
+        let stacks = tensors.keys().filter(|name| !names.contains(name.as_str()));
+        let stacked: BTreeSet<String> = stacks.filter_map(|name| stack::members(name)).flatten().collect();
         for name in names {
-            let fits = templates.iter().filter_map(|(t, pattern)| Some((t, pattern, fit(t, name)?)));
+            let single = templates.iter().filter(|(t, _)| stack::members(t).is_none());
+            let fits = single.filter_map(|(t, pattern)| Some((t, pattern, fit(t, name)?)));
             let (mut exact, mut wild): (Vec<_>, Vec<_>) = fits.partition(|(t, _, _)| !t.contains('*'));
             used.extend(exact.iter().chain(&wild).map(|(t, _, _)| *t));
-            if tensors.contains_key(name) {
+            if tensors.contains_key(name) || stacked.contains(name) {
                 continue;
             }
             let fitting = if exact.is_empty() { &mut wild } else { &mut exact };
@@ -213,8 +336,12 @@ fn fit_rest(
     (template == name).then_some(indices)
 }
 
+fn fill(text: &str, indices: &BTreeMap<String, String>) -> String {
+    indices.iter().fold(text.to_owned(), |text, (k, v)| text.replace(&format!("{{{k}}}"), v))
+}
+
 fn fill_term(term: &Term, indices: &BTreeMap<String, String>) -> Term {
-    let fill = |text: &str| indices.iter().fold(text.to_owned(), |text, (k, v)| text.replace(&format!("{{{k}}}"), v));
+    let fill = |text: &str| fill(text, indices);
     let all = |terms: &[Term]| terms.iter().map(|t| fill_term(t, indices)).collect();
     let kind = match &term.kind {
         TermKind::Group { name, parent, slice } => {

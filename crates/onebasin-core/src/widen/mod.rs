@@ -21,7 +21,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, ValueId, ValueSource};
 use crate::params::Params;
-use crate::symmetry::{GroupId, Pattern, Symmetry, Term, TermKind, discover, runs};
+use crate::symmetry::{GroupId, Pattern, Symmetry, Term, TermKind, discover_one_by_one, runs};
 use crate::tensor::{Tensor, element_count};
 pub use embed::{End, Wide};
 use loosen::Inserted;
@@ -91,7 +91,7 @@ impl Widener {
     /// (a normalisation, a softmax or a reduction over the units), where it belongs to a family or stands in one product with
     /// another group or in slices, and where an attribute of an operator does not follow.
     ///
-    /// Cost: that of [`discover`], and one inference of shapes for every operator that stands in the way.
+    /// Cost: that of [`discover`](crate::symmetry::discover), and one inference of shapes for every operator that stands in the way.
     ///
     /// # Errors
     /// If a shape does not fit this machine, or the symmetry cannot be resolved.
@@ -113,7 +113,7 @@ impl Widener {
     pub fn new(graph: &Graph) -> Result<Self> {
         let (graph, inserted) = loosen::loosened(graph)?;
         let (symmetry, patterns) = {
-            let found = discover(&graph);
+            let found = discover_one_by_one(&graph, &BTreeMap::new());
             let patterns = graph.ids().map(|value| found.value_pattern(value).cloned()).collect::<Vec<_>>();
             (Symmetry::resolve(found.spec(), &shapes_of(&graph)?)?, patterns)
         };

@@ -4,6 +4,7 @@ mod activation;
 mod assignment;
 mod discover;
 mod discover_apart;
+mod discover_stacks;
 mod discover_unread;
 mod extremes;
 mod frank_wolfe;

@@ -16,14 +16,20 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 const FLOATS: [DType; 4] = [DType::F64, DType::F32, DType::F16, DType::BF16];
-const SHAPES: [(&str, &[usize], &str); 6] = [
+/// Name, shape and pattern; three tensors of one stack have none of their own.
+const SHAPES: [(&str, &[usize], &str); 10] = [
     ("embed", &[11, 6], ". stream"),
     ("up", &[70, 6], "wide stream"),
     ("down", &[6, 70], "stream wide"),
     ("flat", &[3, 12, 5], ". (2 stream) ."),
     ("norm", &[6], "stream"),
     ("empty", &[0, 6], ". stream"),
+    ("which", &[3, 6], "expert stream"),
+    ("x.0", &[4, 6], ""),
+    ("x.1", &[4, 6], ""),
+    ("x.2", &[4, 6], ""),
 ];
+const STACK: (&str, &str) = ("x.[0:3]", "expert own@expert stream");
 
 /// A network of random weights, of the types that `dtype` gives, with a counter; `rows` is the length of one axis.
 fn network(seed: u64, rows: usize, dtype: impl Fn(usize) -> DType) -> Params {
@@ -35,14 +41,15 @@ fn network(seed: u64, rows: usize, dtype: impl Fn(usize) -> DType) -> Params {
         }
         let mut stream = Stream::new(seed, name);
         let values: Vec<f64> = (0..shape.iter().product()).map(|_| stream.normal()).collect();
-        params.insert(*name, Tensor::from_f64_as(dtype(k), &shape, &values).unwrap());
+        params.insert(*name, Tensor::from_f64_as(dtype(k.min(7)), &shape, &values).unwrap());
     }
     params.insert("steps", Tensor::from_u32(&[2], vec![seed as u32, 7]).unwrap());
     params
 }
 
 fn symmetry(params: &Params) -> Symmetry {
-    let patterns = SHAPES.iter().map(|(name, _, pattern)| (*name, *pattern)).chain([("steps", ".")]);
+    let single = SHAPES.iter().map(|(name, _, pattern)| (*name, *pattern)).filter(|(_, pattern)| !pattern.is_empty());
+    let patterns = single.chain([("steps", "."), STACK]);
     Symmetry::resolve(&SymmetrySpec::from_patterns(patterns).unwrap(), params).unwrap()
 }
 

@@ -150,6 +150,49 @@ class TimeFirst(nn.Module):
         return self.head(self.mix(x).relu().reshape(8, -1, 6).amax(0))
 
 
+class Expert(nn.Module):
+    def __init__(self, bias):
+        super().__init__()
+        self.up, self.gate, self.down = nn.Linear(6, 5, bias), nn.Linear(6, 5, bias), nn.Linear(5, 6, bias)
+
+    def forward(self, x):
+        return self.down(F.silu(self.up(x)) * self.gate(x))
+
+
+class Experts(nn.Module):
+    """Experts one by one, each weighted by its entry of what the router gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.router, self.head = nn.Linear(4, 6), nn.Linear(6, 3), nn.Linear(6, 2)
+        self.experts = nn.ModuleList(Expert(True) for _ in range(3))
+
+    def forward(self, x):
+        x = self.embed(x.flatten(1)).relu()
+        p = self.router(x).softmax(-1)
+        return self.head(x + sum(expert(x) * p[:, e : e + 1] for e, expert in enumerate(self.experts)))
+
+
+class Chosen(nn.Module):
+    """Mixtral's layer: every expert takes the tokens that chose it, and adds to them what it gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.router, self.head = nn.Embedding(11, 6), nn.Linear(6, 3, False), nn.Linear(6, 2)
+        self.experts = nn.ModuleList(Expert(False) for _ in range(3))
+
+    def forward(self, x):
+        x = self.embed(x)
+        tokens = x.view(-1, 6)
+        weights, chosen = self.router(tokens).softmax(1).topk(2, -1)
+        mask = F.one_hot(chosen, 3).permute(2, 1, 0)
+        found = torch.zeros_like(tokens)
+        for e, expert in enumerate(self.experts):
+            which, token = torch.where(mask[e])
+            found.index_add_(0, token, expert(tokens[token]) * weights[token, which, None])
+        return self.head(x + found.view(x.shape)).mean(1)
+
+
 def networks():
     """Name, network, input, and whether the exporter computes what follows from weights alone."""
     image, tokens = torch.randn(1, 3, 8, 8), torch.randint(11, (1, 4))
@@ -162,6 +205,8 @@ def networks():
     yield "mobilenet", mobile_net(), image, False
     yield "shufflenet", ShuffleNet(), image, False
     yield "time_first", TimeFirst(), image, False
+    yield "experts", Experts(), torch.randn(1, 4), False
+    yield "experts_chosen", Chosen(), tokens, True
 
 
 def main(folder):

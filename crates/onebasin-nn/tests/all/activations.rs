@@ -132,7 +132,7 @@ fn planted_permutations_of_built_in_networks_are_recovered() {
 fn planted_permutations_of_exported_networks_are_recovered() {
     let plain = ["densenet", "unet", "mobilenet", "shufflenet"];
     let nested = ["transformer", "transformer_folded"];
-    for name in plain.iter().chain(&nested).chain(&["gru", "lstm"]) {
+    for name in plain.iter().chain(&nested).chain(&["gru", "lstm", "experts"]) {
         let (graph, params) = exported(&format!("{name}.onnx"));
         recovers(name, graph, &params, 64);
     }

@@ -173,7 +173,7 @@ fn exported_networks_keep_their_function() {
         passes(&path.display().to_string(), &graph, &used);
         seen += 1;
     }
-    assert_eq!(seen, 9);
+    assert_eq!(seen, 11);
 }
 
 /// Units that may move, counted by hand from `goldens/networks.py`.
@@ -181,7 +181,8 @@ fn exported_networks_keep_their_function() {
 /// DenseNet: stem 6, two layers of 4, transition 7, two layers of 4. MobileNet: stem 6, twice 12 expanded and 4 squeezed,
 /// stream 8. U-Net: 4 and 8 down, 12 in the middle, 8 up, 8 and 4 where they join. ShuffleNet: 4 in each branch; the stem's
 /// first half in two halves of 2 (the second block cuts there), its second half of 4; between the former stand 2 and 2
-/// units of the first branch's output, between the latter 4 of the second's, which move on their own.
+/// units of the first branch's output, between the latter 4 of the second's, which move on their own. Experts: 3 of them,
+/// 5 units hidden in each.
 #[test]
 fn exported_networks_have_the_units_counted_by_hand() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../onebasin-io/tests/goldens/networks");
@@ -191,6 +192,8 @@ fn exported_networks_have_the_units_counted_by_hand() {
         ("unet", 4 + 8 + 12 + 8 + 8 + 4),
         ("shufflenet", 4 + 4 + (2 + 2) + 4 + (2 + 2) + 4),
         ("time_first", 6 + 6),
+        ("experts", 6 + 3 + 5),
+        ("experts_chosen", 6 + 3 + 5),
     ] {
         let model = OnnxModel::open(&std::path::Path::new(folder).join(format!("{name}.onnx"))).unwrap();
         let graph = model.graph(&BTreeMap::new()).unwrap();

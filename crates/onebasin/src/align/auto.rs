@@ -96,12 +96,12 @@ impl Matching<'_> {
     fn likeness(&self, found: &Found) -> Result<f64> {
         let [a, b] = self.pair.ends();
         let mut sums = [0.0; 3];
-        for (name, _) in self.symmetry.tensors() {
+        for name in self.symmetry.names() {
             let of_a = a.require(name)?;
             if of_a.shape().len() < 2 || !of_a.dtype().is_float() {
                 continue;
             }
-            let moved = found.alignment.apply_tensor(self.symmetry, name, b.require(name)?)?;
+            let moved = found.alignment.moved(self.symmetry, b, name)?;
             let (of_a, moved) = (of_a.to_f64()?, moved.to_f64()?);
             for (x, y) in of_a.iter().zip(moved.iter()) {
                 sums.iter_mut().zip([x * y, x * x, y * y]).for_each(|(sum, product)| *sum += product);

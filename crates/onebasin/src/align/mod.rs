@@ -11,7 +11,7 @@ use std::path::Path;
 use onebasin_core::graph::Op;
 use onebasin_core::matching::{MatchOptions, Order, Source, Start, StopReason, ascend, diagnose};
 use onebasin_core::report::{GroupCorrelation, Input, MatchRecord};
-use onebasin_core::symmetry::{Alignment, Group, GroupId, Pattern, Symmetry, SymmetrySpec};
+use onebasin_core::symmetry::{Alignment, Group, GroupId, Symmetry, SymmetrySpec};
 use onebasin_core::{Params, Perm};
 use onebasin_io::{Metadata, PROVENANCE, SYMMETRY, read, read_alignment, write_alignment};
 use serde::{Deserialize, Serialize};
@@ -261,20 +261,20 @@ impl Aligned {
         let names: BTreeMap<String, String> = checkpoint.metadata.get_json(NAMES)?.unwrap_or_default();
         let all = b.all();
         let in_b = |name: &String| names.get(name).filter(|own| all.get(own).is_some()).unwrap_or(name).clone();
-        let wanted: Vec<String> = spec.tensors.keys().map(in_b).collect();
+        let asked: Vec<String> = spec.names().collect();
+        let wanted: Vec<String> = asked.iter().map(in_b).collect();
         let wanted: Vec<_> = wanted.iter().map(|name| (name.as_str(), None)).collect();
         let fitted = Naming::fit(&wanted, &named(&all), None);
-        let naming = fitted.after(spec.tensors.keys().map(|name| (name.clone(), in_b(name))));
-        let covered = spec.tensors.keys().filter_map(|n| Some((n.clone(), all.get(naming.in_file(n))?.clone())));
+        let naming = fitted.after(asked.iter().map(|name| (name.clone(), in_b(name))));
+        let covered = asked.iter().filter_map(|n| Some((n.clone(), all.get(naming.in_file(n))?.clone())));
         let (symmetry, alignment) = read_alignment(&checkpoint, &covered.collect())?;
         let symmetry = if naming.is_same() {
             symmetry
         } else {
-            let of = |(name, pattern): (&String, &Pattern)| (naming.in_file(name).to_owned(), pattern.clone());
-            let spec = symmetry.spec();
-            let spec = SymmetrySpec { sizes: spec.sizes.clone(), tensors: spec.tensors.iter().map(of).collect() };
-            let covered = all.iter().filter(|(n, _)| spec.tensors.contains_key(*n));
-            Symmetry::resolve(&spec, &covered.map(|(n, t)| (n.to_owned(), t.clone())).collect())?
+            let spec =
+                symmetry.spec().renamed(&|name| naming.in_file(name).to_owned()).map_err(onebasin_core::Error::from)?;
+            let covered = spec.names().filter_map(|n| Some((n.clone(), all.get(&n)?.clone())));
+            Symmetry::resolve(&spec, &covered.collect())?
         };
         let made_for: Vec<MadeFor> = checkpoint.metadata.get_json(MADE_FOR)?.unwrap_or_default();
         let file = Some(input("alignment", path, checkpoint.digest()));

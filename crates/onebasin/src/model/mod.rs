@@ -11,7 +11,9 @@ use onebasin_core::Params;
 use onebasin_core::graph::{Graph, Op};
 use onebasin_core::report::Input;
 use onebasin_core::running_statistics;
-use onebasin_core::symmetry::{AxisRef, Discovery, Symmetry, SymmetrySpec, discover_holding};
+use onebasin_core::symmetry::{
+    AxisRef, Discovery, Symmetry, SymmetryError, SymmetrySpec, discover_holding, discover_one_by_one,
+};
 use onebasin_io::{Checkpoint, Format, Metadata, OnnxModel, PROVENANCE, Target, read, tensor_digest};
 use onebasin_nn::exec::Program;
 use onebasin_nn::{Network, Samples};
@@ -109,11 +111,15 @@ impl Model {
 
     /// What may be exchanged as the graph shows it.
     fn discovered<'g>(&self, graph: &'g Graph) -> Discovery<'g> {
+        discover_holding(graph, &self.held_in(graph))
+    }
+
+    fn held_in(&self, graph: &Graph) -> BTreeMap<AxisRef, String> {
         let why = "the tensor is the same in all networks to the bit, and no weight";
         let held = self.held.iter().filter_map(|(name, axis)| {
             Some((AxisRef { value: graph.param_named(name).ok()?, axis: *axis }, why.to_owned()))
         });
-        discover_holding(graph, &held.collect())
+        held.collect()
     }
 
     /// Whether a file written in its place has all tensors of the file it came from.
@@ -277,12 +283,18 @@ impl Model {
             (None, Some(graph)) => self.discovered(graph).spec().clone(),
             (None, None) => return Err(Error::NoSymmetry { path: self.path().to_owned() }),
         };
-        for (copy, original) in &self.follow {
-            if let Some(pattern) = spec.tensors.get(original).cloned() {
-                spec.tensors.insert(copy.clone(), pattern);
+        let resolved = |spec: &mut SymmetrySpec| {
+            spec.copy(&self.follow)?;
+            Symmetry::resolve(spec, self.params())
+        };
+        let found = match (resolved(&mut spec), &self.spec, &self.graph) {
+            // Tensors of a stack that are of several types, or of which some are stored twice, do not change places.
+            (Err(SymmetryError::Stack { .. }), None, Some(graph)) => {
+                resolved(&mut discover_one_by_one(graph, &self.held_in(graph)).spec().clone())
             }
-        }
-        Ok(Symmetry::resolve(&spec, self.params()).map_err(onebasin_core::Error::from)?)
+            (found, _, _) => found,
+        };
+        Ok(found.map_err(onebasin_core::Error::from)?)
     }
 
     /// Why an axis of a tensor may be permuted or not, line by line.

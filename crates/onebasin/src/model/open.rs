@@ -121,8 +121,8 @@ impl Model {
             self.remarks.push(naming.said());
         }
         if let Some(spec) = &mut self.spec {
-            *spec = spec.expand(used.names().chain(rest.names())).map_err(onebasin_core::Error::from)?;
-            spec.tensors.retain(|name, _| rest.get(name).is_none());
+            let expanded = spec.expand(used.names().chain(rest.names())).map_err(onebasin_core::Error::from)?;
+            *spec = expanded.without(&|name| rest.get(name).is_some());
         }
         (self.checkpoint.params, self.rest, self.graph, self.naming) = (used, rest, Some(renamed), naming);
         Ok(self)
@@ -161,16 +161,14 @@ impl Model {
             self.remarks.push(format!("its names begin with `{prefix}`"));
         }
         self.check_used(spec.tensors.keys().map(String::as_str))?;
-        let covered: BTreeSet<String> = spec.expand(self.params().names())?.tensors.into_keys().collect();
+        let covered: BTreeSet<String> = spec.expand(self.params().names())?.names().collect();
         let (rest, used): (Params, Params) = self
             .all()
             .iter()
             .map(|(n, t)| (n.to_owned(), t.clone()))
             .partition(|(n, t)| self.rest.get(n).is_some() || (!covered.contains(n) && is_bookkeeping(n, t)));
         (self.rest, self.checkpoint.params) = (rest, used);
-        let unused: BTreeSet<&str> = self.rest.names().collect();
-        let tensors = spec.tensors.into_iter().filter(|(name, _)| !unused.contains(name.as_str())).collect();
-        self.spec = Some(SymmetrySpec { tensors, ..spec });
+        self.spec = Some(spec.without(&|name| self.rest.get(name).is_some()));
         Ok(self)
     }
 
@@ -180,10 +178,8 @@ impl Model {
         let all = |params: &Params| params.iter().map(|(n, t)| (new(n), t.clone())).collect::<Params>();
         let (params, rest) = (all(self.params()), all(&self.rest));
         self.graph = self.graph.map(|graph| graph.with_param_names(new)).transpose()?;
-        self.spec = self.spec.map(|spec| SymmetrySpec {
-            tensors: spec.tensors.into_iter().map(|(n, p)| (new(&n), p)).collect(),
-            ..spec
-        });
+        let spec = self.spec.map(|spec| spec.renamed(&new)).transpose();
+        self.spec = spec.map_err(onebasin_core::Error::from)?;
         if let Some(network) = &self.network {
             self.naming = self.naming.renamed(network.graph()?.params().map(|p| p.name.as_str()), &new);
         }
@@ -280,7 +276,7 @@ fn prefixed(spec: &SymmetrySpec, params: &Params, prefix: Option<&str>) -> (Symm
     for prefix in prefixes {
         let candidate = under(&prefix);
         let Ok(expanded) = candidate.expand(params.names()) else { continue };
-        let covers = expanded.tensors.keys().filter(|n| params.get(n).is_some()).count();
+        let covers = expanded.names().filter(|n| params.get(n).is_some()).count();
         if best.as_ref().is_none_or(|(most, ..)| covers > *most) {
             best = Some((covers, candidate, prefix));
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use onebasin_core::graph::{Graph, ValueId};
-use onebasin_core::symmetry::{AxisLayout, AxisRef, Discovery, GroupId, Held, Symmetry, Term, TermKind, discover};
+use onebasin_core::symmetry::{AxisRef, Discovery, GroupId, Held, Pattern, Symmetry, Term, TermKind, discover};
 use onebasin_core::{Tensor, escaped};
 
 use super::order::layers;
@@ -67,44 +67,64 @@ pub(super) fn overview(model: &Model) -> Result<Overview> {
 fn seen(name: &str, tensor: &Tensor, known: Option<&Known<'_>>) -> Result<SeenTensor> {
     let not_finite =
         if tensor.dtype().is_float() { tensor.to_f64()?.iter().filter(|value| !value.is_finite()).count() } else { 0 };
-    let layout = known.map(|known| known.symmetry.tensor(name)).transpose()?;
+    let standing = known.map_or(name, |known| known.symmetry.standing(name));
+    let layout = known.map(|known| known.symmetry.tensor(standing)).transpose()?;
+    // The first axis of a stack is not one of its tensors'.
+    let before = usize::from(known.is_some_and(|known| known.symmetry.stack_of(name).is_some()));
     let mut axes = Vec::new();
     if let (Some(known), Some(layout)) = (known, layout) {
         let value = known.graph.and_then(|graph| graph.param_named(name).ok());
-        for (axis, (term, along)) in layout.pattern.axes.iter().zip(&layout.axes).enumerate() {
-            axes.push(known.axis(term, along, value.map(|value| AxisRef { value, axis })));
+        for (axis, (term, len)) in layout.pattern.axes[before..].iter().zip(tensor.shape()).enumerate() {
+            axes.push(known.axis(term, *len, value.map(|value| AxisRef { value, axis })));
         }
     }
     Ok(SeenTensor {
         name: name.to_owned(),
         dtype: tensor.dtype().name(),
         shape: tensor.shape().to_vec(),
-        pattern: layout.map(|layout| layout.pattern.to_string()),
+        pattern: layout.map(|layout| match layout.pattern.axes.split_first() {
+            Some((unit, own)) if before > 0 => format!("{unit}: {}", Pattern { axes: own.to_vec() }),
+            _ => layout.pattern.to_string(),
+        }),
         not_finite,
         axes,
     })
 }
 
 impl Known<'_> {
-    fn axis(&self, term: &Term, along: &AxisLayout, at: Option<AxisRef>) -> SeenAxis {
-        let moves = |group: &Option<GroupId>, len: usize| group.is_some() && len > 1;
-        let free: usize = along
-            .occurrences
-            .iter()
-            .filter(|o| o.digits.iter().any(|d| moves(&d.group, d.len)))
-            .map(|o| o.digits.iter().map(|d| d.len).product::<usize>())
-            .sum();
-        let inner = along.occurrences.iter().any(|o| o.digits.iter().any(|d| d.group.is_none() && d.len > 1));
+    fn axis(&self, term: &Term, len: usize, at: Option<AxisRef>) -> SeenAxis {
+        let (free, inner) = (self.free(term), has_number(term));
         let mut why = None;
         let mut through = None;
-        if along.len <= 1 && free == 0 {
+        if len <= 1 && free == 0 {
             why = Some(ONE.to_owned());
-        } else if free < along.len || inner {
+        } else if free < len || inner {
             let held = at.and_then(|at| self.held.get(&at));
             why = Some(held.map_or(if self.graph.is_some() { UNTOLD } else { GIVEN }, |held| held.why).to_owned());
             through = held.and_then(|held| self.through(held, at));
         }
-        SeenAxis { len: along.len, free, term: term.to_string(), parts: self.parts(term, along.len), why, through }
+        SeenAxis { len, free, term: term.to_string(), parts: self.parts(term, len), why, through }
+    }
+
+    /// Entries of a term in which units that may move stand.
+    fn free(&self, term: &Term) -> usize {
+        let moves = |term: &Term| self.free(term) > 0;
+        match &term.kind {
+            TermKind::Fixed | TermKind::Number(_) | TermKind::Chooser(_) => 0,
+            TermKind::Group { name, .. } => {
+                let size = self.symmetry.group_named(name).map_or(0, |id| self.symmetry.group(id).size);
+                if size > 1 { self.extent(term, 0) } else { 0 }
+            }
+            TermKind::Product(factors) => {
+                if factors.iter().any(moves) {
+                    self.extent(term, 0)
+                } else {
+                    0
+                }
+            }
+            TermKind::Sum(parts) => parts.iter().map(|part| self.free(part)).sum(),
+            TermKind::Cases(cases) => cases.iter().map(|case| self.free(case)).max().unwrap_or(0),
+        }
     }
 
     /// Where a reason comes from, if that is not the axis itself.
@@ -167,6 +187,15 @@ impl Known<'_> {
             TermKind::Product(terms) => terms.iter().map(|t| self.extent(t, axis)).product(),
             TermKind::Sum(terms) => terms.iter().map(|t| self.extent(t, axis)).sum(),
         }
+    }
+}
+
+fn has_number(term: &Term) -> bool {
+    match &term.kind {
+        TermKind::Number(n) | TermKind::Chooser(n) => *n > 1,
+        TermKind::Product(terms) | TermKind::Sum(terms) | TermKind::Cases(terms) => terms.iter().any(has_number),
+        TermKind::Fixed => true,
+        TermKind::Group { .. } => false,
     }
 }
 

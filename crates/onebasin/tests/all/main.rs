@@ -3,6 +3,7 @@
 mod apart;
 mod beside;
 mod examples;
+mod experts;
 mod exported;
 mod honest;
 mod made_up;

@@ -11,6 +11,7 @@ pub(super) mod sweeps;
 pub(super) mod tree;
 pub(super) mod universe;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -178,6 +179,8 @@ impl ManyMatch {
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
 pub fn pairs_objective(symmetry: &Symmetry, models: &[&Params], alignments: &[Alignment]) -> Result<f64> {
+    let models = stacked(symmetry, models)?;
+    let models: &[&Params] = &models.iter().map(|model| &**model).collect::<Vec<_>>();
     let mut twice = 0.0;
     for name in floats(symmetry, models)? {
         let mut sum = Vec::new();
@@ -214,6 +217,10 @@ fn aligned(symmetry: &Symmetry, model: &Params, alignment: &Alignment, name: &st
 
 fn add(sum: &mut [f64], values: &[f64], factor: f64) {
     sum.iter_mut().zip(values).for_each(|(s, v)| *s += factor * v);
+}
+
+fn stacked<'a>(symmetry: &Symmetry, models: &[&'a Params]) -> Result<Vec<Cow<'a, Params>>> {
+    models.iter().map(|model| symmetry.stacked(model)).collect()
 }
 
 fn first<'a>(models: &[&'a Params]) -> Result<&'a Params> {

@@ -1,6 +1,6 @@
 //! Every network with the first, which stays as it is.
 
-use super::{ManyMatch, ManyOptions, Round, anchor, check, check_starts, pairs_objective, starts};
+use super::{ManyMatch, ManyOptions, Round, anchor, check, check_starts, pairs_objective, stacked, starts};
 use crate::error::Result;
 use crate::matching::ascent::{StopReason, ascend};
 use crate::matching::weight::Weights;
@@ -38,6 +38,8 @@ pub fn match_reference(
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<ManyMatch> {
     check(models)?;
+    let models = stacked(symmetry, models)?;
+    let models: &[&Params] = &models.iter().map(|model| &**model).collect::<Vec<_>>();
     let mut alignments = match start {
         Some(start) => {
             check_starts(symmetry, models, start)?;

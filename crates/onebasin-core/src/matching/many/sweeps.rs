@@ -1,6 +1,6 @@
 //! One network at a time against the sum of all others.
 
-use super::{ManyMatch, ManyOptions, Round, Sum, anchor, check, check_starts, pairs_objective, starts};
+use super::{ManyMatch, ManyOptions, Round, Sum, anchor, check, check_starts, pairs_objective, stacked, starts};
 use crate::error::Result;
 use crate::matching::ascent::{StopReason, ascend};
 use crate::matching::weight::Weights;
@@ -40,6 +40,8 @@ pub fn merge_many(
     options: &ManyOptions,
     observe: &mut dyn FnMut(&Round) -> bool,
 ) -> Result<ManyMatch> {
+    let models = stacked(symmetry, models)?;
+    let models: &[&Params] = &models.iter().map(|model| &**model).collect::<Vec<_>>();
     check(models)?;
     let start = starts(symmetry, models, options)?;
     improve(symmetry, models, &start, options, observe)
@@ -72,6 +74,8 @@ pub fn merge_many_from(
 ) -> Result<ManyMatch> {
     check(models)?;
     check_starts(symmetry, models, start)?;
+    let models = stacked(symmetry, models)?;
+    let models: &[&Params] = &models.iter().map(|model| &**model).collect::<Vec<_>>();
     improve(symmetry, models, start, options, observe)
 }
 

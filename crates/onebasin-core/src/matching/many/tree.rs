@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{ManyMatch, ManyOptions, Round, add, aligned, check, floats, pairs_objective};
+use super::{ManyMatch, ManyOptions, Round, add, aligned, check, floats, pairs_objective, stacked};
 use crate::error::Result;
 use crate::matching::ascent::{StopReason, ascend};
 use crate::matching::weight::Weights;
@@ -44,6 +44,8 @@ pub fn merge_tree(
     options: &ManyOptions,
     observe: &mut dyn FnMut(&Round) -> bool,
 ) -> Result<ManyMatch> {
+    let models = stacked(symmetry, models)?;
+    let models: &[&Params] = &models.iter().map(|model| &**model).collect::<Vec<_>>();
     check(models)?;
     let identity = vec![Alignment::identity(symmetry); models.len()];
     let start_objective = pairs_objective(symmetry, models, &identity)?;

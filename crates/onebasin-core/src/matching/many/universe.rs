@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::sweeps::improve;
-use super::{ManyMatch, ManyOptions, Round, aligned, anchor, check, first, pairs_objective, starts};
+use super::{ManyMatch, ManyOptions, Round, aligned, anchor, check, first, pairs_objective, stacked, starts};
 use crate::error::Result;
 use crate::matching::ascent::StopReason;
 use crate::matching::frank_wolfe::{Iteration, Limits, Origin, Relaxed, climb, project};
@@ -110,6 +110,8 @@ pub fn match_cycle_consistent(
     options: &UniverseOptions,
     observe: &mut dyn FnMut(ManyProgress<'_>) -> bool,
 ) -> Result<ManyMatch> {
+    let models = stacked(symmetry, models)?;
+    let models: &[&Params] = &models.iter().map(|model| &**model).collect::<Vec<_>>();
     check(models)?;
     let start = starts(symmetry, models, &options.polish)?;
     let relaxation = Relaxation::new(symmetry, first(models)?)?;

@@ -10,13 +10,15 @@ use super::{AxisRef, Discoverer};
 use crate::graph::{Op, ValueId, ValueSource};
 use crate::symmetry::SymmetrySpec;
 use crate::symmetry::pattern::{Pattern, Term, TermKind};
+use crate::symmetry::stack;
 
 /// The symmetry of what is still free, and how to write the pattern of any value.
 pub(super) fn spec(d: &mut Discoverer<'_>) -> (SymmetrySpec, Writer) {
     let Free { params, forms, slices, parents } = free(d);
     let mut names = Names { of: BTreeMap::new(), taken: BTreeSet::new(), numbers: BTreeMap::new() };
     for (value, forms) in params.iter().zip(&forms) {
-        let stem = stem(&d.graph.value(*value).name);
+        let name = d.param_name(*value).unwrap_or_default();
+        let stem = stem(&if d.stacked.contains_key(value) { stack::without_entries(name) } else { name.to_owned() });
         let mut give = |atom: AtomId| match slices.get(&atom) {
             Some(slice) => names.give(slice.first, &stem),
             None if d.terms.len(atom) > 1 => names.give(atom, &stem),
@@ -33,7 +35,7 @@ pub(super) fn spec(d: &mut Discoverer<'_>) -> (SymmetrySpec, Writer) {
     }
     let writer = Writer { names: names.of, parents, slices };
     for (value, forms) in params.into_iter().zip(&forms) {
-        spec.tensors.insert(d.graph.value(value).name.clone(), writer.pattern(&d.terms, forms));
+        spec.tensors.extend(d.param_name(value).map(|name| (name.to_owned(), writer.pattern(&d.terms, forms))));
     }
     (spec, writer)
 }
@@ -57,8 +59,14 @@ fn free(d: &mut Discoverer<'_>) -> Free {
     let written =
         |value: usize| value < graph.values().len() && graph.value(ValueId(value)).source == ValueSource::Param;
     d.terms.settle(&seen, &written);
-    let params: Vec<ValueId> = d.graph.ids().filter(|v| d.graph.value(*v).source == ValueSource::Param).collect();
-    let forms: Vec<Vec<TermForm>> = params.iter().map(|v| d.terms.forms(&d.axes[v.0])).collect();
+    let params: Vec<ValueId> = d.params().collect();
+    // The virtual axis of a stack is the first of its pattern.
+    let form = |v: &ValueId| {
+        let mut forms = d.terms.forms(&d.axes[v.0]);
+        forms.rotate_right(d.axes[v.0].len() - d.rank(*v));
+        forms
+    };
+    let forms: Vec<Vec<TermForm>> = params.iter().map(form).collect();
     let mut order = Vec::new();
     forms.iter().flatten().for_each(|form| form.each_free(&mut |atom| order.push(atom)));
     let slices = slices(&d.terms, &looked_at(d), &order);
@@ -149,11 +157,35 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// The parent of every family.
+    pub(super) fn parents(&self) -> &BTreeMap<AtomId, AtomId> {
+        &self.parents
+    }
+
+    /// Whether units of a group that `top` indexes stand on these axes.
+    pub(super) fn is_below(&self, terms: &Terms, axes: &[AtomId], top: AtomId) -> bool {
+        let mut found = false;
+        let above =
+            |atom: AtomId| std::iter::successors(Some(atom), |a| self.parents.get(a).copied()).any(|a| a == top);
+        terms.forms(axes).iter().for_each(|form| form.each_free(&mut |atom| found |= above(atom)));
+        found
+    }
+
     /// The pattern of a value, if a group stands in it.
     pub(super) fn value(&self, terms: &Terms, axes: &[AtomId]) -> Option<Pattern> {
         let forms = terms.forms(axes);
         let moves = forms.iter().any(|form| self.moves(form));
         moves.then(|| self.pattern(terms, &forms))
+    }
+
+    /// The pattern of axes of which one stands in a product with another one outside it.
+    pub(super) fn beside(&self, terms: &Terms, axes: &[AtomId], (axis, outer): (usize, AtomId)) -> Pattern {
+        let mut forms = terms.forms(&[axes, &[outer]].concat());
+        if let Some(outer) = forms.pop() {
+            let inner = std::mem::replace(&mut forms[axis], TermForm::Fixed(1));
+            forms[axis] = TermForm::Product(vec![outer, inner]);
+        }
+        self.pattern(terms, &forms)
     }
 
     fn pattern(&self, terms: &Terms, forms: &[TermForm]) -> Pattern {

@@ -59,6 +59,14 @@ impl Discovery<'_> {
                 }
             }
         }
+        for (first, others) in self.stacks.iter().flat_map(|s| &s.params).filter_map(|(_, all)| all.split_first()) {
+            let reasons = held.range(AxisRef { value: *first, axis: 0 }..).take_while(|(at, _)| at.value == *first);
+            let reasons: Vec<_> = reasons.map(|(at, reason)| (at.axis, *reason)).collect();
+            let all = others
+                .iter()
+                .flat_map(|value| reasons.iter().map(|(axis, r)| (AxisRef { value: *value, axis: *axis }, *r)));
+            held.extend(all.collect::<Vec<_>>());
+        }
         held
     }
 }

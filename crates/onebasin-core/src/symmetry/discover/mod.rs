@@ -11,9 +11,11 @@ mod families;
 mod forms;
 mod groups;
 mod held;
+mod lanes;
 mod picks;
 mod positions;
 mod rules;
+mod stacks;
 mod still;
 mod taps;
 mod terms;
@@ -28,8 +30,10 @@ use crate::graph::{Graph, NodeId, ValueId, ValueSource};
 use crate::symmetry::{Pattern, SymmetrySpec};
 use groups::Writer;
 pub use held::Held;
+use lanes::{Gate, Stack};
 pub use rules::AxisRef;
 use still::Still;
+pub use taps::Tap;
 use terms::{AtomId, Conflict, Terms};
 
 /// What discovery found: the symmetry, and what it rests on.
@@ -62,6 +66,7 @@ pub struct Discovery<'g> {
     values: Vec<OnceLock<Option<Pattern>>>,
     relations: Vec<Relation>,
     reasons: BTreeMap<AxisRef, Reason>,
+    stacks: Vec<Stack>,
 }
 
 /// Two axes that share units, by what a node does.
@@ -132,21 +137,71 @@ pub fn discover(graph: &Graph) -> Discovery<'_> {
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
 pub fn discover_holding<'g>(graph: &'g Graph, held: &BTreeMap<AxisRef, String>) -> Discovery<'g> {
+    // What all lanes share with those of other networks tells them apart; what one of them does may be chance.
+    let values: BTreeSet<ValueId> = held.keys().map(|axis| axis.value).collect();
+    let told_apart = |stack: &Stack| stack.params.iter().any(|(_, all)| all.iter().all(|v| values.contains(v)));
+    let mut stacks: Vec<Stack> = lanes::find(graph).into_iter().filter(|stack| !told_apart(stack)).collect();
+    for round in (0..ROUNDS).rev() {
+        let (found, stay) = discover_with(graph, held, stacks.clone());
+        if stay.iter().all(|stays| *stays) {
+            return found;
+        }
+        let mut stay = stay.into_iter();
+        stacks.retain(|_| stay.next() == Some(true) && round > 1);
+    }
+    discover_with(graph, held, Vec::new()).0
+}
+
+/// The same with every tensor on its own: experts that are held in separate tensors stay where they are.
+///
+/// Cost: that of [`discover`].
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use onebasin_core::graph::Graph;
+/// use onebasin_core::symmetry::{discover, discover_one_by_one};
+/// let mut g = Graph::new();
+/// let x = g.input("x", &[1, 4])?;
+/// let h = g.linear("fc1", x, 3)?;
+/// let y = g.linear("fc2", h, 2)?;
+/// g.output(y);
+/// assert_eq!(discover_one_by_one(&g, &BTreeMap::new()).spec(), discover(&g).spec());
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn discover_one_by_one<'g>(graph: &'g Graph, held: &BTreeMap<AxisRef, String>) -> Discovery<'g> {
+    discover_with(graph, held, Vec::new()).0
+}
+
+/// Searches at most, each with the stacks that the one before it left; the last has none.
+const ROUNDS: usize = 4;
+
+/// Finds what may be exchanged with these stacks, and which of them stay.
+fn discover_with<'g>(
+    graph: &'g Graph,
+    held: &BTreeMap<AxisRef, String>,
+    stacks: Vec<Stack>,
+) -> (Discovery<'g>, Vec<bool>) {
     let mut d = Discoverer::new(graph);
+    d.enter_stacks(stacks);
     search(&mut d);
+    let single =
+        |(axis, why): (&AxisRef, &String)| (!d.stacked.contains_key(&axis.value)).then(|| (*axis, why.clone()));
+    let held: BTreeMap<AxisRef, String> = held.iter().filter_map(single).collect();
     if !held.is_empty() {
-        groups::hold(&mut d, held);
+        groups::hold(&mut d, &held);
     }
     let mut found = groups::spec(&mut d);
+    let mut stay = stacks::that_stay(&d, found.1.parents());
     if d.terms.gave_up() {
+        stay = Vec::new();
         d = Discoverer::new(graph);
         graph.ids().for_each(|value| d.fix_all(value, "the network is too large, or nested too deep, to look through"));
         found = groups::spec(&mut d);
     }
     let (spec, writer) = found;
     let values = vec![OnceLock::new(); graph.values().len()];
-    let Discoverer { terms, axes, relations, reasons, .. } = d;
-    Discovery { graph, spec, terms, axes, writer, values, relations, reasons }
+    let Discoverer { terms, axes, relations, reasons, stacks, .. } = d;
+    (Discovery { graph, spec, terms, axes, writer, values, relations, reasons, stacks }, stay)
 }
 
 /// Applies every rule.
@@ -163,6 +218,9 @@ fn search(d: &mut Discoverer<'_>) {
             break;
         }
         node.inputs.iter().for_each(|v| used[v.0] = true);
+        if d.of_stack(NodeId(k), node) {
+            continue;
+        }
         if node.outputs.iter().all(|v| still.is(*v)) {
             continue;
         }
@@ -207,7 +265,8 @@ impl Discovery<'_> {
         &self.spec
     }
 
-    /// What the axes of a value are made of, in the groups of [`Self::spec`]; none where no unit of a group stands in it.
+    /// What the axes of a value are made of, in the groups of [`Self::spec`]; none where no unit of a group stands in it, or
+    /// where units of a family do whose copies stand in other values: those of the other tensors of a stack.
     ///
     /// Numbers in products hold for the graph's batch alone. A family may stand on another axis than its parent, which
     /// [`Symmetry::layout`](crate::symmetry::Symmetry::layout) refuses.
@@ -230,7 +289,12 @@ impl Discovery<'_> {
     /// # Ok::<(), onebasin_core::Error>(())
     /// ```
     pub fn value_pattern(&self, value: ValueId) -> Option<&Pattern> {
-        let written = || self.writer.value(&self.terms, &self.axes[value.0]);
+        let rank = self.graph.shape(value).len();
+        let (own, lanes) = self.axes[value.0].split_at(rank);
+        if lanes.iter().any(|lanes| self.writer.is_below(&self.terms, own, self.terms.find(*lanes))) {
+            return None;
+        }
+        let written = || self.writer.value(&self.terms, own);
         self.values[value.0].get_or_init(written).as_ref()
     }
 
@@ -267,6 +331,15 @@ struct Discoverer<'g> {
     mixed: BTreeMap<ValueId, BTreeSet<usize>>,
     /// Axes of values whose entries are all picked one by one.
     picked: BTreeSet<AxisRef>,
+    stacks: Vec<Stack>,
+    /// The stack that a parameter stands for; none where another one does.
+    stacked: BTreeMap<ValueId, Option<String>>,
+    /// The virtual axis of every stack.
+    lanes: Vec<AtomId>,
+    /// Nodes that the first lane of their stack speaks for.
+    silent: BTreeSet<NodeId>,
+    gates: BTreeMap<NodeId, (usize, Gate)>,
+    joined: BTreeMap<NodeId, usize>,
 }
 
 impl<'g> Discoverer<'g> {
@@ -275,7 +348,40 @@ impl<'g> Discoverer<'g> {
         let axes = graph.values().iter().map(|v| v.shape.iter().map(|n| terms.fresh(*n)).collect()).collect();
         let (relations, reasons, mixed) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let (positions, picked) = (BTreeMap::new(), picks::all(graph));
-        Self { graph, terms, axes, node: None, relations, reasons, positions, mixed, picked }
+        let (stacks, stacked, lanes, silent) = (Vec::new(), BTreeMap::new(), Vec::new(), BTreeSet::new());
+        let (gates, joined) = (BTreeMap::new(), BTreeMap::new());
+        Self {
+            graph,
+            terms,
+            axes,
+            node: None,
+            relations,
+            reasons,
+            positions,
+            mixed,
+            picked,
+            stacks,
+            stacked,
+            lanes,
+            silent,
+            gates,
+            joined,
+        }
+    }
+
+    /// What a parameter is called in patterns: by the name of its stack, if it is the first of one. Of the others of a stack
+    /// nothing is written.
+    fn param_name(&self, value: ValueId) -> Option<&str> {
+        match self.stacked.get(&value) {
+            Some(stack) => stack.as_deref(),
+            None => Some(&self.graph.value(value).name),
+        }
+    }
+
+    /// Parameters of which something is written.
+    fn params(&self) -> impl Iterator<Item = ValueId> + use<'_, 'g> {
+        let is_param = |value: &ValueId| self.graph.value(*value).source == ValueSource::Param;
+        self.graph.ids().filter(move |value| is_param(value) && self.param_name(*value).is_some())
     }
 
     fn rank(&self, value: ValueId) -> usize {

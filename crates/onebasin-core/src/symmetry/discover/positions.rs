@@ -4,8 +4,8 @@
 //! about, and in the end pick from axes of the same units; whatever else looks at them fixes the axis.
 
 use super::{AxisRef, Discoverer};
-use crate::graph::op::Unary;
-use crate::graph::{Node, Op, ValueId};
+use crate::graph::op::{Binary, Unary};
+use crate::graph::{Node, Op, ValueId, ValueSource};
 
 const NUMBERS: &str = "positions on it are looked at as numbers";
 
@@ -52,6 +52,35 @@ pub(super) fn follow(d: &mut Discoverer<'_>, node: &Node) {
         | Op::Recurrent { .. }
         | Op::Unknown(_) => as_numbers(d),
     }
+}
+
+/// Positions that are compared with those of all entries in turn: what is found for each entry stands where the entry does.
+pub(super) fn compared(d: &mut Discoverer<'_>, node: &Node) -> bool {
+    let (Op::Binary(Binary::Equal), [x, y]) = (&node.op, &node.inputs[..]) else { return false };
+    let output = node.outputs[0];
+    for (positions, all) in [(*x, *y), (*y, *x)] {
+        let Some(on) = d.positions.get(&positions).copied() else { continue };
+        let Some(axis) = in_turn(d, all, d.len(on.value, on.axis)) else { continue };
+        let axis = axis + d.rank(output) - d.rank(all);
+        let before = d.rank(output) - d.rank(positions);
+        if axis >= before && d.len(positions, axis - before) > 1 {
+            continue;
+        }
+        d.tie(on, AxisRef { value: output, axis });
+        for own in (0..d.rank(positions)).filter(|own| own + before != axis) {
+            d.tie(AxisRef { value: positions, axis: own }, AxisRef { value: output, axis: own + before });
+        }
+        return true;
+    }
+    false
+}
+
+/// The axis along which a constant holds 0, 1, 2, … up to `count`, if it is the only one.
+fn in_turn(d: &Discoverer<'_>, value: ValueId, count: usize) -> Option<usize> {
+    let ValueSource::Constant(tensor) = &d.graph.value(value).source else { return None };
+    let axis = tensor.shape().iter().position(|len| *len == count).filter(|_| tensor.len() == count)?;
+    let values = tensor.to_f64().ok()?;
+    values.iter().enumerate().all(|(k, value)| *value == k as f64).then_some(axis)
 }
 
 /// An axis that is picked from by these indices: the units that they are positions of, or one whose entries have numbers.

@@ -7,6 +7,7 @@ use crate::graph::{Node, Op, ValueId};
 
 const GROUPS: &str = "the groups of a convolution cut across its parts";
 const PICKED: &str = "entries are picked by number";
+const APART: &str = "entries are picked one by one, and go into parts of the network that differ";
 const GATES: &str = "the gates of a recurrent cell cut across its parts";
 
 /// One axis of one value of a graph.
@@ -37,6 +38,9 @@ pub(super) fn apply(d: &mut Discoverer<'_>, node: &Node) {
         return inputs.iter().chain(&node.outputs).for_each(|v| d.fix_all(*v, "an operator without input or output"));
     };
     let rank = d.rank(x);
+    if positions::compared(d, node) {
+        return;
+    }
     positions::follow(d, node);
     match &node.op {
         Op::Linear => {
@@ -414,9 +418,9 @@ fn picked(d: &mut Discoverer<'_>, node: &Node, x: ValueId, y: ValueId) -> bool {
     }
     if !told_apart {
         let chooser = d.terms.chooser(len);
-        d.unite(d.atom(place), chooser, place, "entries are picked by number");
+        d.unite(d.atom(place), chooser, place, APART);
     }
-    d.because(place, "entries are picked by number");
+    d.because(place, APART);
     let chooser = d.atom(place);
     let kept: Vec<usize> = (0..d.rank(x)).filter(|a| *a != place.axis).collect();
     // What is left of the axis in the result: one entry, or none at all.

@@ -4,7 +4,20 @@ use std::collections::BTreeSet;
 
 use super::{AxisRef, Discovery};
 use crate::graph::{Node, Op, ValueId, ValueSource};
-use crate::symmetry::{GroupId, Symmetry};
+use crate::symmetry::{GroupId, Pattern, Symmetry};
+
+/// What is looked at along one axis of a value.
+///
+/// A value of a stack is looked at with those of the other tensors, which stand side by side along the axis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tap {
+    /// What the axes are made of.
+    pub pattern: Pattern,
+    /// Lengths of the axes, at the graph's batch.
+    pub shape: Vec<usize>,
+    /// The values that stand side by side.
+    pub values: Vec<ValueId>,
+}
 
 impl Discovery<'_> {
     /// The axes of values where the units of each group show themselves, every axis once, in the graph's order.
@@ -64,10 +77,39 @@ impl Discovery<'_> {
     }
 
     /// The groups in one axis of a value; none where its pattern has no layout.
+    /// What is looked at along an axis of a value; nothing where no group stands in it.
+    ///
+    /// ```
+    /// use onebasin_core::graph::Graph;
+    /// use onebasin_core::symmetry::{AxisRef, discover};
+    /// let mut g = Graph::new();
+    /// let x = g.input("x", &[1, 4])?;
+    /// let h = g.linear("fc1", x, 3)?;
+    /// let y = g.linear("fc2", h, 2)?;
+    /// g.output(y);
+    /// let tap = discover(&g).tap(AxisRef { value: h, axis: 1 }).expect("units of `fc1`");
+    /// assert_eq!((tap.pattern.to_string(), tap.shape, tap.values), (". fc1".to_owned(), vec![1, 3], vec![h]));
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn tap(&self, at: AxisRef) -> Option<Tap> {
+        let shape = self.graph.shape(at.value);
+        if let Some(pattern) = self.value_pattern(at.value) {
+            return Some(Tap { pattern: pattern.clone(), shape: shape.to_vec(), values: vec![at.value] });
+        }
+        let lanes = *self.axes[at.value.0].get(shape.len())?;
+        let mut rows = self.stacks.iter().flat_map(|stack| &stack.values);
+        let values = rows.find(|row| row[0] == at.value)?.clone();
+        let own = &self.axes[at.value.0][..shape.len()];
+        let pattern = self.writer.beside(&self.terms, own, (at.axis, lanes));
+        let mut shape = shape.to_vec();
+        shape[at.axis] *= values.len();
+        Some(Tap { pattern, shape, values })
+    }
+
     fn groups_at(&self, symmetry: &Symmetry, at: AxisRef) -> BTreeSet<GroupId> {
-        let Some(pattern) = self.value_pattern(at.value) else { return BTreeSet::new() };
-        let value = self.graph.value(at.value);
-        let Ok(layout) = symmetry.layout(&value.name, pattern, &value.shape) else { return BTreeSet::new() };
+        let Some(tap) = self.tap(at) else { return BTreeSet::new() };
+        let name = &self.graph.value(at.value).name;
+        let Ok(layout) = symmetry.layout(name, &tap.pattern, &tap.shape) else { return BTreeSet::new() };
         layout.axes[at.axis].occurrences.iter().flat_map(|o| &o.digits).filter_map(|d| d.group).collect()
     }
 

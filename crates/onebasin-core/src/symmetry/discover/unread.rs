@@ -11,12 +11,10 @@ use crate::graph::{ValueId, ValueSource};
 ///
 /// Cost: linear in axes and parts.
 pub(super) fn fix_unread(d: &mut Discoverer<'_>) {
-    let places = |params: bool| -> Vec<AxisRef> {
-        let is_param = |value: &ValueId| d.graph.value(*value).source == ValueSource::Param;
-        let axes = |value: ValueId| (0..d.axes[value.0].len()).map(move |axis| AxisRef { value, axis });
-        d.graph.ids().filter(|value| is_param(value) == params).flat_map(axes).collect()
-    };
-    let (params, others) = (places(true), places(false));
+    let is_param = |value: &ValueId| d.graph.value(*value).source == ValueSource::Param;
+    let axes = |value: ValueId| (0..d.axes[value.0].len()).map(move |axis| AxisRef { value, axis });
+    let params: Vec<AxisRef> = d.params().flat_map(axes).collect();
+    let others: Vec<AxisRef> = d.graph.ids().filter(|value| !is_param(value)).flat_map(axes).collect();
     let mut seen: BTreeMap<AtomId, Seen> = BTreeMap::new();
     for (number, place) in others.into_iter().enumerate() {
         mark(d, &mut seen, d.atom(place), Seen::Read, number);

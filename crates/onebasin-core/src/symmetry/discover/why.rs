@@ -29,12 +29,18 @@ impl Discovery<'_> {
     /// ```
     pub fn why(&self, tensor: &str, axis: usize) -> Result<Vec<String>> {
         let value = self.graph.param_named(tensor)?;
-        let pattern = &self.spec.tensors[tensor];
-        let Some(term) = pattern.axes.get(axis) else {
+        let (name, virtual_axis, value) = match self.stack_of(value) {
+            Some((name, first)) => (name, 1, first),
+            None => (tensor, 0, value),
+        };
+        let pattern = &self.spec.tensors[name];
+        let Some(term) = pattern.axes.get(axis + virtual_axis) else {
             let shape = self.graph.shape(value).to_vec();
             return Err(Error::NoAxis { tensor: Some(tensor.to_owned()), axis, shape });
         };
-        let mut lines = vec![format!("{} is `{term}` in `{pattern}`", self.name(AxisRef { value, axis }))];
+        let whole = if virtual_axis > 0 { format!(" of `{name}`") } else { String::new() };
+        let own = format!("axis {axis} of `{tensor}`");
+        let mut lines = vec![format!("{own} is `{term}` in `{pattern}`{whole}")];
         let mut groups = Vec::new();
         collect(term, &mut groups);
         for group in &groups {
@@ -53,6 +59,12 @@ impl Discovery<'_> {
             lines.extend(self.chain(AxisRef { value, axis }));
         }
         Ok(lines)
+    }
+
+    /// The stack that a parameter is part of, and the parameter that stands for all of it.
+    fn stack_of(&self, value: ValueId) -> Option<(&str, ValueId)> {
+        let mut stacks = self.stacks.iter().flat_map(|stack| &stack.params);
+        stacks.find(|(_, tensors)| tensors.contains(&value)).map(|(name, tensors)| (name.as_str(), tensors[0]))
     }
 
     /// The shortest chain of nodes from an axis to one with a reason of its own.

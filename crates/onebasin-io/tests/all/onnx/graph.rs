@@ -12,8 +12,19 @@ use tempfile::TempDir;
 
 use super::{doubled, model, node, tensor, zeros};
 
-const NETWORKS: [&str; 9] =
-    ["densenet", "gru", "lstm", "mobilenet", "shufflenet", "time_first", "transformer", "transformer_folded", "unet"];
+const NETWORKS: [&str; 11] = [
+    "densenet",
+    "experts",
+    "experts_chosen",
+    "gru",
+    "lstm",
+    "mobilenet",
+    "shufflenet",
+    "time_first",
+    "transformer",
+    "transformer_folded",
+    "unet",
+];
 
 fn network(name: &str) -> OnnxModel {
     OnnxModel::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/goldens/networks/{name}.onnx"))).unwrap()
