@@ -23,7 +23,8 @@ pub(crate) fn test() -> Result<Vec<String>> {
     let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     let extension = if cfg!(windows) { "_onebasin.pyd" } else { "_onebasin.abi3.so" };
     let made = format!("target/debug/{prefix}_onebasin{suffix}");
-    std::fs::copy(&made, Path::new("python/onebasin").join(extension)).with_context(|| format!("cannot copy {made}"))?;
+    std::fs::copy(&made, Path::new("python/onebasin").join(extension))
+        .with_context(|| format!("cannot copy {made}"))?;
     run(Command::new(interpreter).args(["-m", "tests"]).current_dir("python"))
 }
 

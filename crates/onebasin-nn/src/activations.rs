@@ -95,7 +95,7 @@ pub fn activation_similarity(
         TapMoments::new(symmetry, &program.graph().value(tap.value).name, layout, tap.axis)
     };
     let mut moments: Vec<TapMoments> =
-        taps.axes.iter().zip(&taps.layouts).map(new).collect::<std::result::Result<_, onebasin_core::Error>>()?;
+        taps.axes.iter().zip(&taps.of_axis).map(new).collect::<std::result::Result<_, onebasin_core::Error>>()?;
     let wants = Wants { values: taps.values(), ..Wants::default() };
     let mut spaces: Vec<Workspace> = Vec::new();
     let starts: Vec<usize> = (0..data.len()).step_by(size).collect();
@@ -117,7 +117,7 @@ pub fn activation_similarity(
             for pair in spaces.chunks_exact(2) {
                 let layouts = last.as_ref().filter(|_| pair[0].batch() < size).unwrap_or(&taps);
                 let [a, b] = [0, 1].map(|end| layouts.look(k, &pair[end]));
-                moments.add(symmetry, &layouts.layouts[k], &a, &b)?;
+                moments.add(symmetry, &layouts.of_axis[k], &a, &b)?;
             }
             Ok(())
         };
@@ -132,7 +132,7 @@ pub fn activation_similarity(
 /// Taps, and how their values are laid out for one batch size.
 struct Layouts {
     axes: Vec<AxisRef>,
-    layouts: Vec<TensorLayout>,
+    of_axis: Vec<TensorLayout>,
     /// The values that stand side by side along each axis.
     values: Vec<Vec<ValueId>>,
 }
@@ -161,17 +161,17 @@ impl Layouts {
             }
         }
         let axes = pick(&found);
-        let (mut layouts, mut values) = (Vec::new(), Vec::new());
+        let (mut of_axis, mut values) = (Vec::new(), Vec::new());
         for at in &axes {
             let value = graph.value(at.value);
             let still = || Pattern { axes: vec![Term { kind: TermKind::Fixed, column: 1 }; value.shape.len()] };
             let alone = || Tap { pattern: still(), shape: value.shape.clone(), values: vec![at.value] };
             let tap = found.tap(*at).unwrap_or_else(alone);
             let layout = symmetry.layout(&value.name, &tap.pattern, &tap.shape);
-            layouts.push(layout.map_err(onebasin_core::Error::from)?);
+            of_axis.push(layout.map_err(onebasin_core::Error::from)?);
             values.push(tap.values);
         }
-        Ok(Self { axes, layouts, values })
+        Ok(Self { axes, of_axis, values })
     }
 
     /// What a run left at a tap.
@@ -181,7 +181,7 @@ impl Layouts {
         if let [one] = found[..] {
             return Cow::Borrowed(one);
         }
-        let shape = &self.layouts[tap].shape;
+        let shape = &self.of_axis[tap].shape;
         let run = shape[self.axes[tap].axis..].iter().product::<usize>() / found.len();
         let rows = found.iter().map(|values| values.len() / run.max(1)).min().unwrap_or(0);
         let row = |row: usize| found.iter().flat_map(move |values| &values[row * run..][..run]);

@@ -3,6 +3,8 @@
 //! Options come as JSON, as serde reads them; tensors as flat bytes with a name, an element type and a shape. What makes
 //! these of torch, JAX and NumPy arrays, nested or not, is the package's own Python.
 
+#![allow(clippy::needless_pass_by_value, reason = "arguments come from Python as values")]
+
 mod aligned;
 mod arrays;
 mod error;
@@ -45,7 +47,7 @@ fn program(py: Python<'_>, arguments: Vec<String>) -> u8 {
 
 /// The tensors of a file of any format.
 #[pyfunction]
-fn read<'py>(py: Python<'py>, path: std::path::PathBuf) -> PyResult<arrays::Given<'py>> {
+fn read(py: Python<'_>, path: std::path::PathBuf) -> PyResult<arrays::Given<'_>> {
     let read = move |_: &work::Watch| Ok(onebasin::io::read(&path)?.params);
     arrays::given(py, work::run(py, None, read)?)
 }

@@ -13,6 +13,11 @@ use crate::arrays::{Given, Item, given, params};
 use crate::error::raised;
 use crate::work::run;
 
+/// Name, size, parent, copies.
+type SeenGroup = (String, usize, Option<String>, usize);
+/// The difference, what rounding makes, numbers compared, groups at fault, and a sentence.
+type Checked = (f64, f64, usize, Vec<(String, f64)>, String);
+
 /// A network: tensors, and what says which of its units may be exchanged.
 #[pyclass(frozen)]
 pub(crate) struct Model {
@@ -83,7 +88,7 @@ impl Model {
     }
 
     /// Groups: name, size, parent, copies.
-    fn groups(&self, py: Python<'_>) -> PyResult<Vec<(String, usize, Option<String>, usize)>> {
+    fn groups(&self, py: Python<'_>) -> PyResult<Vec<SeenGroup>> {
         let symmetry = self.known(py)?;
         let group = |(id, group): (usize, &onebasin::core::symmetry::Group)| {
             let parent = group.parent.map(|parent| symmetry.group(parent).name.clone());
@@ -109,7 +114,7 @@ impl Model {
     }
 
     /// What a random element of the symmetry changes: the difference, what rounding makes, numbers compared, groups at fault.
-    fn check(&self, py: Python<'_>, seed: u64) -> PyResult<(f64, f64, usize, Vec<(String, f64)>, String)> {
+    fn check(&self, py: Python<'_>, seed: u64) -> PyResult<Checked> {
         let (model, symmetry) = (Arc::clone(&self.model), self.known(py)?.clone());
         let options = CheckOptions { seed, ..CheckOptions::default() };
         let found = run(py, None, move |_| model.check(&symmetry, &options))?;

@@ -70,7 +70,8 @@ impl Pair {
         output: Option<PathBuf>,
         tell: Option<Py<PyAny>>,
     ) -> PyResult<(Given<'py>, Option<String>)> {
-        let (how, pair, aligned): (Merge, _, _) = (options("merge", how)?, self.pair.clone(), Arc::clone(&aligned.aligned));
+        let (how, pair, aligned): (Merge, _, _) =
+            (options("merge", how)?, self.pair.clone(), Arc::clone(&aligned.found));
         let train = train.map(|samples| samples.get().clone());
         let (params, solved) = run(py, tell, move |watch| {
             let merged = pair.merge(&aligned, &how, &watch.context(train.as_ref(), None))?;
@@ -94,10 +95,11 @@ impl Pair {
         tell: Option<Py<PyAny>>,
     ) -> PyResult<String> {
         let (how, pair): (Measure, _) = (options("barrier", how)?, self.pair.clone());
-        let aligned: Vec<_> = aligned.into_iter().map(|(name, a)| (name, Arc::clone(&a.get().aligned))).collect();
+        let aligned: Vec<_> = aligned.into_iter().map(|(name, a)| (name, Arc::clone(&a.get().found))).collect();
         let (train, test) = (train.get().clone(), test.get().clone());
         let report = run(py, tell, move |watch| {
-            let named: Vec<(&str, &onebasin::Aligned)> = aligned.iter().map(|(name, a)| (name.as_str(), &**a)).collect();
+            let named: Vec<(&str, &onebasin::Aligned)> =
+                aligned.iter().map(|(name, a)| (name.as_str(), &**a)).collect();
             pair.barrier(&named, &how, &watch.context(Some(&train), Some(&test)))
         })?;
         serde_json::to_string(&report).map_err(|error| PyValueError::new_err(error.to_string()))
@@ -105,7 +107,7 @@ impl Pair {
 
     /// What kind of pair they are under an alignment: its text, and JSON.
     fn diagnose(&self, py: Python<'_>, aligned: &Aligned, seed: u64) -> PyResult<(String, String)> {
-        let (pair, aligned) = (self.pair.clone(), Arc::clone(&aligned.aligned));
+        let (pair, aligned) = (self.pair.clone(), Arc::clone(&aligned.found));
         let found = run(py, None, move |_| {
             let weights = pair.a().weights_of(&aligned.symmetry);
             Ok(diagnose(&Weights::new(&weights, pair.a().params(), pair.b().params())?, &aligned.alignment, seed)?)
@@ -118,7 +120,7 @@ impl Pair {
     fn aligned(&self, aligned: onebasin::Aligned) -> Aligned {
         let in_files = [self.pair.a(), self.pair.b()].iter().all(|model| !model.files().is_empty());
         Aligned {
-            aligned: Arc::new(aligned),
+            found: Arc::new(aligned),
             pair: in_files.then(|| self.pair.clone()),
             names: self.pair.b().own_names().clone(),
         }
@@ -142,7 +144,7 @@ pub(crate) fn merge_many<'py>(
     let train = train.map(|samples| samples.get().clone());
     let models: Vec<_> = models.iter().map(|model| Arc::clone(&model.get().model)).collect();
     let start: Option<Vec<_>> =
-        start.map(|start| start.iter().map(|aligned| aligned.get().aligned.alignment.clone()).collect());
+        start.map(|start| start.iter().map(|aligned| aligned.get().found.alignment.clone()).collect());
     let (params, mean, many) = run(py, tell, move |watch| {
         let many = Many::new(models.iter().map(|model| (**model).clone()).collect())?;
         let context = watch.context(train.as_ref(), None);
@@ -157,7 +159,7 @@ pub(crate) fn merge_many<'py>(
         Ok((params, mean, many))
     })?;
     let aligned = many.models().iter().enumerate().map(|(network, model)| Aligned {
-        aligned: Arc::new(mean.aligned(network)),
+        found: Arc::new(mean.aligned(network)),
         pair: None,
         names: model.own_names().clone(),
     });

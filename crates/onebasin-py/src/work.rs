@@ -80,8 +80,10 @@ pub(crate) fn run<T: Send + 'static>(
         if let Err(error) = heard {
             watch.stop.store(true, Ordering::Relaxed);
             let began = Instant::now();
-            py.detach(|| while began.elapsed() < TO_END && !thread.is_finished() {
-                std::thread::sleep(Duration::from_millis(5));
+            py.detach(|| {
+                while began.elapsed() < TO_END && !thread.is_finished() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
             });
             return Err(error);
         }

@@ -228,7 +228,7 @@ impl Finish<'_> {
         let distilled = if self.repair == Repair::Distil { DistilOptions::default().steps } else { 0 };
         let (name, lean) = (train.name().to_owned(), self.lean);
         let units_only = self.repair == Repair::Affine;
-        let record = Solving { name, samples, held_out, before, after, left, distilled, lean, units_only };
+        let record = Solving { name, samples, held_out, before, after, left, distilled, units_only, lean };
         if let Some(warning) = record.warning() {
             self.context.note(&warning);
         }

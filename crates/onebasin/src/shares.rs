@@ -38,7 +38,7 @@ pub(crate) fn ends_by_group<'a>(
     let stacked = |group: &&&str| {
         let mut stacks = known.iter().filter(|(name, _)| graph.param_named(name).is_err());
         stacks.any(|(_, pattern)| {
-            let unit = pattern.axes.first().map(|first| first.to_string()).unwrap_or_default();
+            let unit = pattern.axes.first().map(ToString::to_string).unwrap_or_default();
             pattern.axes.iter().any(|term| is_of(&term.kind, &unit, group))
         })
     };

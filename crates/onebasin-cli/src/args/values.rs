@@ -84,7 +84,11 @@ pub(super) fn together() -> impl TypedValueParser<Value = Together> {
             Together::Rounds,
             "Each in turn with the mean of the others, until none changes (the paper's MergeMany)",
         ),
-        ("reference", Together::Reference, "Each with the first, which stays as it is: what was sent to many and comes back"),
+        (
+            "reference",
+            Together::Reference,
+            "Each with the first, which stays as it is: what was sent to many and comes back",
+        ),
         ("tree", Together::Tree, "Pairs, then pairs of pairs"),
     ])
 }

@@ -559,7 +559,9 @@ fn weights_that_two_levels_share_are_the_best_for_both_together() {
         let [a, b] = [("a", x), ("b", z)].map(|(n, v)| graph.push(n, Op::Linear, &[v, weight, bias]).unwrap());
         [a, b]
     };
-    output.into_iter().for_each(|value| graph.output(value));
+    for value in output {
+        graph.output(value);
+    }
     let [a, b] = [1, 2].map(|seed| network(&graph, seed));
     // B is another network on one side: what is solved for cannot please both places.
     let mut ends = Ends::pair([&a, &b], 0.5);

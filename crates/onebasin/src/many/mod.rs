@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use onebasin_core::Params;
 use onebasin_core::matching::{
-    ManyMatch, ManyOptions, ManyProgress, Round, Start, UniverseOptions, match_cycle_consistent, match_reference, merge_many,
-    merge_many_from, merge_tree,
+    ManyMatch, ManyOptions, ManyProgress, Round, Start, UniverseOptions, match_cycle_consistent, match_reference,
+    merge_many, merge_many_from, merge_tree,
 };
 use onebasin_core::merge::mean;
 use onebasin_core::report::Input;

@@ -401,7 +401,12 @@ fn stack(d: &mut Discoverer<'_>, axis: usize, inputs: &[ValueId], y: ValueId) {
     for other in (0..d.rank(y)).filter(|a| *a != axis) {
         let own: Vec<AtomId> = inputs.iter().map(|v| d.atom(at(*v, other))).collect();
         let cases = d.terms.cases(chooser, own);
-        d.unite(d.atom(at(y, other)), cases, at(y, other), "its parts are cut in different places by what it is joined with");
+        d.unite(
+            d.atom(at(y, other)),
+            cases,
+            at(y, other),
+            "its parts are cut in different places by what it is joined with",
+        );
         for v in inputs {
             d.relate(at(*v, other), at(y, other));
         }

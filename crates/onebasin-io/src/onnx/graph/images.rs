@@ -168,7 +168,8 @@ pub(super) fn pool(call: &mut NodeCall<'_, '_>) -> Made<PlanSlot> {
 /// Windows of one entry along all but three axes, as exporters of frameworks with channels last write them: the others stand where
 /// samples and channels do.
 fn pool_of_many_axes(call: &mut NodeCall<'_, '_>, x: PlanSlot, pool: &Pool) -> Made<PlanSlot> {
-    let still = |s: &usize| pool.kernel[*s] == 1 && pool.strides[*s] == 1 && pool.before[*s] == 0 && pool.after[*s] == 0;
+    let still =
+        |s: &usize| pool.kernel[*s] == 1 && pool.strides[*s] == 1 && pool.before[*s] == 0 && pool.after[*s] == 0;
     let (stay, slide): (Vec<usize>, Vec<usize>) = (0..pool.kernel.len()).partition(still);
     let single = call.shape(x)[..2] == [1, 1];
     let &[samples, channels] = &stay[..] else {

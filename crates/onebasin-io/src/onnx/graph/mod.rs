@@ -29,8 +29,8 @@ mod strided;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use onebasin_core::graph::Graph;
 use onebasin_core::DType;
+use onebasin_core::graph::Graph;
 
 use self::array::{Array, ElementKind};
 use self::call::{NodeCall, Refusal};
@@ -103,9 +103,8 @@ impl OnnxModel {
                 shared.insert(name);
             }
         }
-        let is_vector = |name: &str| {
-            self.params.get(name).is_some_and(|t| t.shape().iter().filter(|len| **len > 1).count() <= 1)
-        };
+        let is_vector =
+            |name: &str| self.params.get(name).is_some_and(|t| t.shape().iter().filter(|len| **len > 1).count() <= 1);
         let shared = shared.into_iter().filter(|name| is_vector(name));
         let uniform = |name: &&String| {
             let tensor = self.params.get(name).filter(|t| t.dtype().is_float() && !t.shape().is_empty());
@@ -139,7 +138,7 @@ impl OnnxModel {
     /// The graph, which value of it each value of the model is, and what whole numbers are known ahead.
     pub(super) fn seen(&self, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Seen> {
         let inlined = Inlined::new(self);
-        let origins = Origins { constants: self.shared_fillings(), ..Origins::default() };
+        let origins = Origins { constants: self.fillings(), ..Origins::default() };
         let mut importer = Importer::new(self, &inlined, shapes, origins);
         importer.check_names()?;
         importer.bind_inputs()?;
