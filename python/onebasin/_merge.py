@@ -24,6 +24,8 @@ _OF_MERGE = (
     "solve_samples",
     "min_correlation",
     "group_lambda",
+    "force",
+    "overwrite",
 )
 
 
