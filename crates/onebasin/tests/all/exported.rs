@@ -37,7 +37,7 @@ fn every_tensor_of_the_checkpoint_is_a_parameter_of_the_graph() {
     assert!(model.rest().is_empty(), "{:?}", model.rest().names().collect::<Vec<_>>());
     let symmetry = model.symmetry().unwrap();
     let sizes: Vec<usize> = symmetry.groups().iter().map(|g| g.size).collect();
-    assert_eq!(sizes, [5, 12], "units of both directions, and of the layer after them; the table fixes those before");
+    assert_eq!(sizes, [5, 5, 12], "units of each direction, and of the layer after them; the table fixes those before");
     model.ensure(&symmetry, &Context::default()).unwrap();
 }
 
