@@ -1,8 +1,8 @@
 """New memory of matching and merging a state dict in place: the peak above what both networks take, in units of one of them.
 
-    python memory.py [WIDTH]
+    python memory.py [LAYERS]
 
-Two perceptrons of seven hidden layers of WIDTH units (8192: 1.9 GB each), the second a renumbered copy with noise.
+Two perceptrons of LAYERS layers of 2048 units (120: 2.0 GB each), the second a renumbered copy with noise.
 """
 
 import resource
@@ -13,19 +13,20 @@ import numpy as np
 
 import onebasin
 
-width = int(sys.argv[1]) if len(sys.argv) > 1 else 8192
+width, layers = 2048, int(sys.argv[1]) if len(sys.argv) > 1 else 120
 rng = np.random.default_rng(0)
 patterns, a, b = {}, {}, {}
 order = None
-for layer in range(8):
-    rows, columns = (64 if layer == 7 else width), (64 if layer == 0 else width)
+for layer in range(layers):
+    last = layer == layers - 1
+    rows, columns = (64 if last else width), (64 if layer == 0 else width)
     weight = rng.standard_normal((rows, columns), dtype=np.float32)
     moved = weight if order is None else weight[:, order]
-    order = None if layer == 7 else rng.permutation(rows)
+    order = None if last else rng.permutation(rows)
     moved = moved if order is None else moved[order]
     a[f"{layer}.weight"] = weight
     b[f"{layer}.weight"] = np.ascontiguousarray(moved) + np.float32(0.1) * rng.standard_normal(moved.shape, dtype=np.float32)
-    patterns[f"{layer}.weight"] = f"{'.' if layer == 7 else f'h{layer}'} {'.' if layer == 0 else f'h{layer - 1}'}"
+    patterns[f"{layer}.weight"] = f"{'.' if last else f'h{layer}'} {'.' if layer == 0 else f'h{layer - 1}'}"
     del weight, moved
 
 

@@ -89,7 +89,7 @@ class Match(unittest.TestCase):
         with self.assertRaisesRegex(onebasin.Error, r"`up`.*\[8, 8\]|\[8, 8\].*`up`") as caught:
             onebasin.match(self.a, perceptron(1, 8), self.symmetry)
         self.assertIsInstance(caught.exception, ValueError)
-        self.assertTrue(caught.exception.kind)
+        self.assertEqual(caught.exception.kind, "Structure")
         broken = {**self.b, "up": np.full_like(self.b["up"], np.nan)}
         with self.assertRaisesRegex(onebasin.Error, "`up`"):
             onebasin.match(self.a, broken, self.symmetry)

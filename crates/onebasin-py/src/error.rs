@@ -35,12 +35,21 @@ pub(crate) fn raised(error: &onebasin::Error) -> PyErr {
         _ => Error::new_err(text),
     };
     Python::attach(|py| {
-        let kind = format!("{:?}", inner(error));
-        let kind = kind.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
         // An exception that takes no attribute is raised without it.
-        let _ = exception.value(py).setattr("kind", kind);
+        let _ = exception.value(py).setattr("kind", kind(error));
     });
     exception
+}
+
+/// What is wrong, in one word: the name of the innermost variant.
+fn kind(error: &onebasin::Error) -> String {
+    let named = match inner(error) {
+        onebasin::Error::Core(error) => format!("{error:?}"),
+        onebasin::Error::File(error) => format!("{error:?}"),
+        onebasin::Error::Network(error) => format!("{error:?}"),
+        other => format!("{other:?}"),
+    };
+    named.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
 }
 
 /// The error without what says where it arose.
