@@ -252,6 +252,26 @@ fn weights_put_together_of_those_of_each_direction() {
     assert_eq!(free, 4 * 6);
 }
 
+/// Features of several kinds as rows of one matrix, each multiplied with each, as recommenders do: their units are the same ones.
+#[test]
+fn rows_that_meet_each_other_have_the_same_units() {
+    let mut g = Graph::new();
+    let x = g.input("x", &[1, 5]).unwrap();
+    let rows: Vec<ValueId> = ["a", "b", "c"]
+        .iter()
+        .map(|name| {
+            let h = g.linear(name, x, 6).unwrap();
+            reshape(&mut g, &format!("{name}.row"), h, &[1, 1, 6])
+        })
+        .collect();
+    let z = g.push("rows", Op::Concat { axis: 1 }, &rows).unwrap();
+    let turned = swap(&mut g, "turned", z, &[0, 2, 1]);
+    let y = g.push("products", Op::MatMul, &[z, turned]).unwrap();
+    g.output(y);
+    let (text, free) = found(&g);
+    assert_eq!((text("b.weight"), text("c.bias"), free), ("a .".to_owned(), "a".to_owned(), 6));
+}
+
 #[test]
 fn a_constant_that_is_the_same_all_along_ties_nothing() {
     let mut g = Graph::new();

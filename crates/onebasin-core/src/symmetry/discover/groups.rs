@@ -49,12 +49,13 @@ struct Free {
 }
 
 fn free(d: &mut Discoverer<'_>) -> Free {
-    // Where entries that are told apart are mixed, what stands beside them is the same for all.
-    let beside = |(value, mixed): (&ValueId, &BTreeSet<usize>)| {
-        let axes = d.axes[value.0].iter().enumerate();
-        axes.filter(|(axis, _)| !mixed.contains(axis)).map(|(_, atom)| *atom).collect()
+    // Where entries that are told apart are mixed, or each meets each, what stands beside them is the same for all.
+    let beside = |value: ValueId, passed: &dyn Fn(usize) -> bool| -> Vec<AtomId> {
+        d.axes[value.0].iter().enumerate().filter(|(axis, _)| !passed(*axis)).map(|(_, atom)| *atom).collect()
     };
-    let seen: Vec<Vec<AtomId>> = d.axes.iter().cloned().chain(d.mixed.iter().map(beside)).collect();
+    let mixed = d.mixed.iter().map(|(value, mixed)| beside(*value, &|axis| mixed.contains(&axis)));
+    let crossed = d.crossed.iter().map(|at| beside(at.value, &|axis| axis == at.axis));
+    let seen: Vec<Vec<AtomId>> = d.axes.iter().cloned().chain(mixed).chain(crossed).collect();
     let graph = d.graph;
     let written =
         |value: usize| value < graph.values().len() && graph.value(ValueId(value)).source == ValueSource::Param;

@@ -329,6 +329,9 @@ struct Discoverer<'g> {
     positions: BTreeMap<ValueId, AxisRef>,
     /// Axes of values along which an operator mixes entries that it gives back.
     mixed: BTreeMap<ValueId, BTreeSet<usize>>,
+    /// Rows of the left and columns of the right factor of a product of matrices: each meets each, so what stands beside them is the
+    /// same for all.
+    crossed: BTreeSet<AxisRef>,
     /// Axes of values whose entries are all picked one by one.
     picked: BTreeSet<AxisRef>,
     stacks: Vec<Stack>,
@@ -359,6 +362,7 @@ impl<'g> Discoverer<'g> {
             reasons,
             positions,
             mixed,
+            crossed: BTreeSet::new(),
             picked,
             stacks,
             stacked,

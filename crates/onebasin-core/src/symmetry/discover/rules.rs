@@ -183,9 +183,11 @@ fn matmul(d: &mut Discoverer<'_>, a: ValueId, b: ValueId, y: ValueId) {
     let columns = usize::from(q > 1);
     if columns == 1 {
         d.tie(at(b, q - 1), at(y, r - 1));
+        d.crossed.insert(at(b, q - 1));
     }
     if p > 1 {
         d.tie(at(a, p - 2), at(y, r - 1 - columns));
+        d.crossed.insert(at(a, p - 2));
     }
     let batch = r.saturating_sub(columns + usize::from(p > 1));
     for (value, rank) in [(a, p), (b, q)] {
