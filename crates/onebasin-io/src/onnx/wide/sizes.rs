@@ -128,15 +128,15 @@ impl<'a> Sizes<'a> {
             }
             "Slice" => self.slice(at)?,
             "Conv" | "ConvTranspose" | "ConvInteger" | "QLinearConv" => {
-                self.number(at, "group", |op| match op {
-                    Op::Conv(conv) | Op::ConvTranspose { conv, .. } => Some(conv.groups),
-                    _ => None,
+                self.number(at, "group", |op| {
+                    let (Op::Conv(conv) | Op::ConvTranspose { conv, .. }) = op else { return None };
+                    Some(conv.groups)
                 });
             }
             "GroupNormalization" => {
-                self.number(at, "num_groups", |op| match op {
-                    Op::GroupNorm { groups, .. } => Some(*groups),
-                    _ => None,
+                self.number(at, "num_groups", |op| {
+                    let Op::GroupNorm { groups, .. } = op else { return None };
+                    Some(*groups)
                 });
             }
             "LSTM" | "GRU" | "RNN" => {
@@ -313,9 +313,9 @@ impl<'a> Sizes<'a> {
         };
         while at != *source {
             let ValueSource::Node(node, _) = self.seen.graph.value(at).source else { break };
-            let range = |graph: &Graph| match &graph.node(node).op {
-                Op::Slice { axis, start, len, .. } => Some((*axis, (*start, start + len))),
-                _ => None,
+            let range = |graph: &Graph| {
+                let Op::Slice { axis, start, len, .. } = &graph.node(node).op else { return None };
+                Some((*axis, (*start, start + len)))
             };
             if let (Some((axis, before)), Some((_, after))) = (range(&self.seen.graph), range(self.wide)) {
                 cuts.insert(axis, [before, after]);
