@@ -36,13 +36,16 @@ pub(crate) fn wheel() -> Result<()> {
 }
 
 fn interpreter() -> Result<PathBuf> {
-    if let Some(named) = std::env::var_os("ONEBASIN_PYTHON") {
-        return Ok(named.into());
-    }
     let has_numpy = |python: &Path| {
         let found = Command::new(python).args(["-c", "import numpy"]).output();
         found.is_ok_and(|output| output.status.success())
     };
+    if let Some(named) = std::env::var_os("ONEBASIN_PYTHON").map(PathBuf::from) {
+        if !has_numpy(&named) {
+            bail!("{}, which ONEBASIN_PYTHON names, has no NumPy", named.display());
+        }
+        return Ok(named);
+    }
     let system = PathBuf::from("python3");
     let own = PathBuf::from("target/python").join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     if has_numpy(&system) {
