@@ -156,6 +156,41 @@ fn many_networks_become_one() {
     assert_eq!(params(at, "m.safetensors"), params(at, "a.safetensors"));
 }
 
+/// Rounds of federated training from a shell: clients beside the network that was sent out, weighted, each round starting where the
+/// one before it ended.
+#[test]
+fn rounds_go_on_from_the_alignments_of_the_last_one() {
+    let folder = trained();
+    let at = folder.path();
+    std::fs::copy(at.join("b.safetensors"), at.join("client.safetensors")).unwrap();
+    let round = |more: &str| {
+        let line =
+            format!("merge-many a.safetensors client.safetensors -o m.safetensors --method reference --json {more}");
+        serde_json::from_str::<Value>(&done(at, &line)).unwrap()
+    };
+    let first = round("--weights 0,120 --alignments one");
+    assert_eq!(first["alignments"][1], "one/client.alignment.safetensors");
+    let alone = params(at, "m.safetensors");
+    done(at, "apply one/client.alignment.safetensors client.safetensors -o moved.safetensors");
+    assert_eq!(alone, params(at, "moved.safetensors"), "all of the weight is the client's");
+    let second = round("--weights 0,120 --start-from one --alignments two");
+    let changed = |found: &Value| found["options"]["rounds"][0]["changed_models"].as_u64();
+    assert_eq!((changed(&first), changed(&second)), (Some(1), Some(0)));
+    assert_eq!(params(at, "two/client.alignment.safetensors"), params(at, "one/client.alignment.safetensors"));
+    std::fs::rename(at.join("client.safetensors"), at.join("new.safetensors")).unwrap();
+    let line = "merge-many a.safetensors new.safetensors -o m.safetensors --start-from one";
+    let found = run(at, &line.split(' ').collect::<Vec<_>>());
+    assert!(found.status.success() && String::from_utf8_lossy(&found.stderr).contains("starts as it comes"));
+    for (wrong, said) in
+        [("--weights 1", "one for every network"), ("--weights 0,0", "above 0"), ("--weights 1,-2", "from 0")]
+    {
+        let line = format!("merge-many a.safetensors new.safetensors -o m.safetensors {wrong}");
+        let found = run(at, &line.split(' ').collect::<Vec<_>>());
+        assert!(String::from_utf8_lossy(&found.stderr).contains(said), "{found:?}");
+        assert!(!found.status.success());
+    }
+}
+
 #[test]
 fn a_share_of_the_samples_is_drawn_by_the_seed() {
     let folder = tempfile::tempdir().unwrap();
