@@ -364,6 +364,50 @@ fn at_every_site_more_is_explained_than_by_the_average() {
     }
 }
 
+/// Of an affine repair every unit has the weights of the average up to a factor, and a network whose units were halved comes back
+/// but for what holds it to the average, ten rows of three hundred.
+#[test]
+fn an_affine_repair_keeps_the_weights_of_a_unit_up_to_a_factor() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", &[1, 12]).unwrap();
+    let mut h = graph.linear("fc1", x, 10).unwrap();
+    h = graph.relu(h).unwrap();
+    h = graph.linear("fc2", h, 8).unwrap();
+    h = graph.relu(h).unwrap();
+    let y = graph.linear("fc3", h, 4).unwrap();
+    graph.output(y);
+    let (a, b) = (network(&graph, 1), network(&graph, 2));
+    let average = merge(&a, &b, 0.5, Interpolation::Lerp).unwrap();
+    let options = SolveOptions { units_only: true, spread: 0.0, ..SolveOptions::default() };
+    let found = run(&graph, &Ends::pair([&a, &b], 0.5), &average, &options).params;
+    let mut changed = 0;
+    for name in ["fc1.weight", "fc2.weight", "fc3.weight"] {
+        let [before, after] = [&average, &found].map(|net| net.require(name).unwrap().to_f64().unwrap().into_owned());
+        let inputs = average.require(name).unwrap().shape()[1];
+        for (row, new) in before.chunks(inputs).zip(after.chunks(inputs)) {
+            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+            let factor = dot(row, new) / dot(row, row);
+            changed += usize::from((factor - 1.0).abs() > 1e-3);
+            for (x, y) in row.iter().zip(new) {
+                assert!((factor * x - y).abs() <= 1e-5 * dot(new, new).sqrt(), "{name}: {y} is not {factor} times {x}");
+            }
+        }
+    }
+    assert!(changed > 10, "{changed} units got another scale");
+    let scaled: Params = a
+        .iter()
+        .map(|(name, tensor)| {
+            let half = tensor.to_f32().unwrap().iter().map(|w| 0.5 * w).collect();
+            (name.to_owned(), Tensor::from_f32(tensor.shape(), half).unwrap())
+        })
+        .collect();
+    let ends = Ends::pair([&a, &a], 0.5);
+    let back = run(&graph, &ends, &scaled, &options).params;
+    let (program, data) = (Program::new(graph.clone()).unwrap(), synthetic(&graph, 100, 9).unwrap());
+    let [before, after] = [&scaled, &back].map(|net| profile(&program, &ends, net, &data).unwrap().answered());
+    assert!(before < 0.6 && after > 0.98, "{before} {after}");
+}
+
 #[test]
 fn a_shortcut_that_stands_behind_its_branch_is_known_in_front_of_it() {
     let (_, graph) = graphs().swap_remove(1);
