@@ -493,6 +493,10 @@ impl Tensor {
     /// # Ok::<(), onebasin_core::Error>(())
     /// ```
     pub fn is_uniform(&self, axis: usize) -> bool {
+        // Where an axis has no entries, the others may be of any length, and their product no number.
+        if self.bytes().is_empty() {
+            return true;
+        }
         let inner = self.shape[axis + 1..].iter().product::<usize>() * self.dtype.size();
         let len = self.shape[axis];
         let block = |block: &[u8]| block.chunks_exact(inner.max(1)).all(|slice| slice == &block[..inner]);

@@ -252,6 +252,13 @@ fn weights_put_together_of_those_of_each_direction() {
     assert_eq!(free, 4 * 6);
 }
 
+/// A tensor without entries, whose other axes are longer than there are numbers, is the same all along each.
+#[test]
+fn what_has_no_entries_is_uniform() {
+    let empty = Tensor::from_f32(&[0, usize::MAX, 2], Vec::new()).unwrap();
+    assert!((0..3).all(|axis| empty.is_uniform(axis)));
+}
+
 /// Features of several kinds as rows of one matrix, each multiplied with each, as recommenders do: their units are the same ones.
 #[test]
 fn rows_that_meet_each_other_have_the_same_units() {
