@@ -135,7 +135,8 @@ def evaluate(path, folder, shapes):
         try:
             row["moved"] = f"{moved(path, at('moved.onnx'), shapes):.0e}"
         except Exception as why:  # ONNX Runtime has no errors of its own class for models that it cannot run
-            row["moved"] = f"ONNX Runtime: {str(why).splitlines()[0][:80]}".replace("|", "/")
+            row["moved"] = "not run by ONNX Runtime"
+            print(f"{path}: {why}", file=sys.stderr)
         original = tensors(path)
         small = sum(tensor.size for tensor in original.values()) < LARGE
         fast = [] if small else ["--method", "weight", "--start", "signature", "--restarts", "1", "--no-diagnosis"]

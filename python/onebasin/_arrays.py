@@ -203,8 +203,3 @@ def _jax_bytes(name: str, array: Any) -> tuple[str, tuple[int, ...], Any, Any]:
         return jnp.asarray(_numpy(dtype, shape, data))
 
     return (*_numpy_bytes(name, np.asarray(array)), back)
-
-
-def flat(tree: Any) -> dict[str, Any]:
-    """The tensors of a tree by their flat names."""
-    return {"/".join(str(part) for part in path): leaf for path, leaf in _leaves(tree, ())}

@@ -9,7 +9,7 @@ use onebasin::{Blueprint, Overview, Symmetry, SymmetrySpec};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::arrays::{Given, Item, given, params};
+use crate::arrays::{Item, params};
 use crate::error::raised;
 use crate::work::run;
 
@@ -81,10 +81,6 @@ impl Model {
         let spec = SymmetrySpec::from_patterns(patterns).map_err(|error| raised(&error.into()))?;
         let model = (*self.model).clone();
         Ok(Self::of(run(py, None, move |_| model.given(&spec))?))
-    }
-
-    fn tensors<'py>(&self, py: Python<'py>) -> PyResult<Given<'py>> {
-        given(py, self.model.tensors())
     }
 
     /// Groups: name, size, parent, copies.

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use onebasin::core::matching::{Weights, diagnose};
 use onebasin::{Align, Many, Measure, Merge, MergeMany};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -108,10 +107,7 @@ impl Pair {
     /// What kind of pair they are under an alignment: its text, and JSON.
     fn diagnose(&self, py: Python<'_>, aligned: &Aligned, seed: u64) -> PyResult<(String, String)> {
         let (pair, aligned) = (self.pair.clone(), Arc::clone(&aligned.found));
-        let found = run(py, None, move |_| {
-            let weights = pair.a().weights_of(&aligned.symmetry);
-            Ok(diagnose(&Weights::new(&weights, pair.a().params(), pair.b().params())?, &aligned.alignment, seed)?)
-        })?;
+        let found = run(py, None, move |_| pair.diagnose(&aligned, seed))?;
         Ok((found.to_string(), json!(found).to_string()))
     }
 }

@@ -242,7 +242,7 @@ impl Model {
 
     /// The symmetry of the weights that a match compares: running statistics, and copies of other tensors, move but are not
     /// compared.
-    pub fn weights_of(&self, symmetry: &Symmetry) -> Symmetry {
+    pub(crate) fn weights_of(&self, symmetry: &Symmetry) -> Symmetry {
         let statistics = self.statistics();
         symmetry.restrict(|name| !statistics.contains(name) && !self.follows(name))
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use onebasin_core::graph::Op;
-use onebasin_core::matching::{MatchOptions, Order, Source, Start, StopReason, ascend, diagnose};
+use onebasin_core::matching::{Diagnosis, MatchOptions, Order, Source, Start, StopReason, Weights, ascend, diagnose};
 use onebasin_core::report::{GroupCorrelation, Input, MatchRecord};
 use onebasin_core::symmetry::{Alignment, Group, GroupId, Symmetry, SymmetrySpec};
 use onebasin_core::{Params, Perm};
@@ -313,9 +313,7 @@ impl Aligned {
         let path = path.as_ref();
         let inputs: Vec<Input> = [pair.a.input("a"), pair.b.input("b")].into_iter().flatten().collect();
         let options = json!(self.record);
-        let mut header = Metadata::default();
-        header.set_json(PROVENANCE, &provenance("match", &inputs, &options));
-        header.set_json(ACCOUNT, &json!(self.account));
+        let mut header = self.header(&inputs);
         let made =
             |(model, role): (&Model, &str)| Some(MadeFor { input: model.input(role)?, tensors: model.tensor_digest() });
         let made_for: Vec<MadeFor> = [(&*pair.a, "a"), (&*pair.b, "b")].into_iter().filter_map(made).collect();
@@ -345,10 +343,16 @@ impl Aligned {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let mut header = Metadata::default();
-        header.set_json(PROVENANCE, &provenance("match", &[], &json!(self.record)));
-        header.set_json(ACCOUNT, &json!(self.account));
+        let header = self.header(&[]);
         Ok(write_alignment(path.as_ref(), &self.symmetry, &self.alignment, header)?)
+    }
+
+    /// What the header tells of how it was found, of these files.
+    fn header(&self, inputs: &[Input]) -> Metadata {
+        let mut header = Metadata::default();
+        header.set_json(PROVENANCE, &provenance("match", inputs, &json!(self.record)));
+        header.set_json(ACCOUNT, &json!(self.account));
+        header
     }
 
     /// The permutation of a group; of a family, that of its first copy. Entry `i` is the unit of B that becomes unit `i`.
@@ -425,6 +429,27 @@ impl Pair {
         let found = matching.run()?;
         let by_products = options.method == Method::Activation && options.uncentred;
         matching.conclude(if by_products { UNCENTRED } else { options.method.name() }, found)
+    }
+
+    /// What kind of pair the networks are under an alignment ([`onebasin_core::matching::diagnose`]); `seed` draws what it is
+    /// compared with.
+    ///
+    /// # Errors
+    /// If tensors do not fit the alignment's symmetry.
+    ///
+    /// ```
+    /// use onebasin::{Align, Context, Model, Network, Pair};
+    /// # let network = Network::new("mlp:16x2", &[8], 3)?;
+    /// # let [a, b] = [0, 1].map(|seed| Model::of(&network, network.init(seed).unwrap()).unwrap());
+    /// let pair = Pair::new(a, b)?;
+    /// let aligned = pair.align(&Align::default(), &Context::default())?;
+    /// println!("{}", pair.diagnose(&aligned, 0)?);
+    /// # Ok::<(), onebasin::Error>(())
+    /// ```
+    pub fn diagnose(&self, aligned: &Aligned, seed: u64) -> Result<Diagnosis> {
+        let weights = self.a.weights_of(&aligned.symmetry);
+        let [a, b] = self.ends();
+        Ok(diagnose(&Weights::new(&weights, a, b)?, &aligned.alignment, seed)?)
     }
 
     /// A note where nothing may be exchanged, with the operators that are not known.

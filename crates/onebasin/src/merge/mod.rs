@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use onebasin_core::merge::{Interpolation, MergeRule, cast, merge_aligned, merge_by_group, merge_within};
+use onebasin_core::merge::{Interpolation, MergeRule, Products, cast, merge_aligned, merge_by_group, merge_within};
 use onebasin_core::report::Input;
 use onebasin_core::symmetry::{GroupId, Symmetry};
 use onebasin_core::{DType, Params};
@@ -220,12 +220,9 @@ impl Merged<'_> {
         }
         pair.check_finite()?;
         if !self.finishes && !self.is_circle() {
-            let mut rule = MergeRule::by_group(&aligned.symmetry, options.lambda, by_group)?;
-            if let Some(dtype) = options.dtype {
-                rule = rule.cast(dtype)?;
-            }
-            let ends = (pair.a.params(), pair.b.params());
-            return Ok((merge_aligned(&aligned.symmetry, &aligned.alignment, ends.0, ends.1, &rule)?, None));
+            let rule = self.rule(None)?;
+            let (a, b) = (pair.a.params(), pair.b.params());
+            return Ok((merge_aligned(&aligned.symmetry, &aligned.alignment, a, b, &rule)?, None));
         }
         let (a, moved) = (pair.a.params(), aligned.apply(pair.b.params())?);
         let mut merged = if by_group.is_empty() {
@@ -264,6 +261,19 @@ impl Merged<'_> {
         }
         let merged = options.dtype.map_or(Ok(merged.clone()), |dtype| cast(&merged, dtype))?;
         Ok((merged, solved))
+    }
+
+    /// The formula of every tensor: along the great circle where there are products, else along the line.
+    fn rule(&self, products: Option<Products>) -> Result<MergeRule<'_>> {
+        let (symmetry, options) = (&self.aligned.symmetry, &self.options);
+        let rule = match products {
+            Some(products) => MergeRule::slerp(options.lambda, products)?.within(symmetry),
+            None => MergeRule::by_group(symmetry, options.lambda, &self.by_group)?,
+        };
+        match options.dtype {
+            Some(dtype) => Ok(rule.cast(dtype)?),
+            None => Ok(rule),
+        }
     }
 
     /// Whether the way from A to B is the great circle.
@@ -306,7 +316,7 @@ impl Merged<'_> {
     /// # Errors
     /// If a file cannot be read or written, a value is not finite, or the observer stops it; nothing is written then.
     pub fn write(&self, output: impl AsRef<Path>) -> Result<Written> {
-        let Self { pair, aligned, options, by_group, context, .. } = self;
+        let Self { pair, aligned, options, context, .. } = self;
         let (a, b) = (&pair.a, &pair.b);
         let target = if options.width > 1.0 { self.wide_target(output.as_ref())? } else { a.target(output.as_ref())? };
         if !options.overwrite {
@@ -336,15 +346,9 @@ impl Merged<'_> {
             let slerp = self.is_circle();
             let passing = Passing::new(Step::Merging, a.weight_count() * if slerp { 2 } else { 1 }, context);
             let progress = |n| passing.more(n);
-            let mut rule = if slerp {
-                let products = products_streamed(&target, a.checkpoint(), &moving, &progress)?;
-                MergeRule::slerp(options.lambda, products)?.within(&aligned.symmetry)
-            } else {
-                MergeRule::by_group(&aligned.symmetry, options.lambda, by_group)?
-            };
-            if let Some(dtype) = options.dtype {
-                rule = rule.cast(dtype)?;
-            }
+            let products =
+                if slerp { Some(products_streamed(&target, a.checkpoint(), &moving, &progress)?) } else { None };
+            let rule = self.rule(products)?;
             let header = |digests: [&str; 2]| a.header(&made(digests));
             let expected = shapes(a.params().iter().chain(a.rest().iter()));
             let check = |made: &Path| {

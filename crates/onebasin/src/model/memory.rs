@@ -92,16 +92,11 @@ impl Model {
         Ok(model)
     }
 
-    /// All its tensors under the names that they came with, those that its graph does not use included.
-    pub fn tensors(&self) -> Params {
-        self.whole(self.params().clone())
-    }
-
     /// All tensors that a file written in this network's place would hold, if those that its graph uses were these.
     pub(crate) fn whole(&self, params: Params) -> Params {
         let own = |name: &str| self.renamed_from.get(name).map_or(name, String::as_str).to_owned();
         let rest = self.rest.iter().map(|(name, tensor)| (own(name), tensor.clone()));
-        params.into_iter().map(|(name, tensor)| (own(&name), tensor)).chain(rest).collect()
+        rest.chain(params.into_iter().map(|(name, tensor)| (own(&name), tensor))).collect()
     }
 
     pub(super) fn in_memory(name: &str, params: Params) -> Self {

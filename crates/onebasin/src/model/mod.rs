@@ -518,8 +518,7 @@ impl Model {
         if let Some(network) = &self.network {
             metadata.set_json(Network::HEADER, &json!(network));
         }
-        let own = |name: &str| self.renamed_from.get(name).map_or(name, String::as_str).to_owned();
-        let all: Params = self.all().iter().map(|(name, tensor)| (own(name), tensor.clone())).collect();
+        let all = self.whole(self.params().clone());
         match (&self.onnx, is_onnx(target.path())) {
             (Some(onnx), true) => Ok(onnx.write(target.path(), &all, None)?),
             (Some(_) | None, _) => Ok(target.write(&all, &metadata)?),
@@ -543,9 +542,7 @@ impl Model {
         provenance: &Value,
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<()> {
-        let all = self.with_rest(params);
-        let own = |name: &str| self.renamed_from.get(name).map_or(name, String::as_str).to_owned();
-        let all: Params = all.iter().map(|(name, tensor)| (own(name), tensor.clone())).collect();
+        let all = self.whole(params.clone());
         let expected = shapes(all.iter());
         let check = |made: &Path| self.check_written(made, &expected).map(|_| ());
         if let (Some(onnx), true) = (&self.onnx, is_onnx(target.path())) {
