@@ -1,12 +1,10 @@
 //! Coordinate ascent: group after group, each to its best element given the others.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 
 use super::nested::{Element, best_element};
-use super::similarity::Gram;
-use super::source::{GramCache, Root, Source};
+use super::source::{Root, Source};
+use super::sweep::{Better, Seat, better, grams_of, sweep};
 use crate::assignment::Duals;
 use crate::error::Result;
 use crate::stream::Stream;
@@ -189,6 +187,9 @@ pub struct Match {
 ///
 /// `observe` is told every sweep; where it returns false, that sweep is the last.
 ///
+/// Groups that do not depend on each other are solved side by side on all cores; what is found is what one after another
+/// finds, to the bit.
+///
 /// Cost: per sweep the Grams of every group that is solved, and one `O(n³)` assignment at worst for each.
 ///
 /// # Errors
@@ -229,51 +230,39 @@ const SAMPLED: usize = 6;
 
 /// Sweeps over samples of the Grams, while each gains at least half of what the one before it did: what all of them did
 /// together. Gains of samples are not checked against the value, which tells in the end.
-fn sampled(
-    source: &dyn Source,
-    cache: &mut dyn GramCache,
+fn sampled<'s>(
+    source: &'s dyn Source,
+    seats: &mut [Seat<'s>],
     options: &MatchOptions,
     alignment: &mut Alignment,
-    duals: &mut [Option<Duals>],
 ) -> Result<Sweep> {
     let roots = source.roots();
+    let visit = |root: &Root, seat: &mut Seat<'s>, alignment: &Alignment| -> Result<Better> {
+        let cache = seat.cache.as_mut().filter(|cache| !root.quadratic && cache.samples());
+        let Some(grams) = cache.map(|cache| cache.sample(alignment)).transpose()?.flatten() else {
+            let grams = grams_of(source, root, &mut seat.cache, alignment)?;
+            return better(source, root, &grams, alignment, &mut seat.duals);
+        };
+        let current = Element::of(source.symmetry(), alignment, root.id);
+        let best = best_element(source.symmetry(), root.id, &grams, &current, seat.duals.as_ref())?;
+        seat.duals = Some(best.duals);
+        let gain = best.value - best.current;
+        let is_better = best.element != current && gain > root.rounding.max(root.tolerance);
+        Ok(is_better.then_some((best.element, gain)))
+    };
     let mut stale = vec![true; roots.len()];
     let mut record = Sweep { sweep: 0, objective: 0.0, gain: 0.0, changed_groups: 0, solved_groups: 0 };
     let mut before = 0.0;
     while record.sweep < SAMPLED && stale.contains(&true) {
         record.sweep += 1;
-        let mut gain = 0.0;
-        for k in options.order.of(options.seed, record.sweep, roots.len()) {
-            if !std::mem::replace(&mut stale[k], false) {
-                continue;
-            }
-            record.solved_groups += 1;
-            let root = &roots[k];
-            let sample = if root.quadratic { None } else { cache.sample(k, alignment)? };
-            let gained = if let Some(grams) = sample {
-                let current = Element::of(source.symmetry(), alignment, root.id);
-                let best = best_element(source.symmetry(), root.id, &grams, &current, duals[k].as_ref())?;
-                duals[k] = Some(best.duals);
-                let gain = best.value - best.current;
-                let better = best.element != current && gain > root.rounding.max(root.tolerance);
-                if better {
-                    best.element.store(alignment, root.id);
-                }
-                better.then_some(gain)
-            } else {
-                let grams = cache.grams(k, alignment)?;
-                improve(source, root, &grams, alignment, &mut duals[k])?
-            };
-            if let Some(gained) = gained {
-                gain += gained;
-                record.changed_groups += 1;
-                root.neighbours.iter().for_each(|&other| stale[other] = true);
-            }
-        }
-        if gain < 0.5 * before {
+        let order = options.order.of(options.seed, record.sweep, roots.len());
+        let swept = sweep(roots, &order, &mut stale, seats, alignment, visit)?;
+        record.solved_groups += swept.solved;
+        record.changed_groups += swept.changed;
+        if swept.gain < 0.5 * before {
             break;
         }
-        before = gain;
+        before = swept.gain;
     }
     Ok(record)
 }
@@ -335,17 +324,20 @@ fn climb(
     let roots = source.roots();
     let mut alignment = start.clone();
     let mut stale = vec![true; roots.len()];
-    let mut cache = source.cache();
     duals.resize(roots.len(), None);
+    let mut caches = source.caches().map(Vec::into_iter);
+    let seat =
+        |duals: &mut Option<Duals>| Seat { cache: caches.as_mut().and_then(Iterator::next), duals: duals.take() };
+    let mut seats: Vec<Seat<'_>> = duals.iter_mut().map(seat).collect();
     let mut sweeps = Vec::new();
     let mut stop = StopReason::SweepLimit;
     // The value, summed anew, before the first sweep over whole Grams.
     let (mut first, mut exact) = (1, start_objective);
     if samples
         && options.max_sweeps > SAMPLED
-        && let Some(cache) = cache.as_deref_mut().filter(|c| (0..roots.len()).any(|k| c.samples(k)))
+        && seats.iter().any(|seat| seat.cache.as_ref().is_some_and(|cache| cache.samples()))
     {
-        let mut record = sampled(source, cache, options, &mut alignment, duals)?;
+        let mut record = sampled(source, &mut seats, options, &mut alignment)?;
         record.objective = source.objective(&alignment)?;
         record.gain = record.objective - start_objective;
         if record.gain >= 0.0 {
@@ -365,36 +357,34 @@ fn climb(
             alignment.clone_from(start);
         }
     }
-    let mut reached = exact;
-    for sweep in first..=options.max_sweeps {
-        let (mut changed_groups, mut solved_groups, mut gain) = (0, 0, 0.0);
-        for k in options.order.of(options.seed, sweep, roots.len()) {
-            if !std::mem::replace(&mut stale[k], false) {
-                continue;
-            }
-            solved_groups += 1;
-            if let Some(cache) = cache.as_deref_mut().filter(|_| first > 1)
-                && !roots[k].quadratic
-                && cache.proves(k, &alignment, &units(&alignment, &roots[k]))?
-            {
-                continue;
-            }
-            let grams = match &mut cache {
-                Some(cache) => cache.grams(k, &alignment)?,
-                None => Cow::Owned(source.grams(roots[k].id, &alignment)?),
-            };
-            if let Some(gained) = improve(source, &roots[k], &grams, &mut alignment, &mut duals[k])? {
-                gain += gained;
-                changed_groups += 1;
-                roots[k].neighbours.iter().for_each(|&other| stale[other] = true);
-            }
+    let visit = |root: &Root, seat: &mut Seat<'_>, alignment: &Alignment| -> Result<Better> {
+        if first > 1
+            && !root.quadratic
+            && let Some(cache) = &mut seat.cache
+            && cache.proves(alignment, &units(alignment, root))?
+        {
+            return Ok(None);
         }
-        reached += gain;
-        let record = Sweep { sweep, objective: reached, gain, changed_groups, solved_groups };
+        let grams = grams_of(source, root, &mut seat.cache, alignment)?;
+        better(source, root, &grams, alignment, &mut seat.duals)
+    };
+    let mut reached = exact;
+    for number in first..=options.max_sweeps {
+        let order = options.order.of(options.seed, number, roots.len());
+        let swept = sweep(roots, &order, &mut stale, &mut seats, &mut alignment, visit)?;
+        reached += swept.gain;
+        let record = Sweep {
+            sweep: number,
+            objective: reached,
+            gain: swept.gain,
+            changed_groups: swept.changed,
+            solved_groups: swept.solved,
+        };
         let go_on = observe(&record);
         sweeps.push(record);
         if !stale.contains(&true) {
-            cache.iter_mut().flat_map(|c| c.forget_updated()).for_each(|k| stale[k] = true);
+            let updated = |seat: &mut Seat<'_>| seat.cache.as_mut().is_some_and(|cache| cache.forget_if_updated());
+            stale = seats.iter_mut().map(updated).collect();
             if !stale.contains(&true) {
                 stop = StopReason::Converged;
                 break;
@@ -405,38 +395,11 @@ fn climb(
             break;
         }
     }
+    duals.iter_mut().zip(seats).for_each(|(duals, seat)| *duals = seat.duals);
     let known = sweeps.iter().skip(usize::from(first > 1)).all(|s: &Sweep| s.changed_groups == 0);
     let mut objective = if known { exact } else { source.objective(&alignment)? };
     if objective < start_objective {
         (alignment, objective) = (start.clone(), start_objective);
     }
     Ok(Match { alignment, start_objective, objective, sweeps, stop })
-}
-
-/// Solves one root with its families on its Grams; what it gained, if it changed. `duals` are those of the last time.
-pub(super) fn improve(
-    source: &dyn Source,
-    root: &Root,
-    grams: &[Gram],
-    alignment: &mut Alignment,
-    duals: &mut Option<Duals>,
-) -> Result<Option<f64>> {
-    let symmetry = source.symmetry();
-    let current = Element::of(symmetry, alignment, root.id);
-    let best = best_element(symmetry, root.id, grams, &current, duals.as_ref())?;
-    *duals = Some(best.duals);
-    let mut gain = best.value - best.current;
-    if best.element == current || (gain <= root.tolerance && !root.quadratic) {
-        return Ok(None);
-    }
-    let mut candidate = alignment.clone();
-    best.element.store(&mut candidate, root.id);
-    if root.quadratic || gain <= root.rounding {
-        gain = source.gain(root.id, alignment, &candidate)?;
-    }
-    let accepted = gain > root.tolerance;
-    if accepted {
-        *alignment = candidate;
-    }
-    Ok(accepted.then_some(gain))
 }

@@ -12,13 +12,14 @@ use super::unfold::Places;
 use crate::error::Result;
 use crate::symmetry::{Alignment, Symmetry};
 
-/// Grams that are brought up to date where their columns changed.
+/// Grams of a root that are brought up to date where their columns changed.
 pub(super) struct WeightCache<'w> {
     symmetry: &'w Symmetry,
-    sites: &'w [RootSites<'w>],
+    sites: &'w RootSites<'w>,
     device: Option<&'w dyn RootProducts>,
-    /// By root.
-    kept: Vec<Option<Kept>>,
+    /// Whether there is room for them.
+    keeps: bool,
+    kept: Option<Kept>,
 }
 
 struct Kept {
@@ -39,32 +40,32 @@ const COLUMNS: usize = 256;
 const UNITS: usize = 64;
 
 impl<'w> WeightCache<'w> {
-    /// Nothing is kept yet; `sites` are by root.
-    pub(super) fn new(
+    /// For every root, nothing kept yet; room is given to roots in their order, as long as there is any.
+    pub(super) fn of_all(
         symmetry: &'w Symmetry,
         sites: &'w [RootSites<'w>],
         device: Option<&'w dyn RootProducts>,
-    ) -> Self {
-        Self { symmetry, sites, device, kept: sites.iter().map(|_| None).collect() }
+    ) -> Vec<Box<dyn GramCache + 'w>> {
+        let mut room = KEPT as usize;
+        let one = |sites: &'w RootSites<'w>| -> Box<dyn GramCache + 'w> {
+            let keeps = sites.bytes() <= room;
+            room -= if keeps { sites.bytes() } else { 0 };
+            Box::new(Self { symmetry, sites, device, keeps, kept: None })
+        };
+        sites.iter().map(one).collect()
     }
 
-    fn has_room(&self, more: usize) -> bool {
-        let kept = self.sites.iter().zip(&self.kept).filter(|(_, kept)| kept.is_some());
-        kept.map(|(sites, _)| sites.bytes()).sum::<usize>() + more <= KEPT as usize
+    /// How much of the columns a sample is over; none where it is not worth it.
+    fn level(&self) -> Option<usize> {
+        let level = (LEVELS * COLUMNS).div_ceil(self.sites.columns().max(1));
+        let large = self.sites.plain_side().is_some_and(|n| n >= UNITS);
+        (self.keeps && self.device.is_none() && 2 * level <= LEVELS && large).then_some(level)
     }
 
-    /// How much of a root's columns a sample is over; none where it is not worth it.
-    fn level(&self, root: usize) -> Option<usize> {
-        let sites = &self.sites[root];
-        let level = (LEVELS * COLUMNS).div_ceil(sites.columns().max(1));
-        let worth = self.device.is_none() && 2 * level <= LEVELS && sites.plain_side().is_some_and(|n| n >= UNITS);
-        (worth && self.has_room(sites.bytes())).then_some(level)
-    }
-
-    /// The Grams of a root over this much of its columns at least, kept.
-    fn at(&mut self, root: usize, places: Vec<Places>, level: usize) -> Result<&Kept> {
-        let (sites, device) = (&self.sites[root], self.device);
-        let kept = match self.kept[root].take() {
+    /// The Grams over this much of the columns at least, kept.
+    fn at(&mut self, places: Vec<Places>, level: usize) -> Result<&Kept> {
+        let (sites, device) = (self.sites, self.device);
+        let kept = match self.kept.take() {
             None => {
                 Kept { grams: sites.grams_of(&places, &sites.sample(0..level), device)?, places, level, fresh: true }
             }
@@ -88,7 +89,7 @@ impl<'w> WeightCache<'w> {
                 }
             }
         };
-        Ok(self.kept[root].insert(kept))
+        Ok(self.kept.insert(kept))
     }
 }
 
@@ -106,47 +107,49 @@ fn meet(some: &[Range<usize>], others: &[Range<usize>]) -> Vec<Range<usize>> {
 }
 
 impl GramCache for WeightCache<'_> {
-    fn grams(&mut self, root: usize, current: &Alignment) -> Result<Cow<'_, [Gram]>> {
-        let sites = &self.sites[root];
-        let places = sites.places(self.symmetry, current);
-        if self.kept[root].is_none() && !self.has_room(sites.bytes()) {
-            return Ok(Cow::Owned(sites.grams(&places, self.device)?));
+    fn grams(&mut self, current: &Alignment) -> Result<Cow<'_, [Gram]>> {
+        let places = self.sites.places(self.symmetry, current);
+        if !self.keeps {
+            return Ok(Cow::Owned(self.sites.grams(&places, self.device)?));
         }
-        Ok(Cow::Borrowed(&self.at(root, places, LEVELS)?.grams))
+        Ok(Cow::Borrowed(&self.at(places, LEVELS)?.grams))
     }
 
-    fn sample(&mut self, root: usize, current: &Alignment) -> Result<Option<Cow<'_, [Gram]>>> {
-        let Some(level) = self.level(root) else { return Ok(None) };
-        let places = self.sites[root].places(self.symmetry, current);
-        Ok(Some(Cow::Borrowed(&self.at(root, places, level)?.grams)))
+    fn keeps(&self) -> bool {
+        self.keeps
     }
 
-    fn samples(&self, root: usize) -> bool {
-        self.level(root).is_some()
+    fn sample(&mut self, current: &Alignment) -> Result<Option<Cow<'_, [Gram]>>> {
+        let Some(level) = self.level() else { return Ok(None) };
+        let places = self.sites.places(self.symmetry, current);
+        Ok(Some(Cow::Borrowed(&self.at(places, level)?.grams)))
     }
 
-    fn proves(&mut self, root: usize, current: &Alignment, units: &[usize]) -> Result<bool> {
-        let sites = &self.sites[root];
-        let Some(level) = self.kept[root].as_ref().map(|kept| kept.level).filter(|level| *level < LEVELS) else {
+    fn samples(&self) -> bool {
+        self.level().is_some()
+    }
+
+    fn proves(&mut self, current: &Alignment, units: &[usize]) -> Result<bool> {
+        let sites = self.sites;
+        let Some(level) = self.kept.as_ref().map(|kept| kept.level).filter(|level| *level < LEVELS) else {
             return Ok(false);
         };
         let places = sites.places(self.symmetry, current);
-        let fresh = self.at(root, places.clone(), level)?.fresh;
+        let fresh = self.at(places.clone(), level)?.fresh;
         let Some((proof, needed)) = Proof::new(sites, &places, units, level) else { return Ok(false) };
         if !fresh {
-            self.kept[root] = None;
+            self.kept = None;
         }
-        let grams = &self.at(root, places.clone(), needed)?.grams;
+        let grams = &self.at(places.clone(), needed)?.grams;
         Ok(proof.holds(&grams[0].data, needed))
     }
 
-    fn forget_updated(&mut self) -> Vec<usize> {
-        let updated = |k: &usize| self.kept[*k].as_ref().is_some_and(|kept| !kept.fresh);
-        let forgotten: Vec<usize> = (0..self.kept.len()).filter(updated).collect();
-        for &k in &forgotten {
-            self.kept[k] = None;
+    fn forget_if_updated(&mut self) -> bool {
+        let updated = self.kept.as_ref().is_some_and(|kept| !kept.fresh);
+        if updated {
+            self.kept = None;
         }
-        forgotten
+        updated
     }
 }
 

@@ -58,6 +58,7 @@ mod similarity;
 mod source;
 mod spectral;
 mod start;
+mod sweep;
 mod unfold;
 mod values;
 mod weight;

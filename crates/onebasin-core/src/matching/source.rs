@@ -77,13 +77,13 @@ pub trait Source: Sync {
         Ok(self.objective(to)? - self.objective(from)?)
     }
 
-    /// Memory for the Grams along one ascent, if keeping them saves anything.
-    fn cache(&self) -> Option<Box<dyn GramCache + '_>> {
+    /// Memory for the Grams of every root along one ascent, in the order of [`Self::roots`], if keeping them saves anything.
+    fn caches(&self) -> Option<Vec<Box<dyn GramCache + '_>>> {
         None
     }
 }
 
-/// The Grams of every root of a source, kept while an alignment changes bit by bit.
+/// The Grams of one root of a source, kept while an alignment changes bit by bit.
 ///
 /// ```
 /// use onebasin_core::matching::{Source, Weights};
@@ -100,42 +100,49 @@ pub trait Source: Sync {
 /// let spec = SymmetrySpec::from_patterns([("fc1.weight", "h ."), ("fc2.weight", ". h")])?;
 /// let symmetry = Symmetry::resolve(&spec, &a)?;
 /// let weights = Weights::new(&symmetry, &a, &b)?;
-/// let mut cache = weights.cache().expect("weights keep their Grams");
-/// assert_eq!(cache.grams(0, &Alignment::identity(&symmetry))?[0].data, [41., 30., 61., 41.]);
-/// assert!(cache.forget_updated().is_empty()); // it was made from scratch
+/// let mut caches = weights.caches().expect("weights keep their Grams");
+/// assert_eq!(caches[0].grams(&Alignment::identity(&symmetry))?[0].data, [41., 30., 61., 41.]);
+/// assert!(!caches[0].forget_if_updated()); // they were made from scratch
 /// # Ok::<(), onebasin_core::Error>(())
 /// ```
-pub trait GramCache {
-    /// The Grams of the root at this place in [`Source::roots`], as [`Source::grams`] gives them, up to rounding.
-    fn grams(&mut self, root: usize, current: &Alignment) -> Result<Cow<'_, [Gram]>>;
+pub trait GramCache: Send {
+    /// The Grams, as [`Source::grams`] gives them, up to rounding.
+    ///
+    /// # Errors
+    /// What keeps the similarity from being computed; so below.
+    fn grams(&mut self, current: &Alignment) -> Result<Cow<'_, [Gram]>>;
+
+    /// Whether there is room to keep them. Roots whose Grams are not kept are looked at one at a time.
+    fn keeps(&self) -> bool {
+        true
+    }
 
     /// The Grams over a sample of what they are sums of, where that costs much less: of weights, over an eighth of the columns
     /// or 256 of them, where the group has 64 units or more and no families, and networks are single precision and on no
     /// device.
-    fn sample(&mut self, root: usize, current: &Alignment) -> Result<Option<Cow<'_, [Gram]>>> {
-        let _ = (root, current);
+    fn sample(&mut self, current: &Alignment) -> Result<Option<Cow<'_, [Gram]>>> {
+        let _ = current;
         Ok(None)
     }
 
-    /// Whether there is a sample of this root.
-    fn samples(&self, root: usize) -> bool {
-        let _ = root;
+    /// Whether there is such a sample.
+    fn samples(&self) -> bool {
         false
     }
 
-    /// Whether the current element of a root that was last looked at by a sample is proven the best, without its Grams;
-    /// `units` are its permutation.
+    /// Whether the current element, that was last looked at by a sample, is proven the best without the Grams; `units` are its
+    /// permutation.
     ///
     /// Formula: `⟨a_i, b_j⟩ ≤ R_ij + ‖a_i‖ ‖b_j‖` over the columns left out, `R` being the sample; and prices `d_i / 2`, `d_i` being
     /// the similarity of unit i and its partner over all columns, prove their pairs the best if no pair is worth more than
     /// its two prices. Pairs that the bound leaves in doubt are multiplied one by one.
-    fn proves(&mut self, root: usize, current: &Alignment, units: &[usize]) -> Result<bool> {
-        let _ = (root, current, units);
+    fn proves(&mut self, current: &Alignment, units: &[usize]) -> Result<bool> {
+        let _ = (current, units);
         Ok(false)
     }
 
-    /// Forgets the Grams that were brought up to date since they were last made from scratch; the places of their roots.
-    fn forget_updated(&mut self) -> Vec<usize>;
+    /// Forgets the Grams if they were brought up to date since they were last made from scratch; whether it did.
+    fn forget_if_updated(&mut self) -> bool;
 }
 
 /// A root group as schedules see it: which others must be solved again after it, and what counts as a gain.

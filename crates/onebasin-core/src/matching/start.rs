@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::ascent::improve;
+use rayon::prelude::*;
+
 use super::objective::squares;
 use super::signatures::Signatures;
 use super::source::{Root, Source};
+use super::sweep::better;
 use super::weight::Weights;
 use crate::error::Result;
 use crate::stream::Stream;
@@ -79,9 +81,12 @@ impl Start {
 pub(super) fn signature(weights: &Weights<'_>) -> Result<Alignment> {
     let source = Signatures::new(weights, &[]);
     let mut alignment = Alignment::identity(weights.symmetry());
-    for root in source.roots() {
-        let grams = source.grams(root.id, &alignment)?;
-        improve(&source, root, &grams, &mut alignment, &mut None)?;
+    let best = |root: &Root| better(&source, root, &source.grams(root.id, &alignment)?, &alignment, &mut None);
+    let found = source.roots().par_iter().map(best).collect::<Result<Vec<_>>>()?;
+    for (root, found) in source.roots().iter().zip(found) {
+        if let Some((element, _)) = found {
+            element.store(&mut alignment, root.id);
+        }
     }
     Ok(alignment)
 }
@@ -107,7 +112,10 @@ pub(super) fn anchored(weights: &Weights<'_>) -> Result<Alignment> {
         let shares: Vec<f64> = waiting.iter().map(|r| source.known_share(r.id, &squared)).collect();
         let next = (0..shares.len()).fold(0, |best, k| if shares[k] > shares[best] { k } else { best });
         let root = waiting.remove(next);
-        improve(&source, root, &source.grams(root.id, &alignment)?, &mut alignment, &mut None)?;
+        let grams = source.grams(root.id, &alignment)?;
+        if let Some((element, _)) = better(&source, root, &grams, &alignment, &mut None)? {
+            element.store(&mut alignment, root.id);
+        }
         known.push(root.id);
         known.extend(symmetry.descendants(root.id));
     }

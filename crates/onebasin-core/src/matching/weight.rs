@@ -231,8 +231,8 @@ impl Source for Weights<'_> {
         Ok(self.sites[k].gain(&self.sites[k].places(self.symmetry, from), &moved.collect::<Vec<_>>()))
     }
 
-    fn cache(&self) -> Option<Box<dyn GramCache + '_>> {
-        Some(Box::new(WeightCache::new(self.symmetry, &self.sites, self.device.as_deref())))
+    fn caches(&self) -> Option<Vec<Box<dyn GramCache + '_>>> {
+        Some(WeightCache::of_all(self.symmetry, &self.sites, self.device.as_deref()))
     }
 }
 

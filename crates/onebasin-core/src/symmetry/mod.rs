@@ -44,6 +44,7 @@ mod saved;
 mod sizes;
 mod spec;
 mod stack;
+mod template;
 
 pub use alignment::Alignment;
 pub use discover::{AxisRef, Discovery, Held, Tap, discover, discover_holding, discover_one_by_one};
@@ -55,3 +56,4 @@ pub use layout::{AxisLayout, Digit, Occurrence, for_each_index};
 pub use pattern::{Pattern, Term, TermKind};
 pub use resolve::{Symmetry, TensorLayout};
 pub use spec::SymmetrySpec;
+pub use template::{Template, TemplateLine, TemplateTerm};

@@ -240,6 +240,14 @@ impl Parser<'_> {
                 Ok(Term { kind: TermKind::Number(n), column })
             }
             Some(c) if name_start(c) => self.group(column),
+            Some('?') => {
+                let rest = &self.text[self.at + 1..];
+                let open = &rest[..rest.len() - rest.trim_start_matches(name_inside).len()];
+                self.error(
+                    column,
+                    format!("`?{open}` is still open: write the group whose units stand there, or `.` if it is fixed"),
+                )
+            }
             Some('.') => {
                 self.error(column, "`.` stands for a whole axis; inside parentheses write the size as a number")
             }
