@@ -21,12 +21,15 @@ Arrays are read where they lie: do not write to them from another thread while a
 from ._alignment import Alignment, Diagnosis, Perms, diagnose, match
 from ._barrier import Barrier, Curve, barrier
 from ._files import load, save
-from ._merge import Mean, merge, merge_many
+from ._merge import Mean, Repaired, merge, merge_many, repair
 from ._onebasin import Error, FormatError, SymmetryError, __version__
+from ._similarity import Activations, Source
 from ._symmetry import Check, Group, Symmetry, symmetry
 from ._tell import Note
+from ._template import Template, template
 
 __all__ = [
+    "Activations",
     "Alignment",
     "Barrier",
     "Check",
@@ -38,8 +41,11 @@ __all__ = [
     "Mean",
     "Note",
     "Perms",
+    "Repaired",
+    "Source",
     "Symmetry",
     "SymmetryError",
+    "Template",
     "__version__",
     "barrier",
     "diagnose",
@@ -47,6 +53,8 @@ __all__ = [
     "match",
     "merge",
     "merge_many",
+    "repair",
     "save",
     "symmetry",
+    "template",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ._data import samples
 from ._onebasin import Aligned, Pair
 from ._symmetry import Symmetry, model_of
 from ._tell import Progress, Tell
+
+if TYPE_CHECKING:
+    from ._similarity import Activations, Source
 
 
 class Perms(Mapping[str, "np.ndarray[Any, np.dtype[np.uint32]]"]):
@@ -132,7 +135,7 @@ def match(
     b: Any,
     symmetry: Symmetry | None = None,
     *,
-    method: str = "auto",
+    method: str | Source | Activations = "auto",
     data: Any = None,
     seed: int = 0,
     check: bool = True,
@@ -145,16 +148,27 @@ def match(
     ``symmetry`` says which units may be exchanged, if the networks do not (built-in networks, ONNX files).
 
     ``method`` is ``"auto"``, ``"weight"``, ``"spectral"``, ``"frank-wolfe"``, ``"greedy"``, or with ``data`` ``"activation"`` and
-    ``"ste"``. ``data`` is ``x``, ``(x, y)`` or an iterable of such batches. ``options`` are those of the program's ``match``:
+    ``"ste"``; or a similarity of your own (:class:`Source`), or activations that you recorded (:class:`Activations`). ``data`` is ``x``, ``(x, y)`` or an iterable of such batches. ``options`` are those of the program's ``match``:
     ``max_sweeps``, ``start``, ``restarts``, ``budget``, ``match_samples``, ``blend``, ``uncentred``, …
 
     Cost: a second for ten million weights. Raises :class:`Error` if the networks differ in structure, hold values that are no
     numbers, or the symmetry is not known or wrong.
     """
-    how = {"method": method, "seed": seed, **options}
+    named = {"method": method} if isinstance(method, str) else {}
+    how = json.dumps({**named, "seed": seed, **options})
+    if not named and data is not None:
+        raise TypeError("data belongs to methods by name; a similarity or activations of your own have seen theirs")
     with Tell(progress, "match") as tell:
         pair, _, _ = paired(a, b, symmetry, tell)
-        aligned = pair.align(json.dumps(how), samples(data), check, tell)
+        if isinstance(method, str):
+            aligned = pair.align(how, samples(data), check, tell)
+        else:
+            from ._similarity import Activations, Asked
+
+            if isinstance(method, Activations):
+                aligned = pair.align_on(method._seen, how, check, tell)
+            else:
+                aligned = pair.align_by(Asked(method), method.fixed, how, check, tell)
         return Alignment(aligned, tell.notes)
 
 

@@ -24,7 +24,7 @@ def samples(data: Any, role: str = "data") -> Samples | None:
 
 def _arrays(data: Any, role: str) -> tuple[list[Any], Any]:
     if _is_array(data):
-        return [_array(data)], None
+        return [plain(data)], None
     if isinstance(data, tuple) and data and (_is_array(data[0]) or isinstance(data[0], (list, tuple, Mapping))):
         return _batch(data, role)
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes, Mapping)):
@@ -41,19 +41,20 @@ def _arrays(data: Any, role: str) -> tuple[list[Any], Any]:
 
 def _batch(batch: Any, role: str) -> tuple[list[Any], Any]:
     if _is_array(batch):
-        return [_array(batch)], None
+        return [plain(batch)], None
     if not isinstance(batch, (list, tuple)) or len(batch) not in (1, 2):
         raise TypeError(f"a batch of {role} must be an array x or a pair (x, y), found {type(batch).__name__}")
     x, y = batch[0], batch[1] if len(batch) == 2 else None
     inputs = list(x.values()) if isinstance(x, Mapping) else list(x) if isinstance(x, (list, tuple)) else [x]
-    return [_array(part) for part in inputs], None if y is None else _array(y)
+    return [plain(part) for part in inputs], None if y is None else plain(y)
 
 
 def _is_array(what: Any) -> bool:
     return hasattr(what, "shape") and hasattr(what, "dtype")
 
 
-def _array(what: Any) -> Any:
+def plain(what: Any) -> Any:
+    """An array of any framework as one of NumPy."""
     if hasattr(what, "detach"):
         what = what.detach().cpu()
         if str(what.dtype) == "torch.bfloat16":

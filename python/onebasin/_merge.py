@@ -76,6 +76,41 @@ def merge(
     return tree.like(given) if tree is not None else _arrays.Tree([], [], {}).like(given)
 
 
+class Repaired(NamedTuple):
+    """An average that was repaired, and how well it follows both networks."""
+
+    #: The network, as what A came as.
+    params: Any
+    #: How it was solved: of every layer, the share of what both networks compute that is explained, ``before`` and ``after``; None
+    #: where nothing was solved.
+    solved: dict[str, Any] | None
+
+
+def repair(
+    a: Any,
+    b: Any,
+    alignment: Alignment,
+    *,
+    how: str = "solve",
+    lam: float = 0.5,
+    data: Any = None,
+    symmetry: Symmetry | None = None,
+    check: bool = True,
+    progress: Progress = None,
+    **options: Any,
+) -> Repaired:
+    """The average of A and π(B), repaired: what ``merge(…, repair=how)`` gives, with the record of it.
+
+    ``repaired.solved["after"]["sites"]`` tells, layer by layer and without labels, where the merged network still follows both.
+    """
+    options = {"lambda": lam, "repair": how, "check": check, **options}
+    with Tell(progress, "repair") as tell:
+        pair, tree, _ = paired(a, b, symmetry, tell)
+        given, solved = pair.merge(alignment._aligned, json.dumps(options), samples(data), None, tell)
+    params = (tree or _arrays.Tree([], [], {})).like(given)
+    return Repaired(params, None if solved is None else json.loads(solved))
+
+
 class Mean(NamedTuple):
     """Many networks as one."""
 

@@ -68,6 +68,14 @@ class Symmetry:
         return dict(self._model.patterns())
 
     @property
+    def taps(self) -> dict[str, str]:
+        """Values in which groups show while the network runs, with the patterns of their axes; what :class:`Activations` looks at.
+
+        Raises :class:`Error` where no graph is known.
+        """
+        return dict(self._model.taps())
+
+    @property
     def runs(self) -> bool:
         """Whether the network can be run here, so that the symmetry can be tested."""
         return self._model.runs

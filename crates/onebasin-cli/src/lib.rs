@@ -24,9 +24,10 @@ const USAGE: u8 = 2;
 
 /// Runs the program with these arguments, the first of which is its name; its exit code.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
-    let mut program = match args::CommandLine::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.collect();
+    let mut program = match args::CommandLine::try_parse_from(&arguments) {
         Ok(program) => program,
-        Err(usage) => return said(&usage),
+        Err(usage) => return said(&usage, arguments.iter().any(|argument| argument == "--json")),
     };
     if let Some(source) = program.verb.source_mut() {
         source.memory = program.common.memory;
@@ -41,18 +42,21 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         Ok(()) => DONE,
         Err(error) if talk::is_closed_pipe(&error) => DONE,
         Err(error) => {
-            talk::error(&error);
+            talk::error(&error, program.common.json);
             if hints::is_usage(&error) { USAGE } else { FAILED }
         }
     }
 }
 
 /// Help, a version, or what is wrong with the command line.
-fn said(usage: &clap::Error) -> u8 {
+fn said(usage: &clap::Error, json: bool) -> u8 {
     let code = u8::try_from(usage.exit_code()).unwrap_or(USAGE);
+    if json && usage.use_stderr() {
+        talk::error_as_json("Usage", usage.to_string().trim_end(), None);
+    }
     match usage.print() {
         Err(why) if why.kind() != ErrorKind::BrokenPipe => {
-            talk::error(&why.into());
+            talk::error(&why.into(), false);
             FAILED
         }
         Ok(()) | Err(_) => code,

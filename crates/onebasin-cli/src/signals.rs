@@ -77,7 +77,7 @@ fn end() -> ! {
     while began.elapsed() < limit() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    talk::error(&anyhow::anyhow!("interrupted"));
+    talk::error(&anyhow::anyhow!("interrupted"), false);
     std::process::exit(1)
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -21,11 +21,13 @@ pub struct Talk {
     verbose: bool,
     /// Standard output is taken by something else that is written.
     aside: bool,
+    /// When the program began.
+    began: Instant,
 }
 
 impl Talk {
     pub fn new(common: &CommonArgs) -> Self {
-        Self { json: common.json, quiet: common.quiet, verbose: common.verbose > 0, aside: false }
+        Self { json: common.json, quiet: common.quiet, verbose: common.verbose > 0, aside: false, began: Instant::now() }
     }
 
     /// The same, where one of these is written to standard output: the result then goes to standard error.
@@ -39,12 +41,16 @@ impl Talk {
         self.verbose
     }
 
-    /// The result: JSON if asked for, text otherwise.
-    pub fn result(self, value: &impl Serialize, text: &str) -> Result<()> {
+    /// The result: JSON if asked for, text otherwise. The JSON is an object that names its schema, `onebasin.check/1`, if it does
+    /// not by itself; docs/schemas tells what stands in it.
+    pub fn result(self, schema: &str, value: &impl Serialize, text: &str) -> Result<()> {
         let mut said = Vec::new();
         if self.json {
-            serde_json::to_writer_pretty(&mut said, value).map_err(std::io::Error::from)?;
-            said.push(b'\n');
+            let mut value = serde_json::to_value(value)?;
+            if let Some(fields) = value.as_object_mut() {
+                fields.entry(SCHEMA).or_insert_with(|| schema.into());
+            }
+            said = as_json(&value)?;
         } else if !self.quiet {
             said.extend_from_slice(text.as_bytes());
             if !text.ends_with('\n') {
@@ -72,7 +78,7 @@ impl Talk {
     /// A detail, if asked for.
     pub fn detail(self, text: &str) {
         if self.verbose {
-            line(text);
+            line(&format!("[{:8.1} s] {text}", self.began.elapsed().as_secs_f64()));
         }
     }
 
@@ -99,18 +105,46 @@ fn line(text: &str) {
     writeln!(std::io::stderr().lock(), "{}", shown(text)).ok();
 }
 
-/// Says what failed, and why, as far as what was said does not end with it; nothing silences it.
-pub fn error(error: &anyhow::Error) {
-    let mut said = format!("error: {error}");
+/// The field that names the schema of a result.
+const SCHEMA: &str = "schema";
+
+fn as_json(value: &serde_json::Value) -> Result<Vec<u8>> {
+    let mut said = serde_json::to_vec_pretty(value)?;
+    said.push(b'\n');
+    Ok(said)
+}
+
+/// A failure that the result tells, which was printed already.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Told(pub String);
+
+/// Says what failed, and why, as far as what was said does not end with it; nothing silences it. Where `json` is asked for, standard
+/// output tells it too.
+pub fn error(error: &anyhow::Error, json: bool) {
+    let mut said = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !said.ends_with(&cause) {
             said = format!("{said}: {cause}");
         }
     }
-    line(&said);
-    if let Some(hint) = hints::of(error) {
+    let hint = hints::of(error);
+    line(&format!("error: {said}"));
+    if let Some(hint) = &hint {
         line(&format!("hint: {hint}"));
     }
+    if json && error.downcast_ref::<Told>().is_none() {
+        let kind = error.chain().find_map(|cause| cause.downcast_ref::<onebasin::Error>());
+        let kind = kind.map_or_else(|| "Failed".to_owned(), onebasin::Error::kind);
+        error_as_json(&kind, &said, hint.as_deref());
+    }
+}
+
+/// The same of a command line that is not understood.
+pub fn error_as_json(kind: &str, said: &str, hint: Option<&str>) {
+    let value = serde_json::json!({ SCHEMA: "onebasin.error/1", "kind": kind, "error": said, "hint": hint });
+    // Who does not read standard output does not miss it.
+    as_json(&value).and_then(|said| Ok(std::io::stdout().write_all(&said)?)).ok();
 }
 
 /// A text of several lines in which nothing moves the cursor or changes colours, whatever names it holds.

@@ -1,6 +1,7 @@
 //! Watches the library's work: bars for its steps, remarks on standard error, Ctrl-C.
 
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use onebasin::{Level, Observer, Progress, Step};
@@ -12,11 +13,16 @@ use crate::talk::Talk;
 pub struct Watch {
     talk: Talk,
     bar: Mutex<Option<(Step, ProgressBar)>>,
+    /// When progress was last told in words.
+    told: Mutex<Instant>,
 }
+
+/// Time between lines of progress, where there is no terminal to draw a bar on and details are asked for.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 impl Watch {
     pub fn new(talk: Talk) -> Self {
-        Self { talk, bar: Mutex::default() }
+        Self { talk, bar: Mutex::default(), told: Mutex::new(Instant::now()) }
     }
 
     /// How a step is shown.
@@ -46,6 +52,12 @@ impl Observer for Watch {
         let Some((_, bar)) = &*shown else { return };
         bar.set_position(at.done);
         bar.set_message(at.how.to_owned());
+        if let (true, Ok(mut told)) = (bar.is_hidden(), self.told.lock())
+            && told.elapsed() > TOLD_EVERY
+        {
+            *told = Instant::now();
+            self.talk.detail(&format!("{:?}: {} of {} {}", at.step, at.done, at.total, at.how).to_lowercase());
+        }
         if at.done >= at.total {
             bar.finish_and_clear();
             *shown = None;

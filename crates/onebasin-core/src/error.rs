@@ -94,6 +94,14 @@ pub enum Error {
     /// A similarity, or prices to start from, that no assignment can be made of.
     #[error("similarity: {0}")]
     Assignment(#[from] crate::assignment::AssignmentError),
+    /// A similarity of the caller's own that cannot be told.
+    #[error("similarity of group `{group}`: {why}", group = escaped(.group))]
+    Similarity {
+        /// The group it was asked of.
+        group: String,
+        /// What is wrong.
+        why: String,
+    },
     /// Activations that no similarity can be made of.
     #[error(transparent)]
     Activation(#[from] crate::matching::ActivationError),

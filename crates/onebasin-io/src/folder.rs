@@ -105,6 +105,53 @@ pub(crate) fn find(folder: &Path) -> Result<FolderFound> {
     Ok((place, beside.map(|index| path(&index.files[0]))))
 }
 
+/// The networks that a path stands for: itself, or, where it is a folder that is no network, those in it, by name, numbers in them
+/// by value.
+///
+/// # Errors
+/// If a folder cannot be listed, or holds neither a network nor files or folders that are networks.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// for name in ["client-10.safetensors", "client-9.safetensors", "notes.txt"] {
+///     std::fs::write(folder.path().join(name), "")?;
+/// }
+/// let found = onebasin_io::networks_in(folder.path())?;
+/// assert_eq!(found, ["client-9.safetensors", "client-10.safetensors"].map(|name| folder.path().join(name)));
+/// assert_eq!(onebasin_io::networks_in(&found[0])?, [found[0].clone()]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn networks_in(path: &Path) -> Result<Vec<PathBuf>> {
+    let failed = match path.is_dir().then(|| find(path)) {
+        None | Some(Ok(_)) => return Ok(vec![path.to_owned()]),
+        Some(Err(error)) => error,
+    };
+    let (files, folders) = listing(path)?;
+    let single = |name: &String| Name::of(name).is_some_and(|name| name.shard.is_none() && !name.index);
+    let mut found: Vec<String> = files.into_iter().filter(single).collect();
+    if found.is_empty() {
+        found = folders.into_iter().filter(|name| find(&path.join(name)).is_ok()).collect();
+    }
+    if found.is_empty() {
+        return Err(failed);
+    }
+    found.sort_by_cached_key(|name| by_value(name));
+    Ok(found.into_iter().map(|name| path.join(name)).collect())
+}
+
+/// A name in parts of text and numbers, for an order in which 9 comes before 10.
+fn by_value(name: &str) -> Vec<(String, u64)> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let end = rest[text..].find(|c: char| !c.is_ascii_digit()).map_or(rest.len(), |end| text + end);
+        parts.push((rest[..text].to_owned(), rest[text..end].parse().unwrap_or(u64::MAX)));
+        rest = &rest[end..];
+    }
+    parts
+}
+
 /// Names in a folder that belong to checkpoints as they are written, in order.
 pub(crate) fn checkpoints(folder: &Path) -> Result<Vec<String>> {
     let (mut names, _) = listing(folder)?;

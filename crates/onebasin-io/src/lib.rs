@@ -38,6 +38,7 @@ pub use alignment::{SYMMETRY, alignment_from_params, alignment_to_params, read_a
 pub use atomic::{Check, GoOn, probe, spare, write_atomic, write_atomic_while};
 pub use checkpoint::{Checkpoint, tensor_digest};
 pub use error::{Error, Result};
+pub use folder::networks_in;
 pub use foreign::is_onnx;
 pub use format::Format;
 pub use metadata::{Metadata, PROVENANCE};

@@ -25,7 +25,7 @@ pub(crate) fn raised(error: &onebasin::Error) -> PyErr {
         return PyKeyboardInterrupt::new_err(error.to_string());
     }
     let text = said(error);
-    let exception = match inner(error) {
+    let exception = match error.innermost() {
         onebasin::Error::File(_) | onebasin::Error::Unwritable { .. } => FormatError::new_err(text),
         onebasin::Error::NoSymmetry { .. }
         | onebasin::Error::NoGraph { .. }
@@ -36,28 +36,9 @@ pub(crate) fn raised(error: &onebasin::Error) -> PyErr {
     };
     Python::attach(|py| {
         // An exception that takes no attribute is raised without it.
-        let _ = exception.value(py).setattr("kind", kind(error));
+        let _ = exception.value(py).setattr("kind", error.kind());
     });
     exception
-}
-
-/// What is wrong, in one word: the name of the innermost variant.
-fn kind(error: &onebasin::Error) -> String {
-    let named = match inner(error) {
-        onebasin::Error::Core(error) => format!("{error:?}"),
-        onebasin::Error::File(error) => format!("{error:?}"),
-        onebasin::Error::Network(error) => format!("{error:?}"),
-        other => format!("{other:?}"),
-    };
-    named.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
-}
-
-/// The error without what says where it arose.
-fn inner(error: &onebasin::Error) -> &onebasin::Error {
-    match error {
-        onebasin::Error::At { source, .. } | onebasin::Error::Differ { source, .. } => inner(source),
-        other => other,
-    }
 }
 
 /// Its text; where it says what to do in words of the Rust library, in those of the package.

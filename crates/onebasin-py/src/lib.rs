@@ -11,6 +11,7 @@ mod error;
 mod model;
 mod pair;
 mod samples;
+mod similarity;
 mod work;
 
 use pyo3::prelude::*;
@@ -31,7 +32,9 @@ mod _onebasin {
     #[pymodule_export]
     use super::samples::Samples;
     #[pymodule_export]
-    use super::{between, program, read, write};
+    use super::similarity::Activations;
+    #[pymodule_export]
+    use super::{between, program, read, template, write};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -43,6 +46,14 @@ mod _onebasin {
 #[pyfunction]
 fn program(py: Python<'_>, arguments: Vec<String>) -> u8 {
     py.detach(|| onebasin_cli::run(arguments.into_iter().map(Into::into)))
+}
+
+/// A symmetry begun from names and shapes: names and patterns, and as a file.
+#[pyfunction]
+fn template(tensors: Vec<(String, Vec<usize>)>) -> (Vec<(String, String)>, String) {
+    let shapes = tensors.iter().map(|(name, shape)| (name.as_str(), &shape[..]));
+    let template = onebasin::core::symmetry::Template::of(shapes);
+    (template.lines.iter().map(|line| (line.name.clone(), line.pattern())).collect(), template.to_toml())
 }
 
 /// The tensors of a file of any format.

@@ -25,12 +25,14 @@ pub(crate) struct Model {
     symmetry: OnceLock<Arc<Symmetry>>,
 }
 
-impl Model {
-    fn of(model: onebasin::Model) -> Self {
+impl From<onebasin::Model> for Model {
+    fn from(model: onebasin::Model) -> Self {
         Self { model: Arc::new(model), symmetry: OnceLock::new() }
     }
+}
 
-    fn known(&self, py: Python<'_>) -> PyResult<&Symmetry> {
+impl Model {
+    pub(crate) fn known(&self, py: Python<'_>) -> PyResult<&Symmetry> {
         if self.symmetry.get().is_none() {
             let model = Arc::clone(&self.model);
             let found = run(py, None, move |_| model.symmetry())?;
@@ -59,20 +61,20 @@ impl Model {
     #[staticmethod]
     fn open(py: Python<'_>, path: PathBuf, how: &str) -> PyResult<Self> {
         let how = blueprint(how)?;
-        Ok(Self::of(run(py, None, move |_| onebasin::Model::open(path, &how))?))
+        Ok(Self::from(run(py, None, move |_| onebasin::Model::open(path, &how))?))
     }
 
     /// Takes tensors in memory.
     #[staticmethod]
     fn hold(py: Python<'_>, name: String, tensors: Vec<Item<'_>>, how: &str) -> PyResult<Self> {
         let (params, how) = (params(tensors)?, blueprint(how)?);
-        Ok(Self::of(run(py, None, move |_| onebasin::Model::hold(&name, params, &how))?))
+        Ok(Self::from(run(py, None, move |_| onebasin::Model::hold(&name, params, &how))?))
     }
 
     /// Other tensors of a network of this structure.
     fn like(&self, py: Python<'_>, name: String, tensors: Vec<Item<'_>>) -> PyResult<Self> {
         let (params, model) = (params(tensors)?, Arc::clone(&self.model));
-        Ok(Self::of(run(py, None, move |_| model.like(&name, params))?))
+        Ok(Self::from(run(py, None, move |_| model.like(&name, params))?))
     }
 
     /// The same network with what is said by hand, as TOML.
@@ -80,7 +82,7 @@ impl Model {
         let patterns = patterns.iter().map(|(name, pattern)| (name.as_str(), pattern.as_str()));
         let spec = SymmetrySpec::from_patterns(patterns).map_err(|error| raised(&error.into()))?;
         let model = (*self.model).clone();
-        Ok(Self::of(run(py, None, move |_| model.given(&spec))?))
+        Ok(Self::from(run(py, None, move |_| model.given(&spec))?))
     }
 
     /// Groups: name, size, parent, copies.
@@ -102,6 +104,12 @@ impl Model {
     /// The symmetry as a file of the program, in TOML.
     fn toml(&self, py: Python<'_>) -> PyResult<String> {
         Ok(self.known(py)?.spec().to_toml())
+    }
+
+    /// Values in which groups show while the network runs, and their patterns.
+    fn taps(&self, py: Python<'_>) -> PyResult<Vec<(String, String)>> {
+        let model = Arc::clone(&self.model);
+        run(py, None, move |_| model.taps())
     }
 
     fn why(&self, py: Python<'_>, tensor: String, axis: usize) -> PyResult<Vec<String>> {

@@ -10,8 +10,10 @@ use serde_json::json;
 
 use crate::aligned::Aligned;
 use crate::arrays::{Given, given};
+use crate::error::raised;
 use crate::model::{Model, options};
 use crate::samples::Samples;
+use crate::similarity::{Activations, Own};
 use crate::work::run;
 
 /// Two networks of the same structure: A, which stays, and B, which moves.
@@ -49,11 +51,53 @@ impl Pair {
         let train = train.map(|samples| samples.get().clone());
         let aligned = run(py, tell, move |watch| {
             let context = watch.context(train.as_ref(), None);
-            if check {
-                pair.check_finite()?;
-                pair.ensure(&pair.a().symmetry()?, &context)?;
-            }
+            tested(&pair, check, &context)?;
             pair.align(&how, &context)
+        })?;
+        Ok(self.aligned(aligned))
+    }
+
+    /// Finds the alignment with the highest value of a similarity that Python computes, after the symmetry was tested.
+    #[pyo3(signature = (source, fixed, how, check=true, tell=None))]
+    fn align_by(
+        &self,
+        py: Python<'_>,
+        source: Py<PyAny>,
+        fixed: bool,
+        how: &str,
+        check: bool,
+        tell: Option<Py<PyAny>>,
+    ) -> PyResult<Aligned> {
+        let (how, pair): (Align, _) = (options("match", how)?, self.pair.clone());
+        let own = Arc::new(Own::new(py, &Model::from(pair.a().clone()), source, fixed)?);
+        let asked = Arc::clone(&own);
+        let aligned = run(py, tell, move |watch| {
+            let context = watch.context(None, None);
+            tested(&pair, check, &context)?;
+            pair.align_by(&*asked, "a similarity of the caller's own", &how, &context)
+        });
+        match own.raised() {
+            Some(error) => Err(error),
+            None => Ok(self.aligned(aligned?)),
+        }
+    }
+
+    /// Finds the alignment by activations that were recorded, after the symmetry was tested.
+    #[pyo3(signature = (seen, how, check=true, tell=None))]
+    fn align_on(
+        &self,
+        py: Python<'_>,
+        seen: &Activations,
+        how: &str,
+        check: bool,
+        tell: Option<Py<PyAny>>,
+    ) -> PyResult<Aligned> {
+        let (how, pair): (Align, _) = (options("match", how)?, self.pair.clone());
+        let seen = seen.seen(how.uncentred).map_err(|error| raised(&error.into()))?;
+        let aligned = run(py, tell, move |watch| {
+            let context = watch.context(None, None);
+            tested(&pair, check, &context)?;
+            pair.align_on(seen, &how, &context)
         })?;
         Ok(self.aligned(aligned))
     }
@@ -110,6 +154,15 @@ impl Pair {
         let found = run(py, None, move |_| pair.diagnose(&aligned, seed))?;
         Ok((found.to_string(), json!(found).to_string()))
     }
+}
+
+/// Passes only if both networks hold numbers, and the symmetry leaves what they compute as it is.
+fn tested(pair: &onebasin::Pair, check: bool, context: &onebasin::Context<'_>) -> onebasin::Result<()> {
+    if check {
+        pair.check_finite()?;
+        pair.ensure(&pair.a().symmetry()?, context)?;
+    }
+    Ok(())
 }
 
 impl Pair {

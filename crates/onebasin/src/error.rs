@@ -281,6 +281,30 @@ impl Error {
         }
     }
 
+    /// What is wrong, in one word: the name of the innermost variant.
+    ///
+    /// ```
+    /// use onebasin::{Blueprint, Model};
+    /// assert_eq!(Model::open("nowhere.safetensors", &Blueprint::default()).unwrap_err().kind(), "Io");
+    /// ```
+    pub fn kind(&self) -> String {
+        let named = match self.innermost() {
+            Self::Core(error) => format!("{error:?}"),
+            Self::File(error) => format!("{error:?}"),
+            Self::Network(error) => format!("{error:?}"),
+            other => format!("{other:?}"),
+        };
+        named.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
+    }
+
+    /// The error without what says where it arose.
+    pub fn innermost(&self) -> &Self {
+        match self {
+            Self::At { source, .. } | Self::Differ { source, .. } => source.innermost(),
+            other => other,
+        }
+    }
+
     pub(crate) const INTERRUPTED: Self = Self::Interrupted { steps: None, resumable: false };
 }
 

@@ -11,11 +11,12 @@ use super::{NormalizeArgs, SourceArgs};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   onebasin merge-many a.safetensors b.safetensors c.safetensors -o mean.safetensors
+  onebasin merge-many clients/ -o mean.safetensors
   onebasin merge-many run-*.safetensors -o mean.safetensors --start identity --data mnist:data/mnist
   onebasin merge-many global.safetensors client-*.safetensors -o next.safetensors --method reference --weights 0,120,80,310 --start-from round-6 --alignments round-7")]
 pub struct MergeManyArgs {
-    /// The networks; the first one's numbering is kept.
-    #[arg(required = true, num_args = 2..)]
+    /// The networks; the first one's numbering is kept. A folder that is no network stands for all checkpoints in it, by name.
+    #[arg(required = true)]
     pub models: Vec<PathBuf>,
     /// Where to write the mean.
     #[arg(short, long, value_name = "FILE", value_parser = output)]
@@ -40,7 +41,8 @@ pub struct MergeManyArgs {
     /// Start from the alignments in this folder, such as those of the last round of federated training (rounds, reference).
     #[arg(long, value_name = "DIR", conflicts_with = "start")]
     pub start_from: Option<PathBuf>,
-    /// Write the alignment of every network into this folder: NAME.alignment.safetensors for NAME.safetensors.
+    /// Write the alignment of every network into this folder: NAME.alignment.safetensors for NAME.safetensors. Interrupted, it gets
+    /// those found so far, and --start-from goes on from them.
     #[arg(long, value_name = "DIR")]
     pub alignments: Option<PathBuf>,
     /// Stop after this many rounds (rounds), or iterations (universe).
@@ -76,6 +78,7 @@ impl MergeManyArgs {
             solve_samples: self.solve_samples,
             check: !self.no_check,
             overwrite: self.overwrite,
+            keep: self.alignments.clone(),
         }
     }
 }

@@ -17,7 +17,7 @@ pub use many::MergeManyArgs;
 pub use matching::{DeviceName, MatchingArgs};
 pub use pair::{ApplyArgs, BarrierArgs, MatchArgs, MergeArgs};
 pub use reproduce::ReproduceArgs;
-pub use single::{CheckArgs, DemoArgs, InspectArgs, TrainArgs};
+pub use single::{CheckArgs, DemoArgs, InspectArgs, SymmetryArgs, TrainArgs};
 pub use values::STDOUT;
 use values::{bytes, input_shape, threads};
 
@@ -72,6 +72,9 @@ pub enum Verb {
     Inspect(InspectArgs),
     /// Test on random inputs that what may be exchanged leaves the function as it is.
     Check(CheckArgs),
+    /// Say which units of a network may be exchanged, in a file.
+    #[command(subcommand)]
+    Symmetry(SymmetryVerb),
     /// Find the alignment of B with A.
     Match(MatchArgs),
     /// Carry B into A's basin with an alignment found before.
@@ -92,6 +95,12 @@ pub enum Verb {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SymmetryVerb {
+    /// Begin the symmetry file of a network: whole where its graph is known, else what names and shapes decide, the rest open.
+    Init(SymmetryArgs),
 }
 
 /// Where graph and symmetry come from when the file does not say what network it is.
@@ -147,6 +156,7 @@ impl Verb {
         match self {
             Self::Inspect(args) => Some(&mut args.source),
             Self::Check(args) => Some(&mut args.source),
+            Self::Symmetry(SymmetryVerb::Init(args)) => Some(&mut args.source),
             Self::Match(args) => Some(&mut args.source),
             Self::Apply(args) => Some(&mut args.source),
             Self::Merge(args) => Some(&mut args.source),
@@ -164,6 +174,7 @@ impl Verb {
             Self::Barrier(args) => Some(&mut args.matching),
             Self::Inspect(_)
             | Self::Check(_)
+            | Self::Symmetry(_)
             | Self::Apply(_)
             | Self::MergeMany(_)
             | Self::Demo(_)

@@ -125,3 +125,17 @@ pub struct CheckArgs {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
     pub samples: usize,
 }
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  onebasin symmetry init net.safetensors -o net.symmetry.toml
+  (put groups in the place of what begins with `?`)
+  onebasin merge a.safetensors b.safetensors -o merged.safetensors --symmetry net.symmetry.toml")]
+pub struct SymmetryArgs {
+    /// The checkpoint, or the ONNX file.
+    pub file: PathBuf,
+    /// Where to write it (default: standard output).
+    #[arg(short, long, value_name = "FILE", value_parser = output)]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}

@@ -39,5 +39,5 @@ pub fn run(args: &BarrierArgs, talk: Talk) -> Result<()> {
         let bytes = figure::render(path, &figure::of_report(&report))?;
         write_atomic(path, |out| out.write_all(&bytes))?;
     }
-    talk.result(&report, &figure::text(&report, talk::width(), talk::colour()))
+    talk.result("onebasin.report/2", &report, &figure::text(&report, talk::width(), talk::colour()))
 }

@@ -1,12 +1,12 @@
 //! `onebasin check`: does the symmetry leave the function as it is.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use onebasin_nn::CheckOptions;
 use serde_json::json;
 
 use crate::args::CheckArgs;
 use crate::files::open;
-use crate::talk::Talk;
+use crate::talk::{self, Talk};
 
 pub fn run(args: &CheckArgs, talk: Talk) -> Result<()> {
     let model = open(&args.file, &args.source.blueprint(), talk)?;
@@ -20,9 +20,10 @@ pub fn run(args: &CheckArgs, talk: Talk) -> Result<()> {
         "file": args.file.display().to_string(), "passes": found.passes(), "difference": found.difference,
         "tolerance": found.tolerance, "groups": symmetry.groups().len(), "faults": faults,
     });
-    talk.result(&value, &format!("{}: {} groups; {found}", args.file.display(), symmetry.groups().len()))?;
+    talk.result("onebasin.check/1", &value, &format!("{}: {} groups; {found}", args.file.display(), symmetry.groups().len()))?;
     if !found.passes() {
-        bail!("{}: the symmetry does not leave the function as it is", args.file.display());
+        let failed = format!("{}: the symmetry does not leave the function as it is", args.file.display());
+        return Err(talk::Told(failed).into());
     }
     Ok(())
 }

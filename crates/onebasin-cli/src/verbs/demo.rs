@@ -51,5 +51,5 @@ pub fn run(args: &DemoArgs, talk: Talk) -> Result<()> {
         figure::text(&report, talk::width(), talk::colour()),
         args.out.display()
     );
-    talk.result(&report, &text)
+    talk.result("onebasin.report/2", &report, &text)
 }

@@ -19,7 +19,7 @@ pub fn run(args: &InspectArgs, talk: Talk) -> Result<()> {
     let model = Model::open(&args.file, &args.source.blueprint())?;
     if let Some((tensor, axis)) = &args.why {
         let lines = model.why(tensor, *axis)?;
-        return talk.result(&json!({ "tensor": tensor, "axis": axis, "why": lines }), &lines.join("\n"));
+        return talk.result("onebasin.why/1", &json!({ "tensor": tensor, "axis": axis, "why": lines }), &lines.join("\n"));
     }
     check_outputs(&args.html, &inputs([&model], &args.source, [], false))?;
     let seen = Overview::of(&model)?;
@@ -39,7 +39,7 @@ pub fn run(args: &InspectArgs, talk: Talk) -> Result<()> {
     if let (Some(value), serde_json::Value::Object(more)) = (value.as_object_mut(), more) {
         value.extend(more);
     }
-    talk.result(&value, &text)
+    talk.result("onebasin.inspect/1", &value, &text)
 }
 
 fn title(args: &InspectArgs) -> String {

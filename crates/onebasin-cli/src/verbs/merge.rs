@@ -88,5 +88,5 @@ pub fn run(args: &MergeArgs, talk: Talk) -> Result<()> {
     let value = json!({
         "output": output, "inputs": written.inputs, "options": written.options, "solved": written.solved,
     });
-    talk.result(&value, &text)
+    talk.result("onebasin.merge/1", &value, &text)
 }

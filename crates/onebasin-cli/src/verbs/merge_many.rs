@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use onebasin::{Many, Measured, OfClass, Reached};
 use serde_json::json;
 
@@ -14,7 +14,9 @@ use crate::watch::Watch;
 
 pub fn run(args: &MergeManyArgs, talk: Talk) -> Result<()> {
     let blueprint = args.source.blueprint();
-    let many = Many::open(&args.models, &blueprint)?;
+    let paths = args.models.iter().map(|path| onebasin_io::networks_in(path)).collect::<Result<Vec<_>, _>>()?.concat();
+    ensure!(paths.len() > 1, "at least two networks are needed, found {}", paths.len());
+    let many = Many::open(&paths, &blueprint)?;
     many.models().iter().for_each(|model| remarks(model, talk));
     let target = many.models()[0].target(&args.output)?;
     check_target(&target, &inputs(many.models(), &args.source, [], args.overwrite))?;
@@ -34,7 +36,7 @@ pub fn run(args: &MergeManyArgs, talk: Talk) -> Result<()> {
 
     let mut text = String::new();
     if let Some(measured) = &measured {
-        describe(measured, &mut text, &args.models)?;
+        describe(measured, &mut text, &paths)?;
     }
     let output = args.output.display().to_string();
     write!(text, "{output}: the mean of {} networks", many.models().len())?;
@@ -49,7 +51,7 @@ pub fn run(args: &MergeManyArgs, talk: Talk) -> Result<()> {
         write!(text, "\n{account}")?;
     }
     let value = json!({ "output": output, "inputs": written.inputs, "alignments": alignments, "options": written.options, "measured": measured, "solved": written.solved });
-    talk.result(&value, &text)
+    talk.result("onebasin.merge-many/1", &value, &text)
 }
 
 /// What every network, their mean and their ensemble reach, a line each.

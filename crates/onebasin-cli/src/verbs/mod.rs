@@ -9,12 +9,13 @@ mod match_;
 mod merge;
 mod merge_many;
 mod reproduce;
+mod symmetry;
 mod train;
 
 use anyhow::Result;
 use clap::CommandFactory;
 
-use crate::args::{CommandLine, Verb};
+use crate::args::{CommandLine, SymmetryVerb, Verb};
 use crate::talk::Talk;
 
 pub fn run(verb: Verb, talk: Talk) -> Result<()> {
@@ -23,6 +24,7 @@ pub fn run(verb: Verb, talk: Talk) -> Result<()> {
         Verb::Train(args) => train::run(&args, talk),
         Verb::Inspect(args) => inspect::run(&args, talk),
         Verb::Check(args) => check::run(&args, talk),
+        Verb::Symmetry(SymmetryVerb::Init(args)) => symmetry::run(&args, talk),
         Verb::Match(args) => match_::run(&args, talk),
         Verb::Apply(args) => apply::run(&args, talk),
         Verb::Merge(args) => merge::run(&args, talk),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use indicatif::{HumanDuration, ProgressBar};
 use onebasin_lab::experiment::{Experiment, Tests};
 use onebasin_lab::report::{self, ExperimentOutcome};
@@ -53,10 +53,11 @@ pub fn run(args: &ReproduceArgs, talk: Talk) -> Result<()> {
         &machine(device.as_ref().map(onebasin::Device::trains_as)),
     );
     report::write(&folder, &page, &found, &outcome)?;
-    talk.result(&outcome, &text(&experiment, &outcome, &folder)?)?;
+    talk.result("onebasin.experiment/1", &outcome, &text(&experiment, &outcome, &folder)?)?;
     let missed = outcome.claims.iter().filter(|c| c.holds == Some(false)).count();
     if missed > 0 {
-        bail!("{missed} of {} claims do not hold", outcome.claims.iter().filter(|c| c.holds.is_some()).count());
+        let all = outcome.claims.iter().filter(|c| c.holds.is_some()).count();
+        return Err(talk::Told(format!("{missed} of {all} claims do not hold")).into());
     }
     Ok(())
 }
@@ -114,7 +115,7 @@ fn list(talk: Talk) -> Result<()> {
             .collect();
         rows.push(json!({ "experiment": name, "title": title, "source": source, "nightly": nightly, "scales": costs }));
     }
-    talk.result(&rows, &text)
+    talk.result("onebasin.experiments/1", &json!({ "experiments": rows }), &text)
 }
 
 fn text(experiment: &Experiment, outcome: &ExperimentOutcome, folder: &Path) -> Result<String> {

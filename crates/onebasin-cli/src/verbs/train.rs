@@ -125,7 +125,7 @@ impl TrainingJob<'_> {
             "checkpoint": self.output.display().to_string(), "network": self.network, "data": self.data.name,
             "epochs": state.epoch, "device": self.device_name(), "train": summary.train, "test": summary.test,
         });
-        talk.result(&value, &text)
+        talk.result("onebasin.train/1", &value, &text)
     }
 
     /// Trains and writes the checkpoint.

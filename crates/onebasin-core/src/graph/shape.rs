@@ -287,7 +287,7 @@ fn convolution(conv: &Conv, x: &[usize], w: &[usize]) -> Result<Vec<usize>, Stri
         || !whole
         || spatial > WINDOW_AXES
         || conv.groups == 0
-        || conv.strides.contains(&0)
+        || [&conv.strides, &conv.dilations].iter().any(|steps| steps.contains(&0))
         || Some(x[1]) != w[1].checked_mul(conv.groups)
         || !w[0].is_multiple_of(conv.groups)
     {
@@ -314,7 +314,7 @@ fn transposed(conv: &Conv, output_padding: &[usize], x: &[usize], w: &[usize]) -
         || x[1] != w[0]
         || conv.groups == 0
         || !w[0].is_multiple_of(conv.groups)
-        || conv.strides.contains(&0)
+        || [&conv.strides, &conv.dilations].iter().any(|steps| steps.contains(&0))
     {
         return Err(fail());
     }

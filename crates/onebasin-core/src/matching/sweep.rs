@@ -45,7 +45,9 @@ pub(super) fn sweep<'s>(
     let mut swept = Swept::default();
     for wave in waves(roots, order) {
         let mut due = vec![false; roots.len()];
-        wave.iter().for_each(|&k| due[k] = std::mem::replace(&mut stale[k], false));
+        for &k in &wave {
+            due[k] = std::mem::replace(&mut stale[k], false);
+        }
         let due: Vec<(usize, &mut Seat<'s>)> = seats.iter_mut().enumerate().filter(|(k, _)| due[*k]).collect();
         swept.solved += due.len();
         let (beside, alone): (Vec<_>, Vec<_>) =

@@ -212,14 +212,17 @@ impl Matching<'_> {
             !observer.stops()
         });
         self.context.go_on()?;
-        let seen = seen?;
+        self.by_seen(seen?, self.context.train.is_none())
+    }
+
+    /// By activations that were seen, on made-up inputs or others.
+    pub(super) fn by_seen(&self, seen: ActivationSimilarity, made_up: bool) -> Result<Found> {
         let roots = self.weights.roots().into_iter();
         let grams = roots.map(|r| (r, seen.grams(r).to_vec())).filter(|(_, grams)| !grams.is_empty());
         let fixed = Fixed::new(self.weights, grams);
         let (identity, ascent) = (Alignment::identity(self.weights), self.options.ascent());
         let mut found = ascend(&fixed, &identity, &ascent, &mut |s| self.told("activations", Told::Sweep(s)))?;
         let uncentred = self.options.uncentred;
-        let made_up = self.context.train.is_none();
         let mut compared = match (uncentred, made_up) {
             (false, false) => "activations",
             (true, false) => "uncentred activations",

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use onebasin_core::graph::Op;
-use onebasin_core::matching::{Diagnosis, MatchOptions, Order, Source, Start, StopReason, Weights, ascend, diagnose};
+use onebasin_core::matching::{
+    ActivationSimilarity, Diagnosis, MatchOptions, Order, Source, Start, StopReason, Weights, ascend, diagnose,
+};
 use onebasin_core::report::{GroupCorrelation, Input, MatchRecord};
 use onebasin_core::symmetry::{Alignment, Group, GroupId, Symmetry, SymmetrySpec};
 use onebasin_core::{Params, Perm};
@@ -481,6 +483,43 @@ impl Pair {
         let matching = Matching::new(self, &start.symmetry, &weights, options, context)?;
         let found = matching.straight_through(&start.alignment)?;
         matching.conclude(Method::Ste.name(), found)
+    }
+
+    /// Finds the alignment by activations that you recorded, of networks that need not run here.
+    ///
+    /// [`Align::blend`] and [`Align::uncentred`] count as for [`Method::Activation`]; `seen` must be of the network's groups.
+    ///
+    /// Cost: one assignment a group, and that of a match by weights where they are blended in.
+    ///
+    /// # Errors
+    /// If the symmetry is not known, no group shows in what was seen, or the observer stops it.
+    ///
+    /// ```
+    /// use onebasin::core::matching::{ActivationKind, ActivationSimilarity, TapMoments};
+    /// use onebasin::{Align, Context, Model, Network, Pair};
+    /// let network = Network::new("mlp:2x1", &[8], 3)?;
+    /// let [a, b] = [0, 1].map(|seed| Model::of(&network, network.init(seed).unwrap()).unwrap());
+    /// let (pair, symmetry) = (Pair::new(a, b)?, Model::of(&network, network.init(0)?)?.symmetry()?);
+    /// let layout = symmetry.layout("relu1", &". fc1".parse()?, &[3, 2])?; // three samples of two units
+    /// let mut tap = TapMoments::new(&symmetry, "relu1", &layout, 1)?;
+    /// tap.add(&symmetry, &layout, &[1., 0., 2., 1., 4., 0.], &[0., 1., 1., 2., 0., 4.])?;
+    /// let seen = ActivationSimilarity::new(&symmetry, vec![tap], ActivationKind::Pearson)?;
+    /// let aligned = pair.align_on(seen, &Align::default(), &Context::default())?;
+    /// assert_eq!(aligned.alignment.copies(symmetry.roots()[0])[0].as_slice(), [1, 0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn align_on(
+        &self,
+        seen: ActivationSimilarity,
+        options: &Align,
+        context: &Context<'_>,
+    ) -> Result<Aligned> {
+        options.check()?;
+        let symmetry = self.a.symmetry()?;
+        let weights = self.a.weights_of(&symmetry);
+        let matching = Matching::new(self, &symmetry, &weights, options, context)?;
+        let found = matching.by_seen(seen, false)?;
+        matching.conclude(Method::Activation.name(), found)
     }
 
     /// Finds the alignment with the highest value of a similarity of your own, by coordinate ascent from the identity.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use onebasin_core::symmetry::Alignment;
+use onebasin_core::symmetry::{Alignment, Symmetry};
 
 use super::{Many, Mean};
 use crate::align::Aligned;
@@ -29,6 +29,28 @@ impl Many {
         self.models.iter().zip(self.files_in(folder.as_ref())?).map(read).collect()
     }
 
+    /// Writes an alignment of every network into a folder, as [`Mean::write_alignments`].
+    pub(super) fn write_alignments(
+        &self,
+        folder: &Path,
+        symmetry: &Symmetry,
+        alignments: &[Alignment],
+    ) -> Result<Vec<PathBuf>> {
+        let files = self.files_in(folder)?;
+        std::fs::create_dir_all(folder).map_err(|source| {
+            let (path, action) = (folder.to_owned(), "make");
+            Error::from(onebasin_io::Error::Io { path, action, source })
+        })?;
+        files.iter().zip(alignments).try_for_each(|(file, alignment)| self.aligned(symmetry, alignment).save(file))?;
+        Ok(files)
+    }
+
+    fn aligned(&self, symmetry: &Symmetry, alignment: &Alignment) -> Aligned {
+        let (symmetry, alignment) = (symmetry.clone(), alignment.clone());
+        let account = self.account().of(&symmetry);
+        Aligned { symmetry, alignment, record: None, file: None, account, made_for: Vec::new() }
+    }
+
     /// The file of every network's alignment in a folder.
     fn files_in(&self, folder: &Path) -> Result<Vec<PathBuf>> {
         let mut taken = BTreeSet::new();
@@ -50,14 +72,7 @@ impl Mean {
     /// # Panics
     /// If there is no such network.
     pub fn aligned(&self, network: usize) -> Aligned {
-        Aligned {
-            symmetry: self.symmetry.clone(),
-            alignment: self.alignments[network].clone(),
-            record: None,
-            file: None,
-            account: self.many.account().of(&self.symmetry),
-            made_for: Vec::new(),
-        }
+        self.many.aligned(&self.symmetry, &self.alignments[network])
     }
 
     /// Writes the alignment of every network into a folder, which is made where there is none: `NAME.alignment.safetensors` for a
@@ -82,12 +97,6 @@ impl Mean {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn write_alignments(&self, folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
-        let (folder, files) = (folder.as_ref(), self.many.files_in(folder.as_ref())?);
-        std::fs::create_dir_all(folder).map_err(|source| {
-            let (path, action) = (folder.to_owned(), "make");
-            Error::from(onebasin_io::Error::Io { path, action, source })
-        })?;
-        files.iter().enumerate().try_for_each(|(network, file)| self.aligned(network).save(file))?;
-        Ok(files)
+        self.many.write_alignments(folder.as_ref(), &self.symmetry, &self.alignments)
     }
 }

@@ -3,7 +3,7 @@
 mod alignments;
 mod measured;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use onebasin_core::Params;
@@ -143,6 +143,10 @@ pub struct MergeMany {
     pub check: bool,
     /// Let the result take the place of a file that it is made from.
     pub overwrite: bool,
+    /// Folder in which the alignments found so far are kept where the observer stops a match: what
+    /// [`run_from`](Self::run_from) goes on from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<PathBuf>,
 }
 
 impl Default for MergeMany {
@@ -157,6 +161,7 @@ impl Default for MergeMany {
             solve_samples: Merge::default().solve_samples,
             check: true,
             overwrite: false,
+            keep: None,
         }
     }
 }
@@ -265,6 +270,11 @@ impl MergeMany {
         let weights = first.weights_of(&symmetry);
         let params: Vec<&Params> = models.iter().map(Model::params).collect();
         let found = self.align(&weights, &params, start, context)?;
+        if let (true, Some(folder), Some(found)) = (context.observer.stops(), &self.keep, &found) {
+            many.write_alignments(folder, &symmetry, &found.alignments)?;
+            let folder = folder.display();
+            context.note(&format!("{folder}: the alignments found so far; a match that starts from them goes on"));
+        }
         context.go_on()?;
         let alignments = match &found {
             Some(found) => found.alignments.clone(),

@@ -2,6 +2,7 @@
 
 mod memory;
 mod open;
+mod taps;
 mod wide;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -149,7 +149,9 @@ impl<'n> Layer<'n> {
     /// All of a network.
     fn all(named: &'n [Named]) -> Vec<Self> {
         let mut modules: BTreeMap<&str, Vec<&Named>> = BTreeMap::new();
-        named.iter().for_each(|tensor| modules.entry(module(&tensor.name).0).or_default().push(tensor));
+        for tensor in named {
+            modules.entry(module(&tensor.name).0).or_default().push(tensor);
+        }
         let is_matrix = |tensor: &&&Named| tensor.shape.len() > 1;
         let layer = |tensor: &'n Named| {
             let beside = &modules[module(&tensor.name).0];
@@ -220,19 +222,24 @@ impl<'n> Sizes<'n> {
         size == 1 || (self.axes.get(&size).is_none_or(|&count| count == 1) && !is_made && !makes)
     }
 
-    /// The layer that alone writes this size, unless what is written there may come back to it: then it may as well be the
-    /// network's end, and what reads it the beginning.
-    fn writer(&self, size: usize) -> Option<&'n str> {
+    /// The layer that alone writes this size.
+    fn alone_writes(&self, size: usize) -> Option<&'n str> {
         let mut writers = self.writers.get(&size)?.iter();
-        let (Some(writer), None) = (writers.next(), writers.next()) else { return None };
+        writers.next().filter(|_| writers.next().is_none()).copied()
+    }
+
+    /// The layer that alone writes this size, unless what it writes comes back to it by sizes that one layer alone writes: then
+    /// it may as well be the network's end, and what reads it the beginning.
+    fn writer(&self, size: usize) -> Option<&'n str> {
+        let writer = self.alone_writes(size)?;
         let (mut reached, mut sizes) = (BTreeSet::new(), vec![size]);
         while let Some(size) = sizes.pop() {
             let reads = |layer: &&Layer<'_>| layer.axes().any(|(axis, read)| read == size && axis != layer.out);
             for layer in self.layers.iter().filter(reads) {
-                if layer.name == *writer {
+                if layer.name == writer {
                     return None;
                 }
-                if reached.insert(layer.size()) {
+                if self.alone_writes(layer.size()).is_some() && reached.insert(layer.size()) {
                     sizes.push(layer.size());
                 }
             }
