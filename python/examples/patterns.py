@@ -24,7 +24,10 @@ def computed(net: Net, x: Any) -> Any:
 
 def drawn(seed: int) -> Net:
     rng = np.random.default_rng(seed)
-    layer = lambda outputs, inputs: rng.normal(size=(outputs, inputs)).astype("f4") / np.float32(inputs) ** 0.5  # noqa: E731
+
+    def layer(outputs: int, inputs: int) -> Any:
+        return rng.normal(size=(outputs, inputs)).astype("f4") / np.float32(inputs) ** 0.5
+
     net: Net = {"stem.weight": layer(24, 10)}
     for block in range(3):
         net[f"blocks.{block}.gate.weight"] = layer(48, 24)

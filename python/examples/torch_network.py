@@ -27,12 +27,12 @@ class Net(nn.Module):
 def waves(count: int, seed: int) -> tuple[Any, Any]:
     """Images of waves that run in one of eight directions, under noise, and the directions."""
     generator = torch.Generator().manual_seed(seed)
-    draw = lambda: torch.rand(count, 1, 1, generator=generator)  # noqa: E731
+    wobble, pace, start = torch.rand(3, count, 1, 1, generator=generator)
     direction = torch.randint(0, 8, (count,), generator=generator)
-    angle = (direction[:, None, None] + 0.4 * (draw() - 0.5)) * torch.pi / 8
+    angle = (direction[:, None, None] + 0.4 * (wobble - 0.5)) * torch.pi / 8
     at = torch.arange(12.0)
     along = at[:, None] * angle.cos() + at[None, :] * angle.sin()
-    clean = torch.sin((0.7 + 0.6 * draw()) * along + 6.28 * draw())
+    clean = torch.sin((0.7 + 0.6 * pace) * along + 6.28 * start)
     return (clean + torch.randn(count, 12, 12, generator=generator))[:, None], direction
 
 
@@ -46,7 +46,8 @@ def trained(seed: int, x: Any, y: Any) -> Net:
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-    return net.eval()
+    net.eval()
+    return net
 
 
 # ANCHOR: train

@@ -186,7 +186,7 @@ class Built(unittest.TestCase):
             self.assertNotRegex(done.stdout + done.stderr, "WARN|ERROR")
             for page in PAGES:
                 name = page.relative_to(DOCS).with_suffix(".html")
-                built = Path(folder) / (name if name.name != "README.html" else name.with_name("index.html"))
+                built = Path(folder) / name
                 self.assertTrue(built.exists(), built)
                 text = built.read_text(encoding="utf-8")
                 self.assertFalse("{{#" in text, f"{name}: an include was not filled in")
