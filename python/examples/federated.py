@@ -67,7 +67,7 @@ def accuracy(net: Net) -> float:
 # ANCHOR: clients
 sizes = [2000, 1200, 600, 200]
 data = [points(size, seed) for seed, size in enumerate(sizes)]
-clients = [fitted(drawn(seed), *data[seed], steps=800, seed=seed) for seed in range(4)]
+clients = [fitted(drawn(k), *data[k], steps=800, seed=k) for k in range(4)]
 symmetry = onebasin.symmetry(f"mlp:{WIDTH}x2", params=clients[0])
 # ANCHOR_END: clients
 
@@ -75,7 +75,8 @@ symmetry = onebasin.symmetry(f"mlp:{WIDTH}x2", params=clients[0])
 average = onebasin.merge_many(clients, symmetry, method="naive", weights=sizes)
 mean = onebasin.merge_many(clients, symmetry, method="rounds", weights=sizes)
 print([f"{accuracy(client):.1%}" for client in clients])
-print(f"averaged as they come {accuracy(average.params):.1%}, aligned {accuracy(mean.params):.1%}")
+print(f"averaged as they come {accuracy(average.params):.1%}")
+print(f"aligned {accuracy(mean.params):.1%}")
 # ANCHOR_END: first
 
 # ANCHOR: rounds
@@ -83,7 +84,11 @@ now, alignments = mean.params, None
 for turn in range(3):
     clients = [fitted(now, *data[k], steps=200, seed=10 * turn + k) for k in range(4)]
     mean = onebasin.merge_many(
-        [now, *clients], symmetry, method="reference", weights=[0, *sizes], start=alignments
+        [now, *clients],
+        symmetry,
+        method="reference",
+        weights=[0, *sizes],
+        start=alignments,
     )
     now, alignments = mean.params, mean.alignments
     print(f"round {turn + 1}: {accuracy(now):.1%}")

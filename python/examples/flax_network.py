@@ -61,7 +61,9 @@ import onebasin
 
 symmetry = onebasin.symmetry(net, x[:1], params=params_a)
 found = onebasin.match(params_a, params_b, symmetry, data=(x, y))
-merged = onebasin.merge(params_a, params_b, found, symmetry=symmetry, data=x, repair="solve")
+merged = onebasin.merge(
+    params_a, params_b, found, symmetry=symmetry, data=x, repair="solve"
+)
 # ANCHOR_END: match
 
 # ANCHOR: judge

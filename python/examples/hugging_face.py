@@ -9,7 +9,12 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 config = LlamaConfig(
-    vocab_size=96, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
+    vocab_size=96,
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
 )
 for seed, folder in enumerate(["llm-a", "llm-b"]):
     torch.manual_seed(seed)
@@ -19,7 +24,7 @@ for seed, folder in enumerate(["llm-a", "llm-b"]):
 
 # ANCHOR: graph
 class Logits(torch.nn.Module):
-    """The network as tokens in, logits out: caches and other outputs stay outside of the graph."""
+    """Tokens in, logits out: caches and other outputs stay outside of the graph."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()

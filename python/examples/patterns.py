@@ -11,12 +11,13 @@ Net = dict[str, Any]
 
 # ANCHOR: network
 def computed(net: Net, x: Any) -> Any:
-    """A residual network: three blocks that add to a stream, after a gate of their own."""
+    """A residual network: three gated blocks that add to a stream."""
     stream = x @ net["stem.weight"].T
     for block in range(3):
         seen = stream / (1e-6 + np.abs(stream).mean(1, keepdims=True))
         gate = 1 / (1 + np.exp(-seen @ net[f"blocks.{block}.gate.weight"].T))
-        hidden = gate * (seen @ net[f"blocks.{block}.up.weight"].T + net[f"blocks.{block}.up.bias"])
+        up = seen @ net[f"blocks.{block}.up.weight"].T + net[f"blocks.{block}.up.bias"]
+        hidden = gate * up
         stream = stream + hidden @ net[f"blocks.{block}.down.weight"].T
     return stream @ net["head.weight"].T + net["head.bias"]
 # ANCHOR_END: network
@@ -59,7 +60,7 @@ print([(group.name, group.size) for group in symmetry.groups])
 found = onebasin.match(a, b, symmetry)
 x = np.random.default_rng(2).normal(size=(100, 10)).astype("f4")
 before, after = computed(b, x), computed(found.apply(b), x)
-assert np.allclose(before, after, rtol=1e-4, atol=1e-4), "the patterns are no symmetry of the network"
+assert np.allclose(before, after, rtol=1e-4, atol=1e-4), "these are no symmetry"
 # ANCHOR_END: test
 
 # ANCHOR: merge

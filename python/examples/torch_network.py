@@ -13,8 +13,10 @@ from torch.nn import functional as F
 class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.conv1, self.norm1 = nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
-        self.conv2, self.norm2 = nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(32)
+        self.conv1 = nn.Conv2d(1, 16, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(16)
+        self.conv2 = nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(32)
         self.fc1, self.fc2 = nn.Linear(32, 64), nn.Linear(64, 8)
 
     def forward(self, x: Any) -> Any:
@@ -63,7 +65,8 @@ def judged(state: Any) -> tuple[float, float]:
     net.load_state_dict(state)
     with torch.no_grad():
         logits = net.eval()(x_test)
-    return float(F.cross_entropy(logits, y_test)), float((logits.argmax(1) == y_test).float().mean())
+    right = logits.argmax(1) == y_test
+    return float(F.cross_entropy(logits, y_test)), float(right.float().mean())
 # ANCHOR_END: judge
 
 
@@ -94,10 +97,13 @@ print(judged(model_b.state_dict()), judged(moved))
 # ANCHOR_END: moved
 
 # ANCHOR: merge
-average = {name: (one + model_b.state_dict()[name]) / 2 for name, one in model_a.state_dict().items()}
-merged = onebasin.merge(model_a, model_b, found, symmetry=symmetry, data=x)
-solved = onebasin.merge(model_a, model_b, found, symmetry=symmetry, data=x, repair="solve")
-for name, state in [("A", model_a.state_dict()), ("B", model_b.state_dict()), ("average", average), ("merged", merged), ("solved", solved)]:
+a, b = model_a.state_dict(), model_b.state_dict()
+average = {name: (a[name] + b[name]) / 2 for name in a}
+merged = onebasin.merge(a, b, found, symmetry=symmetry, data=x)
+solved = onebasin.merge(a, b, found, symmetry=symmetry, data=x, repair="solve")
+
+states = {"A": a, "B": b, "average": average, "merged": merged, "solved": solved}
+for name, state in states.items():
     print(f"{name:8} {judged(state)[1]:.1%}")
 # ANCHOR_END: merge
 
@@ -112,7 +118,7 @@ found.save("alignment.safetensors")
 # ANCHOR_END: save
 
 # What the guide says of this pair.
-accuracy = {name: judged(state)[1] for name, state in [("average", average), ("merged", merged), ("solved", solved)]}
+accuracy = {name: judged(state)[1] for name, state in states.items()}
 assert accuracy["average"] < 0.6 < 0.8 < accuracy["merged"] and accuracy["solved"] > 0.9, accuracy
-assert abs(judged(moved)[0] - judged(model_b.state_dict())[0]) < 1e-4
+assert abs(judged(moved)[0] - judged(b)[0]) < 1e-4
 assert way.barriers["aligned"] < 0.5 * way.barriers["naive"]

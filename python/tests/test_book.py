@@ -107,6 +107,14 @@ class Pages(unittest.TestCase):
                 included += 1
         self.assertGreater(included, 20)
 
+    def test_what_is_shown_fits_a_page(self) -> None:
+        for path in (ROOT / "python/examples").iterdir():
+            if path.is_file():
+                text = path.read_text(encoding="utf-8")
+                for shown in re.findall(r"ANCHOR: \w+\n(.*?)# ANCHOR_END", text, flags=re.S) or [text]:
+                    wide = [line for line in shown.splitlines() if len(line) > 88]
+                    self.assertEqual(wide, [], path.name)
+
     def test_python_of_guides_is_run(self) -> None:
         for page in [DOCS / "start.md", *(DOCS / "guides").glob("*.md")]:
             text = page.read_text(encoding="utf-8")
