@@ -90,7 +90,7 @@ def verb(name: str) -> list[str]:
         if title in ("", COMMON, "Example", "Examples"):
             continue
         kept = [line for line in entries(lines) if not re.match(r"- \*\*`-[hV], ", line)]
-        made += [*([] if title in ("Arguments", "Options") else [f"{title}:", ""]), *kept, ""] if kept else []
+        made += [f"{title}:", "", *kept, ""] if kept else []
     for title, lines in parts.items():
         if title in ("Example", "Examples"):
             end = next((k for k, line in enumerate(lines) if line and not line.startswith(" ")), len(lines))
