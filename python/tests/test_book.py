@@ -128,6 +128,16 @@ class Pages(unittest.TestCase):
         self.assertTrue(f"```python\n{shown[1]}```" in (ROOT / "README.md").read_text(encoding="utf-8"))
 
 
+    def test_the_page_of_the_library_shows_what_is_compiled(self) -> None:
+        source = (ROOT / "crates/onebasin/src/lib.rs").read_text(encoding="utf-8")
+        first = re.search(r"^//! ```\n(.*?)^//! ```$", source, flags=re.M | re.S)
+        shown = re.search(r"^```rust\n(.*?)^```$", (DOCS / "reference/rust.md").read_text(encoding="utf-8"), flags=re.M | re.S)
+        assert first is not None and shown is not None
+        lines = [line.removeprefix("//! ") for line in first[1].splitlines()]
+        compiled = [re.sub(r"path\((\"[^\"]+\")\)", r"\1", line) for line in lines if not line.startswith("# ")]
+        self.assertEqual(compiled, [line for line in shown[1].splitlines() if line])
+
+
 class MadePages(unittest.TestCase):
     def test_the_page_of_the_program_is_current(self) -> None:
         made = script("program")
