@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import os
 import subprocess
 import sys
 import unittest
@@ -15,12 +16,20 @@ from .support import needs
 
 
 class Types(unittest.TestCase):
-    def test_a_type_checker_finds_nothing(self) -> None:
+    def check(self, *what: str) -> None:
         needs("mypy")
         root = Path(__file__).parents[2]
-        check = [sys.executable, "-m", "mypy", "--config-file", str(root / "pyproject.toml"), "python/onebasin"]
-        found = subprocess.run(check, cwd=root, capture_output=True, text=True)
+        check = [sys.executable, "-m", "mypy", "--config-file", str(root / "pyproject.toml"), *what]
+        env = {**os.environ, "MYPYPATH": str(root / "python")}
+        found = subprocess.run(check, cwd=root, env=env, capture_output=True, text=True)
         self.assertEqual(found.returncode, 0, found.stdout + found.stderr)
+
+    def test_a_type_checker_finds_nothing(self) -> None:
+        self.check("python/onebasin")
+
+    def test_nor_in_the_examples(self) -> None:
+        # Frameworks are not looked into, so their classes and decorators have no types.
+        self.check("--allow-subclassing-any", "--allow-untyped-decorators", "python/examples")
 
     def test_docstrings_run(self) -> None:
         with warnings.catch_warnings():

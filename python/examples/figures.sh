@@ -1,0 +1,3 @@
+onebasin reproduce --list
+onebasin reproduce fig6-counterexample
+onebasin reproduce narrow.toml

@@ -1,0 +1,3 @@
+onebasin inspect a.safetensors --symmetry net.symmetry.toml
+onebasin merge a.safetensors b.safetensors --symmetry net.symmetry.toml \
+  -o merged.safetensors
