@@ -19,8 +19,9 @@ HEAD = """# The Python package
 *Made from the package's docstrings by `docs/package.py`; do not edit.* `help(onebasin)` tells the same.
 """
 ORDER = {
-    "Functions": ["symmetry", "match", "merge", "merge_many", "barrier", "diagnose", "load", "save"],
-    "What they return": ["Symmetry", "Group", "Check", "Alignment", "Perms", "Diagnosis", "Mean", "Barrier", "Curve"],
+    "Functions": ["symmetry", "match", "merge", "merge_many", "repair", "barrier", "diagnose", "template", "load", "save"],
+    "What they return": ["Symmetry", "Group", "Check", "Alignment", "Perms", "Diagnosis", "Mean", "Repaired", "Barrier", "Curve", "Template"],
+    "What a match may look at": ["Source", "Activations"],
     "Notes and errors": ["Note", "Error", "FormatError", "SymmetryError"],
     "Version": ["__version__"],
 }

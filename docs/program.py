@@ -80,12 +80,21 @@ def entries(lines: list[str]) -> list[str]:
     return made
 
 
-def verb(name: str) -> list[str]:
-    """The section of one verb."""
-    parts = sections(printed(name, "--help"))
+def names(parts: dict[str, list[str]]) -> list[str]:
+    """The verbs that a help text lists."""
+    found = (re.match(r"  (\S+)  ", line) for line in parts.get("Commands", []))
+    return [entry[1] for entry in found if entry and entry[1] != "help"]
+
+
+def verb(*name: str) -> list[str]:
+    """The section of one verb, or those of the verbs below it."""
+    parts = sections(printed(*name, "--help"))
+    below = names(parts)
+    if below:
+        return [line for one in below for line in verb(*name, one)]
     usage = next(line for line in parts[""] if line.startswith("Usage: "))
     about = " ".join(line for line in parts[""] if line and line != usage)
-    made = [f"## {name}", "", about + ".", "", "```text", usage.removeprefix("Usage: "), "```", ""]
+    made = [f"## {' '.join(name)}", "", about + ".", "", "```text", usage.removeprefix("Usage: "), "```", ""]
     for title, lines in parts.items():
         if title in ("", COMMON, "Example", "Examples"):
             continue
@@ -103,11 +112,9 @@ def verb(name: str) -> list[str]:
 def page() -> str:
     """The whole page."""
     top = sections(printed("--help"))
-    verbs = [line.split()[0] for line in top["Commands"] if line.strip()]
     made = [HEAD, "## Options of every verb", "", *entries(top[COMMON]), ""]
-    for name in verbs:
-        if name != "help":
-            made += verb(name)
+    for name in names(top):
+        made += verb(name)
     return "\n".join(made).rstrip() + "\n"
 
 

@@ -56,6 +56,13 @@ symmetry = onebasin.symmetry(patterns, params=a)
 print([(group.name, group.size) for group in symmetry.groups])
 # ANCHOR_END: patterns
 
+# ANCHOR: template
+begun = onebasin.template(a)
+print(begun)
+same = begun.fill({"?24": "stream", "?48": "hidden{l}"})
+# ANCHOR_END: template
+assert same == patterns
+
 # ANCHOR: test
 found = onebasin.match(a, b, symmetry)
 x = np.random.default_rng(2).normal(size=(100, 10)).astype("f4")

@@ -78,8 +78,17 @@ def is_path(what: Any) -> bool:
     return isinstance(what, (str, os.PathLike))
 
 
+def is_nnx(what: Any) -> bool:
+    """Whether it is a module of Flax NNX, which holds its parameters."""
+    return any(kind.__module__.startswith("flax.nnx") and kind.__name__ == "Module" for kind in type(what).__mro__)
+
+
 def taken(what: Any, role: str) -> Tree:
     """The tensors of a mapping, nested or not, or of a module; without a copy where they are contiguous."""
+    if is_nnx(what):
+        from flax import nnx
+
+        what = nnx.state(what, nnx.Not(nnx.RngState))
     if hasattr(what, "state_dict") and not isinstance(what, Mapping):
         what = what.state_dict()
     if not isinstance(what, Mapping):

@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import io
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -39,7 +40,22 @@ def exported(module: Any, example: Any, path: Path) -> None:
 
 
 def exported_flax(module: Any, params: Any, example: Any, path: Path) -> None:
-    """Writes the graph of a Flax module that is applied with these parameters to example inputs: an array or a tuple of them.
+    """Writes the graph of a Flax module that is applied with these parameters to example inputs: an array or a tuple of them."""
+    variables = params if isinstance(params, Mapping) and "params" in params else {"params": params}
+    _exported_jax(type(module).__name__, lambda *x: module.apply(variables, *x), example, path)
+
+
+def exported_nnx(module: Any, example: Any, path: Path) -> None:
+    """The same of a module of Flax NNX, which holds its parameters; it is run as in evaluation, and left as it is."""
+    from flax import nnx
+
+    copy = nnx.clone(module)
+    copy.eval()
+    _exported_jax(type(module).__name__, copy, example, path)
+
+
+def _exported_jax(name: str, call: Any, example: Any, path: Path) -> None:
+    """Writes the graph of a function of arrays.
 
     It is traced by JAX itself and written by the package ``jax2onnx``. Parameters become constants, which are found again by their
     values.
@@ -51,8 +67,7 @@ def exported_flax(module: Any, params: Any, example: Any, path: Path) -> None:
     except ImportError as error:
         raise ImportError(f"a Flax module is exported by the package jax2onnx: pip install jax2onnx ({error})") from None
     inputs = tuple(example) if isinstance(example, (tuple, list)) else (example,)
-    variables = params if isinstance(params, Mapping) and "params" in params else {"params": params}
-    traced = jax.make_jaxpr(lambda *x: module.apply(variables, *x))(*inputs)
+    traced = jax.make_jaxpr(call)(*inputs)
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs]
     try:
         with _quiet():
@@ -61,7 +76,7 @@ def exported_flax(module: Any, params: Any, example: Any, path: Path) -> None:
             )
     except Exception as error:  # an exporter refuses in any way it likes
         raise ValueError(
-            f"{type(module).__name__} could not be exported to ONNX by jax2onnx: {type(error).__name__}: {error}\nGive patterns of its "
+            f"{name} could not be exported to ONNX by jax2onnx: {type(error).__name__}: {error}\nGive patterns of its "
             "tensors, or an ONNX file"
         ) from error
 
@@ -153,8 +168,32 @@ def _quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            _closed(1),
+            _closed(2),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
+
+
+@contextlib.contextmanager
+def _closed(descriptor: int) -> Iterator[None]:
+    """What compiled code writes there, beside Python's own streams, is not seen either."""
+    try:
+        kept = os.dup(descriptor)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, descriptor)
+        yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+        os.close(nowhere)

@@ -147,7 +147,8 @@ def symmetry(
 
     - a ``torch.nn.Module``, with example inputs (a tensor, a tuple of them, or a dict of keywords): it is exported to ONNX on the
       side, its own weights and flags left as they are;
-    - a Flax module (``flax.linen``), with example inputs and ``params``: it is traced and exported by the package jax2onnx;
+    - a Flax module, with example inputs, and of ``flax.linen`` with ``params`` (one of ``flax.nnx`` has its own): it is traced, and
+      exported by the package jax2onnx;
     - the path or the bytes of an ONNX model; ``params`` are then the tensors that follow its graph, if they are others than its own;
     - the name of a built-in network (``"mlp:512x3"``, ``"resnet50"``), with ``params``;
     - the path of a checkpoint that says what network it is;
@@ -161,6 +162,10 @@ def symmetry(
         if example is None:
             raise TypeError("a torch module is run once to see what it does: give example inputs, such as torch.zeros(1, 3, 32, 32)")
         return _of_module(source, example)
+    if _arrays.is_nnx(source):
+        if example is None:
+            raise TypeError("a Flax module is called once to see what it does: give an example input")
+        return _of_nnx(source, example)
     if hasattr(source, "apply") and hasattr(source, "init") and not isinstance(source, Mapping):
         if example is None or params is None:
             raise TypeError("a Flax module is applied once to see what it does: give an example input and params=")
@@ -210,6 +215,16 @@ def _of_flax(module: Any, example: Any, params: Any) -> Symmetry:
     with tempfile.TemporaryDirectory(prefix="onebasin-") as folder:
         path = Path(folder) / "model.onnx"
         exported_flax(module, params, example, path)
+        return Symmetry(Model.hold(type(module).__name__, tensors, json.dumps({"graph": str(path)})))
+
+
+def _of_nnx(module: Any, example: Any) -> Symmetry:
+    from ._export import exported_nnx
+
+    tensors = _arrays.taken(module, type(module).__name__).items
+    with tempfile.TemporaryDirectory(prefix="onebasin-") as folder:
+        path = Path(folder) / "model.onnx"
+        exported_nnx(module, example, path)
         return Symmetry(Model.hold(type(module).__name__, tensors, json.dumps({"graph": str(path)})))
 
 

@@ -57,6 +57,29 @@ class Flax(unittest.TestCase):
 
         self.each(CNN(), self.jax.numpy.zeros((2, 8, 8, 3)), 8 + 12 + 20)
 
+    def test_modules_that_hold_their_parameters(self) -> None:
+        nnx = needs("flax.nnx")
+        jax = self.jax
+
+        class Net(nnx.Module):
+            def __init__(self, seed: int) -> None:
+                rngs = nnx.Rngs(seed)
+                self.up, self.norm = nnx.Linear(8, 16, rngs=rngs), nnx.BatchNorm(16, rngs=rngs)
+                self.drop, self.down = nnx.Dropout(0.5, rngs=rngs), nnx.Linear(16, 3, rngs=rngs)
+
+            def __call__(self, x: Any) -> Any:
+                return self.down(self.drop(jax.nn.relu(self.norm(self.up(x)))))
+
+        a, b, x = Net(0), Net(1), jax.random.normal(jax.random.PRNGKey(2), (6, 8))
+        symmetry = onebasin.symmetry(a, x)
+        self.assertEqual([group.size for group in symmetry.groups], [16])
+        b.eval()
+        expected = b(x)
+        nnx.update(b, onebasin.match(a, b, symmetry).apply(b))
+        self.assertLess(float(abs(expected - b(x)).max() / abs(expected).max()), 1e-5)
+        nnx.update(a, onebasin.merge(a, b, symmetry))
+        self.assertEqual(a(x).shape, (6, 3))
+
     def test_a_module_needs_an_example_and_parameters(self) -> None:
         with self.assertRaisesRegex(TypeError, "params="):
             onebasin.symmetry(self.nn.Dense(3), self.jax.numpy.zeros((1, 2)))

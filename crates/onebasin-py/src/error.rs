@@ -49,6 +49,11 @@ fn said(error: &onebasin::Error) -> String {
              `onebasin.symmetry(\"net.onnx\")`, the name of a built-in network, or patterns",
             path.display()
         ),
+        onebasin::Error::NoGraph { path } => format!(
+            "{}: this needs a network that runs, and its graph is not known; give `onebasin.symmetry(module, example)` or \
+             `onebasin.symmetry(\"net.onnx\")`, which hold it",
+            path.display()
+        ),
         other => other.to_string(),
     }
 }

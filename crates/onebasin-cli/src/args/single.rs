@@ -128,7 +128,7 @@ pub struct CheckArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  onebasin symmetry init net.safetensors -o net.symmetry.toml
-  (put groups in the place of what begins with `?`)
+  # put groups in the place of what begins with `?`, then
   onebasin merge a.safetensors b.safetensors -o merged.safetensors --symmetry net.symmetry.toml")]
 pub struct SymmetryArgs {
     /// The checkpoint, or the ONNX file.
