@@ -27,7 +27,13 @@ pub struct Talk {
 
 impl Talk {
     pub fn new(common: &CommonArgs) -> Self {
-        Self { json: common.json, quiet: common.quiet, verbose: common.verbose > 0, aside: false, began: Instant::now() }
+        Self {
+            json: common.json,
+            quiet: common.quiet,
+            verbose: common.verbose > 0,
+            aside: false,
+            began: Instant::now(),
+        }
     }
 
     /// The same, where one of these is written to standard output: the result then goes to standard error.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use onebasin_core::graph::Graph;
-use onebasin_core::matching::{Accelerator, RootProducts};
+use onebasin_core::matching::{Accelerator, RootProducts, RowProducts};
 use onebasin_core::{Params, Tensor};
 use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Runner, Running};
@@ -13,6 +13,7 @@ use crate::forward::DeviceNetwork;
 use crate::gpu::Gpu;
 use crate::machine::Precision;
 use crate::networks::Networks;
+use crate::rows::DeviceRows;
 use crate::training::DeviceTraining;
 
 /// Numbers in the patches of a convolution made at a time: 256 MiB.
@@ -53,6 +54,10 @@ impl Device {
 impl Accelerator for Device {
     fn hold(&self, pairs: &[[&Tensor; 2]]) -> Box<dyn RootProducts> {
         Box::new(Networks::new(Arc::clone(&self.gpu), pairs))
+    }
+
+    fn rows(&self, inputs: usize, units: usize) -> onebasin_core::error::Result<Option<Box<dyn RowProducts>>> {
+        Ok(Some(Box::new(DeviceRows::new(Arc::clone(&self.gpu), inputs, units)?)))
     }
 }
 

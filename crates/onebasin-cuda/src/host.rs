@@ -9,7 +9,7 @@ use std::sync::Arc;
 use libloading::{Library, Symbol};
 use onebasin_core::graph::Graph;
 use onebasin_core::linalg::{Mat, Scalar};
-use onebasin_core::matching::{Accelerator, RootProducts};
+use onebasin_core::matching::{Accelerator, RootProducts, RowProducts};
 use onebasin_core::{DType, Params, Tensor};
 use onebasin_nn::optim::Optimizer;
 use onebasin_nn::{Runner, Running};
@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::forward::DeviceNetwork;
 use crate::machine::{Argument, KernelName, Machine, Precision, Product, ProductForm};
 use crate::networks::Networks;
+use crate::rows::DeviceRows;
 use crate::training::DeviceTraining;
 
 /// Few enough that convolutions take two samples, then one.
@@ -134,6 +135,10 @@ impl Accelerator for Host {
     fn hold(&self, pairs: &[[&Tensor; 2]]) -> Box<dyn RootProducts> {
         Box::new(Networks::new(Arc::new(self.clone()), pairs))
     }
+
+    fn rows(&self, inputs: usize, units: usize) -> onebasin_core::error::Result<Option<Box<dyn RowProducts>>> {
+        Ok(Some(Box::new(DeviceRows::new(Arc::new(self.clone()), inputs, units)?)))
+    }
 }
 
 impl Runner for Host {
@@ -211,6 +216,18 @@ fn matches_by_the_kernels_end_where_those_of_the_processor_do() {
 fn wide_grams_by_the_kernels_are_those_of_the_processor() {
     let Some(host) = Host::or_skip("wide_grams_by_the_kernels_are_those_of_the_processor") else { return };
     checks::wide_grams_are_those_of_the_processor(&host);
+}
+
+#[test]
+fn sums_of_rows_by_the_kernels_are_those_of_the_processor() {
+    let Some(host) = Host::or_skip("sums_of_rows_by_the_kernels_are_those_of_the_processor") else { return };
+    checks::sums_of_rows_are_those_of_the_processor(&host);
+}
+
+#[test]
+fn solves_by_the_kernels_are_those_of_the_processor() {
+    let Some(host) = Host::or_skip("solves_by_the_kernels_are_those_of_the_processor") else { return };
+    checks::solves_are_those_of_the_processor(&host);
 }
 
 #[test]

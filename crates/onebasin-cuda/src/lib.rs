@@ -29,6 +29,7 @@ mod machine;
 mod networks;
 mod nodes;
 mod operators;
+mod rows;
 mod tables;
 mod training;
 

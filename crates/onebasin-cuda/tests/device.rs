@@ -69,6 +69,18 @@ fn ascents_on_the_gpu_end_where_those_of_the_processor_do() {
 }
 
 #[test]
+fn sums_of_rows_on_the_gpu_are_those_of_the_processor() {
+    let Some(device) = device_or_skip("sums_of_rows_on_the_gpu_are_those_of_the_processor") else { return };
+    checks::sums_of_rows_are_those_of_the_processor(&device);
+}
+
+#[test]
+fn solves_on_the_gpu_are_those_of_the_processor() {
+    let Some(device) = device_or_skip("solves_on_the_gpu_are_those_of_the_processor") else { return };
+    checks::solves_are_those_of_the_processor(&device);
+}
+
+#[test]
 fn threads_share_a_device_on_the_gpu() {
     let Some(device) = device_or_skip("threads_share_a_device_on_the_gpu") else { return };
     checks::threads_share_a_device(&device);
@@ -147,7 +159,7 @@ fn cuda_is_called_as_its_manual_says() {
         assert!(output.status.success() && said.contains(&format!("{count} passed")), "{said}");
         assert!(!said.contains("SKIPPED"), "{said}");
     };
-    passes(&["_gpu"], &[], 13);
+    passes(&["_gpu"], &[], 15);
     let little = ("ONEBASIN_FAKE_MEMORY", "4000");
     passes(&["memory_that_runs_out_is_an_error", "--ignored"], &[little], 1);
     passes(&["a_device_that_cannot_be_opened_says_why"], &[("ONEBASIN_FAKE_GPUS", "0")], 1);

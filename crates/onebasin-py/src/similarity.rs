@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use numpy::{PyArray1, PyArrayMethods};
-use onebasin::core::matching::{ActivationError, ActivationKind, ActivationSimilarity, Gram, Root, TapMoments};
-use onebasin::core::symmetry::{GroupId, Pattern};
 use onebasin::core::Error as CoreError;
 use onebasin::core::error::Result as CoreResult;
+use onebasin::core::matching::{ActivationError, ActivationKind, ActivationSimilarity, Gram, Root, TapMoments};
+use onebasin::core::symmetry::{GroupId, Pattern};
 use onebasin::{Alignment, Symmetry, SymmetrySpec};
 use pyo3::prelude::*;
 

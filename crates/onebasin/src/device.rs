@@ -101,6 +101,11 @@ impl Device {
         weights.on(&*self.accelerator)
     }
 
+    /// What sums products here.
+    pub fn accelerator(&self) -> &dyn Accelerator {
+        &*self.accelerator
+    }
+
     /// What evaluates a network here; none where a node of it does not run here.
     ///
     /// # Errors

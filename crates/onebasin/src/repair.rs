@@ -14,6 +14,7 @@ use onebasin_nn::{
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::kept::KeptSolve;
 use crate::observer::{Progress, Step};
@@ -173,7 +174,8 @@ impl Finish<'_> {
         let state = self.kept.map(KeptSolve::load).transpose()?.flatten();
         let state = state.unwrap_or_else(|| SolveState::fresh(average.clone()));
         let (mut next, mut done, mut failed) = (Instant::now() + KEPT_EVERY, 0, None);
-        let solved = solve_on(self.program, ends, state, &samples, &options, &mut |state, all| {
+        let device = self.context.device.map(Device::accelerator);
+        let solved = solve_on(self.program, ends, state, &samples, &options, device, &mut |state, all| {
             let progress = Progress { step: Step::Solving, done: state.done as u64, total: all as u64, how: "" };
             observer.progress(&progress);
             done = state.done;

@@ -19,5 +19,9 @@ pub fn run(args: &ApplyArgs, talk: Talk) -> Result<()> {
         (Watch::new(talk), onebasin::Apply { inverse: args.inverse, force: args.force, overwrite: args.overwrite });
     let written = apply(&aligned, &b, &args.output, &options, &context(None, None, &watch))?;
     let text = format!("{}: {} tensors of {} moved", args.output.display(), b.params().len(), args.b.display());
-    talk.result("onebasin.apply/1", &json!({ "output": args.output.display().to_string(), "inputs": written.inputs }), &text)
+    talk.result(
+        "onebasin.apply/1",
+        &json!({ "output": args.output.display().to_string(), "inputs": written.inputs }),
+        &text,
+    )
 }

@@ -20,7 +20,11 @@ pub fn run(args: &CheckArgs, talk: Talk) -> Result<()> {
         "file": args.file.display().to_string(), "passes": found.passes(), "difference": found.difference,
         "tolerance": found.tolerance, "groups": symmetry.groups().len(), "faults": faults,
     });
-    talk.result("onebasin.check/1", &value, &format!("{}: {} groups; {found}", args.file.display(), symmetry.groups().len()))?;
+    talk.result(
+        "onebasin.check/1",
+        &value,
+        &format!("{}: {} groups; {found}", args.file.display(), symmetry.groups().len()),
+    )?;
     if !found.passes() {
         let failed = format!("{}: the symmetry does not leave the function as it is", args.file.display());
         return Err(talk::Told(failed).into());

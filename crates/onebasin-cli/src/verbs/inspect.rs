@@ -19,7 +19,11 @@ pub fn run(args: &InspectArgs, talk: Talk) -> Result<()> {
     let model = Model::open(&args.file, &args.source.blueprint())?;
     if let Some((tensor, axis)) = &args.why {
         let lines = model.why(tensor, *axis)?;
-        return talk.result("onebasin.why/1", &json!({ "tensor": tensor, "axis": axis, "why": lines }), &lines.join("\n"));
+        return talk.result(
+            "onebasin.why/1",
+            &json!({ "tensor": tensor, "axis": axis, "why": lines }),
+            &lines.join("\n"),
+        );
     }
     check_outputs(&args.html, &inputs([&model], &args.source, [], false))?;
     let seen = Overview::of(&model)?;

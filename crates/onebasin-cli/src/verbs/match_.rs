@@ -41,7 +41,11 @@ pub fn run(args: &MatchArgs, talk: Talk) -> Result<()> {
     }
     let record = &aligned.record;
     let output = args.output.display().to_string();
-    talk.result("onebasin.match/1", &json!({ "alignment": output, "inputs": written.inputs, "matching": record }), &text(&aligned, &output))
+    talk.result(
+        "onebasin.match/1",
+        &json!({ "alignment": output, "inputs": written.inputs, "matching": record }),
+        &text(&aligned, &output),
+    )
 }
 
 /// A line a group, and what was compared, after the file's name.

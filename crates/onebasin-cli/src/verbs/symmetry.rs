@@ -20,9 +20,7 @@ pub fn run(args: &SymmetryArgs, talk: Talk) -> Result<()> {
         (spec.to_toml(), 0, lines.collect::<Vec<_>>())
     } else {
         let template = Template::of(model.params().iter().map(|(name, tensor)| (name, tensor.shape())));
-        let line = |line: &onebasin::core::symmetry::TemplateLine| {
-            json!({ "name": line.name, "shape": line.shape, "pattern": line.pattern() })
-        };
+        let line = |line: &onebasin::core::symmetry::TemplateLine| json!({ "name": line.name, "shape": line.shape, "pattern": line.pattern() });
         (template.to_toml(), template.open(), template.lines.iter().map(line).collect())
     };
     model.unchanged()?;

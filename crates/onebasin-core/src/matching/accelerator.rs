@@ -62,6 +62,35 @@ pub trait Accelerator: Send + Sync {
     /// The tensors of A and B for products there, pair by pair; [`Columns::pair`] counts them. A pair is copied to the device
     /// when a product first asks for it, which happens to f32, f16 and bf16 alone.
     fn hold(&self, pairs: &[[&Tensor; 2]]) -> Box<dyn RootProducts>;
+
+    /// Sums of products of rows of so many inputs and targets, zero yet, which a solve adds up; none: they are added up on this
+    /// processor.
+    ///
+    /// # Errors
+    /// If the device has no room.
+    fn rows(&self, inputs: usize, units: usize) -> Result<Option<Box<dyn RowProducts>>> {
+        let _ = (inputs, units);
+        Ok(None)
+    }
+}
+
+/// Sums of products of rows on a device: `Σ x xᵀ` and `Σ x rᵀ`.
+pub trait RowProducts: Send {
+    /// Adds rows: their products in f32 over the rows of one call, sums in f64.
+    ///
+    /// Shapes: `inputs` is `[rows, inputs]`, `targets` `[rows, units]`; without `square` only `Σ x rᵀ` is added to.
+    ///
+    /// Cost: `2 rows · inputs · (inputs + units)` flops there, and the rows sent over.
+    ///
+    /// # Errors
+    /// If the device has no room, or fails.
+    fn add(&mut self, inputs: &[f32], targets: &[f32], square: bool) -> Result<()>;
+
+    /// Both sums, row-major: `[inputs, inputs]` and `[inputs, units]`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn sums(&self) -> Result<[Vec<f64>; 2]>;
 }
 
 /// Two networks on a device, and the products of their unfolded tensors; see [`Accelerator`] for an example.

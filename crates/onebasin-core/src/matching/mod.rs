@@ -63,7 +63,7 @@ mod unfold;
 mod values;
 mod weight;
 
-pub use accelerator::{Accelerator, Columns, RootProducts, Table};
+pub use accelerator::{Accelerator, Columns, RootProducts, RowProducts, Table};
 pub use activation::{ActivationError, ActivationKind, ActivationSimilarity, TapMoments};
 pub use ascent::{Match, MatchOptions, Order, StopReason, Sweep, ascend, ascend_again};
 pub use comparable::comparable;

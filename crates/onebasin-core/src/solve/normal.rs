@@ -2,9 +2,13 @@
 //!
 //! Rows come a few at a time and are not kept, unless there are fewer of them than inputs.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
+use crate::error::Result;
 use crate::linalg::{Cholesky, Mat, Scalar, symmetric_eigen, vectorized};
+use crate::matching::RowProducts;
 
 /// Columns of a panel of the Gram: panels are made side by side, and of each only what lies on and below the diagonal.
 const PANEL: usize = 128;
@@ -173,6 +177,61 @@ impl NormalSums {
     /// # Panics
     /// If the numbers are not those of whole rows.
     pub fn add(&mut self, rows: &Rows<'_>) {
+        let (x, r) = self.add_moments(rows);
+        let (inputs, units) = (self.inputs, self.units);
+        let count = r.len() / units.max(1);
+        match &mut self.design {
+            Design::Rows { inputs, targets, roots } => {
+                inputs.extend_from_slice(&x);
+                targets.extend_from_slice(&r);
+                roots.extend((0..count).map(|row| rows.weights.map_or(1.0, |w| f64::from(w[row]).sqrt())));
+                return;
+            }
+            Design::Gram(panels) => panels.par_iter_mut().for_each(|panel| panel.add(&x, count, inputs)),
+            Design::Known => {}
+        }
+        self.product.resize(inputs * units, 0.0);
+        f32::matmul(&mut self.product, Mat::new(&x, count, inputs).t(), Mat::new(&r, count, units), false);
+        widen(&mut self.cross, &self.product);
+    }
+
+    /// Whether products of rows are summed, which a device may do: rows that are kept have none.
+    pub fn sums_products(&self) -> bool {
+        !matches!(self.design, Design::Rows { .. })
+    }
+
+    /// Adds rows, whose products are summed on a device until [`Self::take`] fetches them.
+    ///
+    /// # Errors
+    /// Those of the device.
+    ///
+    /// # Panics
+    /// As [`Self::add`].
+    pub fn add_on(&mut self, rows: &Rows<'_>, products: &mut dyn RowProducts) -> Result<()> {
+        let (x, r) = self.add_moments(rows);
+        products.add(&x, &r, matches!(self.design, Design::Gram(_)))
+    }
+
+    /// Takes what a device has summed.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn take(&mut self, products: &dyn RowProducts) -> Result<()> {
+        let [square, cross] = products.sums()?;
+        self.cross.iter_mut().zip(cross).for_each(|(sum, more)| *sum += more);
+        if let Design::Gram(panels) = &mut self.design {
+            for Panel { from, width, sums, .. } in panels {
+                let rows = square[*from * self.inputs..].chunks_exact(self.inputs);
+                for (sums, row) in sums.chunks_exact_mut(*width).zip(rows) {
+                    sums.iter_mut().zip(&row[*from..]).for_each(|(sum, more)| *sum += more);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds all of rows but their products; the rows, times the roots of their weights.
+    fn add_moments<'r>(&mut self, rows: &Rows<'r>) -> (Cow<'r, [f32]>, Cow<'r, [f32]>) {
         let (inputs, units) = (self.inputs, self.units);
         let count = rows.targets.len() / units.max(1);
         assert_eq!((rows.inputs.len(), rows.targets.len()), (count * inputs, count * units), "rows do not fit");
@@ -191,11 +250,6 @@ impl NormalSums {
                 }
             },
         );
-        let scaled = rows.weights.map(|weights| {
-            let roots: Vec<f32> = weights.iter().map(|w| w.sqrt()).collect();
-            (times(rows.inputs, &roots, inputs), times(rows.targets, &roots, units))
-        });
-        let (x, r) = scaled.as_ref().map_or((rows.inputs, rows.targets), |(x, r)| (&x[..], &r[..]));
         if !matches!(self.design, Design::Known) {
             let mut squares = vec![0.0; inputs];
             vectorized(
@@ -213,19 +267,9 @@ impl NormalSums {
             );
             self.input_squares += squares.iter().sum::<f64>();
         }
-        match &mut self.design {
-            Design::Rows { inputs, targets, roots } => {
-                inputs.extend_from_slice(x);
-                targets.extend_from_slice(r);
-                roots.extend((0..count).map(|row| weight(row).sqrt()));
-                return;
-            }
-            Design::Gram(panels) => panels.par_iter_mut().for_each(|panel| panel.add(x, count, inputs)),
-            Design::Known => {}
-        }
-        self.product.resize(inputs * units, 0.0);
-        f32::matmul(&mut self.product, Mat::new(x, count, inputs).t(), Mat::new(r, count, units), false);
-        widen(&mut self.cross, &self.product);
+        let Some(weights) = rows.weights else { return (Cow::Borrowed(rows.inputs), Cow::Borrowed(rows.targets)) };
+        let roots: Vec<f32> = weights.iter().map(|w| w.sqrt()).collect();
+        (times(rows.inputs, &roots, inputs).into(), times(rows.targets, &roots, units).into())
     }
 
     /// Adds what others have added up, of rows that come after these.

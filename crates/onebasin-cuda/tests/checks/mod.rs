@@ -5,12 +5,15 @@ pub(crate) mod training;
 use onebasin_core::graph::op::{Conv, Pool, PoolKind, Unary};
 use onebasin_core::graph::{Graph, Op};
 use onebasin_core::matching::{Accelerator, Gram, MatchOptions, Source, Weights, ascend, weight_grams};
+use onebasin_core::merge::{Interpolation, merge};
+use onebasin_core::solve::{Normal, NormalSums, Rows};
 use onebasin_core::stream::Stream;
 use onebasin_core::symmetry::{Alignment, GroupId, Symmetry, SymmetrySpec};
 use onebasin_core::{DType, Params, Perm, Tensor};
 use onebasin_nn::exec::{Program, Workspace};
 use onebasin_nn::optim::Optimizer;
-use onebasin_nn::{Network, Runner};
+use onebasin_nn::samples::synthetic;
+use onebasin_nn::{Ends, Network, Runner, SolveOptions, SolveState, profile, solve_on};
 
 /// Tensors with every notation: nested families, products, sums, slices, ties, several contexts.
 const SHAPES: [(&str, &[usize], &str); 10] = [
@@ -135,6 +138,70 @@ pub(crate) fn wide_grams_are_those_of_the_processor(device: &dyn Accelerator) {
     for root in symmetry.roots() {
         let expected = weight_grams(&symmetry, root, &current, &a, &b).unwrap();
         assert_same(&source.grams(root, &current).unwrap(), &expected, 500.0);
+    }
+}
+
+/// Sums of rows, weighted or not, and of other targets of the same rows.
+pub(crate) fn sums_of_rows_are_those_of_the_processor(device: &dyn Accelerator) {
+    let mut stream = Stream::new(0, "rows");
+    let (inputs, units) = (150, 7);
+    let mut draw = |count: usize| -> Vec<f32> { (0..count).map(|_| stream.normal() as f32).collect() };
+    let batches: Vec<[Vec<f32>; 3]> = [40, 133, 1]
+        .map(|rows| [draw(rows * inputs), draw(rows * units), draw(rows).iter().map(|w| w.abs()).collect()])
+        .into();
+    let prior = vec![0.0; inputs * units];
+    for weighted in [false, true] {
+        let fresh = NormalSums::new(inputs, units, 174);
+        for (known, mut here) in [(false, fresh.clone()), (true, fresh.again())] {
+            let mut there = here.clone();
+            let mut products = device.rows(inputs, units).unwrap().expect("it sums rows");
+            for [x, r, w] in &batches {
+                let rows = Rows { inputs: x, targets: r, weights: weighted.then_some(w) };
+                here.add(&rows);
+                there.add_on(&rows, &mut *products).unwrap();
+            }
+            there.take(&*products).unwrap();
+            if !known {
+                let solved = |sums: &NormalSums| sums.normal(true, 1e-2).unwrap().solve(sums, &prior);
+                let (here, there) = (solved(&here), solved(&there));
+                for (x, y) in here.weights.iter().chain(&here.bias).zip(there.weights.iter().chain(&there.bias)) {
+                    assert!((x - y).abs() < 1e-4, "{x} for {y}");
+                }
+            }
+            let normal = fresh_normal(&batches, inputs, units, weighted);
+            let (here, there) = (normal.solve(&here, &prior), normal.solve(&there, &prior));
+            here.weights.iter().zip(&there.weights).for_each(|(x, y)| assert!((x - y).abs() < 1e-4, "{x} for {y}"));
+        }
+    }
+}
+
+/// The problem of these rows, summed here.
+fn fresh_normal(batches: &[[Vec<f32>; 3]], inputs: usize, units: usize, weighted: bool) -> Normal {
+    let mut sums = NormalSums::new(inputs, units, 174);
+    for [x, r, w] in batches {
+        sums.add(&Rows { inputs: x, targets: r, weights: weighted.then_some(w) });
+    }
+    sums.normal(true, 1e-2).unwrap()
+}
+
+/// Whole networks: a perceptron, and convolutions with norms.
+pub(crate) fn solves_are_those_of_the_processor(device: &dyn Accelerator) {
+    for (name, input) in
+        [("mlp:24x2", vec![8, 8]), ("resnet20-bn:0.25", vec![3, 16, 16]), ("resnet20-ln:0.25", vec![3, 16, 16])]
+    {
+        let network = Network::new(name, &input, 5).unwrap();
+        let (graph, a, b) = (network.graph().unwrap(), network.init(0).unwrap(), network.init(1).unwrap());
+        let data = synthetic(&graph, 60, 0).unwrap();
+        let program = Program::new(graph).unwrap();
+        let average = merge(&a, &b, 0.5, Interpolation::Lerp).unwrap();
+        let (ends, options) = (Ends::pair([&a, &b], 0.5), SolveOptions { rounds: 1, ..SolveOptions::default() });
+        let solved = |device: Option<&dyn Accelerator>| {
+            let fresh = SolveState::fresh(average.clone());
+            let found = solve_on(&program, &ends, fresh, &data, &options, device, &mut |_, _| true).unwrap();
+            profile(&program, &ends, &found.params, &data).unwrap().answered()
+        };
+        let (here, there) = (solved(None), solved(Some(device)));
+        assert!((here - there).abs() < 1e-3, "{name}: {there} for {here}");
     }
 }
 

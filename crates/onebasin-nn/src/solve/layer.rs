@@ -5,6 +5,7 @@ use std::ops::Range;
 use onebasin_core::Params;
 use onebasin_core::graph::{Graph, Op, ValueId};
 use onebasin_core::linalg::{Mat, Scalar};
+use onebasin_core::matching::RowProducts;
 use onebasin_core::solve::{Form, Layer, Normal, NormalSums, Rows, Site, Solution};
 use rayon::prelude::*;
 
@@ -318,6 +319,35 @@ impl NormAim {
     }
 }
 
+/// Sums of one lane, products on a device where there is one.
+struct Summed {
+    sums: NormalSums,
+    products: Option<Box<dyn RowProducts>>,
+}
+
+impl Summed {
+    fn new(sums: NormalSums, design: &Design<'_>) -> Result<Self> {
+        let device = design.work.device.filter(|_| sums.sums_products());
+        let products = device.map(|device| device.rows(design.inputs, design.units)).transpose()?.flatten();
+        Ok(Self { sums, products })
+    }
+
+    fn add(&mut self, rows: &Rows<'_>) -> Result<()> {
+        if let Some(products) = &mut self.products {
+            return Ok(self.sums.add_on(rows, &mut **products)?);
+        }
+        self.sums.add(rows);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<NormalSums> {
+        if let Some(products) = self.products.take() {
+            self.sums.take(&*products)?;
+        }
+        Ok(self.sums)
+    }
+}
+
 impl Design<'_> {
     /// Runs of shards, as many as their sums have memory for.
     fn lanes(&self) -> Vec<Range<usize>> {
@@ -341,14 +371,14 @@ impl Design<'_> {
             before.map_or_else(fresh, |before| before[group].again())
         };
         let lane = |shards: &Range<usize>| {
-            let mut sums: Vec<NormalSums> = (0..self.groups).map(new).collect();
+            let mut sums = (0..self.groups).map(|group| Summed::new(new(group), self)).collect::<Result<Vec<_>>>()?;
             let mut inputs = Vec::new();
             for shard in shards.clone() {
                 for place in &self.places {
                     self.shard(place, shard, rectify, &mut inputs, &mut sums)?;
                 }
             }
-            Ok(sums)
+            sums.into_iter().map(Summed::finish).collect()
         };
         let found: Vec<Result<Vec<NormalSums>>> = lanes.par_iter().map(lane).collect();
         let mut all: Option<Vec<NormalSums>> = None;
@@ -368,7 +398,7 @@ impl Design<'_> {
         shard: usize,
         rectify: Option<&Weights>,
         x: &mut Vec<f32>,
-        sums: &mut [NormalSums],
+        sums: &mut [Summed],
     ) -> Result<()> {
         let Self { groups, inputs, units, .. } = self;
         let patches = self.patches(place, shard);
@@ -385,11 +415,11 @@ impl Design<'_> {
                 }
                 self.in_front(place, shard, tile, &mut wanted);
                 if *groups == 1 {
-                    sums.add(&Rows { inputs: x, targets: &wanted, weights: weights.as_deref() });
+                    sums.add(&Rows { inputs: x, targets: &wanted, weights: weights.as_deref() })?;
                 } else {
                     let rows = wanted.chunks_exact(groups * units);
                     let of_group: Vec<f32> = rows.flat_map(|row| &row[group * units..][..*units]).copied().collect();
-                    sums.add(&Rows { inputs: x, targets: &of_group, weights: weights.as_deref() });
+                    sums.add(&Rows { inputs: x, targets: &of_group, weights: weights.as_deref() })?;
                 }
             }
         }

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use onebasin_core::graph::{Graph, NodeId, ValueId};
+use onebasin_core::matching::Accelerator;
 use onebasin_core::solve::{LeftOut, Site, lookups, parameters_of, sites, solving_order};
 use onebasin_core::{Params, Tensor};
 use serde::{Deserialize, Serialize};
@@ -156,6 +157,8 @@ struct Work<'a> {
     flats: Vec<Flat>,
     lockstep: Lockstep<'a>,
     options: &'a SolveOptions,
+    /// What sums products of rows, if not this processor.
+    device: Option<&'a dyn Accelerator>,
 }
 
 /// Solves a merged network, layer by layer from input to output, so that on what it feeds itself it gives the mix of what
@@ -237,11 +240,12 @@ pub fn solve(
     observe: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<Solved> {
     let state = SolveState::fresh(merged.clone());
-    solve_on(program, ends, state, data, options, &mut |state, all| observe(state.done, all))
+    solve_on(program, ends, state, data, options, None, &mut |state, all| observe(state.done, all))
 }
 
-/// The same, from where another solve of the same networks, samples and options stopped, to the same bits. `observe` is called
-/// with the state before every site, and once all are done.
+/// The same, from where another solve of the same networks, samples and options stopped, to the same bits; products of rows are
+/// summed on a device where one is given, and all else is done here. `observe` is called with the state before every site, and
+/// once all are done.
 ///
 /// Cost: solved sites are only run.
 ///
@@ -264,8 +268,8 @@ pub fn solve(
 ///     kept.clone_from(state);
 ///     state.done < 1
 /// };
-/// assert!(solve_on(&program, &ends, fresh, &data, &options, &mut stop_after_one).is_err());
-/// let found = solve_on(&program, &ends, kept, &data, &options, &mut |_, _| true)?;
+/// assert!(solve_on(&program, &ends, fresh, &data, &options, None, &mut stop_after_one).is_err());
+/// let found = solve_on(&program, &ends, kept, &data, &options, None, &mut |_, _| true)?;
 /// assert_eq!(found, solve(&program, &ends, &average, &data, &options, &mut |_, _| true)?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -275,6 +279,7 @@ pub fn solve_on(
     mut state: SolveState,
     data: &dyn Samples,
     options: &SolveOptions,
+    device: Option<&dyn Accelerator>,
     observe: &mut dyn FnMut(&SolveState, usize) -> bool,
 ) -> Result<Solved> {
     ends.check()?;
@@ -288,7 +293,7 @@ pub fn solve_on(
             false
         });
     }
-    let mut walk = Walk { program: &program, ends, data, options, steps: Vec::new() };
+    let mut walk = Walk { program: &program, ends, data, options, device, steps: Vec::new() };
     walk.steps = tied::steps(&walk.work(&state.params)?, sites);
     if walk.steps.is_empty() {
         let named: Vec<String> = left.iter().take(3).map(ToString::to_string).collect();
@@ -333,13 +338,15 @@ struct Walk<'a> {
     ends: &'a Ends<'a>,
     data: &'a dyn Samples,
     options: &'a SolveOptions,
+    device: Option<&'a dyn Accelerator>,
     steps: Vec<Step>,
 }
 
 impl Walk<'_> {
     /// All networks at their inputs.
     fn work(&self, merged: &Params) -> Result<Work<'_>> {
-        Work::new(self.program, self.ends, merged, self.data, self.options)
+        let work = Work::new(self.program, self.ends, merged, self.data, self.options)?;
+        Ok(Work { device: self.device, ..work })
     }
 
     /// Solves all steps from number `from` on, and adds up the uses of weights that are solved behind the walk. `observe` is
@@ -407,7 +414,7 @@ impl<'a> Work<'a> {
         let networks = ends.networks.iter().copied().chain([merged]);
         let flats = networks.map(|params| program.flatten(params)).collect::<Result<Vec<_>>>()?;
         let lockstep = Lockstep::new(program, flats.len(), data.len(), options.memory, &fill)?;
-        Ok(Self { program, ends, flats, lockstep, options })
+        Ok(Self { program, ends, flats, lockstep, options, device: None })
     }
 
     /// Number of the merged network: the one behind the ends.

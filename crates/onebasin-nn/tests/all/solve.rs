@@ -538,7 +538,7 @@ fn a_solve_goes_on_to_the_same_bits_from_every_site() {
                 }
                 true
             };
-            solve_on(&program, &ends, state, &data, &SolveOptions::default(), &mut keep).unwrap()
+            solve_on(&program, &ends, state, &data, &SolveOptions::default(), None, &mut keep).unwrap()
         };
         let whole = solved(SolveState::fresh(average), Some(&mut states));
         // All uses of a weight are one step.
@@ -669,7 +669,7 @@ fn a_solve_in_rounds_goes_on_to_the_same_bits_from_every_step() {
     let (data, options) = (synthetic(&graph, 100, 1).unwrap(), SolveOptions::default());
     let program = Program::new(graph.clone()).unwrap();
     let mut states = Vec::new();
-    let whole = solve_on(&program, &ends, SolveState::fresh(average), &data, &options, &mut |state, _| {
+    let whole = solve_on(&program, &ends, SolveState::fresh(average), &data, &options, None, &mut |state, _| {
         states.push(state.clone());
         true
     });
@@ -677,7 +677,7 @@ fn a_solve_in_rounds_goes_on_to_the_same_bits_from_every_step() {
     assert!(states.len() > 5);
     for state in states {
         let done = state.done;
-        let found = solve_on(&program, &ends, state, &data, &options, &mut |_, _| true).unwrap();
+        let found = solve_on(&program, &ends, state, &data, &options, None, &mut |_, _| true).unwrap();
         assert_eq!(found.params, whole.params, "{done}");
     }
 }

@@ -508,12 +508,7 @@ impl Pair {
     /// assert_eq!(aligned.alignment.copies(symmetry.roots()[0])[0].as_slice(), [1, 0]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn align_on(
-        &self,
-        seen: ActivationSimilarity,
-        options: &Align,
-        context: &Context<'_>,
-    ) -> Result<Aligned> {
+    pub fn align_on(&self, seen: ActivationSimilarity, options: &Align, context: &Context<'_>) -> Result<Aligned> {
         options.check()?;
         let symmetry = self.a.symmetry()?;
         let weights = self.a.weights_of(&symmetry);
