@@ -97,7 +97,7 @@ fn the_list_names_every_experiment_and_its_cost() {
     assert!(output.status.success() && text.contains("fig3-mnist") && text.contains("quick: about"), "{text}");
     let output = onebasin().args(["reproduce", "--list", "--json"]).output().unwrap();
     let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(rows.as_array().unwrap().len(), 18);
+    assert_eq!(rows["experiments"].as_array().unwrap().len(), 18);
 }
 
 #[test]
@@ -121,7 +121,8 @@ fn quick_ones_hold() {
     let Some(data) = data_or_skip("quick_ones_hold") else { return };
     let folder = tempfile::tempdir().unwrap();
     let list = onebasin().args(["reproduce", "--list", "--json"]).output().unwrap();
-    let list: Vec<serde_json::Value> = serde_json::from_slice(&list.stdout).unwrap();
+    let list: serde_json::Value = serde_json::from_slice(&list.stdout).unwrap();
+    let list = list["experiments"].as_array().unwrap();
     let mut marked: Vec<&str> =
         list.iter().filter(|e| e["nightly"] == false).map(|e| e["experiment"].as_str().unwrap()).collect();
     assert!(marked.len() >= 10, "{marked:?}");
