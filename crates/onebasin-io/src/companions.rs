@@ -45,8 +45,13 @@ pub(crate) fn companions(folder: &Path) -> Vec<String> {
         return Vec::new();
     }
     let is_code = |name: &str| name.ends_with(".py") && CODE.iter().any(|start| name.starts_with(start));
-    let small = |name: &str| std::fs::metadata(folder.join(name)).is_ok_and(|found| found.is_file() && found.len() <= LARGEST);
-    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let small =
+        |name: &str| std::fs::metadata(folder.join(name)).is_ok_and(|found| found.is_file() && found.len() <= LARGEST);
+    let names = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
     let mut found: Vec<String> =
         names.filter(|name| (NAMES.contains(&name.as_str()) || is_code(name)) && small(name)).collect();
     found.sort();
@@ -59,7 +64,9 @@ pub(crate) fn written(path: &Path, dtype: Option<&str>) -> Result<Vec<u8>> {
     if !path.ends_with(CONFIG) {
         return Ok(bytes);
     }
-    let (Some(dtype), Ok(Value::Object(mut config))) = (dtype, serde_json::from_slice(&bytes)) else { return Ok(bytes) };
+    let (Some(dtype), Ok(Value::Object(mut config))) = (dtype, serde_json::from_slice(&bytes)) else {
+        return Ok(bytes);
+    };
     let mut changed = false;
     for key in ["torch_dtype", "dtype"] {
         if let Some(said) = config.get_mut(key).filter(|said| said.as_str().is_some_and(|said| said != dtype)) {
@@ -73,7 +80,8 @@ pub(crate) fn written(path: &Path, dtype: Option<&str>) -> Result<Vec<u8>> {
 /// What a folder tells of how its network came to be.
 pub(crate) fn card(provenance: &str) -> String {
     let made: Value = serde_json::from_str(provenance).unwrap_or_default();
-    let mut text = "---\nlibrary_name: transformers\ntags:\n- merge\n- onebasin\n---\n# A merged network\n\n".to_owned();
+    let mut text =
+        "---\nlibrary_name: transformers\ntags:\n- merge\n- onebasin\n---\n# A merged network\n\n".to_owned();
     let verb = made["verb"].as_str().unwrap_or("merge");
     text += &format!("Made by onebasin (`{verb}`) from\n\n| | file | SHA-256 |\n|---|---|---|\n");
     for input in made["inputs"].as_array().into_iter().flatten() {
@@ -89,7 +97,9 @@ pub(crate) fn card(provenance: &str) -> String {
 /// # Errors
 /// If one cannot be read.
 pub fn differing_companions(one: &Path, other: &Path) -> Result<Vec<String>> {
-    let read = |path: PathBuf| if path.exists() { std::fs::read(&path).map(Some).map_err(|e| Error::io(&path, "read", e)) } else { Ok(None) };
+    let read = |path: PathBuf| {
+        if path.exists() { std::fs::read(&path).map(Some).map_err(|e| Error::io(&path, "read", e)) } else { Ok(None) }
+    };
     let mut differ = Vec::new();
     for name in companions(one) {
         if read(one.join(&name))? != read(other.join(&name))? {

@@ -131,11 +131,12 @@ impl Target {
     /// Whether a file of the folder is one of its own.
     fn owns(&self, name: &str) -> bool {
         let beside = self.beside.as_ref().is_some_and(|(_, names)| name == CARD || names.iter().any(|own| own == name));
-        beside || match &self.kind {
-            TargetKind::File => false,
-            TargetKind::Folder => name == WHOLE,
-            TargetKind::Shards(index) => name == index.name || index.weight_map.values().any(|shard| shard == name),
-        }
+        beside
+            || match &self.kind {
+                TargetKind::File => false,
+                TargetKind::Folder => name == WHOLE,
+                TargetKind::Shards(index) => name == index.name || index.weight_map.values().any(|shard| shard == name),
+            }
     }
 
     /// The files that are written; beside an ONNX model the one of its external data.

@@ -105,14 +105,17 @@ impl Build {
         let angles = (0..self.length).flat_map(|at| (0..units).map(move |unit| (at, unit % half)));
         let angles: Vec<f64> =
             angles.map(|(at, pair)| at as f64 * theta.powf(-2.0 * pair as f64 / units as f64)).collect();
-        let of = |f: fn(f64) -> f64| Tensor::from_f32(&[self.length, units], angles.iter().map(|a| f(*a) as f32).collect());
+        let of =
+            |f: fn(f64) -> f64| Tensor::from_f32(&[self.length, units], angles.iter().map(|a| f(*a) as f32).collect());
         let (cos, sin) = (of(f64::cos)?, of(f64::sin)?);
         let cos = self.graph.constant(&format!("{name}.cos"), cos)?;
         let sin = self.graph.constant(&format!("{name}.sin"), sin)?;
-        let (low, high) = (self.part(&format!("{name}.low"), x, 0, half)?, self.part(&format!("{name}.high"), x, half, half)?);
+        let (low, high) =
+            (self.part(&format!("{name}.low"), x, 0, half)?, self.part(&format!("{name}.high"), x, half, half)?);
         let minus = self.unary(&format!("{name}.minus"), Unary::Neg, high)?;
         let turned = self.graph.push(&format!("{name}.turned"), Op::Concat { axis: 3 }, &[minus, low])?;
-        let (x, turned) = (self.multiply(&format!("{name}.along"), x, cos)?, self.multiply(&format!("{name}.across"), turned, sin)?);
+        let (x, turned) =
+            (self.multiply(&format!("{name}.along"), x, cos)?, self.multiply(&format!("{name}.across"), turned, sin)?);
         self.add(&format!("{name}.rotated"), x, turned)
     }
 
@@ -126,7 +129,11 @@ impl Build {
         };
         let mut named = |part: &str, op: Op, inputs: &[ValueId]| self.graph.push(&format!("{name}.{part}"), op, inputs);
         let [q, k, v] = if shared > 1 {
-            [named("q", apart(keys, shared), &[q])?, named("k", apart(keys, 1), &[k])?, named("v", apart(keys, 1), &[v])?]
+            [
+                named("q", apart(keys, shared), &[q])?,
+                named("k", apart(keys, 1), &[k])?,
+                named("v", apart(keys, 1), &[v])?,
+            ]
         } else {
             [q, k, v]
         };
@@ -145,8 +152,7 @@ impl Build {
         let weights = named("weights", Op::Softmax { axis, log: false }, &[scores])?;
         let mut mixed = named("mixed", Op::MatMul, &[weights, v])?;
         if shared > 1 {
-            let together =
-                Op::Reshape(vec![Dim::Same(0), Dim::Size(queries), Dim::Size(length), Dim::Size(units)]);
+            let together = Op::Reshape(vec![Dim::Same(0), Dim::Size(queries), Dim::Size(length), Dim::Size(units)]);
             mixed = named("together", together, &[mixed])?;
         }
         let beside = named("beside", Op::Transpose(vec![0, 2, 1, 3]), &[mixed])?;

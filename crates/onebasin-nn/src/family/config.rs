@@ -77,9 +77,9 @@ impl Config {
         }
     }
 
-    /// An element-wise function by the name that transformers has for it.
-    pub(super) fn activation(&self, key: &str) -> Result<Unary> {
-        match self.text(key)? {
+    /// An element-wise function by the name that transformers has for it, `other` where none is named.
+    pub(super) fn activation(&self, key: &str, other: &str) -> Result<Unary> {
+        match if self.get(key).is_none() { other } else { self.text(key)? } {
             "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Unary::GeluTanh),
             "gelu" => Ok(Unary::Gelu),
             "relu" => Ok(Unary::Relu),
@@ -93,11 +93,14 @@ impl Config {
     /// # Errors
     /// If it ends in something else.
     pub(super) fn has_head(&self) -> Result<bool> {
-        let named = self.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str).unwrap_or("ForCausalLM");
+        let named =
+            self.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str).unwrap_or("ForCausalLM");
         match named {
             name if name.ends_with("LMHeadModel") || name.ends_with("ForCausalLM") => Ok(true),
             name if name.ends_with("Model") => Ok(false),
-            other => Err(wrong(&format!("its architecture is {other}; built are language models, and those without a head"))),
+            other => {
+                Err(wrong(&format!("its architecture is {other}; built are language models, and those without a head")))
+            }
         }
     }
 

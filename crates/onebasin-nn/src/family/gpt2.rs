@@ -12,10 +12,11 @@ pub(super) fn build(config: &Config) -> Result<Graph> {
     config.only("scale_attn_weights", &json!(true))?;
     config.only("scale_attn_by_inverse_layer_idx", &json!(false))?;
     config.only("add_cross_attention", &json!(false))?;
-    let (width, positions, vocabulary) = (config.size("n_embd")?, config.size("n_positions")?, config.size("vocab_size")?);
+    let (width, positions, vocabulary) =
+        (config.size("n_embd")?, config.size("n_positions")?, config.size("vocab_size")?);
     let (layers, heads) = (config.size("n_layer")?, config.size("n_head")?);
     let (inner, epsilon) = (config.size_or("n_inner", 4 * width)?, config.number_or("layer_norm_epsilon", 1e-5)?);
-    let function = config.activation("activation_function")?;
+    let function = config.activation("activation_function", "gelu_new")?;
     if !width.is_multiple_of(heads) {
         return Err(wrong(&format!("n_embd is {width}, which {heads} heads do not share evenly")));
     }

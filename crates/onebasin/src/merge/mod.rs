@@ -161,7 +161,11 @@ impl Pair {
             return Ok(());
         }
         let mut differing = onebasin_io::differing_companions(a, b)?;
-        differing.retain(|name| ["tokenizer.json", "vocab", "merges", "spiece", "tokenizer.model", "sentencepiece"].iter().any(|of| name.starts_with(of)));
+        differing.retain(|name| {
+            ["tokenizer.json", "vocab", "merges", "spiece", "tokenizer.model", "sentencepiece"]
+                .iter()
+                .any(|of| name.starts_with(of))
+        });
         if !differing.is_empty() {
             context.note(&format!(
                 "{} of A and B differ: if a row of the embeddings is another token in B, the average of both is neither; A's \
