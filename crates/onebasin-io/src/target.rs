@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use onebasin_core::Params;
+use onebasin_core::{DType, Params};
 use serde_json::json;
 
 use crate::atomic::{Check, Draft, GoOn, Landing};
 use crate::checkpoint::{Checkpoint, Index};
+use crate::companions::{CARD, card, companions, written};
 use crate::error::{Error, Result};
 use crate::folder::{WHOLE, checkpoints};
 use crate::landing::FolderLanding;
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, PROVENANCE};
 use crate::place::{Place, folder_of, follow, spares};
 use crate::write::{TensorEntry, Writing};
 
@@ -21,6 +22,8 @@ use crate::write::{TensorEntry, Writing};
 pub struct Target {
     path: PathBuf,
     kind: TargetKind,
+    /// The folder whose configuration, tokenizer and so on go along, and their names.
+    beside: Option<(PathBuf, Vec<String>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -34,11 +37,12 @@ enum TargetKind {
 impl Target {
     /// One file.
     pub fn file(path: &Path) -> Self {
-        Self { path: path.to_owned(), kind: TargetKind::File }
+        Self { path: path.to_owned(), kind: TargetKind::File, beside: None }
     }
 
     /// What `like` is: a file, or a folder with the same shards and index (`model.safetensors` where there are none). A `path`
-    /// that ends in `.safetensors` is always one file.
+    /// that ends in `.safetensors` is always one file. Where the folder has a `config.json`, what libraries read beside weights
+    /// (configuration, tokenizer, chat template, licence, modules of its own) goes along, and a model card is written.
     ///
     /// # Errors
     /// If the folder that `path` is to lie in is missing, a file is to be written where a folder is or the other way round, or
@@ -53,7 +57,10 @@ impl Target {
             return Ok(Self::file(path));
         }
         let kind = like.index.clone().map_or(TargetKind::Folder, TargetKind::Shards);
-        let target = Self { path: path.to_owned(), kind };
+        let folder = if like.path.is_dir() { &*like.path } else { folder_of(&like.path) };
+        let names = companions(folder);
+        let beside = (!names.is_empty()).then(|| (folder.to_owned(), names));
+        let target = Self { path: path.to_owned(), kind, beside };
         if path.is_dir() {
             let mut found = checkpoints(path)?;
             found.retain(|name| !target.owns(name));
@@ -123,22 +130,25 @@ impl Target {
 
     /// Whether a file of the folder is one of its own.
     fn owns(&self, name: &str) -> bool {
-        match &self.kind {
-            TargetKind::File => false,
-            TargetKind::Folder => name == WHOLE,
-            TargetKind::Shards(index) => name == index.name || index.weight_map.values().any(|shard| shard == name),
-        }
+        let beside = self.beside.as_ref().is_some_and(|(_, names)| name == CARD || names.iter().any(|own| own == name));
+        beside
+            || match &self.kind {
+                TargetKind::File => false,
+                TargetKind::Folder => name == WHOLE,
+                TargetKind::Shards(index) => name == index.name || index.weight_map.values().any(|shard| shard == name),
+            }
     }
 
     /// The files that are written; beside an ONNX model the one of its external data.
     fn files(&self) -> impl Iterator<Item = PathBuf> {
         let inside = |name: &String| self.path.join(name);
-        match &self.kind {
+        let beside = self.beside.iter().flat_map(|(_, names)| names).map(inside).collect::<Vec<_>>();
+        let of_kind = match &self.kind {
             TargetKind::File => vec![self.path.clone(), data_file(&self.path)],
             TargetKind::Folder => vec![self.path.join(WHOLE)],
             TargetKind::Shards(index) => index.weight_map.values().chain([&index.name]).map(inside).collect(),
-        }
-        .into_iter()
+        };
+        of_kind.into_iter().chain(beside)
     }
 
     /// The name of the file that a tensor is written to.
@@ -167,6 +177,9 @@ pub(crate) struct Staging<'a> {
     places: BTreeMap<String, (usize, u64)>,
     names: Vec<OsString>,
     total: u64,
+    /// Entries of all tensors, and the element type that all of floating-point have.
+    count: u64,
+    dtype: Option<DType>,
     landing: AnyLanding,
 }
 
@@ -184,6 +197,9 @@ impl<'a> Staging<'a> {
         go_on: &'a GoOn<'a>,
     ) -> Result<Self> {
         let total = entries.iter().map(TensorEntry::len).sum();
+        let count = entries.iter().map(TensorEntry::count).sum();
+        let mut floats = entries.iter().map(|entry| entry.dtype).filter(|dtype| dtype.is_float());
+        let dtype = floats.next().filter(|first| floats.all(|dtype| dtype == *first));
         let landing = if target.is_folder() {
             AnyLanding::Folder(FolderLanding::at(&target.path)?)
         } else {
@@ -211,7 +227,7 @@ impl<'a> Staging<'a> {
         let numbered = files.iter().enumerate();
         let places = numbered.flat_map(|(k, file)| file.places().map(move |(name, at)| (name.to_owned(), (k, at))));
         let places = places.collect();
-        Ok(Self { target, go_on, files, places, names, total, landing })
+        Ok(Self { target, go_on, files, places, names, total, count, dtype, landing })
     }
 
     /// Writes bytes of a tensor, from its byte `offset` on.
@@ -232,14 +248,40 @@ impl<'a> Staging<'a> {
             AnyLanding::Folder(landing) => landing,
         };
         if let TargetKind::Shards(index) = &self.target.kind {
-            let text = json!({ "metadata": { "total_size": self.total }, "weight_map": index.weight_map });
+            let sizes = json!({ "total_size": self.total, "total_parameters": self.count });
+            let text = json!({ "metadata": sizes, "weight_map": index.weight_map });
             let (path, name) = (self.target.path.join(&index.name), OsString::from(&index.name));
             let draft = Draft::create(&path, &landing.draft(&name), self.go_on)?;
             draft.fill(|out| out.write_all(format!("{text:#}\n").as_bytes()))?;
             self.names.push(name);
         }
+        if let Some((folder, names)) = &self.target.beside {
+            let dtype = self.dtype.map(torch_name);
+            let made = |name: &String| Ok((name.clone(), written(&folder.join(name), dtype)?));
+            let mut files = names.iter().map(made).collect::<Result<Vec<_>>>()?;
+            if let Some(provenance) = metadata.get(PROVENANCE) {
+                files.push((CARD.to_owned(), card(provenance).into_bytes()));
+            }
+            for (name, bytes) in files {
+                let (path, name) = (self.target.path.join(&name), OsString::from(name));
+                let draft = Draft::create(&path, &landing.draft(&name), self.go_on)?;
+                draft.fill(|out| out.write_all(&bytes))?;
+                self.names.push(name);
+            }
+        }
         landing.check(check)?;
         landing.land(&self.names, &|name| self.target.owns(name))
+    }
+}
+
+/// What torch calls an element type of floating-point numbers.
+fn torch_name(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F64 => "float64",
+        DType::F32 => "float32",
+        DType::F16 => "float16",
+        DType::BF16 => "bfloat16",
+        other => other.name(),
     }
 }
 

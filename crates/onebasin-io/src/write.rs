@@ -12,7 +12,7 @@ use crate::passing::Passing;
 #[derive(Debug, Clone)]
 pub(crate) struct TensorEntry {
     pub(crate) name: String,
-    dtype: DType,
+    pub(crate) dtype: DType,
     shape: Vec<usize>,
 }
 
@@ -21,8 +21,14 @@ impl TensorEntry {
         Self { name: name.to_owned(), dtype, shape: shape.to_vec() }
     }
 
+    /// Bytes.
     pub(crate) fn len(&self) -> u64 {
-        self.shape.iter().product::<usize>() as u64 * self.dtype.size() as u64
+        self.count() * self.dtype.size() as u64
+    }
+
+    /// Numbers.
+    pub(crate) fn count(&self) -> u64 {
+        self.shape.iter().product::<usize>() as u64
     }
 }
 

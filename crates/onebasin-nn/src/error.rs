@@ -27,6 +27,12 @@ pub enum Error {
         /// What is wrong and what is known.
         why: String,
     },
+    /// A `config.json` of which no network can be built.
+    #[error("config.json: {why}")]
+    Family {
+        /// What is missing or not known.
+        why: String,
+    },
     /// Samples that do not fit.
     #[error("data `{spec}`: {why}")]
     Data {

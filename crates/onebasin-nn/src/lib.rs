@@ -10,6 +10,7 @@ pub mod distil;
 pub mod error;
 pub mod evaluate;
 pub mod exec;
+pub mod family;
 pub mod gradient;
 mod memory;
 pub mod network;

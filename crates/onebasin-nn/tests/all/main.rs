@@ -5,6 +5,7 @@ mod batch_norm;
 mod discovery;
 mod ends;
 mod engine;
+mod families;
 mod kernels;
 mod memory;
 mod networks;

@@ -132,6 +132,7 @@ impl Pair {
             (true | false, _) => {}
         }
         let by_group = by_group(options, aligned)?;
+        self.tell_of_tokenizers(context)?;
         context.go_on()?;
         let (pair, aligned, options) = (self.clone(), aligned.clone(), options.clone());
         Ok(Merged { pair, aligned, options, by_group, finishes, makes_up, context: *context })
@@ -151,6 +152,28 @@ impl Pair {
             Repair::None | Repair::Solve if options.width > 1.0 => needs("a width of 1"),
             Repair::None | Repair::Solve => Ok(()),
         }
+    }
+
+    /// A note where both lie in folders with tokenizers that differ.
+    fn tell_of_tokenizers(&self, context: &Context<'_>) -> Result<()> {
+        let [a, b] = [self.a.path(), self.b.path()];
+        if !(a.is_dir() && b.is_dir()) {
+            return Ok(());
+        }
+        let mut differing = onebasin_io::differing_companions(a, b)?;
+        differing.retain(|name| {
+            ["tokenizer.json", "vocab", "merges", "spiece", "tokenizer.model", "sentencepiece"]
+                .iter()
+                .any(|of| name.starts_with(of))
+        });
+        if !differing.is_empty() {
+            context.note(&format!(
+                "{} of A and B differ: if a row of the embeddings is another token in B, the average of both is neither; A's \
+                 tokenizer goes along",
+                differing.join(", ")
+            ));
+        }
+        Ok(())
     }
 
     /// Does what a merge with these options needs before an alignment is looked for: makes sure that it would not be refused

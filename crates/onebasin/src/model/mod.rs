@@ -559,6 +559,10 @@ impl Model {
             metadata.set_json(Network::HEADER, &json!(network));
         }
         metadata.set_json(PROVENANCE, provenance);
+        // Without it transformers refuses the file.
+        if self.path().join("config.json").is_file() && metadata.get("format").is_none() {
+            metadata.set("format", "pt");
+        }
         metadata
     }
 }

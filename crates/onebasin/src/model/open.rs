@@ -9,6 +9,7 @@ use onebasin_core::symmetry::SymmetrySpec;
 use onebasin_core::{Params, nearest};
 use onebasin_io::{Checkpoint, OnnxModel, read, read_part};
 use onebasin_nn::Network;
+use onebasin_nn::family::{Config, families, family};
 
 use super::{Model, is_onnx};
 use crate::blueprint::Blueprint;
@@ -142,6 +143,9 @@ impl Model {
         if has_spec {
             return Ok(self);
         }
+        if let Some(config) = configuration(self.path())? {
+            return self.of_family(&config, prefix);
+        }
         let found = stripped(self.params(), prefix).into_iter().find_map(|params| Network::recognised(&params));
         let Some(network) = found else { return Ok(self) };
         let classes = network.classes;
@@ -152,6 +156,23 @@ impl Model {
     fn of_network(self, network: Network, prefix: Option<&str>) -> Result<Self> {
         let graph = network.graph()?;
         Ok(Self { network: Some(network), ..self.fitted(&graph, prefix)? })
+    }
+
+    /// The same as a network of a family of transformers, if its configuration names one that is known; else it is said.
+    fn of_family(mut self, config: &str, prefix: Option<&str>) -> Result<Self> {
+        let config = Config::parse(config)?;
+        let Ok(kind) = config.text("model_type").map(str::to_owned) else { return Ok(self) };
+        if !families().any(|known| known == kind) {
+            let known = families().collect::<Vec<_>>().join(", ");
+            self.remarks.push(format!(
+                "its config.json says that it is a `{kind}`, of which the graph is not known here (known: {known}); an ONNX export \
+                 of it or a symmetry file says what may be exchanged"
+            ));
+            return Ok(self);
+        }
+        let graph = family(&config)?;
+        self.remarks.push(format!("its config.json says that it is a `{kind}`"));
+        self.fitted(&graph, prefix)
     }
 
     /// The same with what the user says may be exchanged. Counters that it does not mention are not the network's.
@@ -187,6 +208,18 @@ impl Model {
         self.renamed_from.extend(name.iter().map(|(old, new)| (new.clone(), old.clone())));
         Ok(self)
     }
+}
+
+/// What the `config.json` says in the folder of a network, if there is one.
+fn configuration(path: &Path) -> Result<Option<String>> {
+    const LARGEST: u64 = 1 << 24;
+    let folder = if path.is_dir() { path } else { return Ok(None) };
+    let path = folder.join("config.json");
+    if !std::fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() <= LARGEST) {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path);
+    text.map(Some).map_err(|source| onebasin_io::Error::Io { path, action: "read", source }.into())
 }
 
 /// Whether a file is an ONNX model, by its content, whatever it is called; a file that is called one and is something else

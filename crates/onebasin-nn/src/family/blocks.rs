@@ -1,0 +1,171 @@
+//! What transformers are made of.
+
+use onebasin_core::Tensor;
+use onebasin_core::graph::op::{Binary, Dim, Op, Unary};
+use onebasin_core::graph::{Graph, ValueId};
+
+use super::LENGTH;
+use crate::error::Result;
+
+/// A graph on its way, for so many positions.
+pub(super) struct Build {
+    pub(super) graph: Graph,
+    pub(super) length: usize,
+}
+
+/// Heads of attention: of queries, of keys and values, and units of each.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heads {
+    pub(super) queries: usize,
+    pub(super) keys: usize,
+    pub(super) units: usize,
+}
+
+/// What is added to scores of positions that come later.
+const HIDDEN: f32 = f32::MIN;
+
+impl Build {
+    /// Begins with tokens, as many as fit the network's positions.
+    pub(super) fn new(positions: usize) -> Result<(Self, ValueId)> {
+        let (mut graph, length) = (Graph::new(), LENGTH.min(positions));
+        let tokens = graph.input("input_ids", &[1, length])?;
+        Ok((Self { graph, length }, tokens))
+    }
+
+    /// Rows of a table `[rows, width]`.
+    pub(super) fn embedding(&mut self, name: &str, tokens: ValueId, rows: usize, width: usize) -> Result<ValueId> {
+        let table = self.graph.param(&format!("{name}.weight"), &[rows, width])?;
+        Ok(self.graph.push(name, Op::Gather { axis: 0 }, &[table, tokens])?)
+    }
+
+    /// The first rows of a table of positions.
+    pub(super) fn positions(&mut self, name: &str, rows: usize, width: usize) -> Result<ValueId> {
+        let table = self.graph.param(&format!("{name}.weight"), &[rows, width])?;
+        let first = Op::Slice { axis: 0, start: 0, len: self.length, step: 1 };
+        Ok(self.graph.push(name, first, &[table])?)
+    }
+
+    /// `x Wᵀ (+ b)`, W `[out, in]`.
+    pub(super) fn linear(&mut self, name: &str, x: ValueId, out: usize, bias: bool) -> Result<ValueId> {
+        let features = self.width(x);
+        let mut inputs = vec![x, self.graph.param(&format!("{name}.weight"), &[out, features])?];
+        if bias {
+            inputs.push(self.graph.param(&format!("{name}.bias"), &[out])?);
+        }
+        Ok(self.graph.push(name, Op::Linear, &inputs)?)
+    }
+
+    /// `x W + b`, W `[in, out]`: a layer as GPT-2 keeps it.
+    pub(super) fn conv1d(&mut self, name: &str, x: ValueId, out: usize) -> Result<ValueId> {
+        let weight = self.graph.param(&format!("{name}.weight"), &[self.width(x), out])?;
+        let bias = self.graph.param(&format!("{name}.bias"), &[out])?;
+        let product = self.graph.push(&format!("{name}.product"), Op::MatMul, &[x, weight])?;
+        self.add(name, product, bias)
+    }
+
+    /// LayerNorm, or RMSNorm where it has no bias, over the last axis.
+    pub(super) fn norm(&mut self, name: &str, x: ValueId, epsilon: f64, centred: bool) -> Result<ValueId> {
+        let (axis, width) = (self.graph.shape(x).len() - 1, self.width(x));
+        let mut inputs = vec![x, self.graph.param(&format!("{name}.weight"), &[width])?];
+        if centred {
+            inputs.push(self.graph.param(&format!("{name}.bias"), &[width])?);
+        }
+        Ok(self.graph.push(name, Op::LayerNorm { axes: vec![axis], epsilon, centred }, &inputs)?)
+    }
+
+    pub(super) fn add(&mut self, name: &str, a: ValueId, b: ValueId) -> Result<ValueId> {
+        Ok(self.graph.push(name, Op::Binary(Binary::Add), &[a, b])?)
+    }
+
+    pub(super) fn multiply(&mut self, name: &str, a: ValueId, b: ValueId) -> Result<ValueId> {
+        Ok(self.graph.push(name, Op::Binary(Binary::Mul), &[a, b])?)
+    }
+
+    pub(super) fn unary(&mut self, name: &str, function: Unary, x: ValueId) -> Result<ValueId> {
+        Ok(self.graph.push(name, Op::Unary(function), &[x])?)
+    }
+
+    /// A run of the last axis.
+    pub(super) fn part(&mut self, name: &str, x: ValueId, start: usize, len: usize) -> Result<ValueId> {
+        let axis = self.graph.shape(x).len() - 1;
+        Ok(self.graph.push(name, Op::Slice { axis, start, len, step: 1 }, &[x])?)
+    }
+
+    /// `[N, T, heads · units]` as `[N, heads, T, units]`.
+    pub(super) fn split(&mut self, name: &str, x: ValueId, heads: usize) -> Result<ValueId> {
+        let shape = Op::Reshape(vec![Dim::Same(0), Dim::Same(1), Dim::Size(heads), Dim::Rest]);
+        let apart = self.graph.push(&format!("{name}.heads"), shape, &[x])?;
+        Ok(self.graph.push(&format!("{name}.split"), Op::Transpose(vec![0, 2, 1, 3]), &[apart])?)
+    }
+
+    /// Every pair of units `f` and `f + units / 2` of every head, turned by an angle that grows with the position.
+    pub(super) fn rotate(&mut self, name: &str, x: ValueId, theta: f64) -> Result<ValueId> {
+        let units = self.width(x);
+        let half = units / 2;
+        let angles = (0..self.length).flat_map(|at| (0..units).map(move |unit| (at, unit % half)));
+        let angles: Vec<f64> =
+            angles.map(|(at, pair)| at as f64 * theta.powf(-2.0 * pair as f64 / units as f64)).collect();
+        let of =
+            |f: fn(f64) -> f64| Tensor::from_f32(&[self.length, units], angles.iter().map(|a| f(*a) as f32).collect());
+        let (cos, sin) = (of(f64::cos)?, of(f64::sin)?);
+        let cos = self.graph.constant(&format!("{name}.cos"), cos)?;
+        let sin = self.graph.constant(&format!("{name}.sin"), sin)?;
+        let (low, high) =
+            (self.part(&format!("{name}.low"), x, 0, half)?, self.part(&format!("{name}.high"), x, half, half)?);
+        let minus = self.unary(&format!("{name}.minus"), Unary::Neg, high)?;
+        let turned = self.graph.push(&format!("{name}.turned"), Op::Concat { axis: 3 }, &[minus, low])?;
+        let (x, turned) =
+            (self.multiply(&format!("{name}.along"), x, cos)?, self.multiply(&format!("{name}.across"), turned, sin)?);
+        self.add(&format!("{name}.rotated"), x, turned)
+    }
+
+    /// Attention to what comes before: `[N, heads, T, units]` each, to `[N, T, heads · units]`. Where there are more heads of
+    /// queries than of keys and values, neighbours share one.
+    pub(super) fn attend(&mut self, name: &str, [q, k, v]: [ValueId; 3], heads: Heads) -> Result<ValueId> {
+        let Heads { queries, keys, units } = heads;
+        let (length, shared) = (self.length, queries / keys);
+        let apart = |heads: usize, each: usize| {
+            Op::Reshape(vec![Dim::Same(0), Dim::Size(heads), Dim::Size(each), Dim::Size(length), Dim::Size(units)])
+        };
+        let mut named = |part: &str, op: Op, inputs: &[ValueId]| self.graph.push(&format!("{name}.{part}"), op, inputs);
+        let [q, k, v] = if shared > 1 {
+            [
+                named("q", apart(keys, shared), &[q])?,
+                named("k", apart(keys, 1), &[k])?,
+                named("v", apart(keys, 1), &[v])?,
+            ]
+        } else {
+            [q, k, v]
+        };
+        let turned = if shared > 1 { vec![0, 1, 2, 4, 3] } else { vec![0, 1, 3, 2] };
+        let k = named("keys", Op::Transpose(turned), &[k])?;
+        let products = named("products", Op::MatMul, &[q, k])?;
+        let scale = Tensor::from_f32(&[], vec![(1.0 / (units as f64).sqrt()) as f32])?;
+        let mask = (0..length * length).map(|at| if at % length > at / length { HIDDEN } else { 0.0 }).collect();
+        let mask = Tensor::from_f32(&[length, length], mask)?;
+        let scale = self.graph.constant(&format!("{name}.scale"), scale)?;
+        let mask = self.graph.constant(&format!("{name}.mask"), mask)?;
+        let scores = self.multiply(&format!("{name}.scaled"), products, scale)?;
+        let scores = self.add(&format!("{name}.scores"), scores, mask)?;
+        let axis = self.graph.shape(scores).len() - 1;
+        let mut named = |part: &str, op: Op, inputs: &[ValueId]| self.graph.push(&format!("{name}.{part}"), op, inputs);
+        let weights = named("weights", Op::Softmax { axis, log: false }, &[scores])?;
+        let mut mixed = named("mixed", Op::MatMul, &[weights, v])?;
+        if shared > 1 {
+            let together = Op::Reshape(vec![Dim::Same(0), Dim::Size(queries), Dim::Size(length), Dim::Size(units)]);
+            mixed = named("together", together, &[mixed])?;
+        }
+        let beside = named("beside", Op::Transpose(vec![0, 2, 1, 3]), &[mixed])?;
+        Ok(named("joined", Op::Reshape(vec![Dim::Same(0), Dim::Same(1), Dim::Size(queries * units)]), &[beside])?)
+    }
+
+    pub(super) fn width(&self, x: ValueId) -> usize {
+        self.graph.shape(x).last().copied().unwrap_or(1)
+    }
+
+    /// The graph, with what it computes last.
+    pub(super) fn done(mut self, output: ValueId) -> Graph {
+        self.graph.output(output);
+        self.graph
+    }
+}

@@ -1,0 +1,135 @@
+//! What a `config.json` says.
+
+use onebasin_core::graph::op::Unary;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// The entries of a `config.json`.
+///
+/// ```
+/// use onebasin_nn::family::Config;
+/// let config = Config::parse(r#"{"model_type": "gpt2", "n_embd": 768}"#)?;
+/// assert_eq!((config.text("model_type")?, config.size("n_embd")?), ("gpt2", 768));
+/// assert!(config.size("n_head").unwrap_err().to_string().contains("n_head"));
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Config(Map<String, Value>);
+
+/// Numbers of units, layers, positions that are larger than this are an error, not a network.
+const LARGEST: u64 = 1 << 24;
+
+impl Config {
+    /// Reads a `config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Family`] if it is no JSON object.
+    pub fn parse(text: &str) -> Result<Self> {
+        match serde_json::from_str(text) {
+            Ok(Value::Object(entries)) => Ok(Self(entries)),
+            Ok(_) => Err(wrong("it is no object")),
+            Err(error) => Err(wrong(&format!("it is no JSON: {error}"))),
+        }
+    }
+
+    /// An entry that is a text.
+    ///
+    /// # Errors
+    /// [`Error::Family`] if it is missing or none.
+    pub fn text(&self, key: &str) -> Result<&str> {
+        self.get(key).and_then(Value::as_str).ok_or_else(|| self.unfit(key, "a text"))
+    }
+
+    /// An entry that is a number above 0.
+    ///
+    /// # Errors
+    /// [`Error::Family`] if it is missing, none, or absurdly large.
+    pub fn size(&self, key: &str) -> Result<usize> {
+        let found = self.get(key).and_then(Value::as_u64).filter(|size| (1..=LARGEST).contains(size));
+        found.map(|size| size as usize).ok_or_else(|| self.unfit(key, "a whole number above 0"))
+    }
+
+    /// The same, or another number where it is missing or null.
+    pub(super) fn size_or(&self, key: &str, other: usize) -> Result<usize> {
+        if self.get(key).is_none() { Ok(other) } else { self.size(key) }
+    }
+
+    pub(super) fn number_or(&self, key: &str, other: f64) -> Result<f64> {
+        match self.get(key) {
+            None => Ok(other),
+            Some(value) => value.as_f64().ok_or_else(|| self.unfit(key, "a number")),
+        }
+    }
+
+    pub(super) fn flag_or(&self, key: &str, other: bool) -> Result<bool> {
+        match self.get(key) {
+            None => Ok(other),
+            Some(value) => value.as_bool().ok_or_else(|| self.unfit(key, "true or false")),
+        }
+    }
+
+    /// Passes only if an entry that changes what is computed has the value that is built, or is missing.
+    pub(super) fn only(&self, key: &str, built: &Value) -> Result<()> {
+        match self.get(key) {
+            Some(found) if found != built => Err(wrong(&format!("{key} is {found}, and only {built} is built"))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// An element-wise function by the name that transformers has for it, `other` where none is named.
+    pub(super) fn activation(&self, key: &str, other: &str) -> Result<Unary> {
+        match if self.get(key).is_none() { other } else { self.text(key)? } {
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Unary::GeluTanh),
+            "gelu" => Ok(Unary::Gelu),
+            "relu" => Ok(Unary::Relu),
+            "silu" | "swish" => Ok(Unary::Silu),
+            other => Err(wrong(&format!("{key} is `{other}`, a function that is not known here"))),
+        }
+    }
+
+    /// Whether the network ends in logits over its tokens, which its architecture says.
+    ///
+    /// # Errors
+    /// If it ends in something else.
+    pub(super) fn has_head(&self) -> Result<bool> {
+        let named =
+            self.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str).unwrap_or("ForCausalLM");
+        match named {
+            name if name.ends_with("LMHeadModel") || name.ends_with("ForCausalLM") => Ok(true),
+            name if name.ends_with("Model") => Ok(false),
+            other => {
+                Err(wrong(&format!("its architecture is {other}; built are language models, and those without a head")))
+            }
+        }
+    }
+
+    /// θ of rotary positions, and what else is done to their frequencies, which must be nothing.
+    pub(super) fn rotary(&self) -> Result<f64> {
+        let parameters = self.get("rope_parameters").and_then(Value::as_object);
+        for of in [self.get("rope_scaling").and_then(Value::as_object), parameters].into_iter().flatten() {
+            let kind = of.get("rope_type").or_else(|| of.get("type")).and_then(Value::as_str).unwrap_or("default");
+            if kind != "default" {
+                return Err(wrong(&format!("its rotary positions are of type `{kind}`, which is not known here")));
+            }
+        }
+        match parameters.and_then(|of| of.get("rope_theta")).and_then(Value::as_f64) {
+            Some(theta) => Ok(theta),
+            None => self.number_or("rope_theta", 10_000.0),
+        }
+    }
+
+    /// An entry; none where it is null.
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.0.get(key).filter(|value| !value.is_null())
+    }
+
+    fn unfit(&self, key: &str, expected: &str) -> Error {
+        let found = self.get(key).map_or_else(|| "nothing".to_owned(), |value| format!("`{value}`"));
+        wrong(&format!("{key} should be {expected}, found {found}"))
+    }
+}
+
+pub(super) fn wrong(why: &str) -> Error {
+    Error::Family { why: why.to_owned() }
+}

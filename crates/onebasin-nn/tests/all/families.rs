@@ -1,0 +1,88 @@
+//! Families of transformers compute what transformers computes, and what is found of them leaves it as it is.
+
+use std::path::Path;
+
+use onebasin_core::Params;
+use onebasin_core::symmetry::{Symmetry, discover};
+use onebasin_nn::check::{CheckOptions, check};
+use onebasin_nn::exec::{Program, Wants, Workspace};
+use onebasin_nn::family::{Config, family};
+
+const NETWORKS: [&str; 7] = ["gpt2", "gpt2-plain", "llama", "llama-bias", "mistral", "qwen2", "qwen3"];
+
+/// A network's tensors, tokens, what transformers computes, and its configuration.
+fn golden(name: &str) -> (Params, Vec<f32>, Vec<f32>, Config) {
+    let path = Path::new("tests/goldens/families").join(format!("{name}.safetensors"));
+    let read = onebasin_io::read(&path).unwrap();
+    let config = Config::parse(read.metadata.get("config").unwrap()).unwrap();
+    let take = |name: &str| read.params.require(name).unwrap().to_f64().unwrap().iter().map(|v| *v as f32).collect();
+    let (tokens, logits) = (take("input_ids"), take("logits"));
+    let weights = read.params.iter().filter(|(name, _)| !["input_ids", "logits"].contains(name));
+    (weights.map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect(), tokens, logits, config)
+}
+
+#[test]
+fn logits_are_those_of_transformers() {
+    for name in NETWORKS {
+        let (params, tokens, expected, config) = golden(name);
+        let graph = family(&config).unwrap().with_batch(2).unwrap();
+        let names: Vec<&str> = graph.params().map(|p| p.name.as_str()).collect();
+        assert!(params.names().all(|own| names.contains(&own)), "{name}: {names:?}");
+        let program = Program::<f32>::new(graph).unwrap();
+        let mut space = Workspace::new(&program, 2, Wants::default()).unwrap();
+        space.input(0).copy_from_slice(&tokens);
+        program.forward(&program.flatten(&params).unwrap(), &mut space);
+        let largest = expected.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
+        assert_eq!(space.output().len(), expected.len(), "{name}");
+        for (found, expected) in space.output().iter().zip(&expected) {
+            assert!((found - expected).abs() <= 1e-5 * largest, "{name}: {found} for {expected}");
+        }
+    }
+}
+
+#[test]
+fn what_may_be_exchanged_leaves_the_function_as_it_is() {
+    for (name, groups) in [
+        // The stream; of every layer its heads, the units of its values, and those of its feed-forward.
+        ("gpt2", 1 + 2 * 3),
+        ("llama", 1 + 2 * 4),
+        ("llama-bias", 1 + 2 * 3),
+        ("mistral", 1 + 2 * 4),
+        ("qwen2", 1 + 2 * 4),
+        ("qwen3", 1 + 2 * 4),
+    ] {
+        let (params, _, _, config) = golden(name);
+        let graph = family(&config).unwrap();
+        let symmetry = Symmetry::resolve(discover(&graph).spec(), &params).unwrap();
+        let names: Vec<String> = symmetry.groups().iter().map(|g| format!("{} ({})", g.name, g.size)).collect();
+        println!("{name}: {} {names:?} {groups}", names.len());
+        let program = Program::new(graph).unwrap();
+        let found = check(&program, &params, &symmetry, &CheckOptions::default()).unwrap();
+        assert!(found.passes(), "{name}: {found}");
+    }
+}
+
+#[test]
+fn what_is_not_built_is_named() {
+    let refused = |config: &str, part: &str| {
+        let error = Config::parse(config).and_then(|config| family(&config)).unwrap_err().to_string();
+        assert!(error.starts_with("config.json: ") && error.contains(part), "{error}");
+    };
+    refused("[]", "no object");
+    refused("{", "no JSON");
+    refused("{}", "model_type");
+    refused(r#"{"model_type": "mamba"}"#, "known are gpt2, llama");
+    let gpt2 = |more: &str| {
+        format!(r#"{{"model_type": "gpt2", "vocab_size": 5, "n_embd": 8, "n_positions": 9, "n_layer": 1{more}}}"#)
+    };
+    refused(&gpt2(""), "n_head should be a whole number above 0, found nothing");
+    refused(&gpt2(r#", "n_head": 0"#), "found `0`");
+    refused(&gpt2(r#", "n_head": 3, "activation_function": "relu""#), "3 heads");
+    refused(&gpt2(r#", "n_head": 2, "activation_function": "sine""#), "`sine`");
+    refused(&gpt2(r#", "n_head": 2, "scale_attn_by_inverse_layer_idx": true"#), "only false is built");
+    let head = r#", "n_head": 2, "activation_function": "relu", "architectures": ["GPT2ForSequenceClassification"]"#;
+    refused(&gpt2(head), "GPT2ForSequenceClassification");
+    let llama = r#"{"model_type": "llama", "vocab_size": 5, "hidden_size": 8, "num_hidden_layers": 1, "intermediate_size": 8,
+        "num_attention_heads": 2, "rope_scaling": {"rope_type": "yarn"}}"#;
+    refused(llama, "`yarn`");
+}
