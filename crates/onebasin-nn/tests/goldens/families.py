@@ -41,7 +41,7 @@ def main():
         state = {k: v.contiguous() for k, v in model.state_dict().items() if not (model.config.tie_word_embeddings and k in tied)}
         config = json.loads(model.config.to_json_string(use_diff=False)) | {"architectures": [kind]}
         save_file(
-            {**state, "input_ids": tokens, "logits": logits}, FOLDER / f"{name}.safetensors", {"config": json.dumps(config)}
+            {**state, "input_ids": tokens.float(), "logits": logits}, FOLDER / f"{name}.safetensors", {"config": json.dumps(config)}
         )
         print(name, len(state), (FOLDER / f"{name}.safetensors").stat().st_size)
 
