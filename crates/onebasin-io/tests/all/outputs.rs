@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use onebasin_core::merge::MergeRule;
 use onebasin_core::symmetry::{Alignment, Symmetry, SymmetrySpec};
-use onebasin_core::{Params, Tensor};
+use onebasin_core::{DType, Params, Tensor};
 use onebasin_io::{
-    Asked, Error, Metadata, Moving, OnnxModel, Target, merge_streamed, probe, read, spare, write, write_atomic,
+    Asked, Error, Metadata, Moving, OnnxModel, PROVENANCE, Target, differing_companions, merge_streamed, probe, read,
+    spare, write, write_atomic,
 };
 use serde_json::json;
 
@@ -238,6 +239,66 @@ fn inputs_are_spared_by_whatever_name() {
 }
 
 #[test]
+fn what_libraries_read_beside_weights_goes_along_with_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("a")).unwrap();
+    write(&at("a/model-1.safetensors"), &net(1.0), &Metadata::default()).unwrap();
+    let index = json!({ "metadata": {}, "weight_map": { "w": "model-1.safetensors" } }).to_string();
+    fs::write(at("a/model.safetensors.index.json"), &index).unwrap();
+    let config = r#"{"model_type": "gpt2", "torch_dtype": "float32"}"#;
+    for (name, text) in [
+        ("config.json", config),
+        ("tokenizer.json", "{}"),
+        ("modeling_own.py", "pass"),
+        ("chat_template.jinja", "{{ x }}"),
+        ("notes.txt", "mine"),
+        ("optimizer.pt", "none"),
+        ("README.md", "about A"),
+    ] {
+        fs::write(at("a").join(name), text).unwrap();
+    }
+    let a = read(&at("a")).unwrap();
+    let mut metadata = Metadata::default();
+    let made = json!({ "verb": "merge", "inputs": [{ "role": "a", "name": "a|b", "sha256": "00" }], "options": { "lambda": 0.5 } });
+    metadata.set_json(PROVENANCE, &made);
+    let halved: Params =
+        [("w".to_owned(), a.params.require("w").unwrap().cast(DType::BF16).unwrap())].into_iter().collect();
+    Target::like(&at("out"), &a).unwrap().write(&halved, &metadata).unwrap();
+    let expected = [
+        "README.md",
+        "chat_template.jinja",
+        "config.json",
+        "model-1.safetensors",
+        "model.safetensors.index.json",
+        "modeling_own.py",
+        "tokenizer.json",
+    ];
+    assert_eq!(names(&at("out")), expected);
+    let text = |name: &str| fs::read_to_string(at("out").join(name)).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&text("config.json")).unwrap();
+    assert_eq!(config, json!({ "model_type": "gpt2", "torch_dtype": "bfloat16" }));
+    let index: serde_json::Value = serde_json::from_str(&text("model.safetensors.index.json")).unwrap();
+    assert_eq!(index["metadata"], json!({ "total_size": 4, "total_parameters": 2 }));
+    let card = text("README.md");
+    assert!(card.starts_with("---\nlibrary_name: transformers") && card.contains(r"| a | a\|b | `00` |"), "{card}");
+    assert!(card.contains(r#""lambda": 0.5"#), "{card}");
+    // Written once more over itself, and where the element type stays nothing of the configuration changes.
+    let out = read(&at("out")).unwrap();
+    Target::like(&at("again"), &a).unwrap().write(&a.params, &metadata).unwrap();
+    assert_eq!(
+        fs::read_to_string(at("again/config.json")).unwrap(),
+        r#"{"model_type": "gpt2", "torch_dtype": "float32"}"#
+    );
+    Target::like(&at("out"), &out).unwrap().write(&out.params, &metadata).unwrap();
+    assert_eq!(names(&at("out")), expected);
+    // One file takes nothing along.
+    Target::like(&at("one.safetensors"), &a).unwrap().write(&a.params, &metadata).unwrap();
+    assert_eq!(names(folder.path()), ["a", "again", "one.safetensors", "out"]);
+    assert_eq!(differing_companions(&at("a"), &at("out")).unwrap(), ["config.json"]);
+}
+
+#[test]
 fn a_folder_of_shards_keeps_what_is_not_of_the_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
@@ -252,7 +313,7 @@ fn a_folder_of_shards_keeps_what_is_not_of_the_checkpoint() {
         fs::write(at(name), b"{}").unwrap();
     }
     // Over one of its own inputs, which stays open while it is replaced.
-    merged(&at("a"), &at("b"), &at("a"), &|made| assert_eq!(names(made).len(), 2)).unwrap();
+    merged(&at("a"), &at("b"), &at("a"), &|made| assert_eq!(names(made).len(), 3)).unwrap();
     assert_eq!(names(&at("a")), ["config.json", "model-1.safetensors", "model.safetensors.index.json", "onnx"]);
     assert_eq!(fs::read(at("a/onnx/more/tokenizer.json")).unwrap(), b"{}");
     assert_eq!((read(&at("a")).unwrap().params, names(folder.path())), (net(1.0), vec!["a".into(), "b".into()]));
