@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import unittest
 import warnings
 from typing import Any
@@ -67,6 +70,30 @@ class Torch(unittest.TestCase):
         from . import networks
 
         self.each(networks.GPT)
+
+    def test_encoder(self) -> None:
+        from . import networks
+
+        self.each(networks.Encoder)
+        self.assertTrue(self.torch.backends.mha.get_fastpath_enabled(), "as it was")
+
+    def test_an_export_prints_nothing_where_tracing_fails(self) -> None:
+        program = (
+            "import torch, onebasin\n"
+            "class Odd(torch.nn.Module):\n"
+            "    def __init__(self):\n"
+            "        super().__init__()\n"
+            "        self.one, self.two = torch.nn.Linear(4, 8), torch.nn.Linear(8, 2)\n"
+            "    def forward(self, x):\n"
+            "        return self.two(torch._softmax_backward_data(self.one(x), self.one(x), -1, torch.float32))\n"
+            "print('before')\n"
+            "try: onebasin.symmetry(Odd(), torch.zeros(1, 4))\n"
+            "except ValueError: pass\n"
+            "print('after')\n"
+        )
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], env=env, capture_output=True, text=True)
+        self.assertEqual((done.stdout, done.stderr), ("before\nafter\n", ""))
 
     def test_lstm(self) -> None:
         from . import networks
