@@ -28,13 +28,19 @@ def cnn():
 
 def vgg():
     layers, width = [], 3
-    for out in (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0):
+    for out in (32, 0, 64, 0, 128, 128, 0, 256, 256, 0, 256, 256, 0):
         if out == 0:
             layers.append(nn.MaxPool2d(2))
             continue
         layers += [nn.Conv2d(width, out, 3, padding=1), nn.BatchNorm2d(out), nn.ReLU()]
         width = out
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(512, 10))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(256, 10))
+
+
+def resnet():
+    from timm.models.resnet import BasicBlock, ResNet
+
+    return ResNet(BasicBlock, [2, 2, 2, 2], num_classes=10, channels=(32, 64, 128, 256))
 
 
 def bottleneck():
@@ -58,8 +64,8 @@ IMAGE = torch.zeros(2, 3, 32, 32)
 ALL = {
     "MLP, 3 hidden layers": (mlp, torch.zeros(2, 1, 28, 28)),
     "CNN": (cnn, IMAGE),
-    "VGG-11, BatchNorm": (vgg, IMAGE),
-    "ResNet-18 (torchvision)": (torchvision.models.resnet18, torch.zeros(2, 3, 64, 64)),
+    "VGG-11, BatchNorm, half as wide": (vgg, IMAGE),
+    "ResNet-18, half as wide (timm)": (resnet, torch.zeros(2, 3, 64, 64)),
     "ResNet, bottlenecks (timm)": (bottleneck, torch.zeros(2, 3, 64, 64)),
     "MobileNetV2 (torchvision)": (lambda: torchvision.models.mobilenet_v2(num_classes=10, width_mult=0.35), torch.zeros(2, 3, 64, 64)),
     "ConvNeXt (timm)": (convnext, torch.zeros(2, 3, 64, 64)),

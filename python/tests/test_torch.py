@@ -109,7 +109,7 @@ class Torch(unittest.TestCase):
         x, y = networks.inputs(networks.ResNet, 5, 64), torch.randint(0, 10, (64,))
         loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=16)
         found = onebasin.match(a, b, symmetry, method="activation", data=loader)
-        way = onebasin.barrier(a, b, found, symmetry=symmetry, data=loader, points=3, batch_norm_samples=0)
+        way = onebasin.barrier(a, b, found, data=loader, points=3, batch_norm_samples=0)
         with torch.no_grad():
             loss = float(torch.nn.functional.cross_entropy(a(x), y))
         self.assertAlmostEqual(float(way["naive"].loss[0]), loss, places=4)
@@ -123,7 +123,7 @@ class Torch(unittest.TestCase):
 
         called = onebasin.barrier(a, b, found, evaluate=evaluate, points=3)
         self.assertAlmostEqual(float(called["naive"].loss[0]), loss, places=5)
-        solved = onebasin.merge(a, b, found, symmetry=symmetry, data=loader, repair="solve")
+        solved = onebasin.merge(a, b, found, data=loader, repair="solve")
         self.assertLess(evaluate(solved)[0], 100.0)
 
     def test_a_module_needs_an_example(self) -> None:
