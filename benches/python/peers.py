@@ -165,7 +165,7 @@ def weights(state):
 def alike(one, two):
     import torch
 
-    parts = [name for name in one if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
+    parts = [name for name, tensor in one.items() if tensor.ndim > 1]  # vectors of gains are alike however they are numbered
     dot = sum(float((one[name].double() * two[name].double()).sum()) for name in parts)
     norms = [sum(float((net[name].double() ** 2).sum()) for name in parts) for net in (one, two)]
     return dot / (norms[0] * norms[1]) ** 0.5
@@ -231,8 +231,8 @@ def measure(tool_name, name, tell):
         if "similar" in out and similar <= out["similar"]:
             continue
         moved = [key for key, tensor in weights(state).items() if not torch.equal(tensor, kept[key])]
-        out |= spent | {"way": how, "similar": similar, "similar_before": alike(a.state_dict(), kept), "tensors": len(weights(kept))}
-        out |= {"moved": len(moved), "entries": sum(int((state[key] != kept[key]).sum()) for key in moved)}
+        out |= spent | {"way": how, "similar": similar, "similar_before": alike(a.state_dict(), kept)}
+        out |= {"tensors": len(weights(kept)), "moved": len(moved), "entries": sum(int((state[key] != kept[key]).sum()) for key in moved)}
         out["changed"] = difference(b, state, kept, x, False)
         if batch_norms:
             out["changed_by_batch"] = difference(b, state, kept, x, True)
@@ -276,7 +276,7 @@ def run(tool, name, python, limit):
 
 
 def number(value):
-    return f"{value:.0e}".replace("e-0", "e-") if value < 1e-4 else f"{value:.2g}"
+    return f"{value:.0e}".replace("e-0", "e-") if 0 < value < 1e-4 else f"{value:.2g}"
 
 
 def told_change(found):
@@ -293,6 +293,10 @@ def told_back(found, what):
     if one is None or "error" in one:
         return "–"
     return f"{one['back']} of {one['moved']}" if one["moved"] else "nothing moves"
+
+
+def told_similar(found):
+    return f"{found['similar']:.3f}" if "way" in found else "–"
 
 
 def told_cost(found):
@@ -337,10 +341,11 @@ def main():
         if args.json:
             Path(args.json).write_text(json.dumps(found, indent=1))
     names = list(tools)
-    table("What π(B) computes: largest difference from B; the same with BatchNorms looking at the batch (tensors moved)", found, told_change, names)
+    title = "What π(B) computes: largest difference from B; the same with BatchNorms looking at the batch (tensors moved)"
+    table(title, found, told_change, names)
     table("Renumbered by the tool's own symmetry: tensors that came back", found, lambda one: told_back(one, "own"), names)
     table("Renumbered by the whole symmetry: tensors that came back", found, lambda one: told_back(one, "whole"), names)
-    table("Similarity (cosine) of A and π(B)", found, lambda one: f"{one['similar']:.3f}" if "way" in one else "–", names)
+    table("Similarity (cosine) of A's and π(B)'s weights, without vectors", found, told_similar, names)
     table("Processor-seconds (seconds), new memory in MB", found, told_cost, names)
     print("\nDid not run:")
     for network, tools in found.items():
