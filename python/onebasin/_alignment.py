@@ -45,8 +45,11 @@ class Perms(Mapping[str, "np.ndarray[Any, np.dtype[np.uint32]]"]):
 class Alignment:
     """How the units of B are renumbered to match those of A; made by :func:`match`."""
 
-    def __init__(self, aligned: Aligned, notes: list[str] | None = None) -> None:
+    def __init__(self, aligned: Aligned, notes: list[str] | None = None, symmetry: Symmetry | None = None) -> None:
         self._aligned = aligned
+        #: The symmetry that it is an element of, where one was given: what uses an alignment takes this one unless told otherwise. A
+        #: pickle leaves it behind.
+        self.symmetry = symmetry
         #: What one should know before trusting it.
         self.notes: list[str] = notes or []
 
@@ -85,11 +88,11 @@ class Alignment:
 
     def inverse(self) -> Alignment:
         """The alignment that undoes this one."""
-        return Alignment(self._aligned.inverse())
+        return Alignment(self._aligned.inverse(), symmetry=self.symmetry)
 
     def compose(self, first: Alignment) -> Alignment:
         """The alignment that does ``first``, then this: ``a.compose(b).apply(x)`` is ``a.apply(b.apply(x))``."""
-        return Alignment(self._aligned.compose(first._aligned))
+        return Alignment(self._aligned.compose(first._aligned), symmetry=self.symmetry)
 
     @property
     def is_identity(self) -> bool:
@@ -103,8 +106,9 @@ class Alignment:
     @staticmethod
     def load(path: str | os.PathLike[str], b: Any, symmetry: Symmetry | None = None) -> Alignment:
         """Reads an alignment that was made for a network of B's structure. ``b`` is the network, or a :class:`Symmetry` of it."""
-        model = b._model if isinstance(b, Symmetry) else model_of(b, symmetry, "b")[0]
-        return Alignment(Aligned.load(os.fspath(path), model))
+        if isinstance(b, Symmetry):
+            return Alignment(Aligned.load(os.fspath(path), b._model), symmetry=b)
+        return Alignment(Aligned.load(os.fspath(path), model_of(b, symmetry, "b")[0]), symmetry=symmetry)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (self._aligned.state(), self.notes)
@@ -169,7 +173,7 @@ def match(
                 aligned = pair.align_on(method._seen, how, check, tell)
             else:
                 aligned = pair.align_by(Asked(method), method.fixed, how, check, tell)
-        return Alignment(aligned, tell.notes)
+        return Alignment(aligned, tell.notes, symmetry)
 
 
 class Diagnosis(dict[str, Any]):
@@ -186,6 +190,6 @@ class Diagnosis(dict[str, Any]):
 def diagnose(a: Any, b: Any, alignment: Alignment, *, symmetry: Symmetry | None = None, seed: int = 0) -> Diagnosis:
     """Tells what kind of pair two networks are under an alignment: unrelated, trained on from one another, renumbered, alike."""
     with Tell(False, "diagnose") as tell:
-        pair, _, _ = paired(a, b, symmetry, tell)
+        pair, _, _ = paired(a, b, alignment.symmetry if symmetry is None else symmetry, tell)
     text, facts = pair.diagnose(alignment._aligned, seed)
     return Diagnosis(text, json.loads(facts))

@@ -96,7 +96,8 @@ def barrier(
 
     ``evaluate`` is called on every network on the way, in the form of ``a``, and returns a loss, or a loss and an accuracy. Without
     it the networks run here, on ``data`` (what BatchNorms and repair see) and ``test`` (what is measured; ``data`` if nothing is
-    given), both as ``(x, y)`` or iterables of batches; ``symmetry`` says how they run. ``points`` are the λ, both ends included.
+    given), both as ``(x, y)`` or iterables of batches; ``symmetry`` says how they run, if no alignment brings its own. ``points`` are
+    the λ, both ends included.
     """
     named = {} if alignment is None else {"aligned": alignment} if isinstance(alignment, Alignment) else dict(alignment)
     if points < 2:
@@ -108,7 +109,8 @@ def barrier(
         if train is None:
             raise TypeError("a barrier is measured by a function (evaluate=) or on data (data=)")
         tested = samples(test, "test") or train
-        pair, _, _ = paired(a, b, symmetry, tell)
+        known = [symmetry, *(found.symmetry for found in named.values())]
+        pair, _, _ = paired(a, b, next((one for one in known if one is not None), None), tell)
         how = {"points": points, "repair": repair, **options}
         aligned = [(name, found._aligned) for name, found in named.items()]
         report = json.loads(pair.barrier(aligned, json.dumps(how), train, tested, tell))

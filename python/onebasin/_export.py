@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import importlib.util
 import inspect
 import io
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -153,13 +155,20 @@ def _evaluating(module: Any) -> Iterator[None]:
     import torch
 
     flags = {part: part.training for part in module.modules()}
+    # In evaluation attention runs as one operator of torch's own, which no exporter by tracing knows.
+    attention: Any = getattr(torch.backends, "mha", None)
+    fast = attention.get_fastpath_enabled() if attention else None
     module.eval()
     try:
+        if attention:
+            attention.set_fastpath_enabled(False)
         with torch.no_grad():
             yield
     finally:
         for part, flag in flags.items():
             part.training = flag
+        if attention:
+            attention.set_fastpath_enabled(fast)
 
 
 @contextlib.contextmanager
@@ -168,13 +177,7 @@ def _quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            _closed(1),
-            _closed(2),
-        ):
+        with _hushed(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -182,18 +185,22 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _closed(descriptor: int) -> Iterator[None]:
-    """What compiled code writes there, beside Python's own streams, is not seen either."""
+def _hushed() -> Iterator[None]:
+    """Of a trace that fails torch prints the whole graph, from C++ and past ``sys.stdout``."""
     try:
-        kept = os.dup(descriptor)
-    except OSError:  # it is closed
+        own = os.dup(1)
+    except OSError:  # a process without standard output
         yield
         return
+    if sys.__stdout__ is not None:
+        sys.__stdout__.flush()
     nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
     try:
-        os.dup2(nowhere, descriptor)
         yield
     finally:
-        os.dup2(kept, descriptor)
-        os.close(kept)
+        with contextlib.suppress(OSError, TypeError, AttributeError):  # what C++ has not written yet
+            ctypes.CDLL(None).fflush(None)
+        os.dup2(own, 1)
+        os.close(own)
         os.close(nowhere)

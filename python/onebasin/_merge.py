@@ -43,14 +43,16 @@ def merge(
     progress: Progress = None,
     **options: Any,
 ) -> Any:
-    """Merges two networks: ``(1 − lam) A + lam π(B)``, after finding π where ``by`` is no :class:`Alignment`.
+    """Merges two networks: ``(1 − lam) A + lam π(B)``, after finding π where ``by`` is no :class:`Alignment`. ``symmetry`` is that of an
+    alignment which does not bring its own.
 
     What comes in as A goes out: nesting, order of keys, framework, element types; so
     ``model.load_state_dict(onebasin.merge(a.state_dict(), b.state_dict(), onebasin.symmetry(a, x)))`` works. With ``output`` the
     result is a file, and its path is returned.
 
-    ``repair`` gives units back what averaging takes from them: ``"none"``, ``"weights"``, or with ``data`` ``"data"`` and
-    ``"solve"`` (each layer solved in closed form, which is by far the best; it also works on made-up inputs without ``data``).
+    ``repair`` gives units back what averaging takes from them: ``"none"``, ``"weights"``, or with ``data`` ``"data"``, ``"affine"``,
+    ``"solve"`` (each layer solved in closed form, which is by far the best of those that train nothing; it also works on made-up
+    inputs without ``data``) and ``"distil"`` (the same, then 300 steps of training).
     Statistics of BatchNorms are recomputed on ``data``; without, a :class:`Note` warns that they were interpolated.
 
     ``options`` are those of the program's ``merge`` (``interpolation``, ``dtype``, ``solve_samples``, ``group_lambda``, …) and
@@ -60,6 +62,8 @@ def merge(
     if isinstance(by, Alignment) and options:
         raise TypeError(f"these are options of a match, and an alignment is given: {', '.join(options)}")
     known = symmetry if isinstance(by, Alignment) or by is None else by
+    if known is None and isinstance(by, Alignment) and not _arrays.is_path(a):  # files go from file to file, without being held
+        known = by.symmetry
     how = {"lambda": lam, "repair": repair, "check": check, **of_merge}
     with Tell(progress, "merge") as tell:
         pair, tree, _ = paired(a, b, known, tell)

@@ -122,6 +122,7 @@ class Symmetry:
         rows = []
         for group in self.groups:
             stands = [name for name, pattern in patterns.items() if _names(pattern, group.name)]
+            stands.sort(key=lambda name: -len(patterns[name].split()))  # weights before the vectors that go with them
             shown = ", ".join(stands[:3]) + (f" and {len(stands) - 3} more" if len(stands) > 3 else "")
             of = f" of each of {group.copies} ({group.parent})" if group.parent else ""
             rows.append("<tr>" + cell(group.name) + cell(f"{group.size}{of}") + cell(shown) + "</tr>")

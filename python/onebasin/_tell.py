@@ -73,5 +73,6 @@ class Tell:
 
 
 def _is_watched() -> bool:
-    in_notebook = "ipykernel" in sys.modules
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    in_notebook = getattr(shell, "kernel", None) is not None
     return in_notebook or bool(sys.stderr is not None and sys.stderr.isatty())

@@ -133,6 +133,20 @@ class GPT(nn.Module):
         return self.head(self.norm(x))
 
 
+class Encoder(nn.Module):
+    """torch's own layer of an encoder, which runs as one operator where nothing is trained."""
+
+    example = torch.zeros(2, 5, 8)
+    units = 16 + 2 + 2 * 8 + 2 * 8 + 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.layer, self.out = nn.Linear(8, 16), nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), nn.Linear(16, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.out(self.layer(self.up(x)))
+
+
 class LSTM(nn.Module):
     """Two layers of a two-way LSTM."""
 
@@ -149,7 +163,7 @@ class LSTM(nn.Module):
         return self.out(self.lstm(self.embedding(tokens))[0])
 
 
-ALL: list[Any] = [ResNet, UNet, ViT, GPT, LSTM]
+ALL: list[Any] = [ResNet, UNet, ViT, GPT, Encoder, LSTM]
 
 
 def trained(kind: Any, seed: int) -> Any:

@@ -11,10 +11,13 @@ import sys
 import threading
 import time
 import unittest
+import unittest.mock
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +63,8 @@ class Match(unittest.TestCase):
             for b in (self.b, self.symmetry):
                 read = onebasin.Alignment.load(path, b) if b is self.symmetry else onebasin.Alignment.load(path, b, self.symmetry)
                 np.testing.assert_array_equal(read.perms["h"], found.perms["h"])
+                self.assertIs(read.symmetry, self.symmetry)
+        self.assertIs(found.inverse().symmetry, self.symmetry)
         copied = pickle.loads(pickle.dumps(found))
         np.testing.assert_array_equal(copied.perms["h"], found.perms["h"])
         self.assertEqual(copied.objective, found.objective)
@@ -77,11 +82,28 @@ class Match(unittest.TestCase):
         self.assertEqual(len(found), 1)
 
     def test_nothing_is_printed(self) -> None:
-        out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
-            warnings.simplefilter("ignore", onebasin.Note)
-            onebasin.match(self.a, self.b, self.symmetry)
-        self.assertEqual((out.getvalue(), err.getvalue()), ("", ""))
+        rng = np.random.default_rng(0)
+        mlp = {"fc1.weight": (16, 8), "fc1.bias": (16,), "fc2.weight": (3, 16), "fc2.bias": (3,)}
+        a, b = ({name: rng.normal(size=shape).astype("f4") for name, shape in mlp.items()} for _ in range(2))
+        symmetry, x = onebasin.symmetry("mlp:16x1", params=a), rng.normal(size=(64, 8)).astype("f4")
+
+        def told(shell: Any) -> tuple[str, str]:
+            """What is written of a match that has steps to tell of, where IPython is loaded and this is what it runs in."""
+            ipython = ModuleType("IPython")
+            ipython.get_ipython = lambda: shell  # type: ignore[attr-defined]
+            out, err = io.StringIO(), io.StringIO()
+            with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
+                warnings.simplefilter("ignore", onebasin.Note)
+                with unittest.mock.patch.dict(sys.modules, {"IPython": ipython, "ipykernel": ModuleType("ipykernel")}):
+                    onebasin.match(a, b, symmetry, method="activation", data=x)
+            return out.getvalue(), err.getvalue()
+
+        self.assertEqual(told(None), ("", ""))
+        try:
+            import tqdm  # noqa: F401
+        except ImportError:
+            return
+        self.assertIn("activations", told(SimpleNamespace(kernel=object()))[1])
 
     def test_errors_have_classes_and_say_what_to_do(self) -> None:
         with self.assertRaisesRegex(onebasin.SymmetryError, r"onebasin\.symmetry\(module, example\)"):
@@ -111,6 +133,7 @@ class Match(unittest.TestCase):
         self.assertEqual([group.name for group in right.groups], ["fc1", "fc2"])
         self.assertTrue(any("fc1" in line for line in right.why("fc1.weight", 0)))
         self.assertIn("<table>", right._repr_html_())
+        self.assertIn(">fc1.weight, fc2.weight, fc1.bias<", right._repr_html_())
         merged = onebasin.merge(a, b, right)
         self.assertEqual(list(merged), list(a))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import unittest
 import warnings
 from typing import Any
@@ -68,6 +71,30 @@ class Torch(unittest.TestCase):
 
         self.each(networks.GPT)
 
+    def test_encoder(self) -> None:
+        from . import networks
+
+        self.each(networks.Encoder)
+        self.assertTrue(self.torch.backends.mha.get_fastpath_enabled(), "as it was")
+
+    def test_an_export_prints_nothing_where_tracing_fails(self) -> None:
+        program = (
+            "import torch, onebasin\n"
+            "class Odd(torch.nn.Module):\n"
+            "    def __init__(self):\n"
+            "        super().__init__()\n"
+            "        self.one, self.two = torch.nn.Linear(4, 8), torch.nn.Linear(8, 2)\n"
+            "    def forward(self, x):\n"
+            "        return self.two(torch._softmax_backward_data(self.one(x), self.one(x), -1, torch.float32))\n"
+            "print('before')\n"
+            "try: onebasin.symmetry(Odd(), torch.zeros(1, 4))\n"
+            "except ValueError: pass\n"
+            "print('after')\n"
+        )
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], env=env, capture_output=True, text=True)
+        self.assertEqual((done.stdout, done.stderr), ("before\nafter\n", ""))
+
     def test_lstm(self) -> None:
         from . import networks
 
@@ -82,7 +109,7 @@ class Torch(unittest.TestCase):
         x, y = networks.inputs(networks.ResNet, 5, 64), torch.randint(0, 10, (64,))
         loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=16)
         found = onebasin.match(a, b, symmetry, method="activation", data=loader)
-        way = onebasin.barrier(a, b, found, symmetry=symmetry, data=loader, points=3, batch_norm_samples=0)
+        way = onebasin.barrier(a, b, found, data=loader, points=3, batch_norm_samples=0)
         with torch.no_grad():
             loss = float(torch.nn.functional.cross_entropy(a(x), y))
         self.assertAlmostEqual(float(way["naive"].loss[0]), loss, places=4)
@@ -96,7 +123,7 @@ class Torch(unittest.TestCase):
 
         called = onebasin.barrier(a, b, found, evaluate=evaluate, points=3)
         self.assertAlmostEqual(float(called["naive"].loss[0]), loss, places=5)
-        solved = onebasin.merge(a, b, found, symmetry=symmetry, data=loader, repair="solve")
+        solved = onebasin.merge(a, b, found, data=loader, repair="solve")
         self.assertLess(evaluate(solved)[0], 100.0)
 
     def test_a_module_needs_an_example(self) -> None:

@@ -44,7 +44,9 @@ pub(crate) fn companions(folder: &Path) -> Vec<String> {
     if !folder.join(CONFIG).is_file() {
         return Vec::new();
     }
-    let is_code = |name: &str| name.ends_with(".py") && CODE.iter().any(|start| name.starts_with(start));
+    let is_code = |name: &str| {
+        Path::new(name).extension().is_some_and(|e| e == "py") && CODE.iter().any(|start| name.starts_with(start))
+    };
     let small =
         |name: &str| std::fs::metadata(folder.join(name)).is_ok_and(|found| found.is_file() && found.len() <= LARGEST);
     let names = std::fs::read_dir(folder)
@@ -80,16 +82,18 @@ pub(crate) fn written(path: &Path, dtype: Option<&str>) -> Result<Vec<u8>> {
 /// What a folder tells of how its network came to be.
 pub(crate) fn card(provenance: &str) -> String {
     let made: Value = serde_json::from_str(provenance).unwrap_or_default();
-    let mut text =
-        "---\nlibrary_name: transformers\ntags:\n- merge\n- onebasin\n---\n# A merged network\n\n".to_owned();
     let verb = made["verb"].as_str().unwrap_or("merge");
-    text += &format!("Made by onebasin (`{verb}`) from\n\n| | file | SHA-256 |\n|---|---|---|\n");
-    for input in made["inputs"].as_array().into_iter().flatten() {
+    let row = |input: &Value| {
         let of = |key: &str| input[key].as_str().unwrap_or_default().replace('|', "\\|");
-        text += &format!("| {} | {} | `{}` |\n", of("role"), of("name"), of("sha256"));
-    }
-    text += "\nHow, as the program recorded it (it stands in the header of the weights too):\n\n```json\n";
-    text + &format!("{:#}", made) + "\n```\n"
+        format!("| {} | {} | `{}` |\n", of("role"), of("name"), of("sha256"))
+    };
+    let rows: Vec<String> = made["inputs"].as_array().into_iter().flatten().map(row).collect();
+    format!(
+        "---\nlibrary_name: transformers\ntags:\n- merge\n- onebasin\n---\n# A merged network\n\nMade by onebasin (`{verb}`) \
+         from\n\n| | file | SHA-256 |\n|---|---|---|\n{}\nHow, as the program recorded it (it stands in the header of the weights \
+         too):\n\n```json\n{made:#}\n```\n",
+        rows.concat()
+    )
 }
 
 /// The companions of a network in a folder that another folder has not, or with other bytes.
