@@ -178,7 +178,7 @@ pub struct Match {
 /// ([`GramCache::proves`](super::GramCache::proves)), until none improves: what is found is what an ascent over whole Grams
 /// would also stop at.
 ///
-/// Where a source keeps Grams up to date ([`Source::cache`]), those that were not made from scratch are made again once no
+/// Where a source keeps Grams up to date ([`Source::caches`]), those that were not made from scratch are made again once no
 /// group improves, and their groups solved again: what stops is what would stop without.
 ///
 /// A change is accepted only if it gains more than the value's rounding error; a gain that Grams in single precision cannot

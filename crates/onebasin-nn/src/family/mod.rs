@@ -1,6 +1,6 @@
 //! Transformers as Hugging Face keeps them: a `config.json` says how one is built, and a family builds its graph.
 //!
-//! A family is a file: names of tensors, and how they are put together. [`blocks`] has what families share.
+//! A family is a file: names of tensors, and how they are put together. `blocks` has what families share.
 
 mod blocks;
 mod config;
