@@ -39,23 +39,23 @@ const CODE: [&str; 3] = ["modeling_", "configuration_", "tokenization_"];
 /// A file larger than this is none of them.
 const LARGEST: u64 = 256 << 20;
 
+/// Whether a file of this name goes along with a network, or is written beside one.
+pub(crate) fn is_companion(name: &str) -> bool {
+    let is_code =
+        Path::new(name).extension().is_some_and(|e| e == "py") && CODE.iter().any(|start| name.starts_with(start));
+    NAMES.contains(&name) || is_code || name == CARD
+}
+
 /// The files of a folder that go along with its network, by name; none where the folder has no configuration.
 pub(crate) fn companions(folder: &Path) -> Vec<String> {
     if !folder.join(CONFIG).is_file() {
         return Vec::new();
     }
-    let is_code = |name: &str| {
-        Path::new(name).extension().is_some_and(|e| e == "py") && CODE.iter().any(|start| name.starts_with(start))
-    };
     let small =
         |name: &str| std::fs::metadata(folder.join(name)).is_ok_and(|found| found.is_file() && found.len() <= LARGEST);
-    let names = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok());
-    let mut found: Vec<String> =
-        names.filter(|name| (NAMES.contains(&name.as_str()) || is_code(name)) && small(name)).collect();
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut found: Vec<String> = names.filter(|name| name != CARD && is_companion(name) && small(name)).collect();
     found.sort();
     found
 }

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
+use crate::companions::is_companion;
 use crate::folder::is_index;
 use crate::input::identity;
 
@@ -195,7 +196,7 @@ fn clear(scratch: &Path) {
     fs::remove_dir(scratch).ok();
 }
 
-/// Removes a folder whose place another one has taken: its checkpoint, and what the other one has too.
+/// Removes a folder whose place another one has taken: its checkpoint and what goes along with it, and what the other one has too.
 fn discard(folder: &Path, other: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let (path, twin) = (entry.path(), other.join(entry.file_name()));
@@ -207,6 +208,8 @@ fn discard(folder: &Path, other: &Path) {
             fs::remove_file(&path).ok();
         } else if fs::symlink_metadata(&twin).is_err() {
             fs::rename(&path, &twin).ok();
+        } else if entry.file_name().to_str().is_some_and(is_companion) {
+            fs::remove_file(&path).ok();
         }
     }
     fs::remove_dir(folder).ok();

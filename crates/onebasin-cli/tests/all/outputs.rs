@@ -270,7 +270,8 @@ fn a_merge_into_its_own_input_is_killed_at_any_time() {
     }
     assert!(run(at, line).status.success());
     let names = |folder: &Path| fs::read_dir(folder).unwrap().count();
-    assert_eq!((names(at), names(&at.join("a"))), (4, 4));
+    // Shards, index, configuration, and the model card.
+    assert_eq!((names(at), names(&at.join("a"))), (4, 5));
 }
 
 #[test]
