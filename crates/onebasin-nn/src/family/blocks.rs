@@ -4,7 +4,7 @@ use onebasin_core::Tensor;
 use onebasin_core::graph::op::{Binary, Dim, Op, Unary};
 use onebasin_core::graph::{Graph, ValueId};
 
-use super::LENGTH;
+use super::config::wrong;
 use crate::error::Result;
 
 /// A graph on its way, for so many positions.
@@ -25,9 +25,12 @@ pub(super) struct Heads {
 const HIDDEN: f32 = f32::MIN;
 
 impl Build {
-    /// Begins with tokens, as many as fit the network's positions.
-    pub(super) fn new(positions: usize) -> Result<(Self, ValueId)> {
-        let (mut graph, length) = (Graph::new(), LENGTH.min(positions));
+    /// Begins with so many tokens.
+    pub(super) fn new(length: usize, positions: usize) -> Result<(Self, ValueId)> {
+        if length > positions || length == 0 {
+            return Err(wrong(&format!("it has {positions} positions, and {length} are asked for")));
+        }
+        let mut graph = Graph::new();
         let tokens = graph.input("input_ids", &[1, length])?;
         Ok((Self { graph, length }, tokens))
     }

@@ -50,6 +50,12 @@ impl Config {
         found.map(|size| size as usize).ok_or_else(|| self.unfit(key, "a whole number above 0"))
     }
 
+    /// Positions that the network has; no bound is the largest number.
+    pub fn positions(&self) -> usize {
+        let of = |key: &str| self.size(key).ok();
+        of("n_positions").or_else(|| of("max_position_embeddings")).unwrap_or(usize::MAX)
+    }
+
     /// The same, or another number where it is missing or null.
     pub(super) fn size_or(&self, key: &str, other: usize) -> Result<usize> {
         if self.get(key).is_none() { Ok(other) } else { self.size(key) }

@@ -7,7 +7,7 @@ use super::blocks::{Build, Heads};
 use super::config::{Config, wrong};
 use crate::error::Result;
 
-pub(super) fn build(config: &Config) -> Result<Graph> {
+pub(super) fn build(config: &Config, length: usize) -> Result<Graph> {
     let kind = config.text("model_type")?;
     let (width, vocabulary) = (config.size("hidden_size")?, config.size("vocab_size")?);
     let (layers, inner) = (config.size("num_hidden_layers")?, config.size("intermediate_size")?);
@@ -24,7 +24,7 @@ pub(super) fn build(config: &Config) -> Result<Graph> {
     let inner_bias = config.flag_or("mlp_bias", false)?;
     let has_head = config.has_head()?;
     let root = if has_head { "model." } else { "" };
-    let (mut build, tokens) = Build::new(config.size_or("max_position_embeddings", usize::MAX)?)?;
+    let (mut build, tokens) = Build::new(length, config.size_or("max_position_embeddings", usize::MAX)?)?;
     let mut stream = build.embedding(&format!("{root}embed_tokens"), tokens, vocabulary, width)?;
     for layer in 0..layers {
         let block = format!("{root}layers.{layer}");

@@ -12,30 +12,32 @@ use onebasin_core::graph::Graph;
 use crate::error::{Error, Result};
 pub use config::Config;
 
-/// Positions that a network is built for: what is exchanged does not depend on their number.
-const LENGTH: usize = 16;
+/// Positions that a network is built for, if nobody says how many: what is exchanged does not depend on their number, and what is
+/// solved does.
+pub const LENGTH: usize = 16;
 
 /// The graph of a network by its configuration, its parameters under the names that Hugging Face gives them.
 ///
-/// Its input is `input_ids`, `[1, 16]` (fewer where the network has fewer positions); its output the logits, or the last hidden
-/// state where its architecture is one without a head.
+/// Its input is `input_ids`, `[1, length]`, its output the logits, or the last hidden state where its architecture is one without a
+/// head.
 ///
 /// # Errors
-/// [`Error::Family`] if the `model_type` is none of [`families`], or something in the configuration is missing or not known.
+/// [`Error::Family`] if the `model_type` is none of [`families`], something in the configuration is missing or not known, or the
+/// network has fewer positions.
 ///
 /// ```
 /// use onebasin_nn::family::{Config, family};
 /// let config = r#"{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 50, "n_layer": 2, "n_embd": 12,
 ///     "n_head": 3, "n_positions": 64}"#;
-/// let graph = family(&Config::parse(config)?)?;
+/// let graph = family(&Config::parse(config)?, 16)?;
 /// assert_eq!(graph.shape(graph.outputs()[0]), [1, 16, 50]);
 /// assert_eq!(graph.shape(graph.param_named("transformer.h.1.attn.c_attn.weight")?), [12, 36]);
 /// # Ok::<(), onebasin_nn::Error>(())
 /// ```
-pub fn family(config: &Config) -> Result<Graph> {
+pub fn family(config: &Config, length: usize) -> Result<Graph> {
     let kind = config.text("model_type")?;
     match FAMILIES.iter().find(|(names, _)| names.contains(&kind)) {
-        Some((_, build)) => build(config),
+        Some((_, build)) => build(config, length),
         None => Err(Error::Family {
             why: format!("its model_type is `{kind}`; known are {}", families().collect::<Vec<_>>().join(", ")),
         }),
@@ -52,6 +54,6 @@ pub fn families() -> impl Iterator<Item = &'static str> {
 }
 
 /// Names of a family, and what builds its graph.
-type Family = (&'static [&'static str], fn(&Config) -> Result<Graph>);
+type Family = (&'static [&'static str], fn(&Config, usize) -> Result<Graph>);
 
 const FAMILIES: [Family; 2] = [(&["gpt2"], gpt2::build), (&["llama", "mistral", "qwen2", "qwen3"], llama::build)];

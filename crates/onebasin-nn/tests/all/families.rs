@@ -25,7 +25,7 @@ fn golden(name: &str) -> (Params, Vec<f32>, Vec<f32>, Config) {
 fn logits_are_those_of_transformers() {
     for name in NETWORKS {
         let (params, tokens, expected, config) = golden(name);
-        let graph = family(&config).unwrap().with_batch(2).unwrap();
+        let graph = family(&config, 16).unwrap().with_batch(2).unwrap();
         let names: Vec<&str> = graph.params().map(|p| p.name.as_str()).collect();
         assert!(params.names().all(|own| names.contains(&own)), "{name}: {names:?}");
         let program = Program::<f32>::new(graph).unwrap();
@@ -53,7 +53,7 @@ fn what_may_be_exchanged_leaves_the_function_as_it_is() {
         ("qwen3", 1 + 2 * 4),
     ] {
         let (params, _, _, config) = golden(name);
-        let graph = family(&config).unwrap();
+        let graph = family(&config, 16).unwrap();
         let symmetry = Symmetry::resolve(discover(&graph).spec(), &params).unwrap();
         let names: Vec<&str> = symmetry.groups().iter().map(|group| group.name.as_str()).collect();
         assert_eq!(names.len(), groups, "{name}: {names:?}");
@@ -66,7 +66,7 @@ fn what_may_be_exchanged_leaves_the_function_as_it_is() {
 #[test]
 fn what_is_not_built_is_named() {
     let refused = |config: &str, part: &str| {
-        let error = Config::parse(config).and_then(|config| family(&config)).unwrap_err().to_string();
+        let error = Config::parse(config).and_then(|config| family(&config, 8)).unwrap_err().to_string();
         assert!(error.starts_with("config.json: ") && error.contains(part), "{error}");
     };
     refused("[]", "no object");
@@ -86,4 +86,6 @@ fn what_is_not_built_is_named() {
     let llama = r#"{"model_type": "llama", "vocab_size": 5, "hidden_size": 8, "num_hidden_layers": 1, "intermediate_size": 8,
         "num_attention_heads": 2, "rope_scaling": {"rope_type": "yarn"}}"#;
     refused(llama, "`yarn`");
+    let few = |length| family(&Config::parse(&gpt2(r#", "n_head": 2"#)).unwrap(), length);
+    assert!(few(9).is_ok() && few(10).unwrap_err().to_string().contains("9 positions, and 10 are asked for"));
 }

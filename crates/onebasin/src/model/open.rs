@@ -9,7 +9,7 @@ use onebasin_core::symmetry::SymmetrySpec;
 use onebasin_core::{Params, nearest};
 use onebasin_io::{Checkpoint, OnnxModel, read, read_part};
 use onebasin_nn::Network;
-use onebasin_nn::family::{Config, families, family};
+use onebasin_nn::family::{Config, LENGTH, families, family};
 
 use super::{Model, is_onnx};
 use crate::blueprint::Blueprint;
@@ -97,7 +97,7 @@ impl Model {
             let graph = onnx.graph(&blueprint.input_shapes)?;
             self.fitted(&graph, None).in_file(&path)?
         } else {
-            self.built_in(blueprint.network.as_deref(), prefix, spec.is_some()).in_file(&path)?
+            self.built_in(blueprint, spec.is_some()).in_file(&path)?
         };
         match spec {
             Some(spec) => model.with_spec(spec, prefix).in_file(&path),
@@ -130,7 +130,8 @@ impl Model {
     }
 
     /// The same as a built-in network: as asked for, as its header says, or as its names and shapes show.
-    fn built_in(mut self, name: Option<&str>, prefix: Option<&str>, has_spec: bool) -> Result<Self> {
+    fn built_in(mut self, blueprint: &Blueprint, has_spec: bool) -> Result<Self> {
+        let (name, prefix) = (blueprint.network.as_deref(), blueprint.prefix.as_deref());
         if let Some(name) = name {
             let network = fitting(name, &self.all(), prefix)?;
             return self.of_network(network, prefix);
@@ -144,7 +145,7 @@ impl Model {
             return Ok(self);
         }
         if let Some(config) = configuration(self.path())? {
-            return self.of_family(&config, prefix);
+            return self.of_family(&config, blueprint);
         }
         let found = stripped(self.params(), prefix).into_iter().find_map(|params| Network::recognised(&params));
         let Some(network) = found else { return Ok(self) };
@@ -159,7 +160,9 @@ impl Model {
     }
 
     /// The same as a network of a family of transformers, if its configuration names one that is known; else it is said.
-    fn of_family(mut self, config: &str, prefix: Option<&str>) -> Result<Self> {
+    ///
+    /// It is built for as many tokens as an input shape asks for, by its last axis, or for 16, or as few as it has positions.
+    fn of_family(mut self, config: &str, blueprint: &Blueprint) -> Result<Self> {
         let config = Config::parse(config)?;
         let Ok(kind) = config.text("model_type").map(str::to_owned) else { return Ok(self) };
         if !families().any(|known| known == kind) {
@@ -170,9 +173,10 @@ impl Model {
             ));
             return Ok(self);
         }
-        let graph = family(&config)?;
+        let asked = blueprint.input_shapes.get("input_ids").and_then(|shape| shape.last()).copied();
+        let graph = family(&config, asked.unwrap_or_else(|| LENGTH.min(config.positions())))?;
         self.remarks.push(format!("its config.json says that it is a `{kind}`"));
-        self.fitted(&graph, prefix)
+        self.fitted(&graph, blueprint.prefix.as_deref())
     }
 
     /// The same with what the user says may be exchanged. Counters that it does not mention are not the network's.
