@@ -186,7 +186,7 @@ fn clear(scratch: &Path) {
     for part in [NEW, OLD, DONE].map(|part| scratch.join(part)) {
         for entry in fs::read_dir(&part).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                discard(&entry.path(), &folder.join(entry.file_name()));
+                discard(&entry.path(), &folder.join(entry.file_name()), part.ends_with(NEW));
             } else {
                 fs::remove_file(entry.path()).ok();
             }
@@ -196,20 +196,23 @@ fn clear(scratch: &Path) {
     fs::remove_dir(scratch).ok();
 }
 
-/// Removes a folder whose place another one has taken: its checkpoint and what goes along with it, and what the other one has too.
-fn discard(folder: &Path, other: &Path) {
+/// Removes a folder whose place another one has taken, or that did not get to its place: its checkpoint, and what the other one
+/// has too. What goes along with a checkpoint is not moved to the other one where it may be half written, as `drafts` are.
+fn discard(folder: &Path, other: &Path, drafts: bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let (path, twin) = (entry.path(), other.join(entry.file_name()));
         let same =
             || Some(identity(&fs::symlink_metadata(&path).ok()?) == identity(&fs::symlink_metadata(&twin).ok()?));
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            discard(&path, &twin);
-        } else if same() == Some(true) || entry.file_name().to_str().is_some_and(is_checkpoint) {
+            discard(&path, &twin, false);
+            continue;
+        }
+        let named = |is: fn(&str) -> bool| entry.file_name().to_str().is_some_and(is);
+        let is_missing = fs::symlink_metadata(&twin).is_err();
+        if same() == Some(true) || named(is_checkpoint) || (named(is_companion) && (drafts || !is_missing)) {
             fs::remove_file(&path).ok();
-        } else if fs::symlink_metadata(&twin).is_err() {
+        } else if is_missing {
             fs::rename(&path, &twin).ok();
-        } else if entry.file_name().to_str().is_some_and(is_companion) {
-            fs::remove_file(&path).ok();
         }
     }
     fs::remove_dir(folder).ok();
