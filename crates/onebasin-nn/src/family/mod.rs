@@ -14,7 +14,7 @@ pub use config::Config;
 
 /// Positions that a network is built for, if nobody says how many: what is exchanged does not depend on their number, and what is
 /// solved does.
-pub const LENGTH: usize = 16;
+pub const LENGTH: usize = 64;
 
 /// The graph of a network by its configuration, its parameters under the names that Hugging Face gives them.
 ///

@@ -161,7 +161,7 @@ impl Model {
 
     /// The same as a network of a family of transformers, if its configuration names one that is known; else it is said.
     ///
-    /// It is built for as many tokens as an input shape asks for, by its last axis, or for 16, or as few as it has positions.
+    /// It is built for as many tokens as an input shape asks for, by its last axis, or for 64, or as few as it has positions.
     fn of_family(mut self, config: &str, blueprint: &Blueprint) -> Result<Self> {
         let config = Config::parse(config)?;
         let Ok(kind) = config.text("model_type").map(str::to_owned) else { return Ok(self) };
