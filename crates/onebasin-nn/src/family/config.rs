@@ -19,6 +19,8 @@ pub struct Config(Map<String, Value>);
 
 /// Numbers of units, layers, positions that are larger than this are an error, not a network.
 const LARGEST: u64 = 1 << 24;
+/// The same of layers, each of which is built.
+const LAYERS: usize = 1 << 10;
 
 impl Config {
     /// Reads a `config.json`.
@@ -48,6 +50,14 @@ impl Config {
     pub fn size(&self, key: &str) -> Result<usize> {
         let found = self.get(key).and_then(Value::as_u64).filter(|size| (1..=LARGEST).contains(size));
         found.map(|size| size as usize).ok_or_else(|| self.unfit(key, "a whole number above 0"))
+    }
+
+    /// The number of layers.
+    pub(super) fn layers(&self, key: &str) -> Result<usize> {
+        match self.size(key)? {
+            layers if layers <= LAYERS => Ok(layers),
+            layers => Err(wrong(&format!("{key} is {layers}, and {LAYERS} are built at most"))),
+        }
     }
 
     /// Positions that the network has; no bound is the largest number.

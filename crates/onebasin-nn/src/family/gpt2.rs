@@ -14,7 +14,7 @@ pub(super) fn build(config: &Config, length: usize) -> Result<Graph> {
     config.only("add_cross_attention", &json!(false))?;
     let (width, positions, vocabulary) =
         (config.size("n_embd")?, config.size("n_positions")?, config.size("vocab_size")?);
-    let (layers, heads) = (config.size("n_layer")?, config.size("n_head")?);
+    let (layers, heads) = (config.layers("n_layer")?, config.size("n_head")?);
     let (inner, epsilon) = (config.size_or("n_inner", 4 * width)?, config.number_or("layer_norm_epsilon", 1e-5)?);
     let function = config.activation("activation_function", "gelu_new")?;
     if !width.is_multiple_of(heads) {

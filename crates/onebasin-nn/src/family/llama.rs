@@ -7,14 +7,17 @@ use super::blocks::{Build, Heads};
 use super::config::{Config, wrong};
 use crate::error::Result;
 
+/// Units of a head at most: rotary positions have a table of them.
+const MOST_UNITS: usize = 1 << 12;
+
 pub(super) fn build(config: &Config, length: usize) -> Result<Graph> {
     let kind = config.text("model_type")?;
     let (width, vocabulary) = (config.size("hidden_size")?, config.size("vocab_size")?);
-    let (layers, inner) = (config.size("num_hidden_layers")?, config.size("intermediate_size")?);
+    let (layers, inner) = (config.layers("num_hidden_layers")?, config.size("intermediate_size")?);
     let queries = config.size("num_attention_heads")?;
     let keys = config.size_or("num_key_value_heads", queries)?;
     let units = config.size_or("head_dim", width / queries)?;
-    if !queries.is_multiple_of(keys) || !units.is_multiple_of(2) {
+    if !queries.is_multiple_of(keys) || !units.is_multiple_of(2) || units > MOST_UNITS {
         return Err(wrong(&format!("{queries} heads of queries, {keys} of keys, of {units} units each, do not fit")));
     }
     let (epsilon, theta) = (config.number_or("rms_norm_eps", 1e-6)?, config.rotary()?);

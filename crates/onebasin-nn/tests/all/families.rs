@@ -81,11 +81,14 @@ fn what_is_not_built_is_named() {
     refused(&gpt2(r#", "n_head": 3, "activation_function": "relu""#), "3 heads");
     refused(&gpt2(r#", "n_head": 2, "activation_function": "sine""#), "`sine`");
     refused(&gpt2(r#", "n_head": 2, "scale_attn_by_inverse_layer_idx": true"#), "only false is built");
+    refused(&gpt2(r#", "n_head": 2"#).replace("\"n_layer\": 1", "\"n_layer\": 9999999"), "1024 are built at most");
     let head = r#", "n_head": 2, "activation_function": "relu", "architectures": ["GPT2ForSequenceClassification"]"#;
     refused(&gpt2(head), "GPT2ForSequenceClassification");
     let llama = r#"{"model_type": "llama", "vocab_size": 5, "hidden_size": 8, "num_hidden_layers": 1, "intermediate_size": 8,
         "num_attention_heads": 2, "rope_scaling": {"rope_type": "yarn"}}"#;
     refused(llama, "`yarn`");
+    let wide = llama.replace(r#""rope_scaling": {"rope_type": "yarn"}"#, r#""head_dim": 9999998"#);
+    refused(&wide, "of 9999998 units each, do not fit");
     let few = |length| family(&Config::parse(&gpt2(r#", "n_head": 2"#)).unwrap(), length);
     assert!(few(9).is_ok() && few(10).unwrap_err().to_string().contains("9 positions, and 10 are asked for"));
 }

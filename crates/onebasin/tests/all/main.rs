@@ -5,6 +5,7 @@ mod beside;
 mod examples;
 mod experts;
 mod exported;
+mod folders;
 mod honest;
 mod made_up;
 mod options;
