@@ -120,9 +120,24 @@ impl Config {
         }
     }
 
+    /// Passes only if so many positions all see each other: none lies outside a sliding window.
+    pub(super) fn within_window(&self, length: usize) -> Result<()> {
+        let slides = self.flag_or("use_sliding_window", true)?;
+        match self.size_or("sliding_window", usize::MAX)? {
+            window if slides && window < length => {
+                Err(wrong(&format!("its attention sees {window} positions, and {length} are asked for; ask for fewer")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// θ of rotary positions, and what else is done to their frequencies, which must be nothing.
     pub(super) fn rotary(&self) -> Result<f64> {
         let parameters = self.get("rope_parameters").and_then(Value::as_object);
+        let part = parameters.and_then(|of| of.get("partial_rotary_factor")).and_then(Value::as_f64);
+        if part.map_or_else(|| self.number_or("partial_rotary_factor", 1.0), Ok)? < 1.0 {
+            return Err(wrong("only a part of its units has rotary positions, which is not built"));
+        }
         for of in [self.get("rope_scaling").and_then(Value::as_object), parameters].into_iter().flatten() {
             let kind = of.get("rope_type").or_else(|| of.get("type")).and_then(Value::as_str).unwrap_or("default");
             if kind != "default" {

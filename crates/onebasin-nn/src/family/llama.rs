@@ -21,6 +21,7 @@ pub(super) fn build(config: &Config, length: usize) -> Result<Graph> {
         return Err(wrong(&format!("{queries} heads of queries, {keys} of keys, of {units} units each, do not fit")));
     }
     let (epsilon, theta) = (config.number_or("rms_norm_eps", 1e-6)?, config.rotary()?);
+    config.within_window(length)?;
     let function = config.activation("hidden_act", "silu")?;
     let bias = kind == "qwen2" || config.flag_or("attention_bias", false)?;
     let out_bias = kind != "qwen2" && bias;
