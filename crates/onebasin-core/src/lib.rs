@@ -90,10 +90,12 @@
 
 pub mod assignment;
 pub mod barrier;
+pub mod canonical;
 mod convert;
 mod dtype;
 pub mod error;
 pub mod graph;
+pub mod kinds;
 pub mod linalg;
 pub mod matching;
 pub mod merge;

@@ -233,6 +233,31 @@ pub fn symmetric_eigen(matrix: &[f64], size: usize) -> Option<(Vec<f64>, Vec<f64
     values.iter().all(|value| value.is_finite()).then_some((values, vectors))
 }
 
+/// The orthogonal matrix nearest to a square one, row-major, and the inner product of the two: with `matrix = U Σ Vᵀ`, `U Vᵀ` and the
+/// nuclear norm `Σ σ`. None if no solver finds them.
+///
+/// Cost: one singular value decomposition, `O(size³)`, on the calling thread.
+///
+/// # Panics
+/// If there are not `size²` numbers.
+///
+/// ```
+/// use onebasin_core::linalg::polar;
+/// let (turned, worth) = polar(&[0.0, -2.0, 3.0, 0.0], 2).unwrap();
+/// assert!((worth - 5.0).abs() < 1e-12 && (turned[1] + 1.0).abs() < 1e-12 && (turned[2] - 1.0).abs() < 1e-12);
+/// ```
+pub fn polar(matrix: &[f64], size: usize) -> Option<(Vec<f64>, f64)> {
+    assert_eq!(matrix.len(), size * size, "a {size} × {size} matrix does not fit the slice");
+    let found = MatRef::from_row_major_slice(matrix, size, size).svd();
+    clear_upper_halves();
+    let found = found.ok()?;
+    let factor = found.U() * found.V().transpose();
+    clear_upper_halves();
+    let worth = (0..size).map(|k| found.S()[k]).sum();
+    let factor: Vec<f64> = (0..size * size).map(|at| factor[(at / size, at % size)]).collect();
+    factor.iter().all(|value| value.is_finite()).then_some((factor, worth))
+}
+
 /// Runs a loop compiled for the vectors this processor has, whatever the program was compiled for. Results are the same bits:
 /// the loop is the same, and nothing is reordered or fused.
 ///

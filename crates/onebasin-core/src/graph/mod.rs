@@ -19,6 +19,7 @@
 //! ```
 
 mod build;
+mod bypass;
 mod compare;
 mod display;
 mod numbers;

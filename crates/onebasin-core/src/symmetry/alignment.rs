@@ -326,7 +326,7 @@ impl Alignment {
     }
 
     /// The copy of a family that copy `copy` of the result came from.
-    fn source_copy(&self, symmetry: &Symmetry, id: GroupId, copy: usize) -> usize {
+    pub(crate) fn source_copy(&self, symmetry: &Symmetry, id: GroupId, copy: usize) -> usize {
         let ancestors = symmetry.ancestors(id);
         let above = split_copy(symmetry, &ancestors, copy);
         let source: Vec<usize> =
@@ -412,7 +412,7 @@ impl Alignment {
 }
 
 /// The number of the copy indexed by these units of the ancestors.
-fn copy_index(symmetry: &Symmetry, id: GroupId, above: &[usize]) -> usize {
+pub(crate) fn copy_index(symmetry: &Symmetry, id: GroupId, above: &[usize]) -> usize {
     symmetry.ancestors(id).iter().zip(above).fold(0, |copy, (a, v)| copy * symmetry.group(*a).size + v)
 }
 

@@ -47,6 +47,7 @@ mod stack;
 mod template;
 
 pub use alignment::Alignment;
+pub(crate) use alignment::copy_index;
 pub use discover::{AxisRef, Discovery, Held, Tap, discover, discover_holding, discover_one_by_one};
 pub use error::{AlignmentError, SymmetryError};
 pub use gather::Gather;

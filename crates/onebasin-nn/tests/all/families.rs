@@ -11,7 +11,7 @@ use onebasin_nn::family::{Config, family};
 const NETWORKS: [&str; 7] = ["gpt2", "gpt2-plain", "llama", "llama-bias", "mistral", "qwen2", "qwen3"];
 
 /// A network's tensors, tokens, what transformers computes, and its configuration.
-fn golden(name: &str) -> (Params, Vec<f32>, Vec<f32>, Config) {
+pub fn golden(name: &str) -> (Params, Vec<f32>, Vec<f32>, Config) {
     let path = Path::new("tests/goldens/families").join(format!("{name}.safetensors"));
     let read = onebasin_io::read(&path).unwrap();
     let config = Config::parse(read.metadata.get("config").unwrap()).unwrap();

@@ -7,6 +7,7 @@ mod ends;
 mod engine;
 mod families;
 mod kernels;
+mod kinds;
 mod memory;
 mod networks;
 mod onnx;

@@ -1,0 +1,146 @@
+//! Biases that attention passes on as they are, or does not see.
+
+use super::Form;
+use super::norms::{is_own, linear_readers};
+use crate::error::Result;
+use crate::graph::op::{Binary, Op, Unary};
+use crate::graph::{Graph, Node, ValueId, ValueSource};
+use crate::kinds::{Kind, Kinds};
+use crate::symmetry::GroupId;
+
+pub(super) fn fold(form: &mut Form) -> Result<()> {
+    let kinds = Kinds::discover(&form.graph, [&form.params, &form.params])?;
+    for node in form.graph.nodes().to_vec() {
+        let Op::Softmax { axis, log: false } = node.op else { continue };
+        if axis + 1 != form.graph.shape(node.inputs[0]).len() {
+            continue;
+        }
+        drop_key_bias(form, &node)?;
+        for (id, input) in form.graph.readers(node.outputs[0]).collect::<Vec<_>>() {
+            let mixed = form.graph.node(id).clone();
+            if mixed.op == Op::MatMul && input == 0 {
+                move_value_bias(form, &kinds, &mixed)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A bias of keys adds the same to all scores of a query.
+fn drop_key_bias(form: &mut Form, softmax: &Node) -> Result<()> {
+    let graph = &form.graph;
+    let Some(scores) = products(graph, softmax.inputs[0]) else { return Ok(()) };
+    let rank = graph.shape(scores.inputs[1]).len();
+    let Some((bias, start, len)) = bias_behind(graph, scores.inputs[1]) else { return Ok(()) };
+    // Keys stand along the last axis of the second factor, their units beside it.
+    let turned = graph.made_by(scores.inputs[1]).is_some_and(|(_, node)| match &node.op {
+        Op::Transpose(order) => order.ends_with(&[rank - 1, rank - 2]),
+        _ => false,
+    });
+    if !turned {
+        return Ok(());
+    }
+    let name = graph.value(bias).name.clone();
+    let mut values = form.values(&name)?;
+    if values[start..start + len].iter().all(|v| *v == 0.0) {
+        return Ok(());
+    }
+    values[start..start + len].fill(0.0);
+    form.set(&name, &values)?;
+    form.changes.key_biases.push(name);
+    Ok(())
+}
+
+/// What is computed of queries and keys, behind scales and masks that depend on neither.
+fn products(graph: &Graph, mut value: ValueId) -> Option<&Node> {
+    loop {
+        let (_, node) = graph.made_by(value)?;
+        let apart = |v: &ValueId| matches!(graph.value(*v).source, ValueSource::Constant(_));
+        match &node.op {
+            Op::MatMul => return Some(node),
+            Op::Binary(Binary::Add | Binary::Mul) => value = *node.inputs.iter().find(|v| !apart(v))?,
+            Op::Binary(Binary::Div | Binary::Sub) if apart(&node.inputs[1]) => value = node.inputs[0],
+            _ => return None,
+        }
+        if node.inputs.iter().filter(|v| !apart(v)).count() != 1 {
+            return None;
+        }
+    }
+}
+
+/// Weights of attention sum to 1, so a bias of values is one of what attention gives.
+fn move_value_bias(form: &mut Form, kinds: &Kinds, mixed: &Node) -> Result<()> {
+    let graph = &form.graph;
+    let Some((bias, start, len)) = bias_behind(graph, mixed.inputs[1]) else { return Ok(()) };
+    let Some(joined) = joined(graph, mixed.outputs[0]) else { return Ok(()) };
+    let Some(readers) = linear_readers(graph, joined) else { return Ok(()) };
+    let [reader] = &readers[..] else { return Ok(()) };
+    let Some(to) = reader.bias.filter(|to| is_own(graph, *to)) else { return Ok(()) };
+    let [name, weight, to] = [bias, reader.weight(), to].map(|v| graph.value(v).name.clone());
+    let groups = (0..kinds.symmetry.groups().len()).map(GroupId);
+    let between = |id: &GroupId| {
+        let sides = [kinds.side(*id, &name), kinds.side(*id, &weight)];
+        kinds.kind(*id) == Kind::Orthogonal && matches!(sides, [Some(one), Some(other)] if one != other)
+    };
+    let Some(id) = groups.into_iter().find(|id| between(id)) else { return Ok(()) };
+    let (mut biases, weights, mut sums) = (form.values(&name)?, form.values(&weight)?, form.values(&to)?);
+    if biases[start..start + len].iter().all(|v| *v == 0.0) {
+        return Ok(());
+    }
+    let (own, read) = (kinds.fibres(id, &name), kinds.fibres(id, &weight));
+    let shape = form.graph.shape(reader.weight()).to_vec();
+    for (axis, copy, positions) in read {
+        for (unit, at) in positions.iter().enumerate() {
+            let bias: f64 = own.iter().filter(|(_, c, _)| *c == copy).map(|(_, _, p)| biases[p[unit]]).sum();
+            for (out, sum) in sums.iter_mut().enumerate() {
+                *sum += bias * weights[if axis == 0 { at * shape[1] + out } else { out * shape[1] + at }];
+            }
+        }
+    }
+    biases[start..start + len].fill(0.0);
+    form.set(&name, &biases)?;
+    form.set(&to, &sums)?;
+    form.changes.value_biases.push(name);
+    Ok(())
+}
+
+/// The bias that is added last before a value takes its shape, and which of its entries stand there.
+fn bias_behind(graph: &Graph, mut value: ValueId) -> Option<(ValueId, usize, usize)> {
+    let mut run = None;
+    loop {
+        let (_, node) = graph.made_by(value)?;
+        let input = node.inputs[0];
+        match &node.op {
+            Op::Reshape(_) | Op::Transpose(_) | Op::Expand(_) | Op::Unary(Unary::Identity) => value = input,
+            Op::Slice { axis, start, len, step: 1 } if run.is_none() && axis + 1 == graph.shape(input).len() => {
+                run = Some((*start, *len));
+                value = input;
+            }
+            Op::Linear => return whole(graph, *node.inputs.get(2)?, run),
+            Op::Binary(Binary::Add) => {
+                let bias = *node.inputs.iter().find(|v| graph.value(**v).source == ValueSource::Param)?;
+                return whole(graph, bias, run);
+            }
+            _ => return None,
+        }
+    }
+}
+
+fn whole(graph: &Graph, bias: ValueId, run: Option<(usize, usize)>) -> Option<(ValueId, usize, usize)> {
+    let [len] = graph.shape(bias)[..] else { return None };
+    let (start, len) = run.unwrap_or((0, len));
+    is_own(graph, bias).then_some((bias, start, len))
+}
+
+/// Heads beside each other: what is behind changes of shape alone.
+fn joined(graph: &Graph, mut value: ValueId) -> Option<ValueId> {
+    loop {
+        let readers: Vec<_> = graph.readers(value).collect();
+        let [(id, 0)] = readers[..] else { return None };
+        let node = graph.node(id);
+        match &node.op {
+            Op::Reshape(_) | Op::Transpose(_) => value = node.outputs[0],
+            _ => return Some(value),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Both sides of a free product made the same size.
+
+use std::collections::BTreeMap;
+
+use crate::error::Result;
+use crate::kinds::{Kind, Kinds, Motion, Side, Turn, balance};
+use crate::linalg::{Mat, Scalar};
+use crate::params::Params;
+use crate::symmetry::GroupId;
+
+/// The element that balances a network: on both sides of every free group, sums of squares over its units are the same.
+///
+/// Formula: with `P` the Gram of what moves along and `N` of what moves against, `M P Mᵀ = M⁻¹ N M⁻¹` ([`balance`]); for pairs of units
+/// and for units with a sign one number each, `(N / P)^{1/4}`. Where a side is singular nothing is done.
+///
+/// Cost: one Gram over the units of every free group, and an eigendecomposition for every copy.
+///
+/// # Errors
+/// If a tensor is missing.
+pub fn balanced(kinds: &Kinds, params: &Params) -> Result<Motion> {
+    let mut motion = Motion::identity(kinds);
+    for id in (0..kinds.symmetry.groups().len()).map(GroupId).filter(|id| kinds.is_free(*id)) {
+        let (n, copies) = (kinds.symmetry.group(id).size, kinds.symmetry.copies(id));
+        let mut sides = BTreeMap::from([(false, vec![vec![0.0; n * n]; copies]), (true, vec![vec![0.0; n * n]; copies])]);
+        for name in kinds.symmetry.names() {
+            let Some(side) = kinds.side(id, name) else { continue };
+            let grams = sides.get_mut(&(side == Side::Against)).expect("both sides are there");
+            kinds.squares(id, name, params, grams)?;
+        }
+        let of = |copy: usize| {
+            let (along, against) = (&sides[&false][copy], &sides[&true][copy]);
+            one(kinds.kind(id), along, against, n).or_else(|| kinds.kind(id).identity(n))
+        };
+        if let Some(turns) = (0..copies).map(of).collect::<Option<Vec<_>>>() {
+            motion.turns.insert(id, turns);
+        }
+    }
+    Ok(motion)
+}
+
+fn one(kind: Kind, along: &[f64], against: &[f64], n: usize) -> Option<Turn> {
+    let ratio = |along: f64, against: f64| if along > 0.0 && against > 0.0 { (against / along).powf(0.25) } else { 1.0 };
+    match kind {
+        Kind::Permutation | Kind::Still | Kind::Centred => None,
+        Kind::Signed => Some(Turn::Scales((0..n).map(|k| ratio(along[k * n + k], against[k * n + k])).collect())),
+        Kind::Phases => {
+            let half = n / 2;
+            let of = |gram: &[f64], f: usize| gram[f * n + f] + gram[(f + half) * n + f + half];
+            Some(Turn::Phases((0..half).map(|f| [ratio(of(along, f), of(against, f)), 0.0]).collect()))
+        }
+        Kind::Orthogonal => balance(along, against, n),
+    }
+}
+
+impl Kinds {
+    /// Adds the Gram of a tensor over the units of a group to those of its copies.
+    fn squares(&self, id: GroupId, name: &str, params: &Params, grams: &mut [Vec<f64>]) -> Result<()> {
+        let (tensor, n) = (params.require(name)?, self.symmetry.group(id).size);
+        let (values, shape) = (tensor.to_f64()?, tensor.shape());
+        for (axis, copy, positions) in self.fibres(id, name) {
+            let inner: usize = shape[axis + 1..].iter().product();
+            let outer: usize = shape[..axis].iter().product();
+            let entry = |p: usize, c: usize| values[((c / inner) * shape[axis] + p) * inner + c % inner];
+            let columns = outer * inner;
+            let rows: Vec<f64> = positions.iter().flat_map(|p| (0..columns).map(move |c| entry(*p, c))).collect();
+            let rows = Mat::new(&rows, n, columns);
+            f64::matmul(&mut grams[copy], rows, rows.t(), true);
+        }
+        Ok(())
+    }
+}

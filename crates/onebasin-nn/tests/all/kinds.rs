@@ -1,0 +1,64 @@
+//! Kinds of groups: what a transformer does not notice, by function.
+
+use onebasin_core::Params;
+use onebasin_core::canonical::{balanced, canonical};
+use onebasin_core::graph::Graph;
+use onebasin_core::kinds::{Kind, Kinds, Motion};
+use onebasin_core::stream::Stream;
+use onebasin_nn::check::{CheckOptions, compare_graphs};
+use onebasin_nn::exec::Program;
+use onebasin_nn::family::family;
+
+use crate::families::golden;
+
+const NETWORKS: [&str; 7] = ["gpt2", "gpt2-plain", "llama", "llama-bias", "mistral", "qwen2", "qwen3"];
+
+fn same(what: &str, before: (&Graph, &Params), after: (&Graph, &Params)) {
+    let program = |graph: &Graph| Program::new(graph.clone()).unwrap();
+    let (one, other) = (program(before.0), program(after.0));
+    let found = compare_graphs((&one, before.1), (&other, after.1), &CheckOptions::default()).unwrap();
+    assert!(found.passes(), "{what}: {found}");
+}
+
+#[test]
+fn canonical_form_computes_the_same() {
+    for name in NETWORKS {
+        let (params, _, _, config) = golden(name);
+        let graph = family(&config, 16).unwrap();
+        let form = canonical(&graph, &params).unwrap();
+        eprintln!("{name}: {}", form.changes);
+        same(name, (&graph, &params), (&form.graph, &form.params));
+        let kinds = Kinds::discover(&form.graph, [&form.params, &form.params]).unwrap();
+        for (id, group) in kinds.symmetry.groups().iter().enumerate() {
+            let id = onebasin_core::symmetry::GroupId(id);
+            eprintln!("  {} {} {} {}", group.name, group.size, kinds.kind(id).name(), kinds.is_free(id));
+        }
+        let balance = balanced(&kinds, &form.params).unwrap().apply(&kinds, &form.params).unwrap();
+        same(name, (&form.graph, &form.params), (&form.graph, &balance));
+        let turned = Motion::random(&kinds, &mut Stream::new(1, "turned"));
+        let moved = turned.apply(&kinds, &form.params).unwrap();
+        same(name, (&form.graph, &form.params), (&form.graph, &moved));
+        let then = Motion::random(&kinds, &mut Stream::new(2, "turned"));
+        let both = then.after(&kinds, &turned).apply(&kinds, &form.params).unwrap();
+        let twice = then.apply(&kinds, &moved).unwrap();
+        let back = turned.inverse(&kinds).apply(&kinds, &moved).unwrap();
+        for (what, one, other) in [("composed", &both, &twice), ("undone", &back, &form.params)] {
+            for (tensor, value) in one.iter() {
+                let (x, y) = (value.to_f64().unwrap(), other.require(tensor).unwrap().to_f64().unwrap());
+                let size = y.iter().fold(1e-9_f64, |m, v| m.max(v.abs()));
+                let far = x.iter().zip(&*y).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
+                assert!(far < 1e-5 * size, "{name} {what} {tensor}: {far} of {size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn kinds_of_a_llama_are_those_of_its_operators() {
+    let (params, _, _, config) = golden("llama");
+    let form = canonical(&family(&config, 16).unwrap(), &params).unwrap();
+    let kinds = Kinds::discover(&form.graph, [&form.params, &form.params]).unwrap();
+    let count = |kind| kinds.symmetry.groups().iter().filter(|g| kinds.named(&g.name) == Some(kind)).count();
+    // The stream and units of values; units of queries and keys; gates; heads, and queries that share one.
+    assert_eq!([Kind::Orthogonal, Kind::Phases, Kind::Signed, Kind::Permutation].map(count), [3, 2, 2, 4]);
+}
