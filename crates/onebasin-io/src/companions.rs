@@ -60,18 +60,21 @@ pub(crate) fn companions(folder: &Path) -> Vec<String> {
     found
 }
 
-/// What a companion is written as: as it is, but that a configuration names the element type of the weights beside it.
-pub(crate) fn written(path: &Path, dtype: Option<&str>) -> Result<Vec<u8>> {
+/// What a companion is written as: as it is, but that a configuration names the element type of the weights beside it, and says so
+/// where the head is no longer the embedding.
+pub(crate) fn written(path: &Path, dtype: Option<&str>, untied: bool) -> Result<Vec<u8>> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, "read", e))?;
     if !path.ends_with(CONFIG) {
         return Ok(bytes);
     }
-    let (Some(dtype), Ok(Value::Object(mut config))) = (dtype, serde_json::from_slice(&bytes)) else {
-        return Ok(bytes);
-    };
-    let mut changed = false;
+    let Ok(Value::Object(mut config)) = serde_json::from_slice(&bytes) else { return Ok(bytes) };
+    let mut changed = untied;
+    if untied {
+        config.insert("tie_word_embeddings".to_owned(), false.into());
+    }
     for key in ["torch_dtype", "dtype"] {
-        if let Some(said) = config.get_mut(key).filter(|said| said.as_str().is_some_and(|said| said != dtype)) {
+        let (Some(dtype), Some(said)) = (dtype, config.get_mut(key)) else { continue };
+        if said.as_str().is_some_and(|said| said != dtype) {
             *said = dtype.into();
             changed = true;
         }

@@ -24,6 +24,8 @@ pub struct Target {
     kind: TargetKind,
     /// The folder whose configuration, tokenizer and so on go along, and their names.
     beside: Option<(PathBuf, Vec<String>)>,
+    /// The head is no longer the embedding, whatever the configuration beside says.
+    untied: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -37,7 +39,7 @@ enum TargetKind {
 impl Target {
     /// One file.
     pub fn file(path: &Path) -> Self {
-        Self { path: path.to_owned(), kind: TargetKind::File, beside: None }
+        Self { path: path.to_owned(), kind: TargetKind::File, beside: None, untied: false }
     }
 
     /// What `like` is: a file, or a folder with the same shards and index (`model.safetensors` where there are none). A `path`
@@ -60,7 +62,7 @@ impl Target {
         let folder = if like.path.is_dir() { &*like.path } else { folder_of(&like.path) };
         let names = companions(folder);
         let beside = (!names.is_empty()).then(|| (folder.to_owned(), names));
-        let target = Self { path: path.to_owned(), kind, beside };
+        let target = Self { path: path.to_owned(), kind, beside, untied: false };
         if path.is_dir() {
             let mut found = checkpoints(path)?;
             found.retain(|name| !target.owns(name));
@@ -74,6 +76,18 @@ impl Target {
         } else {
             Ok(target)
         }
+    }
+
+    /// The same, where the head of the network is no longer its embedding: a configuration that is written beside it says so.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// use onebasin_io::Target;
+    /// assert_eq!(Target::file(Path::new("a.safetensors")).untied(true).path(), Path::new("a.safetensors"));
+    /// ```
+    #[must_use]
+    pub fn untied(self, untied: bool) -> Self {
+        Self { untied, ..self }
     }
 
     /// Where it lies.
@@ -156,12 +170,18 @@ impl Target {
         match &self.kind {
             TargetKind::File => OsString::new(),
             TargetKind::Folder => WHOLE.into(),
-            TargetKind::Shards(index) => index.weight_map.get(tensor).map_or(WHOLE, String::as_str).into(),
+            TargetKind::Shards(index) => shard_of(index, tensor).into(),
         }
     }
 }
 
 /// The file beside an ONNX model that its external data is written to.
+/// The shard of a tensor; of one that the index does not name, the last.
+fn shard_of<'i>(index: &'i Index, tensor: &str) -> &'i str {
+    let last = || index.weight_map.values().max().map_or(WHOLE, String::as_str);
+    index.weight_map.get(tensor).map_or_else(last, String::as_str)
+}
+
 pub(crate) fn data_file(model: &Path) -> PathBuf {
     let mut name = model.file_name().unwrap_or_default().to_owned();
     name.push(".data");
@@ -249,7 +269,9 @@ impl<'a> Staging<'a> {
         };
         if let TargetKind::Shards(index) = &self.target.kind {
             let sizes = json!({ "total_size": self.total, "total_parameters": self.count });
-            let text = json!({ "metadata": sizes, "weight_map": index.weight_map });
+            let places = self.places.iter().map(|(tensor, _)| (tensor.clone(), shard_of(index, tensor).to_owned()));
+            let weight_map: BTreeMap<String, String> = places.collect();
+            let text = json!({ "metadata": sizes, "weight_map": weight_map });
             let (path, name) = (self.target.path.join(&index.name), OsString::from(&index.name));
             let draft = Draft::create(&path, &landing.draft(&name), self.go_on)?;
             draft.fill(|out| out.write_all(format!("{text:#}\n").as_bytes()))?;
@@ -257,7 +279,7 @@ impl<'a> Staging<'a> {
         }
         if let Some((folder, names)) = &self.target.beside {
             let dtype = self.dtype.map(torch_name);
-            let made = |name: &String| Ok((name.clone(), written(&folder.join(name), dtype)?));
+            let made = |name: &String| Ok((name.clone(), written(&folder.join(name), dtype, self.target.untied)?));
             let mut files = names.iter().map(made).collect::<Result<Vec<_>>>()?;
             if let Some(provenance) = metadata.get(PROVENANCE) {
                 files.push((CARD.to_owned(), card(provenance).into_bytes()));

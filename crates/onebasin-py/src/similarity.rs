@@ -57,7 +57,7 @@ impl Own {
     fn aligned(&self, alignment: &Alignment) -> Aligned {
         let (symmetry, alignment) = (self.symmetry.clone(), alignment.clone());
         let (record, file, account, made_for) = Default::default();
-        let aligned = onebasin::Aligned { symmetry, alignment, record, file, account, made_for };
+        let aligned = onebasin::Aligned { symmetry, alignment, record, file, account, made_for, turned: None };
         Aligned { found: Arc::new(aligned), pair: None, names: self.names.clone() }
     }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::align::Aligned;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::frame::Frame;
 use crate::merge::Merge;
 use crate::observer::{Progress, Step};
 use crate::pair::Pair;
@@ -96,13 +97,21 @@ impl Pair {
             None => [train, test],
         };
         let runner = context.runner(&program, a)?;
-        let mut ends: Vec<(&str, Params)> = vec![("naive", b.clone())];
+        let mut ends: Vec<(&str, Option<Frame>, Params)> = vec![("naive", None, b.clone())];
         for (name, found) in aligned {
-            ends.push((name, found.apply(b)?));
+            let frame = found.turned.as_ref().map(|turned| self.in_frame(turned, context)).transpose()?;
+            let end = match &frame {
+                Some(frame) => frame.pair.b.params().clone(),
+                None => found.apply(b)?,
+            };
+            ends.push((name, frame, end));
         }
         let (mut done, total) = (0, (ends.len() * lambda.len()) as u64);
         let mut curves: Vec<Curve> = Vec::new();
-        for (name, end) in &ends {
+        for (name, frame, end) in &ends {
+            let own = frame.as_ref().map(|frame| frame.pair.a.program_for(test)).transpose()?;
+            let (a, program) = (frame.as_ref().map_or(a, |frame| frame.pair.a.params()), own.as_ref().unwrap_or(&program));
+            let finish = Finish { program, ..finish };
             let made = |l: f64, between: Params| {
                 finish.apply([a, end], &between, l).map_err(|error| match error {
                     Error::Network(error) => error,
@@ -110,7 +119,7 @@ impl Pair {
                 })
             };
             let task = context.judge(train);
-            let found = curve(name, &program, [a, end], &lambda, splits, task, runner, &made, &mut || {
+            let found = curve(name, program, [a, end], &lambda, splits, task, runner, &made, &mut || {
                 done += 1;
                 context.observer.progress(&Progress { step: Step::Evaluating, done, total, how: "" });
                 !context.observer.stops()

@@ -170,6 +170,11 @@ impl Pair {
         self.made_up.was_made_up(seed)
     }
 
+    /// The same two networks in another form.
+    pub(crate) fn with_models(&self, [a, b]: [Arc<Model>; 2]) -> Self {
+        Self { a, b, account: self.account.clone(), tested: Arc::default(), made_up: Kept::default(), beside: None }
+    }
+
     pub(crate) fn ends(&self) -> [&Params; 2] {
         [self.a.params(), self.b.params()]
     }

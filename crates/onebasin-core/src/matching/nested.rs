@@ -183,7 +183,7 @@ fn is_below(symmetry: &Symmetry, id: GroupId, top: GroupId) -> bool {
 }
 
 /// The part of a Gram where the first digit is unit `i` of A and unit `j` of B.
-fn restrict(gram: &Gram, i: usize, j: usize) -> Gram {
+pub(super) fn restrict(gram: &Gram, i: usize, j: usize) -> Gram {
     let lens = gram.lens[1..].to_vec();
     let side: usize = lens.iter().product();
     let full = side * gram.lens[0];

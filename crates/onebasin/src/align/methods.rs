@@ -90,6 +90,7 @@ impl Matching<'_> {
         }
         match self.options.method {
             Method::Auto => self.auto(),
+            Method::None | Method::Orthogonal => Ok(Found::once("nothing", Alignment::identity(self.symmetry))),
             Method::Weight => self.by_weights(&self.plain()?),
             Method::Spectral => self.spectral(),
             Method::FrankWolfe => self.frank_wolfe(),

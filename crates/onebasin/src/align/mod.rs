@@ -4,9 +4,11 @@ mod auto;
 mod methods;
 mod state;
 mod straight_through;
+mod turned;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use onebasin_core::graph::Op;
 use onebasin_core::matching::{
@@ -22,6 +24,7 @@ use serde_json::json;
 use crate::account::Account;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::frame::Turned;
 use crate::model::{Model, input, named};
 use crate::names::Naming;
 use crate::observer::Level;
@@ -44,7 +47,7 @@ const MADE_FOR: &str = "onebasin.made_for";
 /// ```
 /// use onebasin::Method;
 /// assert_eq!(Method::FrankWolfe.name(), "frank-wolfe");
-/// assert_eq!(Method::ALL.len(), 7);
+/// assert_eq!(Method::ALL.len(), 9);
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -54,6 +57,11 @@ pub enum Method {
     /// networks the midpoint explains.
     #[default]
     Auto,
+    /// Nothing is moved: networks of one ancestor, or a baseline.
+    None,
+    /// Weights, and more than permutations where a network does not notice: a residual stream that is turned by an orthogonal
+    /// matrix, units inside heads, signs of gates; local groups under what stands beside fixed axes, before the stream.
+    Orthogonal,
     /// Weights: coordinate ascent and a joint climb from several starts, as far as the budget goes, the best kept. The paper's Algorithm 1 as published is
     /// [`Align::published`].
     Weight,
@@ -72,13 +80,24 @@ pub enum Method {
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Auto, Self::Weight, Self::Spectral, Self::FrankWolfe, Self::Greedy, Self::Activation, Self::Ste];
+    pub const ALL: [Self; 9] = [
+        Self::Auto,
+        Self::None,
+        Self::Orthogonal,
+        Self::Weight,
+        Self::Spectral,
+        Self::FrankWolfe,
+        Self::Greedy,
+        Self::Activation,
+        Self::Ste,
+    ];
 
     /// Its name in options, reports and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
+            Self::None => "none",
+            Self::Orthogonal => "orthogonal",
             Self::Weight => "weight",
             Self::Spectral => "spectral",
             Self::FrankWolfe => "frank-wolfe",
@@ -92,7 +111,7 @@ impl Method {
     pub fn sees_data(self) -> bool {
         match self {
             Self::Auto | Self::Activation | Self::Ste => true,
-            Self::Weight | Self::Spectral | Self::FrankWolfe | Self::Greedy => false,
+            Self::None | Self::Orthogonal | Self::Weight | Self::Spectral | Self::FrankWolfe | Self::Greedy => false,
         }
     }
 
@@ -101,6 +120,10 @@ impl Method {
         match self {
             Self::Auto => {
                 "The best of several: spectral where it can be trusted, else weight; also activation, on data or made-up images, judged by the midpoint"
+            }
+            Self::None => "Nothing is moved: for networks of one ancestor, and as a baseline",
+            Self::Orthogonal => {
+                "Weights, and matrices where a network does not notice: the stream of a transformer, units inside its heads"
             }
             Self::Weight => {
                 "Weights: several starts and a joint climb, the best kept; from the identity in one order, the paper's Algorithm 1"
@@ -237,6 +260,8 @@ pub struct Aligned {
     pub account: Account,
     /// The networks it was made for, if it was read from a file.
     pub made_for: Vec<MadeFor>,
+    /// Where units of B are not only permuted: all of it, of which `alignment` is a part.
+    pub turned: Option<Arc<Turned>>,
 }
 
 /// A network that an alignment was made for.
@@ -280,7 +305,7 @@ impl Aligned {
         };
         let made_for: Vec<MadeFor> = checkpoint.metadata.get_json(MADE_FOR)?.unwrap_or_default();
         let file = Some(input("alignment", path, checkpoint.digest()));
-        Ok(Self { symmetry, alignment, record: None, file, account, made_for })
+        Ok(Self { symmetry, alignment, record: None, file, account, made_for, turned: None })
     }
 
     /// Passes only if a network is the one that this alignment, where it comes from a file, was made for.
@@ -426,6 +451,9 @@ impl Pair {
         self.check_finite()?;
         let symmetry = self.a.symmetry()?;
         self.say_what_cannot_move(&symmetry, context);
+        if options.method == Method::Orthogonal || (options.method == Method::Auto && self.is_turned_by_itself()?) {
+            return self.align_turned(options, context);
+        }
         let weights = self.a.weights_of(&symmetry);
         let matching = Matching::new(self, &symmetry, &weights, options, context)?;
         let found = matching.run()?;
@@ -578,7 +606,7 @@ impl Matching<'_> {
         };
         let (symmetry, account) = (self.symmetry.clone(), self.pair.account().of(self.symmetry));
         let record = Some(record);
-        Ok(Aligned { symmetry, alignment: found.alignment, record, file: None, account, made_for: Vec::new() })
+        Ok(Aligned { symmetry, alignment: found.alignment, record, file: None, account, made_for: Vec::new(), turned: None })
     }
 }
 

@@ -48,7 +48,7 @@ impl Many {
     fn aligned(&self, symmetry: &Symmetry, alignment: &Alignment) -> Aligned {
         let (symmetry, alignment) = (symmetry.clone(), alignment.clone());
         let account = self.account().of(&symmetry);
-        Aligned { symmetry, alignment, record: None, file: None, account, made_for: Vec::new() }
+        Aligned { symmetry, alignment, record: None, file: None, account, made_for: Vec::new(), turned: None }
     }
 
     /// The file of every network's alignment in a folder.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use onebasin_core::canonical::Changes;
 use onebasin_core::merge::{Interpolation, MergeRule, Products, cast, merge_aligned, merge_by_group, merge_within};
 use onebasin_core::report::Input;
 use onebasin_core::symmetry::{GroupId, Symmetry};
@@ -59,6 +60,7 @@ pub struct Merged<'a> {
     finishes: bool,
     /// Whether layers are solved without samples.
     makes_up: bool,
+    canonical: Option<Changes>,
     pub(crate) context: Context<'a>,
 }
 
@@ -91,6 +93,15 @@ impl Pair {
     /// # Ok::<(), onebasin::Error>(())
     /// ```
     pub fn merge<'a>(&self, aligned: &Aligned, options: &Merge, context: &Context<'a>) -> Result<Merged<'a>> {
+        if let Some(turned) = &aligned.turned {
+            self.check_beside(options)?;
+            if !options.force {
+                self.check_made_for(aligned)?;
+            }
+            let frame = self.in_frame(turned, context)?;
+            let still = aligned.still(&frame.pair)?;
+            return Ok(Merged { canonical: Some(frame.changes), ..frame.pair.merge(&still, options, context)? });
+        }
         options.check()?;
         self.check_beside(options)?;
         if options.width > 1.0 {
@@ -135,7 +146,7 @@ impl Pair {
         self.tell_of_tokenizers(context)?;
         context.go_on()?;
         let (pair, aligned, options) = (self.clone(), aligned.clone(), options.clone());
-        Ok(Merged { pair, aligned, options, by_group, finishes, makes_up, context: *context })
+        Ok(Merged { pair, aligned, options, by_group, finishes, makes_up, canonical: None, context: *context })
     }
 }
 
@@ -245,7 +256,9 @@ impl Merged<'_> {
         if !self.finishes && !self.is_circle() {
             let rule = self.rule(None)?;
             let (a, b) = (pair.a.params(), pair.b.params());
-            return Ok((merge_aligned(&aligned.symmetry, &aligned.alignment, a, b, &rule)?, None));
+            let merged = merge_aligned(&aligned.symmetry, &aligned.alignment, a, b, &rule)?;
+            let dtype = options.dtype.or(pair.a.written_as());
+            return Ok((dtype.map_or(Ok(merged.clone()), |dtype| cast(&merged, dtype))?, None));
         }
         let (a, moved) = (pair.a.params(), aligned.apply(pair.b.params())?);
         let mut merged = if by_group.is_empty() {
@@ -282,7 +295,8 @@ impl Merged<'_> {
             }
             pair.a.copied(&mut merged);
         }
-        let merged = options.dtype.map_or(Ok(merged.clone()), |dtype| cast(&merged, dtype))?;
+        let dtype = options.dtype.or(pair.a.written_as());
+        let merged = dtype.map_or(Ok(merged.clone()), |dtype| cast(&merged, dtype))?;
         Ok((merged, solved))
     }
 
@@ -357,7 +371,7 @@ impl Merged<'_> {
         if options.width > 1.0 {
             let wide = self.wide()?;
             wide.write_while(&target, wide.params(), &made(digests()), &|| !context.observer.stops())?;
-        } else if self.finishes || is_onnx(target.path()) {
+        } else if self.finishes || is_onnx(target.path()) || a.is_remade() {
             let params;
             (params, solved) = self.finished()?;
             a.write_while(&target, &params, &made(digests()), &|| !context.observer.stops())?;
@@ -397,6 +411,9 @@ impl Merged<'_> {
             "repair": options.repair.name(), "batch_norm_samples": options.batch_norm_samples, "solve_samples": solve_samples, "group_lambda": by_group, "matching": aligned.record,
             "tensors": self.pair.account().of(&aligned.symmetry),
         });
+        if let Some(changes) = &self.canonical {
+            recorded["canonical"] = json!(changes);
+        }
         if self.makes_up {
             recorded["made_up_inputs"] = json!(true);
         }

@@ -8,7 +8,7 @@ mod wide;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use onebasin_core::Params;
+use onebasin_core::{DType, Params};
 use onebasin_core::graph::{Graph, Op};
 use onebasin_core::report::Input;
 use onebasin_core::running_statistics;
@@ -69,6 +69,17 @@ pub struct Model {
     memory: Option<u64>,
     /// What the user should know of how it was opened.
     remarks: Vec<String>,
+    remade: Option<Remade>,
+    of_family: bool,
+}
+
+/// What a network in another form than its file is written as.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Remade {
+    /// The element type of the file.
+    pub(crate) dtype: Option<DType>,
+    /// A head has become a tensor of its own.
+    pub(crate) untied: bool,
 }
 
 impl Model {
@@ -89,6 +100,8 @@ impl Model {
             renamed_from: BTreeMap::new(),
             memory: None,
             remarks: Vec::new(),
+            remade: None,
+            of_family: false,
         }
     }
 
@@ -111,6 +124,28 @@ impl Model {
     }
 
     /// What may be exchanged as the graph shows it.
+    /// The same network in another form.
+    pub(crate) fn remade(&self, graph: &Graph, params: Params, remade: Remade) -> Self {
+        let mut model = Self { graph: Some(graph.clone()), network: None, remade: Some(remade), ..self.clone() };
+        model.checkpoint.params = params;
+        model
+    }
+
+    /// Whether its graph is that of a transformer known by its configuration.
+    pub(crate) fn is_of_family(&self) -> bool {
+        self.of_family
+    }
+
+    /// Whether its tensors are no longer those of its file.
+    pub(crate) fn is_remade(&self) -> bool {
+        self.remade.is_some()
+    }
+
+    /// The element type of its file, where its tensors have another one now.
+    pub(crate) fn written_as(&self) -> Option<DType> {
+        self.remade.and_then(|remade| remade.dtype)
+    }
+
     fn discovered<'g>(&self, graph: &'g Graph) -> Discovery<'g> {
         discover_holding(graph, &self.held_in(graph))
     }
@@ -500,13 +535,16 @@ impl Model {
         if is_onnx(output) && self.onnx.is_none() {
             return fail("ONNX files are written from ONNX files; use .safetensors");
         }
+        if is_onnx(output) && self.remade.is_some_and(|remade| remade.untied) {
+            return fail("its head is a tensor of its own now, which the ONNX model has none for; use .safetensors");
+        }
         if Format::named(output).is_some_and(|format| !format.is_written()) {
             return fail("this format is only read; write .safetensors");
         }
         if output.extension().is_some_and(|e| e == "json") {
             return fail("an index is written with its shards; name the folder");
         }
-        Ok(Target::like(output, &self.checkpoint)?)
+        Ok(Target::like(output, &self.checkpoint)?.untied(self.remade.is_some_and(|remade| remade.untied)))
     }
 
     /// Writes the network as it is, in its own format (safetensors where it was made in memory).

@@ -176,6 +176,7 @@ impl Model {
         let asked = blueprint.input_shapes.get("input_ids").and_then(|shape| shape.last()).copied();
         let graph = family(&config, asked.unwrap_or_else(|| LENGTH.min(config.positions())))?;
         self.remarks.push(format!("its config.json says that it is a `{kind}`"));
+        self.of_family = true;
         self.fitted(&graph, blueprint.prefix.as_deref())
     }
 

@@ -1,0 +1,274 @@
+//! Weight matching over all kinds of groups: what is local under an anchor, before what everything touches.
+//!
+//! Coordinate ascent on `⟨A, g(B)⟩` where `g` permutes, turns, and changes signs. A group that stands nearly everywhere, as the
+//! residual stream does, is not solved first: from an arbitrary start its best element fits the accidental pairing of all others, and
+//! they then fit it. It begins with what stands beside fixed axes alone (embeddings, positions, the head), under which the others are
+//! solved; then it is solved on everything, and so on.
+
+mod pairing;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::similarity::weight_grams;
+use super::unfold::is_quadratic;
+use crate::assignment::{Similarity, assign};
+use crate::error::Result;
+use crate::kinds::{Kind, Kinds, Motion, Turn};
+use crate::params::Params;
+use crate::perm::Perm;
+use crate::symmetry::{Alignment, GroupId, Symmetry};
+use pairing::best_with_families;
+
+/// Which units are compared, and for how long.
+///
+/// ```
+/// let usual = onebasin_core::matching::TurnedOptions::default();
+/// assert_eq!((usual.max_sweeps, usual.anchor), (30, 1.0));
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TurnedOptions {
+    /// Sweeps over all groups at most.
+    pub max_sweeps: usize,
+    /// How much tensors count in which a group stands beside fixed axes alone, such as embeddings, where that group is solved.
+    pub anchor: f64,
+}
+
+impl Default for TurnedOptions {
+    fn default() -> Self {
+        Self { max_sweeps: 30, anchor: 1.0 }
+    }
+}
+
+/// One sweep, as an observer is told.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TurnedSweep {
+    /// Counted from 1; 0 is the anchor.
+    pub sweep: usize,
+    /// What it raised the value by.
+    pub gain: f64,
+    /// Groups that moved.
+    pub changed: usize,
+}
+
+/// What [`match_turned`] found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TurnedMatch {
+    /// What brings B to A.
+    pub motion: Motion,
+    /// B, moved.
+    pub moved: Params,
+    /// `⟨A, B⟩` in the canonical form, over tensors that move.
+    pub start: f64,
+    /// Every sweep.
+    pub sweeps: Vec<TurnedSweep>,
+    /// Whether the last one gained nothing.
+    pub converged: bool,
+}
+
+/// A sweep that gains less than this share of everything is the last.
+const LEAST_GAIN: f64 = 1e-7;
+
+/// Finds what brings B nearest to A: `argmax ⟨A, g(B)⟩` over the elements `g` of all kinds, by coordinate ascent.
+///
+/// Both networks should be [`canonical`](mod@crate::canonical): where a gain is no 1, or a mean is left where nothing sees it, kinds
+/// are smaller and products compare what does not count. `observe` is told every sweep; where it returns false, that sweep is the last.
+///
+/// Cost: per sweep one Gram for every group, `2 n · numel` flops for every tensor and axis where it stands, and for every group one
+/// assignment or decomposition; for heads one decomposition for each pair of them.
+///
+/// # Errors
+/// If the networks differ in structure, or lack a tensor of the symmetry.
+///
+/// Source: Ainsworth et al. 2023, Algorithm 1, generalised to kinds; the order is ours.
+pub fn match_turned(
+    kinds: &Kinds,
+    a: &Params,
+    b: &Params,
+    options: &TurnedOptions,
+    observe: &mut dyn FnMut(&TurnedSweep) -> bool,
+) -> Result<TurnedMatch> {
+    a.check_same_structure(b)?;
+    let mut state = State::new(kinds, a, b, options.anchor);
+    let (everywhere, local): (Vec<GroupId>, Vec<GroupId>) =
+        kinds.symmetry.roots().into_iter().partition(|id| state.is_everywhere(*id));
+    let start = super::objective(&kinds.symmetry, &Alignment::identity(&kinds.symmetry), a, b)?;
+    let mut sweeps = Vec::new();
+    let mut converged = false;
+    for sweep in 0..=options.max_sweeps {
+        let mut told = TurnedSweep { sweep, gain: 0.0, changed: 0 };
+        let anchors = everywhere.iter().map(|id| (*id, sweep == 0));
+        let order: Vec<(GroupId, bool)> =
+            if sweep == 0 { anchors.collect() } else { local.iter().map(|id| (*id, false)).chain(anchors).collect() };
+        for (id, anchored) in order {
+            if let Some((motion, gain)) = state.better(id, anchored)? {
+                state.act(&motion)?;
+                told.gain += gain;
+                told.changed += 1;
+            }
+        }
+        sweeps.push(told);
+        converged = sweep > 0 && told.gain <= LEAST_GAIN * state.size;
+        if !observe(&told) || converged {
+            break;
+        }
+    }
+    Ok(TurnedMatch { motion: state.motion, moved: state.moved, start, sweeps, converged })
+}
+
+struct State<'a> {
+    kinds: &'a Kinds,
+    a: &'a Params,
+    b: &'a Params,
+    anchor: f64,
+    motion: Motion,
+    moved: Params,
+    /// Norms of both networks, multiplied: what a gain is measured against.
+    size: f64,
+}
+
+impl<'a> State<'a> {
+    fn new(kinds: &'a Kinds, a: &'a Params, b: &'a Params, anchor: f64) -> Self {
+        let norm = |net: &Params| -> f64 {
+            let squares = |name: &str| {
+                net.get(name).and_then(|t| Some(t.to_f64().ok()?.iter().map(|v| v * v).sum::<f64>())).unwrap_or(0.0)
+            };
+            kinds.symmetry.names().map(squares).sum::<f64>().sqrt()
+        };
+        let (motion, moved, size) = (Motion::identity(kinds), b.clone(), norm(a) * norm(b));
+        Self { kinds, a, b, anchor, motion, moved, size }
+    }
+
+    fn symmetry(&self) -> &'a Symmetry {
+        &self.kinds.symmetry
+    }
+
+    /// Roots of a tensor.
+    fn roots_of(&self, name: &str) -> BTreeSet<GroupId> {
+        let Ok(layout) = self.symmetry().tensor(name) else { return BTreeSet::new() };
+        let digits = layout.axes.iter().flat_map(|x| &x.occurrences).flat_map(|o| &o.digits);
+        digits.filter(|d| d.len > 1).filter_map(|d| d.group).map(|id| self.symmetry().root(id)).collect()
+    }
+
+    /// Whether a root shares tensors with more than two others: with more than what stands before and behind it.
+    fn is_everywhere(&self, id: GroupId) -> bool {
+        let all = self.symmetry().tensors().map(|(name, _)| self.roots_of(name)).filter(|roots| roots.contains(&id));
+        all.flatten().collect::<BTreeSet<_>>().len() > 3
+    }
+
+    /// Tensors in which a root is compared: of those that are turned, where it is; `alone` are those where no other group stands.
+    fn names(&self, id: GroupId, keep: impl Fn(&str, bool) -> bool) -> Symmetry {
+        self.symmetry().restrict(|name| {
+            let roots = self.roots_of(name);
+            roots.contains(&id) && keep(name, roots.len() == 1)
+        })
+    }
+
+    fn grams(&self, id: GroupId, on: &Symmetry) -> Result<Vec<super::Gram>> {
+        weight_grams(on, id, &Alignment::identity(self.symmetry()), self.a, &self.moved)
+    }
+
+    /// The sum of the Grams of a root without families, tensors where it stands alone weighed.
+    fn gram(&self, id: GroupId, n: usize, keep: impl Fn(&str) -> bool, anchored: bool) -> Result<Vec<f64>> {
+        let mut sum = vec![0.0; n * n];
+        for (alone, weight) in [(true, self.anchor), (false, 1.0)] {
+            if anchored && !alone {
+                continue;
+            }
+            for gram in self.grams(id, &self.names(id, |name, is_alone| keep(name) && is_alone == alone))? {
+                sum.iter_mut().zip(&gram.data).for_each(|(s, g)| *s += weight * g);
+            }
+        }
+        Ok(sum)
+    }
+
+    /// A better element of a root, and what it gains.
+    fn better(&self, id: GroupId, anchored: bool) -> Result<Option<(Motion, f64)>> {
+        let (symmetry, kind) = (self.symmetry(), self.kinds.kind(id));
+        let n = symmetry.group(id).size;
+        let mut motion = Motion::identity(self.kinds);
+        if !symmetry.children(id).is_empty() {
+            let grams = self.grams(id, &self.names(id, |_, _| true))?;
+            let current: f64 = grams.iter().map(trace).sum();
+            let Some((motion, value)) = best_with_families(self.kinds, id, &grams)? else { return Ok(None) };
+            return Ok(self.worth(motion, value - current));
+        }
+        let turned = |name: &str| self.kinds.side(id, name).is_some();
+        match kind {
+            Kind::Still => Ok(None),
+            Kind::Permutation | Kind::Signed => {
+                let signed = kind == Kind::Signed;
+                let plain = self.gram(id, n, |name| !(signed && turned(name)), anchored)?;
+                let free =
+                    if signed { self.gram(id, n, turned, anchored)? } else { vec![0.0; n * n] };
+                let current: f64 = (0..n).map(|i| plain[i * n + i] + free[i * n + i]).sum();
+                let similarity = plain.iter().zip(&free).map(|(p, f)| p + f.abs()).collect();
+                let found = assign(&Similarity::new(n, similarity)?, None)?;
+                if signed {
+                    let sign = |i: usize| if free[i * n + found.perm.at(i)] < 0.0 { -1.0 } else { 1.0 };
+                    motion.turns.insert(id, vec![Turn::Scales((0..n).map(sign).collect())]);
+                }
+                motion.alignment = with(symmetry, [(id, vec![found.perm])])?;
+                if self.is_quadratic(id) && self.value_with(&motion)? <= self.value_with(&Motion::identity(self.kinds))? {
+                    return Ok(None);
+                }
+                Ok(self.worth(motion, found.value - current))
+            }
+            Kind::Orthogonal | Kind::Centred | Kind::Phases => {
+                let gram = self.gram(id, n, turned, anchored)?;
+                let current: f64 = (0..n).map(|i| gram[i * n + i]).sum();
+                let Some((turn, value)) = kind.best(&gram, n) else { return Ok(None) };
+                motion.turns.insert(id, vec![turn]);
+                Ok(self.worth(motion, value - current))
+            }
+        }
+    }
+
+    fn worth(&self, motion: Motion, gain: f64) -> Option<(Motion, f64)> {
+        (gain > 1e-12 * self.size).then_some((motion, gain))
+    }
+
+    fn is_quadratic(&self, id: GroupId) -> bool {
+        self.symmetry().tensors().any(|(_, layout)| is_quadratic(self.symmetry(), id, layout))
+    }
+
+    fn value_with(&self, motion: &Motion) -> Result<f64> {
+        let moved = motion.apply(self.kinds, &self.moved)?;
+        super::objective(self.symmetry(), &Alignment::identity(self.symmetry()), self.a, &moved)
+    }
+
+    /// Moves B on: always from where it was at first, so that rounding does not gather.
+    fn act(&mut self, motion: &Motion) -> Result<()> {
+        self.motion = motion.after(self.kinds, &self.motion);
+        let groups: BTreeSet<GroupId> = (0..self.symmetry().groups().len())
+            .map(GroupId)
+            .filter(|id| motion.turns.contains_key(id) || !motion.alignment.copies(*id).iter().all(Perm::is_identity))
+            .map(|id| self.symmetry().root(id))
+            .collect();
+        let touched: Vec<&str> =
+            self.symmetry().names().filter(|name| !self.roots_of(name).is_disjoint(&groups)).collect();
+        let mut moved = self.moved.clone();
+        for name in touched {
+            moved.insert(name, self.motion.moved(self.kinds, self.b, name)?);
+        }
+        self.moved = moved;
+        Ok(())
+    }
+}
+
+fn trace(gram: &super::Gram) -> f64 {
+    let side: usize = gram.lens.iter().product();
+    (0..side).map(|i| gram.data[i * side + i]).sum()
+}
+
+/// An alignment with these permutations, everything else staying.
+fn with(symmetry: &Symmetry, perms: impl IntoIterator<Item = (GroupId, Vec<Perm>)>) -> Result<Alignment> {
+    let mut alignment = Alignment::identity(symmetry);
+    for (id, copies) in perms {
+        alignment.set(id, copies);
+    }
+    alignment.check(symmetry)?;
+    Ok(alignment)
+}

@@ -1,0 +1,83 @@
+//! Aligning with more than permutations.
+
+use std::sync::Arc;
+
+use onebasin_core::matching::{Kinship, StopReason, Sweep, TurnedOptions, Weights, diagnose};
+use onebasin_core::report::MatchRecord;
+use onebasin_core::symmetry::Alignment;
+
+use super::{Align, Aligned, Method};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::observer::Level;
+use crate::pair::Pair;
+
+impl Pair {
+    /// Whether `auto` turns: where a network is known as a transformer whose stream nothing looks at unit by unit.
+    pub(super) fn is_turned_by_itself(&self) -> Result<bool> {
+        Ok(self.a.is_of_family() && self.has_free_stream()?)
+    }
+
+    /// Aligns B by the best element over all kinds of groups.
+    pub(super) fn align_turned(&self, options: &Align, context: &Context<'_>) -> Result<Aligned> {
+        let turning = TurnedOptions { max_sweeps: options.max_sweeps.min(TurnedOptions::default().max_sweeps), ..TurnedOptions::default() };
+        let symmetry = self.a.symmetry()?;
+        let weights = self.a.weights_of(&symmetry);
+        let [a, b] = self.ends();
+        let plain = Weights::new(&weights, a, b)?;
+        let still = Alignment::identity(&symmetry);
+        let mut diagnosis = if options.diagnose { Some(diagnose(&plain, &still, options.seed)?) } else { None };
+        let no_graph = || Error::NoGraph { path: self.a.path().to_owned() };
+        let (turned, found) = self.turn(&turning, context)?.ok_or_else(no_graph)?;
+        let kin = diagnosis.as_ref().map(|diagnosis| diagnosis.kind);
+        if matches!(kin, Some(Kinship::Unrelated | Kinship::Alignable | Kinship::TooSmall)) {
+            let frame = self.in_frame(&turned, context)?;
+            let symmetry = frame.pair.a.symmetry()?;
+            let (weights, [a, b]) = (frame.pair.a.weights_of(&symmetry), frame.pair.ends());
+            diagnosis = Some(diagnose(&Weights::new(&weights, a, b)?, &Alignment::identity(&symmetry), options.seed)?);
+        }
+        if let Some(diagnosis) = &diagnosis {
+            context.observer.remark(Level::Finding, &diagnosis.to_string());
+        }
+        let mut objective = found.start;
+        let sweep = |told: &onebasin_core::matching::TurnedSweep| {
+            objective += told.gain;
+            let (sweep, gain, changed_groups) = (told.sweep, told.gain, told.changed);
+            Sweep { sweep, objective, gain, changed_groups, solved_groups: turned.kinds.symmetry.roots().len() }
+        };
+        let sweeps: Vec<Sweep> = found.sweeps.iter().map(sweep).collect();
+        let record = MatchRecord {
+            method: Method::Orthogonal.name().to_owned(),
+            compared: "weights in canonical form".to_owned(),
+            options: options.ascent(),
+            device: None,
+            start_objective: found.start,
+            objective: sweeps.last().map_or(found.start, |sweep| sweep.objective),
+            stop: if found.converged { StopReason::Converged } else { StopReason::SweepLimit },
+            sweeps,
+            runs: Vec::new(),
+            plan: Vec::new(),
+            judged: Vec::new(),
+            diagnosis,
+            correlation: Vec::new(),
+        };
+        Ok(Aligned {
+            symmetry: turned.kinds.symmetry.clone(),
+            alignment: turned.motion.alignment.clone(),
+            record: Some(record),
+            file: None,
+            account: self.account().of(&symmetry),
+            made_for: Vec::new(),
+            turned: Some(Arc::new(turned)),
+        })
+    }
+}
+
+impl Aligned {
+    /// What is left to do once B was brought into A's frame: nothing.
+    pub(crate) fn still(&self, frame: &Pair) -> Result<Self> {
+        let symmetry = frame.a.symmetry()?;
+        let alignment = Alignment::identity(&symmetry);
+        Ok(Self { symmetry, alignment, made_for: Vec::new(), turned: None, ..self.clone() })
+    }
+}
