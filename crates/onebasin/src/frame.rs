@@ -66,8 +66,8 @@ impl Pair {
     pub(crate) fn turn(&self, options: &TurnedOptions, context: &Context<'_>) -> Result<Option<(Turned, TurnedMatch)>> {
         let Some(([a, b], kinds)) = self.forms()? else { return Ok(None) };
         let found = match_turned(&kinds, &a.params, &b.params, options, &mut |sweep| {
-            let TurnedSweep { sweep, gain, changed } = sweep;
-            context.detail(&format!("all kinds, sweep {sweep}: +{gain:.3e}, {changed} groups moved"));
+            let TurnedSweep { sweep, objective, gain, changed } = sweep;
+            context.detail(&format!("all kinds, sweep {sweep}: {objective:.6} (+{gain:.3e}), {changed} groups moved"));
             !context.observer.stops()
         })?;
         context.go_on()?;

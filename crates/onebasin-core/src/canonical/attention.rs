@@ -5,7 +5,8 @@ use super::norms::{is_own, linear_readers};
 use crate::error::Result;
 use crate::graph::op::{Binary, Op, Unary};
 use crate::graph::{Graph, Node, ValueId, ValueSource};
-use crate::kinds::{Kind, Kinds};
+use crate::kinds::{Kind, Kinds, Side, balance};
+use crate::linalg::{Mat, Scalar};
 use crate::symmetry::GroupId;
 
 pub(super) fn fold(form: &mut Form) -> Result<()> {
@@ -16,6 +17,7 @@ pub(super) fn fold(form: &mut Form) -> Result<()> {
             continue;
         }
         drop_key_bias(form, &node)?;
+        even_scores(form, &kinds, &node)?;
         for (id, input) in form.graph.readers(node.outputs[0]).collect::<Vec<_>>() {
             let mixed = form.graph.node(id).clone();
             if mixed.op == Op::MatMul && input == 0 {
@@ -49,6 +51,87 @@ fn drop_key_bias(form: &mut Form, softmax: &Node) -> Result<()> {
     form.set(&name, &values)?;
     form.changes.key_biases.push(name);
     Ok(())
+}
+
+/// Queries and keys that stand in one tensor, made the same size: as parts of one they cannot be told apart by the tensor's side, so
+/// [`balanced`](super::balanced) leaves them.
+fn even_scores(form: &mut Form, kinds: &Kinds, softmax: &Node) -> Result<()> {
+    let graph = &form.graph;
+    let Some(scores) = products(graph, softmax.inputs[0]) else { return Ok(()) };
+    let [Some(queries), Some(keys)] = [0, 1].map(|k| bias_behind(graph, scores.inputs[k])) else { return Ok(()) };
+    if queries.0 != keys.0 {
+        return Ok(());
+    }
+    let bias = graph.value(queries.0).name.clone();
+    let Some(weight) = weight_beside(graph, queries.0).map(|w| graph.value(w).name.clone()) else { return Ok(()) };
+    let groups = (0..kinds.symmetry.groups().len()).map(GroupId);
+    let inside = |(_, start, len): (ValueId, usize, usize), positions: &[usize]| {
+        positions.iter().all(|p| (start..start + len).contains(p))
+    };
+    let parts = |id: GroupId, run| -> Vec<(usize, usize, Vec<usize>)> {
+        kinds.fibres(id, &weight).into_iter().filter(|(_, _, positions)| inside(run, positions)).collect()
+    };
+    let of_both = |id: &GroupId| {
+        kinds.kind(*id) == Kind::Orthogonal && !parts(*id, queries).is_empty() && !parts(*id, keys).is_empty()
+    };
+    let Some(id) = groups.into_iter().find(|id| of_both(id)) else { return Ok(()) };
+    let (mut weights, mut biases) = (form.values(&weight)?, form.values(&bias)?);
+    let shape = form.params.require(&weight)?.shape().to_vec();
+    for copy in 0..kinds.symmetry.copies(id) {
+        let of = |run| parts(id, run).into_iter().find(|(_, c, _)| *c == copy);
+        let (Some(queries), Some(keys)) = (of(queries), of(keys)) else { continue };
+        let [rows_of_queries, rows_of_keys] = [&queries, &keys].map(|(axis, _, positions)| {
+            rows(&weights, &biases, &shape, *axis, positions)
+        });
+        let (n, columns) = (queries.2.len(), shape[1 - queries.0] + 1);
+        let gram = |rows: &[f64]| {
+            let mut gram = vec![0.0; n * n];
+            f64::matmul(&mut gram, Mat::new(rows, n, columns), Mat::new(rows, n, columns).t(), false);
+            gram
+        };
+        let Some(turn) = balance(&gram(&rows_of_queries), &gram(&rows_of_keys), n) else { continue };
+        for ((axis, _, positions), rows, side) in
+            [(queries, rows_of_queries, Side::Along), (keys, rows_of_keys, Side::Against)]
+        {
+            let mut turned = vec![0.0; n * columns];
+            f64::matmul(&mut turned, Mat::new(&turn.matrix(side), n, n), Mat::new(&rows, n, columns), false);
+            for (row, p) in turned.chunks(columns).zip(&positions) {
+                row[..columns - 1].iter().enumerate().for_each(|(k, value)| weights[entry(&shape, axis, *p, k)] = *value);
+                biases[*p] = row[columns - 1];
+            }
+        }
+    }
+    form.set(&weight, &weights)?;
+    form.set(&bias, &biases)
+}
+
+/// Rows of a matrix along an axis, each with its bias behind it.
+fn rows(weights: &[f64], biases: &[f64], shape: &[usize], axis: usize, positions: &[usize]) -> Vec<f64> {
+    let row = |p: &usize| {
+        let (p, columns) = (*p, shape[1 - axis]);
+        (0..columns).map(move |k| weights[entry(shape, axis, p, k)]).chain([biases[p]]).collect::<Vec<_>>()
+    };
+    positions.iter().flat_map(row).collect()
+}
+
+/// Where entry `k` of row `p` along an axis of a matrix lies.
+fn entry(shape: &[usize], axis: usize, p: usize, k: usize) -> usize {
+    if axis == 0 { p * shape[1] + k } else { k * shape[1] + p }
+}
+
+/// The weight of the layer that a bias belongs to.
+fn weight_beside(graph: &Graph, bias: ValueId) -> Option<ValueId> {
+    let (id, input) = graph.readers(bias).next()?;
+    let node = graph.node(id);
+    let weight = match (&node.op, input) {
+        (Op::Linear, 2) => node.inputs[1],
+        (Op::Binary(Binary::Add), _) => {
+            let (_, product) = graph.made_by(node.inputs[1 - input.min(1)])?;
+            *product.inputs.get(1).filter(|_| product.op == Op::MatMul)?
+        }
+        _ => return None,
+    };
+    is_own(graph, weight).then_some(weight).filter(|w| graph.shape(*w).len() == 2)
 }
 
 /// What is computed of queries and keys, behind scales and masks that depend on neither.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use onebasin_core::matching::{Kinship, StopReason, Sweep, TurnedOptions, Weights, diagnose};
+use onebasin_core::matching::{Kinship, StopReason, Sweep, TurnedOptions, TurnedSweep, Weights, diagnose};
 use onebasin_core::report::MatchRecord;
 use onebasin_core::symmetry::Alignment;
 
@@ -20,7 +20,8 @@ impl Pair {
 
     /// Aligns B by the best element over all kinds of groups.
     pub(super) fn align_turned(&self, options: &Align, context: &Context<'_>) -> Result<Aligned> {
-        let turning = TurnedOptions { max_sweeps: options.max_sweeps.min(TurnedOptions::default().max_sweeps), ..TurnedOptions::default() };
+        let usual = TurnedOptions::default();
+        let turning = TurnedOptions { max_sweeps: options.max_sweeps.min(usual.max_sweeps), ..usual };
         let symmetry = self.a.symmetry()?;
         let weights = self.a.weights_of(&symmetry);
         let [a, b] = self.ends();
@@ -39,11 +40,13 @@ impl Pair {
         if let Some(diagnosis) = &diagnosis {
             context.observer.remark(Level::Finding, &diagnosis.to_string());
         }
-        let mut objective = found.start;
-        let sweep = |told: &onebasin_core::matching::TurnedSweep| {
-            objective += told.gain;
-            let (sweep, gain, changed_groups) = (told.sweep, told.gain, told.changed);
-            Sweep { sweep, objective, gain, changed_groups, solved_groups: turned.kinds.symmetry.roots().len() }
+        let solved_groups = turned.kinds.symmetry.roots().len();
+        let sweep = |told: &TurnedSweep| Sweep {
+            sweep: told.sweep,
+            objective: told.objective,
+            gain: told.gain,
+            changed_groups: told.changed,
+            solved_groups,
         };
         let sweeps: Vec<Sweep> = found.sweeps.iter().map(sweep).collect();
         let record = MatchRecord {

@@ -19,13 +19,14 @@ use crate::kinds::{Kind, Kinds, Motion, Turn};
 use crate::params::Params;
 use crate::perm::Perm;
 use crate::symmetry::{Alignment, GroupId, Symmetry};
+use crate::tensor::Tensor;
 use pairing::best_with_families;
 
 /// Which units are compared, and for how long.
 ///
 /// ```
 /// let usual = onebasin_core::matching::TurnedOptions::default();
-/// assert_eq!((usual.max_sweeps, usual.anchor), (30, 1.0));
+/// assert_eq!((usual.max_sweeps, usual.anchor, usual.even), (30, 2.0, 1.0));
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -34,11 +35,13 @@ pub struct TurnedOptions {
     pub max_sweeps: usize,
     /// How much tensors count in which a group stands beside fixed axes alone, such as embeddings, where that group is solved.
     pub anchor: f64,
+    /// How far tensors count alike where a stream is solved: at 0 by their sizes, at 1 all the same.
+    pub even: f64,
 }
 
 impl Default for TurnedOptions {
     fn default() -> Self {
-        Self { max_sweeps: 30, anchor: 1.0 }
+        Self { max_sweeps: 30, anchor: 2.0, even: 1.0 }
     }
 }
 
@@ -47,7 +50,9 @@ impl Default for TurnedOptions {
 pub struct TurnedSweep {
     /// Counted from 1; 0 is the anchor.
     pub sweep: usize,
-    /// What it raised the value by.
+    /// `⟨A, g(B)⟩` after it.
+    pub objective: f64,
+    /// What its steps gained, each as its group is compared.
     pub gain: f64,
     /// Groups that moved.
     pub changed: usize,
@@ -91,14 +96,14 @@ pub fn match_turned(
     observe: &mut dyn FnMut(&TurnedSweep) -> bool,
 ) -> Result<TurnedMatch> {
     a.check_same_structure(b)?;
-    let mut state = State::new(kinds, a, b, options.anchor);
+    let mut state = State::new(kinds, a, b, options)?;
     let (everywhere, local): (Vec<GroupId>, Vec<GroupId>) =
         kinds.symmetry.roots().into_iter().partition(|id| state.is_everywhere(*id));
     let start = super::objective(&kinds.symmetry, &Alignment::identity(&kinds.symmetry), a, b)?;
     let mut sweeps = Vec::new();
     let mut converged = false;
     for sweep in 0..=options.max_sweeps {
-        let mut told = TurnedSweep { sweep, gain: 0.0, changed: 0 };
+        let mut told = TurnedSweep { sweep, objective: 0.0, gain: 0.0, changed: 0 };
         let anchors = everywhere.iter().map(|id| (*id, sweep == 0));
         let order: Vec<(GroupId, bool)> =
             if sweep == 0 { anchors.collect() } else { local.iter().map(|id| (*id, false)).chain(anchors).collect() };
@@ -109,6 +114,7 @@ pub fn match_turned(
                 told.changed += 1;
             }
         }
+        told.objective = state.objective()?;
         sweeps.push(told);
         converged = sweep > 0 && told.gain <= LEAST_GAIN * state.size;
         if !observe(&told) || converged {
@@ -123,6 +129,8 @@ struct State<'a> {
     a: &'a Params,
     b: &'a Params,
     anchor: f64,
+    /// A as it counts for streams: tensors divided by what both networks have there.
+    even: Params,
     motion: Motion,
     moved: Params,
     /// Norms of both networks, multiplied: what a gain is measured against.
@@ -130,15 +138,20 @@ struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    fn new(kinds: &'a Kinds, a: &'a Params, b: &'a Params, anchor: f64) -> Self {
-        let norm = |net: &Params| -> f64 {
-            let squares = |name: &str| {
-                net.get(name).and_then(|t| Some(t.to_f64().ok()?.iter().map(|v| v * v).sum::<f64>())).unwrap_or(0.0)
-            };
-            kinds.symmetry.names().map(squares).sum::<f64>().sqrt()
-        };
-        let (motion, moved, size) = (Motion::identity(kinds), b.clone(), norm(a) * norm(b));
-        Self { kinds, a, b, anchor, motion, moved, size }
+    fn new(kinds: &'a Kinds, a: &'a Params, b: &'a Params, options: &TurnedOptions) -> Result<Self> {
+        let (mut even, mut sizes) = (a.clone(), [0.0; 2]);
+        for name in kinds.symmetry.names() {
+            let squares = |net: &Params| -> Result<f64> { Ok(net.require(name)?.to_f64()?.iter().map(|v| v * v).sum()) };
+            let (own, other, tensor) = (squares(a)?, squares(b)?, a.require(name)?);
+            sizes = [sizes[0] + own, sizes[1] + other];
+            let size = (own * other).sqrt() / tensor.len().max(1) as f64;
+            if size > 0.0 && options.even != 0.0 {
+                let values: Vec<f64> = tensor.to_f64()?.iter().map(|v| v * size.powf(-options.even)).collect();
+                even.insert(name, Tensor::from_f64_as(tensor.dtype(), tensor.shape(), &values)?);
+            }
+        }
+        let (motion, moved, size) = (Motion::identity(kinds), b.clone(), (sizes[0] * sizes[1]).sqrt());
+        Ok(Self { kinds, a, b, anchor: options.anchor, even, motion, moved, size })
     }
 
     fn symmetry(&self) -> &'a Symmetry {
@@ -162,12 +175,14 @@ impl<'a> State<'a> {
     fn names(&self, id: GroupId, keep: impl Fn(&str, bool) -> bool) -> Symmetry {
         self.symmetry().restrict(|name| {
             let roots = self.roots_of(name);
-            roots.contains(&id) && keep(name, roots.len() == 1)
+            let table = self.symmetry().tensor(name).is_ok_and(|layout| layout.axes.len() > 1);
+            roots.contains(&id) && keep(name, table && roots.len() == 1)
         })
     }
 
     fn grams(&self, id: GroupId, on: &Symmetry) -> Result<Vec<super::Gram>> {
-        weight_grams(on, id, &Alignment::identity(self.symmetry()), self.a, &self.moved)
+        let a = if self.kinds.kind(id).permutes() { self.a } else { &self.even };
+        weight_grams(on, id, &Alignment::identity(self.symmetry()), a, &self.moved)
     }
 
     /// The sum of the Grams of a root without families, tensors where it stands alone weighed.
@@ -228,6 +243,10 @@ impl<'a> State<'a> {
 
     fn worth(&self, motion: Motion, gain: f64) -> Option<(Motion, f64)> {
         (gain > 1e-12 * self.size).then_some((motion, gain))
+    }
+
+    fn objective(&self) -> Result<f64> {
+        super::objective(self.symmetry(), &Alignment::identity(self.symmetry()), self.a, &self.moved)
     }
 
     fn is_quadratic(&self, id: GroupId) -> bool {
