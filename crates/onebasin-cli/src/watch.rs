@@ -29,6 +29,7 @@ impl Watch {
     fn bar(&self, step: Step, total: u64) -> ProgressBar {
         match step {
             Step::Activations => self.talk.bar(total, "activations {bar:24} {pos}/{len} samples, eta {eta}"),
+            Step::Writing => self.talk.bar(total, "writing text {bar:24} {pos}/{len} tokens, eta {eta}"),
             Step::Remembering => self.talk.bar(total, "making inputs up {bar:24} {pos}/{len} steps, eta {eta}"),
             Step::StraightThrough => {
                 self.talk.bar(total, "straight-through {bar:24} {pos}/{len} steps {msg} eta {eta}")

@@ -2,14 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use onebasin_core::Params;
-use onebasin_core::graph::Graph;
-use onebasin_nn::exec::Program;
 use onebasin_nn::samples::{dead_leaves, picked_from};
 use onebasin_nn::{Arrays, RememberedOptions, remembered, remembers};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::model::Model;
 use crate::observer::{Progress, Step};
 
 /// Inputs that were made up.
@@ -29,6 +27,8 @@ pub(crate) struct Kept(Arc<Mutex<Option<OfSeed>>>);
 
 /// Dead leaves, where no BatchNorm remembers anything.
 const LEAVES: usize = 1000;
+/// Texts that two language models write: as many tokens as a solve gains from.
+const TEXTS: usize = 256;
 
 impl Kept {
     /// What was made up of this seed, if it was.
@@ -43,8 +43,7 @@ impl Kept {
     /// [`Error::NeedsIndices`], those of [`remembered`], or the observer stops it.
     pub(crate) fn made_up(
         &self,
-        program: &Program,
-        networks: &[&Params],
+        [a, b]: [&Model; 2],
         seed: u64,
         context: &Context<'_>,
     ) -> Result<Arc<MadeUp>> {
@@ -52,11 +51,15 @@ impl Kept {
         if let Some((_, made)) = kept.as_ref().filter(|(of, _)| *of == seed) {
             return Ok(Arc::clone(made));
         }
-        refuse_indices(program.graph())?;
-        let made = if remembers(program.graph()) {
+        let (program, networks) = (a.program()?, [a.params(), b.params()]);
+        let made = if let Some(samples) = written([a, b], seed, context)? {
+            MadeUp { how: "text that both networks wrote".to_owned(), samples }
+        } else if let Some(input) = program.graph().inputs().find(|v| picked_from(program.graph(), *v).is_some()) {
+            return Err(Error::NeedsIndices { input: program.graph().value(input).name.clone() });
+        } else if remembers(program.graph()) {
             let options = RememberedOptions { seed, ..RememberedOptions::default() };
             let observer = context.observer;
-            let found = remembered(program, networks, &options, &mut |done, total| {
+            let found = remembered(&program, &networks, &options, &mut |done, total| {
                 let (done, total) = (done as u64, total as u64);
                 observer.progress(&Progress { step: Step::Remembering, done, total, how: "" });
                 !observer.stops()
@@ -78,13 +81,20 @@ impl Kept {
     }
 }
 
-/// Passes only if inputs can be made up: if they are any numbers.
-///
-/// # Errors
-/// [`Error::NeedsIndices`] names one that picks.
-fn refuse_indices(graph: &Graph) -> Result<()> {
-    match graph.inputs().find(|v| picked_from(graph, *v).is_some()) {
-        Some(input) => Err(Error::NeedsIndices { input: graph.value(input).name.clone() }),
-        None => Ok(()),
-    }
+/// Texts that both networks write, half each in turn, where they are language models.
+fn written([a, b]: [&Model; 2], seed: u64, context: &Context<'_>) -> Result<Option<Arrays>> {
+    let mut done = 0;
+    let mut half = |model: &Model, seed: u64| {
+        let found = model.writes(TEXTS / 2, seed, &mut |_| {
+            done += 1;
+            let total = a.graph().and_then(|g| Some(2 * (g.shape(g.inputs().next()?)[1] as u64).saturating_sub(1)));
+            let total = total.unwrap_or(done);
+            context.observer.progress(&Progress { step: Step::Writing, done, total, how: "" });
+            !context.observer.stops()
+        });
+        context.go_on()?;
+        found
+    };
+    let (Some(one), Some(other)) = (half(a, 2 * seed)?, half(b, 2 * seed + 1)?) else { return Ok(None) };
+    Ok(Some(one.and(&other)?))
 }

@@ -8,6 +8,8 @@ pub enum Step {
     Activations,
     /// Steps of inputs made up until BatchNorms see in them what they remember.
     Remembering,
+    /// Tokens of text that networks write, to be compared and solved on.
+    Writing,
     /// Steps of straight-through matching.
     StraightThrough,
     /// Layers of a merged network solved.

@@ -162,7 +162,7 @@ impl Pair {
 
     /// Inputs made up of both networks, where there are no data; made once.
     pub(crate) fn made_up(&self, seed: u64, context: &Context<'_>) -> Result<Arc<MadeUp>> {
-        self.made_up.made_up(&self.a.program()?, &self.ends(), seed, context)
+        self.made_up.made_up([&self.a, &self.b], seed, context)
     }
 
     /// The same, if they were made.
@@ -172,7 +172,7 @@ impl Pair {
 
     /// The same two networks in another form.
     pub(crate) fn with_models(&self, [a, b]: [Arc<Model>; 2]) -> Self {
-        Self { a, b, account: self.account.clone(), tested: Arc::default(), made_up: Kept::default(), beside: None }
+        Self { a, b, account: self.account.clone(), tested: Arc::default(), made_up: self.made_up.clone(), beside: None }
     }
 
     pub(crate) fn ends(&self) -> [&Params; 2] {

@@ -10,7 +10,24 @@ use crate::error::Result;
 /// A graph on its way, for so many positions.
 pub(super) struct Build {
     pub(super) graph: Graph,
+    span: Span,
+    /// Keys and values of every layer, where they are asked for.
+    kept: Vec<ValueId>,
+}
+
+/// Which positions a graph is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    /// Positions before it, whose keys and values are inputs; none of a graph that begins at the beginning.
+    pub(super) past: Option<usize>,
     pub(super) length: usize,
+}
+
+impl Span {
+    /// The position behind the last.
+    pub(super) fn end(self) -> usize {
+        self.past.unwrap_or(0) + self.length
+    }
 }
 
 /// Heads of attention: of queries, of keys and values, and units of each.
@@ -26,13 +43,13 @@ const HIDDEN: f32 = f32::MIN;
 
 impl Build {
     /// Begins with so many tokens.
-    pub(super) fn new(length: usize, positions: usize) -> Result<(Self, ValueId)> {
-        if length > positions || length == 0 {
-            return Err(wrong(&format!("it has {positions} positions, and {length} are asked for")));
+    pub(super) fn new(span: Span, positions: usize) -> Result<(Self, ValueId)> {
+        if span.end() > positions || span.length == 0 {
+            return Err(wrong(&format!("it has {positions} positions, and {} are asked for", span.end())));
         }
         let mut graph = Graph::new();
-        let tokens = graph.input("input_ids", &[1, length])?;
-        Ok((Self { graph, length }, tokens))
+        let tokens = graph.input("input_ids", &[1, span.length])?;
+        Ok((Self { graph, span, kept: Vec::new() }, tokens))
     }
 
     /// Rows of a table `[rows, width]`.
@@ -41,11 +58,12 @@ impl Build {
         Ok(self.graph.push(name, Op::Gather { axis: 0 }, &[table, tokens])?)
     }
 
-    /// The first rows of a table of positions.
+    /// The rows of a table of positions that it is for.
     pub(super) fn positions(&mut self, name: &str, rows: usize, width: usize) -> Result<ValueId> {
         let table = self.graph.param(&format!("{name}.weight"), &[rows, width])?;
-        let first = Op::Slice { axis: 0, start: 0, len: self.length, step: 1 };
-        Ok(self.graph.push(name, first, &[table])?)
+        let Span { past, length } = self.span;
+        let own = Op::Slice { axis: 0, start: past.unwrap_or(0), len: length, step: 1 };
+        Ok(self.graph.push(name, own, &[table])?)
     }
 
     /// `x Wᵀ (+ b)`, W `[out, in]`.
@@ -105,11 +123,13 @@ impl Build {
     pub(super) fn rotate(&mut self, name: &str, x: ValueId, theta: f64) -> Result<ValueId> {
         let units = self.width(x);
         let half = units / 2;
-        let angles = (0..self.length).flat_map(|at| (0..units).map(move |unit| (at, unit % half)));
+        let Span { past, length } = self.span;
+        let first = past.unwrap_or(0);
+        let angles = (first..first + length).flat_map(|at| (0..units).map(move |unit| (at, unit % half)));
         let angles: Vec<f64> =
             angles.map(|(at, pair)| at as f64 * theta.powf(-2.0 * pair as f64 / units as f64)).collect();
         let of =
-            |f: fn(f64) -> f64| Tensor::from_f32(&[self.length, units], angles.iter().map(|a| f(*a) as f32).collect());
+            |f: fn(f64) -> f64| Tensor::from_f32(&[length, units], angles.iter().map(|a| f(*a) as f32).collect());
         let (cos, sin) = (of(f64::cos)?, of(f64::sin)?);
         let cos = self.graph.constant(&format!("{name}.cos"), cos)?;
         let sin = self.graph.constant(&format!("{name}.sin"), sin)?;
@@ -126,16 +146,18 @@ impl Build {
     /// queries than of keys and values, neighbours share one.
     pub(super) fn attend(&mut self, name: &str, [q, k, v]: [ValueId; 3], heads: Heads) -> Result<ValueId> {
         let Heads { queries, keys, units } = heads;
-        let (length, shared) = (self.length, queries / keys);
-        let apart = |heads: usize, each: usize| {
-            Op::Reshape(vec![Dim::Same(0), Dim::Size(heads), Dim::Size(each), Dim::Size(length), Dim::Size(units)])
+        let (length, total, shared) = (self.span.length, self.span.end(), queries / keys);
+        let [k, v] = self.with_past(name, [k, v], heads)?;
+        let apart = |heads: usize, each: usize, positions: usize| {
+            let sizes = [heads, each, positions, units].map(Dim::Size);
+            Op::Reshape([Dim::Same(0)].into_iter().chain(sizes).collect())
         };
         let mut named = |part: &str, op: Op, inputs: &[ValueId]| self.graph.push(&format!("{name}.{part}"), op, inputs);
         let [q, k, v] = if shared > 1 {
             [
-                named("q", apart(keys, shared), &[q])?,
-                named("k", apart(keys, 1), &[k])?,
-                named("v", apart(keys, 1), &[v])?,
+                named("q", apart(keys, shared, length), &[q])?,
+                named("k", apart(keys, 1, total), &[k])?,
+                named("v", apart(keys, 1, total), &[v])?,
             ]
         } else {
             [q, k, v]
@@ -144,8 +166,9 @@ impl Build {
         let k = named("keys", Op::Transpose(turned), &[k])?;
         let products = named("products", Op::MatMul, &[q, k])?;
         let scale = Tensor::from_f32(&[], vec![(1.0 / (units as f64).sqrt()) as f32])?;
-        let mask = (0..length * length).map(|at| if at % length > at / length { HIDDEN } else { 0.0 }).collect();
-        let mask = Tensor::from_f32(&[length, length], mask)?;
+        let past = total - length;
+        let mask = (0..length * total).map(|at| if at % total > at / total + past { HIDDEN } else { 0.0 }).collect();
+        let mask = Tensor::from_f32(&[length, total], mask)?;
         let scale = self.graph.constant(&format!("{name}.scale"), scale)?;
         let mask = self.graph.constant(&format!("{name}.mask"), mask)?;
         let scores = self.multiply(&format!("{name}.scaled"), products, scale)?;
@@ -162,6 +185,20 @@ impl Build {
         Ok(named("joined", Op::Reshape(vec![Dim::Same(0), Dim::Same(1), Dim::Size(queries * units)]), &[beside])?)
     }
 
+    /// Keys and values behind those of the positions before; all of them are outputs then.
+    fn with_past(&mut self, name: &str, [k, v]: [ValueId; 2], heads: Heads) -> Result<[ValueId; 2]> {
+        let Some(past) = self.span.past else { return Ok([k, v]) };
+        self.kept.extend([k, v]);
+        if past == 0 {
+            return Ok([k, v]);
+        }
+        let mut behind = |part: &str, value: ValueId| -> Result<ValueId> {
+            let before = self.graph.input(&format!("{name}.past.{part}"), &[1, heads.keys, past, heads.units])?;
+            Ok(self.graph.push(&format!("{name}.all.{part}"), Op::Concat { axis: 2 }, &[before, value])?)
+        };
+        Ok([behind("keys", k)?, behind("values", v)?])
+    }
+
     pub(super) fn width(&self, x: ValueId) -> usize {
         self.graph.shape(x).last().copied().unwrap_or(1)
     }
@@ -169,6 +206,7 @@ impl Build {
     /// The graph, with what it computes last.
     pub(super) fn done(mut self, output: ValueId) -> Graph {
         self.graph.output(output);
+        self.kept.iter().for_each(|value| self.graph.output(*value));
         self.graph
     }
 }

@@ -35,6 +35,13 @@ impl Config {
         }
     }
 
+    /// The same with another entry.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: Value) -> Self {
+        self.0.insert(key.to_owned(), value);
+        self
+    }
+
     /// An entry that is a text.
     ///
     /// # Errors

@@ -4,11 +4,11 @@ use onebasin_core::graph::Graph;
 use onebasin_core::graph::op::Op;
 use serde_json::json;
 
-use super::blocks::{Build, Heads};
+use super::blocks::{Build, Heads, Span};
 use super::config::{Config, wrong};
 use crate::error::Result;
 
-pub(super) fn build(config: &Config, length: usize) -> Result<Graph> {
+pub(super) fn build(config: &Config, span: Span) -> Result<Graph> {
     config.only("scale_attn_weights", &json!(true))?;
     config.only("scale_attn_by_inverse_layer_idx", &json!(false))?;
     config.only("add_cross_attention", &json!(false))?;
@@ -22,7 +22,7 @@ pub(super) fn build(config: &Config, length: usize) -> Result<Graph> {
     }
     let has_head = config.has_head()?;
     let root = if has_head { "transformer." } else { "" };
-    let (mut build, tokens) = Build::new(length, positions)?;
+    let (mut build, tokens) = Build::new(span, positions)?;
     let words = build.embedding(&format!("{root}wte"), tokens, vocabulary, width)?;
     let places = build.positions(&format!("{root}wpe"), positions, width)?;
     let mut stream = build.add(&format!("{root}embedded"), words, places)?;

@@ -3,14 +3,14 @@
 use onebasin_core::graph::Graph;
 use onebasin_core::graph::op::Op;
 
-use super::blocks::{Build, Heads};
+use super::blocks::{Build, Heads, Span};
 use super::config::{Config, wrong};
 use crate::error::Result;
 
 /// Units of a head at most: rotary positions have a table of them.
 const MOST_UNITS: usize = 1 << 12;
 
-pub(super) fn build(config: &Config, length: usize) -> Result<Graph> {
+pub(super) fn build(config: &Config, span: Span) -> Result<Graph> {
     let kind = config.text("model_type")?;
     let (width, vocabulary) = (config.size("hidden_size")?, config.size("vocab_size")?);
     let (layers, inner) = (config.layers("num_hidden_layers")?, config.size("intermediate_size")?);
@@ -21,14 +21,14 @@ pub(super) fn build(config: &Config, length: usize) -> Result<Graph> {
         return Err(wrong(&format!("{queries} heads of queries, {keys} of keys, of {units} units each, do not fit")));
     }
     let (epsilon, theta) = (config.number_or("rms_norm_eps", 1e-6)?, config.rotary()?);
-    config.within_window(length)?;
+    config.within_window(span.end())?;
     let function = config.activation("hidden_act", "silu")?;
     let bias = kind == "qwen2" || config.flag_or("attention_bias", false)?;
     let out_bias = kind != "qwen2" && bias;
     let inner_bias = config.flag_or("mlp_bias", false)?;
     let has_head = config.has_head()?;
     let root = if has_head { "model." } else { "" };
-    let (mut build, tokens) = Build::new(length, config.size_or("max_position_embeddings", usize::MAX)?)?;
+    let (mut build, tokens) = Build::new(span, config.size_or("max_position_embeddings", usize::MAX)?)?;
     let mut stream = build.embedding(&format!("{root}embed_tokens"), tokens, vocabulary, width)?;
     for layer in 0..layers {
         let block = format!("{root}layers.{layer}");

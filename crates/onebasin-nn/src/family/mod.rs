@@ -10,6 +10,7 @@ mod llama;
 use onebasin_core::graph::Graph;
 
 use crate::error::{Error, Result};
+use blocks::Span;
 pub use config::Config;
 
 /// Positions that a network is built for, if nobody says how many: what is exchanged does not depend on their number, and what is
@@ -35,9 +36,33 @@ pub const LENGTH: usize = 64;
 /// # Ok::<(), onebasin_nn::Error>(())
 /// ```
 pub fn family(config: &Config, length: usize) -> Result<Graph> {
+    built(config, Span { past: None, length })
+}
+
+/// One step of a network that writes: the graph of one position behind `past` others.
+///
+/// Its inputs are `input_ids`, `[1, 1]`, and where there is a past, keys and values of every layer, `[1, heads, past, units]` each; its
+/// outputs the logits, and keys and values of this position, `[1, heads, 1, units]`, in the order of the inputs.
+///
+/// # Errors
+/// Those of [`family`].
+///
+/// ```
+/// use onebasin_nn::family::{Config, step};
+/// let config = Config::parse(r#"{"model_type": "gpt2", "vocab_size": 50, "n_layer": 2, "n_embd": 12, "n_head": 3, "n_positions": 8}"#)?;
+/// let graph = step(&config, 5)?;
+/// assert_eq!((graph.inputs().count(), graph.outputs().len()), (1 + 2 * 2, 1 + 2 * 2));
+/// assert!(step(&config, 8).is_err());
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
+pub fn step(config: &Config, past: usize) -> Result<Graph> {
+    built(config, Span { past: Some(past), length: 1 })
+}
+
+fn built(config: &Config, span: Span) -> Result<Graph> {
     let kind = config.text("model_type")?;
     match FAMILIES.iter().find(|(names, _)| names.contains(&kind)) {
-        Some((_, build)) => build(config, length),
+        Some((_, build)) => build(config, span),
         None => Err(Error::Family {
             why: format!("its model_type is `{kind}`; known are {}", families().collect::<Vec<_>>().join(", ")),
         }),
@@ -54,6 +79,6 @@ pub fn families() -> impl Iterator<Item = &'static str> {
 }
 
 /// Names of a family, and what builds its graph.
-type Family = (&'static [&'static str], fn(&Config, usize) -> Result<Graph>);
+type Family = (&'static [&'static str], fn(&Config, Span) -> Result<Graph>);
 
 const FAMILIES: [Family; 2] = [(&["gpt2"], gpt2::build), (&["llama", "mistral", "qwen2", "qwen3"], llama::build)];

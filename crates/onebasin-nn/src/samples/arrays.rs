@@ -65,6 +65,38 @@ impl Arrays {
     }
 
     /// Copies a run of samples of the array of this number, of `len` numbers a sample.
+    /// These samples, and behind them those of another set with the same fields, turn by turn as far as both go.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if their fields differ.
+    ///
+    /// ```
+    /// use onebasin_nn::{Arrays, Field, FieldKind, Samples};
+    /// let field = Field { name: "x".to_owned(), shape: vec![1], kind: FieldKind::Real };
+    /// let of = |numbers: Vec<f32>| Arrays::new("numbers", vec![(field.clone(), numbers)], None);
+    /// let both = of(vec![1., 2., 3.])?.and(&of(vec![7., 8.])?)?;
+    /// let mut all = [0.; 5];
+    /// both.fill(0, 0..5, &mut all)?;
+    /// assert_eq!(all, [1., 7., 2., 8., 3.]);
+    /// # Ok::<(), onebasin_nn::Error>(())
+    /// ```
+    pub fn and(&self, other: &Self) -> Result<Self> {
+        if (&self.inputs, &self.target) != (&other.inputs, &other.target) {
+            let why = format!("its fields are not those of `{}`", other.name);
+            return Err(Error::Data { spec: self.name.clone(), why });
+        }
+        let mixed = |(k, (own, theirs)): (usize, (&Vec<f32>, &Vec<f32>))| {
+            let len = self.inputs.get(k).or(self.target.as_ref()).map_or(1, Field::len).max(1);
+            let (mut one, mut two, mut all) = (own.chunks(len), theirs.chunks(len), Vec::new());
+            for _ in 0..self.samples.max(other.samples) {
+                one.next().into_iter().chain(two.next()).for_each(|sample| all.extend_from_slice(sample));
+            }
+            all
+        };
+        let numbers = self.numbers.iter().zip(&other.numbers).enumerate().map(mixed).collect();
+        Ok(Self { samples: self.samples + other.samples, numbers, ..self.clone() })
+    }
+
     fn copy(&self, field: usize, len: usize, samples: Range<usize>, out: &mut [f32]) {
         out.copy_from_slice(&self.numbers[field][samples.start * len..samples.end * len]);
     }

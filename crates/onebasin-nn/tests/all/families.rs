@@ -6,12 +6,13 @@ use onebasin_core::Params;
 use onebasin_core::symmetry::{Symmetry, discover};
 use onebasin_nn::check::{CheckOptions, check};
 use onebasin_nn::exec::{Program, Wants, Workspace};
-use onebasin_nn::family::{Config, family};
+use onebasin_nn::family::{Config, family, step};
+use onebasin_nn::{GenerateOptions, generate};
 
 const NETWORKS: [&str; 7] = ["gpt2", "gpt2-plain", "llama", "llama-bias", "mistral", "qwen2", "qwen3"];
 
 /// A network's tensors, tokens, what transformers computes, and its configuration.
-pub fn golden(name: &str) -> (Params, Vec<f32>, Vec<f32>, Config) {
+pub(crate) fn golden(name: &str) -> (Params, Vec<f32>, Vec<f32>, Config) {
     let path = Path::new("tests/goldens/families").join(format!("{name}.safetensors"));
     let read = onebasin_io::read(&path).unwrap();
     let config = Config::parse(read.metadata.get("config").unwrap()).unwrap();
@@ -38,6 +39,59 @@ fn logits_are_those_of_transformers() {
             assert!((found - expected).abs() <= 1e-5 * largest, "{name}: {found} for {expected}");
         }
     }
+}
+
+/// What a network answers at every position of one text, written step by step.
+fn in_steps(config: &Config, params: &Params, tokens: &[f32]) -> Vec<f32> {
+    let (mut past, mut all): (Vec<Vec<f32>>, Vec<f32>) = (Vec::new(), Vec::new());
+    for (at, token) in tokens.iter().enumerate() {
+        let program = Program::<f32>::new(step(config, at).unwrap()).unwrap();
+        let mut space = Workspace::new(&program, 1, Wants::default()).unwrap();
+        let mut inputs = space.inputs();
+        inputs[0][0] = *token;
+        inputs.iter_mut().skip(1).zip(&past).for_each(|(input, kept)| input.copy_from_slice(kept));
+        program.forward(&program.flatten(params).unwrap(), &mut space);
+        all.extend_from_slice(space.outputs()[0]);
+        let shapes: Vec<&[usize]> = program.graph().outputs().iter().map(|v| program.graph().shape(*v)).collect();
+        let outputs = space.outputs();
+        let kept = outputs.iter().zip(&shapes).enumerate().skip(1).map(|(k, (own, shape))| {
+            let (heads, units) = (shape[1], shape[3]);
+            let before = past.get(k - 1).map_or(&[][..], |kept| &kept[..]);
+            let row = |h: usize| [&before[h * at * units..][..at * units], &own[h * units..][..units]].concat();
+            (0..heads).flat_map(row).collect()
+        });
+        past = kept.collect();
+    }
+    all
+}
+
+#[test]
+fn steps_write_what_the_whole_graph_answers() {
+    for name in NETWORKS.into_iter().filter(|name| *name != "gpt2-plain") {
+        let (params, tokens, expected, config) = golden(name);
+        let found = in_steps(&config, &params, &tokens[..tokens.len() / 2]);
+        let expected = &expected[..expected.len() / 2];
+        let largest = expected.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
+        assert_eq!(found.len(), expected.len(), "{name}");
+        let far = found.iter().zip(expected).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        assert!(far <= 1e-5 * largest, "{name}: {far} of {largest}");
+    }
+}
+
+#[test]
+fn a_text_is_the_same_whatever_is_written_beside_it() {
+    let (params, _, _, config) = golden("llama");
+    let write = |samples| {
+        let options = GenerateOptions { samples, length: 9, ..GenerateOptions::default() };
+        generate(&|past| step(&config, past), &params, &options, &mut |_| true).unwrap()
+    };
+    let (few, many) = (write(3), write(70));
+    assert_eq!((few.len(), many.len()), (27, 630));
+    assert_eq!(few, many[..27]);
+    let mut seen = many;
+    seen.sort_unstable();
+    seen.dedup();
+    assert!(seen.len() > 5, "{seen:?}");
 }
 
 #[test]

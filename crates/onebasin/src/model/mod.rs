@@ -17,7 +17,9 @@ use onebasin_core::symmetry::{
 };
 use onebasin_io::{Checkpoint, Format, Metadata, OnnxModel, PROVENANCE, Target, read, tensor_digest};
 use onebasin_nn::exec::Program;
-use onebasin_nn::{Network, Samples};
+use onebasin_nn::family::{Config, step};
+use onebasin_nn::samples::picked_from;
+use onebasin_nn::{Arrays, Field, FieldKind, GenerateOptions, Network, Samples, generate};
 use serde_json::{Value, json};
 
 use crate::error::{Error, InFile, Result};
@@ -70,7 +72,8 @@ pub struct Model {
     /// What the user should know of how it was opened.
     remarks: Vec<String>,
     remade: Option<Remade>,
-    of_family: bool,
+    /// The configuration of a transformer whose graph that made.
+    family: Option<Config>,
 }
 
 /// What a network in another form than its file is written as.
@@ -101,7 +104,7 @@ impl Model {
             memory: None,
             remarks: Vec::new(),
             remade: None,
-            of_family: false,
+            family: None,
         }
     }
 
@@ -128,12 +131,36 @@ impl Model {
     pub(crate) fn remade(&self, graph: &Graph, params: Params, remade: Remade) -> Self {
         let mut model = Self { graph: Some(graph.clone()), network: None, remade: Some(remade), ..self.clone() };
         model.checkpoint.params = params;
+        if remade.untied {
+            model.family = model.family.map(|config| config.with("tie_word_embeddings", false.into()));
+        }
         model
+    }
+
+    /// Texts that a language model writes, as many tokens each as its graph is for; none of other networks.
+    pub(crate) fn writes(
+        &self,
+        samples: usize,
+        seed: u64,
+        tell: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Arrays>> {
+        let Some(config) = &self.family else { return Ok(None) };
+        let Some((graph, input)) = self.graph().and_then(|graph| Some((graph, graph.inputs().next()?))) else {
+            return Ok(None);
+        };
+        let (shape, name) = (graph.shape(input), graph.value(input).name.clone());
+        let Some(below) = picked_from(graph, input) else { return Ok(None) };
+        let options = GenerateOptions { samples, length: shape[1], seed, ..GenerateOptions::default() };
+        let of_file = |past| Ok(step(config, past)?.with_param_names(|name| self.naming.in_file(name).to_owned())?);
+        let tokens = generate(&of_file, self.params(), &options, tell)?;
+        let field = Field { name, shape: shape[1..].to_vec(), kind: FieldKind::Index { below } };
+        let tokens = tokens.into_iter().map(|token| token as f32).collect();
+        Ok(Some(Arrays::new("text that the networks wrote", vec![(field, tokens)], None)?))
     }
 
     /// Whether its graph is that of a transformer known by its configuration.
     pub(crate) fn is_of_family(&self) -> bool {
-        self.of_family
+        self.family.is_some()
     }
 
     /// Whether its tensors are no longer those of its file.

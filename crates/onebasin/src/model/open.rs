@@ -176,8 +176,8 @@ impl Model {
         let asked = blueprint.input_shapes.get("input_ids").and_then(|shape| shape.last()).copied();
         let graph = family(&config, asked.unwrap_or_else(|| LENGTH.min(config.positions())))?;
         self.remarks.push(format!("its config.json says that it is a `{kind}`"));
-        self.of_family = true;
-        self.fitted(&graph, blueprint.prefix.as_deref())
+        let model = self.fitted(&graph, blueprint.prefix.as_deref())?;
+        Ok(Self { family: Some(config), ..model })
     }
 
     /// The same with what the user says may be exchanged. Counters that it does not mention are not the network's.
