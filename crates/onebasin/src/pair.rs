@@ -18,7 +18,7 @@ use crate::beside::{Beside, beside};
 use crate::blueprint::Blueprint;
 use crate::context::Context;
 use crate::error::{Error, InFile, Result};
-use crate::inputs::{Kept, MadeUp};
+use crate::inputs::{Kept, MadeUp, TEXTS};
 use crate::model::Model;
 
 /// Two networks of the same structure: the reference A, which stays, and B, which moves.
@@ -162,7 +162,12 @@ impl Pair {
 
     /// Inputs made up of both networks, where there are no data; made once.
     pub(crate) fn made_up(&self, seed: u64, context: &Context<'_>) -> Result<Arc<MadeUp>> {
-        self.made_up.made_up([&self.a, &self.b], seed, context)
+        self.made_up.made_up([&self.a, &self.b], TEXTS, seed, context)
+    }
+
+    /// The same, with so many texts where both are language models.
+    pub(crate) fn made_up_texts(&self, texts: usize, seed: u64, context: &Context<'_>) -> Result<Arc<MadeUp>> {
+        self.made_up.made_up([&self.a, &self.b], texts, seed, context)
     }
 
     /// The same, if they were made.

@@ -127,6 +127,8 @@ pub(crate) struct Finish<'a> {
 
 /// The state of a solve is kept at most this often, and as often as that takes a twentieth of the time.
 const KEPT_EVERY: Duration = Duration::from_secs(1);
+/// Texts of a step of distillation, which answer at every position.
+const OF_TEXTS: usize = 16;
 /// Operators that are not solved and are named, at most.
 const NAMED: usize = 6;
 
@@ -197,7 +199,14 @@ impl Finish<'_> {
             solved => solved?,
         };
         if let (Repair::Distil, Some(samples)) = (self.repair, self.first(self.used.batch_norm)) {
-            let options = DistilOptions::default();
+            let graph = self.program.graph();
+            let positions = graph.outputs().first().map_or(1, |v| {
+                let shape = graph.shape(*v);
+                shape[1..shape.len().max(2) - 1].iter().product::<usize>()
+            });
+            let usual = DistilOptions::default();
+            // An answer at every position is as many samples.
+            let options = if positions > 1 { DistilOptions { batch: OF_TEXTS, ..usual } } else { usual };
             solved.params = distil(self.program, ends, &solved.params, &samples, &options, &mut |done, all, loss| {
                 let (done, total, how) = (done as u64, all as u64, format!("KL {loss:.4}"));
                 observer.progress(&Progress { step: Step::Distilling, done, total, how: &how });

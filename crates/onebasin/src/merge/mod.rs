@@ -205,7 +205,7 @@ impl Pair {
             self.ensure(&symmetry, context)?;
         }
         if options.makes_up(context) {
-            self.made_up(SEED, context)?;
+            self.made_up_texts(options.texts(), SEED, context)?;
         }
         Ok(())
     }
@@ -273,8 +273,10 @@ impl Merged<'_> {
         if self.finishes {
             let program = context.train.map_or_else(|| pair.a.program(), |samples| pair.a.program_for(samples))?;
             let made = self.made_up()?;
+            let mut used = options.used();
+            used.solve = used.solve.min(made.as_ref().map_or(usize::MAX, |made| made.solved));
             let made = made.as_ref().map(|made| &made.samples as &dyn Samples);
-            let (train, used, repair) = (made.or(context.train), options.used(), options.repair);
+            let (train, repair) = (made.or(context.train), options.repair);
             let (memory, lean) = (pair.a.memory(), options.lean);
             let of = self.solve_of(train);
             let moves = alignment_to_params(&aligned.symmetry, &aligned.alignment)?;
@@ -335,7 +337,7 @@ impl Merged<'_> {
         if !self.makes_up {
             return Ok(None);
         }
-        let made = self.pair.made_up(SEED, &self.context)?;
+        let made = self.pair.made_up_texts(self.options.texts(), SEED, &self.context)?;
         self.context.note(&format!(
             "no data, so layers are solved on {} made-up inputs, {}; on data they would fit better",
             made.samples.len(),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::inputs::{MANY_TEXTS, TEXTS};
 use crate::repair::{Repair, Used};
 
 /// How an aligned pair is combined.
@@ -96,6 +97,11 @@ impl Merge {
         !(is_end(self.lambda)
             && self.group_lambda.values().all(|lambda| is_end(*lambda))
             && self.min_correlation.is_none_or(|_| is_end(0.0)))
+    }
+
+    /// Texts that language models write for it, where they do.
+    pub(super) fn texts(&self) -> usize {
+        if self.repair == Repair::Distil { MANY_TEXTS } else { TEXTS }
     }
 
     /// Whether layers are solved on inputs that are made up.
