@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-use onebasin::{Context, Device, Model, Pair};
+use onebasin::{Context, Device, Model, Pair, Samples};
 use onebasin_io::{PROVENANCE, Target, probe, spare, write_atomic};
 use onebasin_lab::Data;
-use onebasin_lab::data::Normalise;
+use onebasin_lab::data::{Normalise, Reads, Text};
 use serde::Serialize;
 
 use crate::args::{NormalizeArgs, STDOUT, SourceArgs};
@@ -46,9 +46,52 @@ pub fn remarks(model: &Model, talk: Talk) {
     model.remarks().iter().for_each(|text| talk.say(&format!("note: {}: {text}", model.path().display())));
 }
 
+/// A data set, whatever it is of.
+pub enum Opened {
+    /// Images with one label each.
+    Images(Box<Data>),
+    /// Windows of a text.
+    Text(Box<Text>),
+}
+
+impl Opened {
+    /// What is learnt from.
+    pub fn train(&self) -> &dyn Samples {
+        match self {
+            Self::Images(data) => &data.train,
+            Self::Text(text) => &text.train,
+        }
+    }
+
+    /// What is held out.
+    pub fn test(&self) -> &dyn Samples {
+        match self {
+            Self::Images(data) => &data.test,
+            Self::Text(text) => &text.test,
+        }
+    }
+}
+
 /// Opens a data set and passes on what the user should know of it. Its images are prepared as asked for, or as the networks say
 /// that they were trained.
-pub fn open_data(spec: &str, asked: &NormalizeArgs, models: &[&Model], talk: Talk) -> Result<Data> {
+pub fn open_data(spec: &str, asked: &NormalizeArgs, models: &[&Model], talk: Talk) -> Result<Opened> {
+    let Some(path) = spec.strip_prefix("text:") else {
+        return open_images(spec, asked, models, talk).map(|data| Opened::Images(Box::new(data)));
+    };
+    ensure!(asked.how()?.is_none(), "{spec}: text is not normalised; leave out --normalize");
+    let model = models.first().copied();
+    let Some((model, (input, vocabulary, length))) = model.and_then(|model| Some((model, model.reads()?))) else {
+        bail!("{spec}: text is for language models whose graph is known, with an answer to every token");
+    };
+    let folder = if model.path().is_dir() { model.path() } else { model.path().parent().unwrap_or(Path::new(".")) };
+    let reads = Reads { input: input.to_owned(), vocabulary, length, folder: folder.to_owned() };
+    let text = Text::open(Path::new(path), &reads)?;
+    text.notes.iter().for_each(|note| talk.say(&format!("note: {note}")));
+    Ok(Opened::Text(Box::new(text)))
+}
+
+/// Images, prepared as asked or as the networks say.
+pub fn open_images(spec: &str, asked: &NormalizeArgs, models: &[&Model], talk: Talk) -> Result<Data> {
     let data = Data::open(spec)?;
     data.notes.iter().for_each(|note| talk.say(&format!("note: {note}")));
     if let Some(how) = asked.how()? {
@@ -86,8 +129,8 @@ pub fn open_data(spec: &str, asked: &NormalizeArgs, models: &[&Model], talk: Tal
 }
 
 /// What a step of the library works with.
-pub fn context<'a>(data: Option<&'a Data>, device: Option<&'a Device>, watch: &'a Watch) -> Context<'a> {
-    let (train, test) = (data.map(|d| &d.train as _), data.map(|d| &d.test as _));
+pub fn context<'a>(data: Option<&'a Opened>, device: Option<&'a Device>, watch: &'a Watch) -> Context<'a> {
+    let (train, test) = (data.map(Opened::train), data.map(Opened::test));
     Context { train, test, task: None, device, observer: watch }
 }
 

@@ -127,8 +127,6 @@ pub(crate) struct Finish<'a> {
 
 /// The state of a solve is kept at most this often, and as often as that takes a twentieth of the time.
 const KEPT_EVERY: Duration = Duration::from_secs(1);
-/// Texts of a step of distillation, which answer at every position.
-const OF_TEXTS: usize = 16;
 /// Operators that are not solved and are named, at most.
 const NAMED: usize = 6;
 
@@ -199,14 +197,7 @@ impl Finish<'_> {
             solved => solved?,
         };
         if let (Repair::Distil, Some(samples)) = (self.repair, self.first(self.used.batch_norm)) {
-            let graph = self.program.graph();
-            let positions = graph.outputs().first().map_or(1, |v| {
-                let shape = graph.shape(*v);
-                shape[1..shape.len().max(2) - 1].iter().product::<usize>()
-            });
-            let usual = DistilOptions::default();
-            // An answer at every position is as many samples.
-            let options = if positions > 1 { DistilOptions { batch: OF_TEXTS, ..usual } } else { usual };
+            let options = self.distilling();
             solved.params = distil(self.program, ends, &solved.params, &samples, &options, &mut |done, all, loss| {
                 let (done, total, how) = (done as u64, all as u64, format!("KL {loss:.4}"));
                 observer.progress(&Progress { step: Step::Distilling, done, total, how: &how });
@@ -214,6 +205,14 @@ impl Finish<'_> {
             })?;
         }
         Ok(Some(solved))
+    }
+
+    /// How a merged network is trained: of texts, which answer at every position, fewer are a step.
+    fn distilling(&self) -> DistilOptions {
+        let (graph, usual) = (self.program.graph(), DistilOptions::default());
+        let shape = graph.outputs().first().map_or(&[][..], |v| graph.shape(*v));
+        let positions: usize = shape.iter().rev().skip(1).rev().skip(1).product();
+        if positions > 1 { DistilOptions { steps: 350, batch: 16, rate: 7e-4, ..usual } } else { usual }
     }
 
     /// Solves an average, and measures what that brought.
@@ -236,7 +235,7 @@ impl Finish<'_> {
         let average = recompute_batch_norm(self.program, average, &seen, BATCH)?;
         let before = profile(self.program, ends, &average, &seen)?;
         let after = profile(self.program, ends, &params, &seen)?;
-        let distilled = if self.repair == Repair::Distil { DistilOptions::default().steps } else { 0 };
+        let distilled = if self.repair == Repair::Distil { self.distilling().steps } else { 0 };
         let (name, lean) = (train.name().to_owned(), self.lean);
         let units_only = self.repair == Repair::Affine;
         let record = Solving { name, samples, held_out, before, after, left, distilled, units_only, lean };

@@ -7,7 +7,7 @@ use onebasin_lab::train::{TrainOptions, TrainState};
 use onebasin_lab::{Data, figure};
 
 use crate::args::DemoArgs;
-use crate::files::{check_outputs, context, write_json};
+use crate::files::{Opened, check_outputs, context, write_json};
 use crate::talk::{self, Talk};
 use crate::verbs::train::TrainingJob;
 use crate::watch::Watch;
@@ -39,6 +39,7 @@ pub fn run(args: &DemoArgs, talk: Talk) -> Result<()> {
     let aligned = pair.align(&Align { seed: args.seed, ..Align::default() }, &weights_alone)?;
     aligned.write(file("alignment.safetensors"), &pair)?;
     pair.merge(&aligned, &Merge::default(), &weights_alone)?.write(file("merged.safetensors"))?;
+    let data = Opened::Images(Box::new(data));
     let measure = Measure { batch_norm_samples: 0, ..Measure::default() };
     let report = pair.barrier(&[("aligned", &aligned)], &measure, &context(Some(&data), None, &watch))?;
     write_json(&file("report.json"), &report)?;

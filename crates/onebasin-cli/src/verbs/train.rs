@@ -15,7 +15,7 @@ use onebasin_nn::{evaluate_on, exec::Program};
 use serde_json::json;
 
 use crate::args::TrainArgs;
-use crate::files::{check_outputs, has_siblings, open_data, sibling};
+use crate::files::{check_outputs, has_siblings, open_images, sibling};
 use crate::signals;
 use crate::talk::Talk;
 
@@ -36,7 +36,7 @@ pub fn run(args: &TrainArgs, talk: Talk) -> Result<()> {
     let read = if args.overwrite { Vec::new() } else { read_by(&args.data) };
     check_outputs([&args.output].into_iter().chain(siblings.iter().flatten()), &read)?;
     let talk = talk.beside([&args.output]);
-    let data = open_data(&args.data, &args.normalize, &[], talk)?.with_share(args.share, args.seed)?;
+    let data = open_images(&args.data, &args.normalize, &[], talk)?.with_share(args.share, args.seed)?;
     let network = Network::new(&args.network, data.train.shape(), data.train.classes())?;
     let options = options(args)?;
     let device = args.device.open_to_train(args.precision, talk)?;

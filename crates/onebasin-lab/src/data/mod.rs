@@ -14,6 +14,7 @@ mod normalise;
 mod pickle;
 mod resample;
 mod tarball;
+mod text;
 mod views;
 
 use std::ops::Range;
@@ -26,6 +27,7 @@ use onebasin_nn::{Field, FieldKind, Network, Samples};
 use crate::error::{Error, Result};
 pub use augment::Augment;
 pub use normalise::Normalise;
+pub use text::{Reads, Text};
 use views::Photographs;
 
 /// One split of a data set. Pixels are bytes; networks see them divided by 255, and normalised where the data set says
@@ -60,7 +62,7 @@ const SETS: [&str; 5] = ["digits", "mnist", "cifar10", "cifar100", "imagenet"];
 pub const KNOWN: &str = "`digits` (built in), `mnist:DIR` (folder of the four IDX files), `cifar10:PATH` and `cifar100:PATH` \
                          (folder of the binary or the Python version's files, or an official archive), `imagenet:DIR` (folder \
                          with train/CLASS/*.JPEG and val/CLASS/*.JPEG); all but imagenet are resized by an added size, as in \
-                         `mnist:DIR@32`";
+                         `mnist:DIR@32`; for language models `text:FILE`, by the model's tokenizer, characters or bytes";
 
 /// A data set with its training and test splits.
 #[derive(Debug, Clone, PartialEq)]

@@ -137,6 +137,26 @@ impl Model {
         model
     }
 
+    /// What a language model reads: the name of its input, the number of its tokens, and how many it sees at once; none of networks
+    /// that do not answer every token of a text.
+    ///
+    /// ```
+    /// # use onebasin::{Model, Network};
+    /// let network = Network::new("mlp:4x1", &[3], 2)?;
+    /// assert_eq!(Model::of(&network, network.init(0)?)?.reads(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reads(&self) -> Option<(&str, usize, usize)> {
+        let graph = self.graph()?;
+        let mut inputs = graph.inputs();
+        let (input, None) = (inputs.next()?, inputs.next()) else { return None };
+        let ([1, length], [1, positions, answers]) = (graph.shape(input), graph.shape(*graph.outputs().first()?)) else {
+            return None;
+        };
+        let vocabulary = picked_from(graph, input)?;
+        (positions == length && *answers == vocabulary).then(|| (&graph.value(input).name[..], vocabulary, *length))
+    }
+
     /// Texts that a language model writes, as many tokens each as its graph is for; none of other networks.
     pub(crate) fn writes(
         &self,
@@ -145,15 +165,12 @@ impl Model {
         tell: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Option<Arrays>> {
         let Some(config) = &self.family else { return Ok(None) };
-        let Some((graph, input)) = self.graph().and_then(|graph| Some((graph, graph.inputs().next()?))) else {
-            return Ok(None);
-        };
-        let (shape, name) = (graph.shape(input), graph.value(input).name.clone());
-        let Some(below) = picked_from(graph, input) else { return Ok(None) };
-        let options = GenerateOptions { samples, length: shape[1], seed, ..GenerateOptions::default() };
+        let Some((name, below, length)) = self.reads() else { return Ok(None) };
+        let name = name.to_owned();
+        let options = GenerateOptions { samples, length, seed, ..GenerateOptions::default() };
         let of_file = |past| Ok(step(config, past)?.with_param_names(|name| self.naming.in_file(name).to_owned())?);
         let tokens = generate(&of_file, self.params(), &options, tell)?;
-        let field = Field { name, shape: shape[1..].to_vec(), kind: FieldKind::Index { below } };
+        let field = Field { name, shape: vec![length], kind: FieldKind::Index { below } };
         let tokens = tokens.into_iter().map(|token| token as f32).collect();
         Ok(Some(Arrays::new("text that the networks wrote", vec![(field, tokens)], None)?))
     }
