@@ -88,6 +88,9 @@ impl Aligned {
 
     /// The alignment that does `first` and then this.
     fn compose(&self, first: &Self) -> PyResult<Self> {
+        for aligned in [self, first] {
+            aligned.found.permutes("composing").map_err(|error| raised(&error))?;
+        }
         let symmetry = &self.found.symmetry;
         if first.found.symmetry != *symmetry {
             return Err(PyValueError::new_err(
@@ -126,13 +129,14 @@ impl Aligned {
     }
 
     /// All there is to it, as JSON.
-    fn state(&self) -> String {
+    fn state(&self) -> PyResult<String> {
         let Self { found: aligned, names, .. } = self;
-        json!({
+        aligned.permutes("pickling").map_err(|error| raised(&error))?;
+        Ok(json!({
             "symmetry": aligned.symmetry, "alignment": aligned.alignment, "record": aligned.record,
             "account": aligned.account, "names": names,
         })
-        .to_string()
+        .to_string())
     }
 
     #[staticmethod]

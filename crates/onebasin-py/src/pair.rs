@@ -192,8 +192,13 @@ pub(crate) fn merge_many<'py>(
     let how: MergeMany = options("merge_many", how)?;
     let train = train.map(|samples| samples.get().clone());
     let models: Vec<_> = models.iter().map(|model| Arc::clone(&model.get().model)).collect();
+    let begun = |aligned: &Py<Aligned>| {
+        let found = &aligned.get().found;
+        found.permutes("a start of many").map_err(|error| raised(&error))?;
+        Ok(found.alignment.clone())
+    };
     let start: Option<Vec<_>> =
-        start.map(|start| start.iter().map(|aligned| aligned.get().found.alignment.clone()).collect());
+        start.map(|start| start.iter().map(begun).collect::<PyResult<Vec<_>>>()).transpose()?;
     let (params, mean, many) = run(py, tell, move |watch| {
         let many = Many::new(models.iter().map(|model| (**model).clone()).collect())?;
         let context = watch.context(train.as_ref(), None);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use onebasin_core::Params;
+use onebasin_core::merge::cast;
 use onebasin_core::report::Input;
 use onebasin_io::{Asked, Moving, apply_streamed};
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use serde_json::json;
 use crate::align::Aligned;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::frame::Turned;
 use crate::model::{Model, is_onnx, shapes};
 use crate::observer::{Progress, Step};
 use crate::unused::{Differs, Likely, Unused, folded_norms, is_bookkeeping};
@@ -69,6 +71,9 @@ pub fn apply(
     options: &Apply,
     context: &Context<'_>,
 ) -> Result<Written> {
+    if let Some(turned) = &aligned.turned {
+        return apply_turned(aligned, turned, b, output.as_ref(), *options, context);
+    }
     let target = b.target(output.as_ref())?;
     if !options.overwrite {
         target.spares(&b.sources())?;
@@ -109,6 +114,38 @@ pub fn apply(
         account,
         solved: None,
     })
+}
+
+/// Acts with an alignment that turns units as well: the canonical form of the network is written, moved.
+fn apply_turned(
+    aligned: &Aligned,
+    turned: &Turned,
+    b: &Model,
+    output: &Path,
+    options: Apply,
+    context: &Context<'_>,
+) -> Result<Written> {
+    if options.inverse {
+        return Err(Error::Turns { what: "undoing" });
+    }
+    if !options.force {
+        aligned.check_made_for("b", b)?;
+    }
+    let (moved, changes) = b.turned(turned, context)?;
+    let target = moved.target(output)?;
+    if !options.overwrite {
+        target.spares(&b.sources())?;
+    }
+    let options = json!({ "inverse": false, "canonical": changes });
+    let digest = b.checkpoint().digest();
+    let inputs: Vec<Input> = aligned.file.iter().cloned().chain(b.input_as("b", digest)).collect();
+    let params = match moved.written_as() {
+        Some(dtype) => cast(moved.params(), dtype)?,
+        None => moved.params().clone(),
+    };
+    moved.write_while(&target, &params, &provenance("apply", &inputs, &options), &|| !context.observer.stops())?;
+    let account = Some(aligned.account.clone());
+    Ok(Written { output: target.path().to_owned(), inputs, options, account, solved: None })
 }
 
 /// The tensors that an alignment covers, and those that are copied.

@@ -203,6 +203,20 @@ pub enum Error {
         /// What it was.
         found: String,
     },
+    /// An alignment that also turns units, where only permutations are understood.
+    #[error("{what} is for alignments by permutations, and this one turns units as well; match with another method, such as weight")]
+    Turns {
+        /// What is.
+        what: &'static str,
+    },
+    /// An alignment of other kinds of groups.
+    #[error("it does not fit {}: {why}", path.display())]
+    OtherKinds {
+        /// The network.
+        path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
     /// An option that goes only with another.
     #[error("{option} needs {needs}")]
     Needs {

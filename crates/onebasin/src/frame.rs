@@ -40,17 +40,14 @@ pub struct Frame {
 }
 
 impl Pair {
-    /// The canonical form of both networks, balanced, and its kinds; none where the graph is not known.
+    /// The canonical form of both networks, and the kinds of its groups; none where the graph is not known.
     fn forms(&self) -> Result<Option<([Canonical; 2], Kinds)>> {
-        let Some(graph) = self.a.graph().filter(|_| self.a.runs()) else { return Ok(None) };
-        let [a, b] = self.ends();
-        let mut forms = [canonical(graph, a)?, canonical(graph, b)?];
-        let kinds = Kinds::discover(&forms[0].graph, [&forms[0].params, &forms[1].params])?;
-        for form in &mut forms {
-            let even = balanced(&kinds, &form.params)?.apply(&kinds, &form.params)?;
-            form.params = over(&form.params, &even);
+        let (Some(a), Some(b)) = (self.a.form()?, self.b.form()?) else { return Ok(None) };
+        if a.kinds != b.kinds {
+            let why = "the canonical form of A has other groups: one has gains of norms that cannot be folded";
+            return Err(Error::OtherKinds { path: self.b.path().to_owned(), why });
         }
-        Ok(Some((forms, kinds)))
+        Ok(Some(([a.canonical, b.canonical], a.kinds)))
     }
 
     /// Whether more than permutations act on a group that is no family: a stream that nothing looks at unit by unit.
@@ -80,16 +77,42 @@ impl Pair {
     /// [`Error::Moved`] if one computes something else there, [`Error::NoGraph`] where no graph is known, and if the element is of
     /// other groups.
     pub fn in_frame(&self, turned: &Turned, context: &Context<'_>) -> Result<Frame> {
-        let no_graph = || Error::NoGraph { path: self.a.path().to_owned() };
-        let ([a, b], _) = self.forms()?.ok_or_else(no_graph)?;
-        let moved = over(&b.params, &turned.motion.apply(&turned.kinds, &b.params)?);
-        for (model, params) in [(&self.a, &a.params), (&self.b, &moved)] {
-            same_function(model, &a.graph, params, context)?;
+        let still = Turned { motion: Motion::identity(&turned.kinds), kinds: turned.kinds.clone() };
+        let (a, changes) = self.a.turned(&still, context)?;
+        let (b, _) = self.b.turned(turned, context)?;
+        Ok(Frame { pair: self.with_models([Arc::new(a), Arc::new(b)]), changes })
+    }
+}
+
+/// A network in its canonical form, balanced, and the kinds of its groups.
+pub(crate) struct Form {
+    pub(crate) canonical: Canonical,
+    pub(crate) kinds: Kinds,
+}
+
+impl Model {
+    /// The canonical form of a network that can be run; none of others.
+    pub(crate) fn form(&self) -> Result<Option<Form>> {
+        let Some(graph) = self.graph().filter(|_| self.runs()) else { return Ok(None) };
+        let mut form = canonical(graph, self.params())?;
+        let kinds = Kinds::discover(&form.graph, [&form.params, &form.params])?;
+        let even = balanced(&kinds, &form.params)?.apply(&kinds, &form.params)?;
+        form.params = over(&form.params, &even);
+        Ok(Some(Form { canonical: form, kinds }))
+    }
+
+    /// The network as an element of all kinds moves its canonical form, compared with what it was, and what that form changed.
+    pub(crate) fn turned(&self, turned: &Turned, context: &Context<'_>) -> Result<(Self, Changes)> {
+        let no_graph = || Error::NoGraph { path: self.path().to_owned() };
+        let Form { canonical: form, kinds } = self.form()?.ok_or_else(no_graph)?;
+        if kinds != turned.kinds {
+            let why = "the element is of other groups";
+            return Err(Error::OtherKinds { path: self.path().to_owned(), why });
         }
-        let remade = Remade { dtype: common_dtype(self.a.params()), untied: !a.changes.untied.is_empty() };
-        let models = [(&self.a, a.params), (&self.b, moved)];
-        let models = models.map(|(model, params)| Arc::new(model.remade(&a.graph, params, remade)));
-        Ok(Frame { pair: self.with_models(models), changes: a.changes })
+        let moved = over(&form.params, &turned.motion.apply(&kinds, &form.params)?);
+        same_function(self, &form.graph, &moved, context)?;
+        let remade = Remade { dtype: common_dtype(self.params()), untied: !form.changes.untied.is_empty() };
+        Ok((self.remade(&form.graph, moved, remade), form.changes))
     }
 }
 

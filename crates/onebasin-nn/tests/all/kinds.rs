@@ -4,6 +4,7 @@ use onebasin_core::Params;
 use onebasin_core::canonical::{balanced, canonical};
 use onebasin_core::graph::Graph;
 use onebasin_core::kinds::{Kind, Kinds, Motion};
+use onebasin_core::matching::{TurnedOptions, match_turned};
 use onebasin_core::stream::Stream;
 use onebasin_nn::check::{CheckOptions, compare_graphs};
 use onebasin_nn::exec::Program;
@@ -26,13 +27,8 @@ fn canonical_form_computes_the_same() {
         let (params, _, _, config) = golden(name);
         let graph = family(&config, 16).unwrap();
         let form = canonical(&graph, &params).unwrap();
-        eprintln!("{name}: {}", form.changes);
         same(name, (&graph, &params), (&form.graph, &form.params));
         let kinds = Kinds::discover(&form.graph, [&form.params, &form.params]).unwrap();
-        for (id, group) in kinds.symmetry.groups().iter().enumerate() {
-            let id = onebasin_core::symmetry::GroupId(id);
-            eprintln!("  {} {} {} {}", group.name, group.size, kinds.kind(id).name(), kinds.is_free(id));
-        }
         let balance = balanced(&kinds, &form.params).unwrap().apply(&kinds, &form.params).unwrap();
         same(name, (&form.graph, &form.params), (&form.graph, &balance));
         let turned = Motion::random(&kinds, &mut Stream::new(1, "turned"));
@@ -61,4 +57,30 @@ fn kinds_of_a_llama_are_those_of_its_operators() {
     let count = |kind| kinds.symmetry.groups().iter().filter(|g| kinds.named(&g.name) == Some(kind)).count();
     // The stream and units of values; units of queries and keys; gates; heads, and queries that share one.
     assert_eq!([Kind::Orthogonal, Kind::Phases, Kind::Signed, Kind::Permutation].map(count), [3, 2, 2, 4]);
+}
+
+#[test]
+fn a_hidden_element_of_every_kind_is_undone() {
+    for name in ["gpt2", "llama", "qwen2"] {
+        let (params, _, _, config) = golden(name);
+        let form = canonical(&family(&config, 16).unwrap(), &params).unwrap();
+        let kinds = Kinds::discover(&form.graph, [&form.params, &form.params]).unwrap();
+        let even = balanced(&kinds, &form.params).unwrap().apply(&kinds, &form.params).unwrap();
+        let hidden = Motion::random(&kinds, &mut Stream::new(3, "hidden")).apply(&kinds, &even).unwrap();
+        let found = match_turned(&kinds, &even, &hidden, &TurnedOptions::default(), &mut |_| true).unwrap();
+        let (before, after) = (cosine(&even, &hidden), cosine(&even, &found.moved));
+        assert!(before < 0.5 && after >= 0.99999, "{name}: {before} → {after}");
+        assert!(found.converged && found.motion.apply(&kinds, &hidden).unwrap() == found.moved, "{name}");
+    }
+}
+
+fn cosine(a: &Params, b: &Params) -> f64 {
+    let dot = |x: &Params, y: &Params| -> f64 {
+        let of = |(name, tensor): (&str, &onebasin_core::Tensor)| -> f64 {
+            let (x, y) = (tensor.to_f64().unwrap(), y.require(name).unwrap().to_f64().unwrap());
+            x.iter().zip(&*y).map(|(x, y)| x * y).sum()
+        };
+        x.iter().map(of).sum()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }

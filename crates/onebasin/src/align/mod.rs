@@ -2,6 +2,7 @@
 
 mod auto;
 mod methods;
+mod saved;
 mod state;
 mod straight_through;
 mod turned;
@@ -17,7 +18,7 @@ use onebasin_core::matching::{
 use onebasin_core::report::{GroupCorrelation, Input, MatchRecord};
 use onebasin_core::symmetry::{Alignment, Group, GroupId, Symmetry, SymmetrySpec};
 use onebasin_core::{Params, Perm};
-use onebasin_io::{Metadata, PROVENANCE, SYMMETRY, read, read_alignment, write_alignment};
+use onebasin_io::{Checkpoint, Metadata, PROVENANCE, SYMMETRY, read, read_alignment, write_alignment};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -91,6 +92,16 @@ impl Method {
         Self::Activation,
         Self::Ste,
     ];
+
+    /// Whether what it finds is always permutations.
+    ///
+    /// ```
+    /// use onebasin::Method;
+    /// assert!(Method::Weight.permutes() && !Method::Orthogonal.permutes());
+    /// ```
+    pub fn permutes(self) -> bool {
+        self != Self::Orthogonal
+    }
 
     /// Its name in options, reports and on the command line.
     pub fn name(self) -> &'static str {
@@ -282,6 +293,9 @@ impl Aligned {
     pub fn read(path: impl AsRef<Path>, b: &Model) -> Result<Self> {
         let path = path.as_ref();
         let checkpoint = read(path)?;
+        if checkpoint.metadata.get(saved::KINDS).is_some() {
+            return Self::read_all_kinds(path, &checkpoint, b);
+        }
         let text = checkpoint.metadata.get(SYMMETRY).unwrap_or_default();
         let spec = SymmetrySpec::from_toml(text).unwrap_or_default();
         let account: Account = checkpoint.metadata.get_json(ACCOUNT)?.unwrap_or_default();
@@ -348,7 +362,10 @@ impl Aligned {
         if pair.b.is_renamed() {
             header.set_json(NAMES, &json!(pair.b.own_names()));
         }
-        write_alignment(path, &self.symmetry, &self.alignment, header)?;
+        match &self.turned {
+            Some(turned) => self.write_turned(path, turned, header)?,
+            None => write_alignment(path, &self.symmetry, &self.alignment, header)?,
+        }
         Ok(Written { output: path.to_owned(), inputs, options, account: Some(self.account.clone()), solved: None })
     }
 
@@ -371,7 +388,32 @@ impl Aligned {
     /// ```
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let header = self.header(&[]);
-        Ok(write_alignment(path.as_ref(), &self.symmetry, &self.alignment, header)?)
+        match &self.turned {
+            Some(turned) => self.write_turned(path.as_ref(), turned, header),
+            None => Ok(write_alignment(path.as_ref(), &self.symmetry, &self.alignment, header)?),
+        }
+    }
+
+    /// Passes only if units are permuted and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Turns`] says what needs that.
+    pub fn permutes(&self, what: &'static str) -> Result<()> {
+        if self.turned.is_some() { Err(Error::Turns { what }) } else { Ok(()) }
+    }
+
+    /// An alignment whose file says kinds of groups.
+    fn read_all_kinds(path: &Path, file: &Checkpoint, b: &Model) -> Result<Self> {
+        let (symmetry, turned) = Self::read_turned(file, b)?;
+        Ok(Self {
+            symmetry,
+            alignment: turned.motion.alignment.clone(),
+            record: None,
+            file: Some(input("alignment", path, file.digest())),
+            account: file.metadata.get_json(ACCOUNT)?.unwrap_or_default(),
+            made_for: file.metadata.get_json(MADE_FOR)?.unwrap_or_default(),
+            turned: Some(turned),
+        })
     }
 
     /// What the header tells of how it was found, of these files.
@@ -395,13 +437,17 @@ impl Aligned {
     /// # Errors
     /// If a tensor does not fit the symmetry.
     pub fn apply(&self, b: &Params) -> Result<Params> {
+        self.permutes("acting on tensors alone")?;
         Ok(self.alignment.apply(&self.symmetry, b)?)
     }
 
     /// The alignment that undoes this one.
     #[must_use]
     pub fn inverse(&self) -> Self {
-        Self { alignment: self.alignment.inverse(&self.symmetry), record: None, ..self.clone() }
+        let turned = self.turned.as_ref().map(|turned| {
+            Arc::new(Turned { kinds: turned.kinds.clone(), motion: turned.motion.inverse(&turned.kinds) })
+        });
+        Self { alignment: self.alignment.inverse(&self.symmetry), turned, record: None, ..self.clone() }
     }
 
     /// Units that move, by group: name, moved, all.
@@ -477,6 +523,7 @@ impl Pair {
     /// # Ok::<(), onebasin::Error>(())
     /// ```
     pub fn diagnose(&self, aligned: &Aligned, seed: u64) -> Result<Diagnosis> {
+        aligned.permutes("a diagnosis afterwards")?;
         let weights = self.a.weights_of(&aligned.symmetry);
         let [a, b] = self.ends();
         Ok(diagnose(&Weights::new(&weights, a, b)?, &aligned.alignment, seed)?)
@@ -507,6 +554,7 @@ impl Pair {
     /// As [`Self::align`].
     pub fn refine(&self, start: &Aligned, options: &Align, context: &Context<'_>) -> Result<Aligned> {
         options.check()?;
+        start.permutes("straight-through matching")?;
         let weights = self.a.weights_of(&start.symmetry);
         let matching = Matching::new(self, &start.symmetry, &weights, options, context)?;
         let found = matching.straight_through(&start.alignment)?;
