@@ -8,15 +8,18 @@ use std::sync::Arc;
 use onebasin_core::canonical::{Canonical, Changes, balanced, canonical};
 use onebasin_core::graph::Graph;
 use onebasin_core::kinds::{Kind, Kinds, Motion};
-use onebasin_core::matching::{TurnedMatch, TurnedOptions, TurnedSweep, match_turned};
-use onebasin_core::symmetry::GroupId;
+use onebasin_core::matching::{TurnedMatch, TurnedOptions, TurnedSweep, match_turned, match_turned_on};
+use onebasin_core::symmetry::{GroupId, Symmetry, discover};
 use onebasin_core::{DType, Params};
 use onebasin_nn::check::{CheckOptions, compare_graphs};
 use onebasin_nn::exec::Program;
+use onebasin_nn::samples::Chosen;
+use onebasin_nn::{ActivationOptions, Samples, activation_similarity};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::model::{Model, Remade};
+use crate::observer::{Progress, Step};
 use crate::pair::Pair;
 
 /// An element of all kinds of groups: what an alignment by permutations cannot hold.
@@ -68,6 +71,21 @@ impl Pair {
             !context.observer.stops()
         })?;
         context.go_on()?;
+        Ok(Some((Turned { motion: found.motion.clone(), kinds }, found)))
+    }
+
+    /// The same by activations: on samples, or on text that both networks write.
+    pub(crate) fn turn_on(&self, samples: &dyn Samples, most: usize, context: &Context<'_>) -> Result<Option<(Turned, TurnedMatch)>> {
+        let Some(([a, b], kinds)) = self.forms()? else { return Ok(None) };
+        let chosen = Chosen::first(samples, most);
+        let (program, total) = (Program::new(a.graph.clone())?, chosen.len() as u64);
+        let plain = Symmetry::resolve(discover(&a.graph).spec(), &a.params).map_err(onebasin_core::Error::from)?;
+        let seen = activation_similarity(&program, [&a.params, &b.params], &plain, &chosen, &ActivationOptions::default(), &mut |done| {
+            context.observer.progress(&Progress { step: Step::Activations, done: done as u64, total, how: "" });
+            !context.observer.stops()
+        });
+        context.go_on()?;
+        let found = match_turned_on(&kinds, &a.params, &b.params, (&plain, &seen?), &TurnedOptions::default())?;
         Ok(Some((Turned { motion: found.motion.clone(), kinds }, found)))
     }
 

@@ -177,7 +177,9 @@ impl Pair {
 
     /// The same two networks in another form.
     pub(crate) fn with_models(&self, [a, b]: [Arc<Model>; 2]) -> Self {
-        Self { a, b, account: self.account.clone(), tested: Arc::default(), made_up: self.made_up.clone(), beside: None }
+        let merged = self.account.merged + a.params().len() - self.a.params().len();
+        let account = Account { merged, ..self.account.clone() };
+        Self { a, b, account, tested: Arc::default(), made_up: self.made_up.clone(), beside: None }
     }
 
     pub(crate) fn ends(&self) -> [&Params; 2] {

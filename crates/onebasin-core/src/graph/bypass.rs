@@ -63,6 +63,23 @@ impl Graph {
         Ok(graph)
     }
 
+    /// Parameters that are used more than once, and how often.
+    ///
+    /// ```
+    /// use onebasin_core::graph::Graph;
+    /// let mut g = Graph::new();
+    /// let x = g.input("x", &[1, 2])?;
+    /// let h = g.linear("fc", x, 2)?;
+    /// let y = g.linear("fc", h, 2)?;
+    /// g.output(y);
+    /// assert_eq!(g.uses()["fc.weight"], 2);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn uses(&self) -> BTreeMap<String, usize> {
+        let counted = self.params.iter().map(|(name, value)| (name.clone(), self.readers(*value).count()));
+        counted.filter(|(_, count)| *count > 1).collect()
+    }
+
     /// Nodes that take a value, and as which of their inputs.
     pub(crate) fn readers(&self, value: ValueId) -> impl Iterator<Item = (NodeId, usize)> + '_ {
         let of = move |(id, node): (usize, &'_ super::Node)| {

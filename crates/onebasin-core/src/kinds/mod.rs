@@ -51,6 +51,14 @@ impl Kind {
         }
     }
 
+    /// Whether more than permutations act.
+    pub fn turns(self) -> bool {
+        match self {
+            Self::Signed | Self::Orthogonal | Self::Centred | Self::Phases => true,
+            Self::Permutation | Self::Still => false,
+        }
+    }
+
     /// Its name in texts.
     pub fn name(self) -> &'static str {
         match self {
@@ -102,6 +110,8 @@ pub struct Kinds {
     free: BTreeSet<GroupId>,
     /// On which side a tensor stands; of those that are not turned, none.
     sides: BTreeMap<(GroupId, String), Side>,
+    /// Tensors that are used more than once, and how often.
+    uses: BTreeMap<String, usize>,
 }
 
 impl Kinds {
@@ -132,7 +142,7 @@ impl Kinds {
                 turned_in_pairs.insert(symmetry.group_named(name)?);
             }
         }
-        let mut kinds = Self { symmetry, kinds: Vec::new(), free: BTreeSet::new(), sides: BTreeMap::new() };
+        let mut kinds = Self { symmetry, kinds: Vec::new(), free: BTreeSet::new(), sides: BTreeMap::new(), uses: graph.uses() };
         for id in (0..kinds.symmetry.groups().len()).map(GroupId) {
             let kind = kinds.of(id, &plain, &passed, turned_in_pairs.contains(&id));
             kinds.kinds.push(kind);
@@ -201,6 +211,11 @@ impl Kinds {
         self.free.contains(&id)
     }
 
+    /// How many nodes use a tensor: a tied one counts as often.
+    pub fn uses(&self, tensor: &str) -> usize {
+        self.uses.get(tensor).copied().unwrap_or(1)
+    }
+
     /// On which side of a group a tensor stands; none where its units are not turned there.
     pub fn side(&self, id: GroupId, tensor: &str) -> Option<Side> {
         self.sides.get(&(id, tensor.to_owned())).copied()
@@ -213,17 +228,9 @@ impl Kinds {
         layout.axes.iter().enumerate().flat_map(of).collect()
     }
 
-    /// The same with permutations alone.
-    #[must_use]
-    pub fn permutations(mut self) -> Self {
-        self.kinds.iter_mut().for_each(|kind| {
-            *kind = match kind {
-                Kind::Phases | Kind::Still => Kind::Still,
-                Kind::Permutation | Kind::Signed | Kind::Orthogonal | Kind::Centred => Kind::Permutation,
-            }
-        });
-        self.sides.clear();
-        self.free.clear();
-        self
+    /// A symmetry of permutations alone; `uses` says how often a tensor is used, where that is more than once.
+    pub fn permutations(symmetry: &Symmetry, uses: BTreeMap<String, usize>) -> Self {
+        let kinds = vec![Kind::Permutation; symmetry.groups().len()];
+        Self { symmetry: symmetry.clone(), kinds, free: BTreeSet::new(), sides: BTreeMap::new(), uses }
     }
 }

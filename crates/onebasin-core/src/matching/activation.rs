@@ -394,6 +394,14 @@ impl ActivationSimilarity {
         Ok(Self { grams, taps })
     }
 
+    /// The same activations, compared otherwise.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn compared(&self, symmetry: &Symmetry, kind: ActivationKind) -> Result<Self> {
+        Self::new(symmetry, self.taps.clone(), kind)
+    }
+
     /// The Grams of a root group and its families, one for every set of digits that its taps show; none if it has no
     /// tap. The type has an example.
     pub fn grams(&self, root: GroupId) -> &[Gram] {

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use onebasin_core::Params;
+use onebasin_core::kinds::Kinds;
 use onebasin_core::matching::{
     ActivationKind, ActivationSimilarity, Blend, Budget, Candidate, Fixed, FrankWolfeOptions, Match, Origin,
-    PortfolioOptions, Progress as Told, Rank, Run, RunRecord, Source, Start, StopReason, Sweep, Weights, ascend,
-    best_of, comparable, denoise, frank_wolfe, greedy, plan,
+    PortfolioOptions, Progress as Told, Rank, Run, RunRecord, Source, Start, StopReason, Sweep, TurnedOptions, TurnedSweep, Weights, ascend,
+    best_of, comparable, denoise, frank_wolfe, greedy, match_turned, plan,
 };
 use onebasin_core::report::Judged;
 use onebasin_core::symmetry::{Alignment, Symmetry};
@@ -90,6 +91,7 @@ impl Matching<'_> {
         }
         match self.options.method {
             Method::Auto => self.auto(),
+            Method::Anchored => self.anchored(),
             Method::None | Method::Orthogonal => Ok(Found::once("nothing", Alignment::identity(self.symmetry))),
             Method::Weight => self.by_weights(&self.plain()?),
             Method::Spectral => self.spectral(),
@@ -117,6 +119,30 @@ impl Matching<'_> {
     }
 
     /// Says how a match goes; false where it is to stop.
+    /// Permutations, local groups before the ones that stand everywhere.
+    fn anchored(&self) -> Result<Found> {
+        let uses = self.pair.a.graph().map(onebasin_core::graph::Graph::uses).unwrap_or_default();
+        let kinds = Kinds::permutations(self.weights, uses);
+        let [a, b] = self.compared();
+        let max_sweeps = self.options.max_sweeps.min(TurnedOptions::default().max_sweeps);
+        let options = TurnedOptions { max_sweeps, anchor: 1.0, even: 0.0 };
+        let found = match_turned(&kinds, a, b, &options, &mut |sweep| {
+            let TurnedSweep { sweep, objective, gain, changed } = sweep;
+            self.context.detail(&format!("anchored, sweep {sweep}: {objective:.6} (+{gain:.3e}), {changed} groups moved"));
+            !self.context.observer.stops()
+        })?;
+        let sweep = |told: &TurnedSweep| Sweep {
+            sweep: told.sweep,
+            objective: told.objective,
+            gain: told.gain,
+            changed_groups: told.changed,
+            solved_groups: self.weights.roots().len(),
+        };
+        let stop = if found.converged { StopReason::Converged } else { StopReason::SweepLimit };
+        let sweeps = found.sweeps.iter().map(sweep).collect();
+        Ok(Found { stop, sweeps, ..Found::once("weights", found.motion.alignment) })
+    }
+
     pub(super) fn told(&self, what: &str, told: Told<'_>) -> bool {
         self.context.detail(&match told {
             Told::Iteration(i) => {

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use onebasin_core::graph::Op;
+use onebasin_core::kinds::Kind;
 use onebasin_core::matching::{
     ActivationSimilarity, Diagnosis, MatchOptions, Order, Source, Start, StopReason, Weights, ascend, diagnose,
 };
@@ -48,7 +49,7 @@ const MADE_FOR: &str = "onebasin.made_for";
 /// ```
 /// use onebasin::Method;
 /// assert_eq!(Method::FrankWolfe.name(), "frank-wolfe");
-/// assert_eq!(Method::ALL.len(), 9);
+/// assert_eq!(Method::ALL.len(), 10);
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -63,6 +64,8 @@ pub enum Method {
     /// Weights, and more than permutations where a network does not notice: a residual stream that is turned by an orthogonal
     /// matrix, units inside heads, signs of gates; local groups under what stands beside fixed axes, before the stream.
     Orthogonal,
+    /// Permutations by weights, local groups under what stands beside fixed axes before the group that everything touches.
+    Anchored,
     /// Weights: coordinate ascent and a joint climb from several starts, as far as the budget goes, the best kept. The paper's Algorithm 1 as published is
     /// [`Align::published`].
     Weight,
@@ -81,10 +84,11 @@ pub enum Method {
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Auto,
         Self::None,
         Self::Orthogonal,
+        Self::Anchored,
         Self::Weight,
         Self::Spectral,
         Self::FrankWolfe,
@@ -109,6 +113,7 @@ impl Method {
             Self::Auto => "auto",
             Self::None => "none",
             Self::Orthogonal => "orthogonal",
+            Self::Anchored => "anchored",
             Self::Weight => "weight",
             Self::Spectral => "spectral",
             Self::FrankWolfe => "frank-wolfe",
@@ -122,7 +127,7 @@ impl Method {
     pub fn sees_data(self) -> bool {
         match self {
             Self::Auto | Self::Activation | Self::Ste => true,
-            Self::None | Self::Orthogonal | Self::Weight | Self::Spectral | Self::FrankWolfe | Self::Greedy => false,
+            Self::None | Self::Orthogonal | Self::Anchored | Self::Weight | Self::Spectral | Self::FrankWolfe | Self::Greedy => false,
         }
     }
 
@@ -136,6 +141,7 @@ impl Method {
             Self::Orthogonal => {
                 "Weights, and matrices where a network does not notice: the stream of a transformer, units inside its heads"
             }
+            Self::Anchored => "Weights, layers under the embeddings before the stream that joins them: permutations of transformers",
             Self::Weight => {
                 "Weights: several starts and a joint climb, the best kept; from the identity in one order, the paper's Algorithm 1"
             }
@@ -464,8 +470,16 @@ impl Aligned {
 
 impl std::fmt::Display for Aligned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (group, moved, all) in self.moved() {
-            writeln!(f, "{group}: {moved} of {all} units moved")?;
+        for (at, (group, moved, all)) in self.moved().into_iter().enumerate() {
+            let turned = self.turned.as_ref().filter(|turned| turned.motion.turns.contains_key(&GroupId(at)));
+            match turned.map(|turned| turned.kinds.kind(GroupId(at))) {
+                Some(kind @ (Kind::Orthogonal | Kind::Centred | Kind::Phases)) => {
+                    writeln!(f, "{group}: {all} units turned ({})", kind.name())?;
+                }
+                Some(Kind::Signed | Kind::Permutation | Kind::Still) | None => {
+                    writeln!(f, "{group}: {moved} of {all} units moved")?;
+                }
+            }
         }
         let Some(record) = &self.record else { return Ok(()) };
         record.correlation.iter().try_for_each(|c| writeln!(f, "{}: correlation {:.3}", c.group, c.correlation))?;
@@ -497,7 +511,8 @@ impl Pair {
         self.check_finite()?;
         let symmetry = self.a.symmetry()?;
         self.say_what_cannot_move(&symmetry, context);
-        if options.method == Method::Orthogonal || (options.method == Method::Auto && self.is_turned_by_itself()?) {
+        let by_itself = matches!(options.method, Method::Auto | Method::Activation);
+        if options.method == Method::Orthogonal || (by_itself && self.is_turned_by_itself()?) {
             return self.align_turned(options, context);
         }
         let weights = self.a.weights_of(&symmetry);

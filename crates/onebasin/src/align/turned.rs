@@ -5,6 +5,7 @@ use std::sync::Arc;
 use onebasin_core::matching::{Kinship, StopReason, Sweep, TurnedOptions, TurnedSweep, Weights, diagnose};
 use onebasin_core::report::MatchRecord;
 use onebasin_core::symmetry::Alignment;
+use onebasin_nn::Samples;
 
 use super::{Align, Aligned, Method};
 use crate::context::Context;
@@ -29,7 +30,18 @@ impl Pair {
         let still = Alignment::identity(&symmetry);
         let mut diagnosis = if options.diagnose { Some(diagnose(&plain, &still, options.seed)?) } else { None };
         let no_graph = || Error::NoGraph { path: self.a.path().to_owned() };
-        let (turned, found) = self.turn(&turning, context)?.ok_or_else(no_graph)?;
+        let sees = options.method == Method::Activation;
+        let (turned, found) = match context.train {
+            Some(samples) if sees => self.turn_on(samples, options.match_samples, context)?,
+            None if sees => {
+                let made = self.made_up(options.seed, context)?;
+                let (count, how) = (made.samples.len(), &made.how);
+                context.note(&format!("no data, so activations are compared on {count} made-up inputs, {how}"));
+                self.turn_on(&made.samples, usize::MAX, context)?
+            }
+            Some(_) | None => self.turn(&turning, context)?,
+        }
+        .ok_or_else(no_graph)?;
         let kin = diagnosis.as_ref().map(|diagnosis| diagnosis.kind);
         if matches!(kin, Some(Kinship::Unrelated | Kinship::Alignable | Kinship::TooSmall)) {
             let frame = self.in_frame(&turned, context)?;
@@ -50,8 +62,8 @@ impl Pair {
         };
         let sweeps: Vec<Sweep> = found.sweeps.iter().map(sweep).collect();
         let record = MatchRecord {
-            method: Method::Orthogonal.name().to_owned(),
-            compared: "weights in canonical form".to_owned(),
+            method: if sees { Method::Activation } else { Method::Orthogonal }.name().to_owned(),
+            compared: if sees { "activations in canonical form" } else { "weights in canonical form" }.to_owned(),
             options: options.ascent(),
             device: None,
             start_objective: found.start,

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::activation::{ActivationKind, ActivationSimilarity};
 use super::similarity::weight_grams;
 use super::unfold::is_quadratic;
 use crate::assignment::{Similarity, assign};
@@ -124,6 +125,61 @@ pub fn match_turned(
     Ok(TurnedMatch { motion: state.motion, moved: state.moved, start, sweeps, converged })
 }
 
+/// Finds what brings B to A by what their units do: streams and units of hidden layers by activations, heads by weights under them.
+///
+/// `seen` is of `of`, the symmetry of the graph that ran; groups are found there by their names.
+///
+/// Formula: a stream by the products `E[y_A y_Bᵀ]` of what its norms give, hidden units by correlations, where units have signs by
+/// their size; then each group with families as [`match_turned`] does, once.
+///
+/// Cost: one decomposition or assignment for every group, one Gram of weights for every group with families.
+///
+/// # Errors
+/// Those of [`match_turned`], and of [`ActivationSimilarity::compared`].
+pub fn match_turned_on(
+    kinds: &Kinds,
+    a: &Params,
+    b: &Params,
+    (of, seen): (&Symmetry, &ActivationSimilarity),
+    options: &TurnedOptions,
+) -> Result<TurnedMatch> {
+    a.check_same_structure(b)?;
+    let symmetry = &kinds.symmetry;
+    let start = super::objective(symmetry, &Alignment::identity(symmetry), a, b)?;
+    let [products, correlations] = [ActivationKind::Uncentred, ActivationKind::Pearson].map(|kind| seen.compared(of, kind));
+    let (products, correlations) = (products?, correlations?);
+    let mut state = State::new(kinds, a, b, options)?;
+    let (nested, leaves): (Vec<GroupId>, Vec<GroupId>) =
+        symmetry.roots().into_iter().partition(|id| !symmetry.children(*id).is_empty());
+    let mut changed = 0;
+    for id in leaves {
+        let compared = if kinds.kind(id).permutes() { &correlations } else { &products };
+        let (n, name) = (symmetry.group(id).size, &symmetry.group(id).name);
+        let Ok(own) = of.group_named(name) else { continue };
+        let mut gram = vec![0.0; n * n];
+        for part in compared.grams(own).iter().filter(|gram| gram.digits[..] == [own] && gram.lens[..] == [n]) {
+            gram.iter_mut().zip(&part.data).for_each(|(sum, value)| *sum += value);
+        }
+        if gram.iter().all(|value| *value == 0.0) {
+            continue;
+        }
+        let (plain, free) = if kinds.kind(id) == Kind::Signed { (vec![0.0; n * n], gram) } else { (gram, vec![0.0; n * n]) };
+        if let Some((motion, _)) = state.best(id, &plain, &free)? {
+            state.act(&motion)?;
+            changed += 1;
+        }
+    }
+    for id in nested {
+        if let Some((motion, _)) = state.better(id, false)? {
+            state.act(&motion)?;
+            changed += 1;
+        }
+    }
+    let objective = state.objective()?;
+    let sweeps = vec![TurnedSweep { sweep: 1, objective, gain: objective - start, changed }];
+    Ok(TurnedMatch { motion: state.motion, moved: state.moved, start, sweeps, converged: true })
+}
+
 struct State<'a> {
     kinds: &'a Kinds,
     a: &'a Params,
@@ -145,8 +201,9 @@ impl<'a> State<'a> {
             let (own, other, tensor) = (squares(a)?, squares(b)?, a.require(name)?);
             sizes = [sizes[0] + own, sizes[1] + other];
             let size = (own * other).sqrt() / tensor.len().max(1) as f64;
-            if size > 0.0 && options.even != 0.0 {
-                let values: Vec<f64> = tensor.to_f64()?.iter().map(|v| v * size.powf(-options.even)).collect();
+            let uses = kinds.uses(name) as f64;
+            if size > 0.0 {
+                let values: Vec<f64> = tensor.to_f64()?.iter().map(|v| v * uses * size.powf(-options.even)).collect();
                 even.insert(name, Tensor::from_f64_as(tensor.dtype(), tensor.shape(), &values)?);
             }
         }
@@ -181,7 +238,7 @@ impl<'a> State<'a> {
     }
 
     fn grams(&self, id: GroupId, on: &Symmetry) -> Result<Vec<super::Gram>> {
-        let a = if self.kinds.kind(id).permutes() { self.a } else { &self.even };
+        let a = if self.is_everywhere(id) { &self.even } else { self.a };
         weight_grams(on, id, &Alignment::identity(self.symmetry()), a, &self.moved)
     }
 
@@ -202,41 +259,52 @@ impl<'a> State<'a> {
     /// A better element of a root, and what it gains.
     fn better(&self, id: GroupId, anchored: bool) -> Result<Option<(Motion, f64)>> {
         let (symmetry, kind) = (self.symmetry(), self.kinds.kind(id));
-        let n = symmetry.group(id).size;
-        let mut motion = Motion::identity(self.kinds);
         if !symmetry.children(id).is_empty() {
             let grams = self.grams(id, &self.names(id, |_, _| true))?;
             let current: f64 = grams.iter().map(trace).sum();
             let Some((motion, value)) = best_with_families(self.kinds, id, &grams)? else { return Ok(None) };
             return Ok(self.worth(motion, value - current));
         }
+        let n = symmetry.group(id).size;
         let turned = |name: &str| self.kinds.side(id, name).is_some();
+        let none = || vec![0.0; n * n];
+        let (plain, free) = match kind {
+            Kind::Still => return Ok(None),
+            Kind::Permutation => (self.gram(id, n, |_| true, anchored)?, none()),
+            Kind::Signed => (self.gram(id, n, |name| !turned(name), anchored)?, self.gram(id, n, turned, anchored)?),
+            Kind::Orthogonal | Kind::Centred | Kind::Phases => (self.gram(id, n, turned, anchored)?, none()),
+        };
+        let Some((motion, value)) = self.best(id, &plain, &free)? else { return Ok(None) };
+        let current: f64 = (0..n).map(|i| plain[i * n + i] + free[i * n + i]).sum();
+        if kind.permutes()
+            && self.is_quadratic(id)
+            && self.value_with(&motion)? <= self.value_with(&Motion::identity(self.kinds))?
+        {
+            return Ok(None);
+        }
+        Ok(self.worth(motion, value - current))
+    }
+
+    /// The best element of a group without families, and its value: `free` is the Gram of what changes its sign with a unit.
+    fn best(&self, id: GroupId, plain: &[f64], free: &[f64]) -> Result<Option<(Motion, f64)>> {
+        let (symmetry, kind) = (self.symmetry(), self.kinds.kind(id));
+        let (n, mut motion) = (symmetry.group(id).size, Motion::identity(self.kinds));
         match kind {
             Kind::Still => Ok(None),
             Kind::Permutation | Kind::Signed => {
-                let signed = kind == Kind::Signed;
-                let plain = self.gram(id, n, |name| !(signed && turned(name)), anchored)?;
-                let free =
-                    if signed { self.gram(id, n, turned, anchored)? } else { vec![0.0; n * n] };
-                let current: f64 = (0..n).map(|i| plain[i * n + i] + free[i * n + i]).sum();
-                let similarity = plain.iter().zip(&free).map(|(p, f)| p + f.abs()).collect();
+                let similarity = plain.iter().zip(free).map(|(p, f)| p + f.abs()).collect();
                 let found = assign(&Similarity::new(n, similarity)?, None)?;
-                if signed {
+                if kind == Kind::Signed {
                     let sign = |i: usize| if free[i * n + found.perm.at(i)] < 0.0 { -1.0 } else { 1.0 };
                     motion.turns.insert(id, vec![Turn::Scales((0..n).map(sign).collect())]);
                 }
                 motion.alignment = with(symmetry, [(id, vec![found.perm])])?;
-                if self.is_quadratic(id) && self.value_with(&motion)? <= self.value_with(&Motion::identity(self.kinds))? {
-                    return Ok(None);
-                }
-                Ok(self.worth(motion, found.value - current))
+                Ok(Some((motion, found.value)))
             }
             Kind::Orthogonal | Kind::Centred | Kind::Phases => {
-                let gram = self.gram(id, n, turned, anchored)?;
-                let current: f64 = (0..n).map(|i| gram[i * n + i]).sum();
-                let Some((turn, value)) = kind.best(&gram, n) else { return Ok(None) };
+                let Some((turn, value)) = kind.best(plain, n) else { return Ok(None) };
                 motion.turns.insert(id, vec![turn]);
-                Ok(self.worth(motion, value - current))
+                Ok(Some((motion, value)))
             }
         }
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::super::nested::restrict;
+use super::super::nested::{Element, best_element, restrict};
 use super::super::similarity::Gram;
 use crate::assignment::{Similarity, assign};
 use crate::error::Result;
-use crate::kinds::{Kinds, Motion, Turn};
+use crate::kinds::{Kind, Kinds, Motion, Turn};
 use crate::perm::Perm;
 use crate::symmetry::GroupId;
 
@@ -31,7 +31,15 @@ struct Inside {
 pub(super) fn best_with_families(kinds: &Kinds, root: GroupId, grams: &[Gram]) -> Result<Option<(Motion, f64)>> {
     let symmetry = &kinds.symmetry;
     let (n, children) = (symmetry.group(root).size, symmetry.children(root));
-    let is_turned = |id: &GroupId| kinds.kind(*id).identity(1).is_some() || kinds.kind(*id).identity(2).is_some();
+    let is_turned = |id: &GroupId| kinds.kind(*id).turns();
+    let below = symmetry.descendants(root);
+    if below.iter().all(|id| kinds.kind(*id) == Kind::Permutation) {
+        let still = Element::identity(symmetry, root);
+        let best = best_element(symmetry, root, grams, &still, None)?;
+        let mut motion = Motion::identity(kinds);
+        best.element.store(&mut motion.alignment, root);
+        return Ok(Some((motion, best.value)));
+    }
     let deep = children.iter().any(|child| !symmetry.children(*child).is_empty());
     let twice = grams.iter().any(|g| g.digits.iter().filter(|d| **d != root && is_turned(d)).count() > 1);
     if deep || twice || !kinds.kind(root).permutes() {
