@@ -269,7 +269,7 @@ impl<'a> Staging<'a> {
         };
         if let TargetKind::Shards(index) = &self.target.kind {
             let sizes = json!({ "total_size": self.total, "total_parameters": self.count });
-            let places = self.places.iter().map(|(tensor, _)| (tensor.clone(), shard_of(index, tensor).to_owned()));
+            let places = self.places.keys().map(|tensor| (tensor.clone(), shard_of(index, tensor).to_owned()));
             let weight_map: BTreeMap<String, String> = places.collect();
             let text = json!({ "metadata": sizes, "weight_map": weight_map });
             let (path, name) = (self.target.path.join(&index.name), OsString::from(&index.name));

@@ -83,9 +83,12 @@ pub fn generate(
     for past in 0..length.saturating_sub(1).max(1) {
         let program = Program::<f32>::new(step(past)?)?;
         let vocabulary = program.graph().outputs().first().and_then(|v| program.graph().shape(*v).last().copied());
-        let vocabulary = vocabulary.ok_or_else(|| Error::Options("a step without an output writes nothing".to_owned()))?;
+        let vocabulary =
+            vocabulary.ok_or_else(|| Error::Options("a step without an output writes nothing".to_owned()))?;
         if past == 0 {
-            writers.iter_mut().for_each(|writer| writer.begin(vocabulary));
+            for writer in &mut writers {
+                writer.begin(vocabulary);
+            }
         }
         if length == 1 {
             break;

@@ -148,7 +148,8 @@ impl Aligned {
         alignment.check(&symmetry).map_err(|error| raised(&error.into()))?;
         let account = read(part("account"))?;
         let names = read(part("names"))?;
-        let aligned = onebasin::Aligned { symmetry, alignment, record, file: None, account, made_for: Vec::new(), turned: None };
+        let aligned =
+            onebasin::Aligned { symmetry, alignment, record, file: None, account, made_for: Vec::new(), turned: None };
         Ok(Self { found: Arc::new(aligned), pair: None, names })
     }
 }

@@ -197,8 +197,7 @@ pub(crate) fn merge_many<'py>(
         found.permutes("a start of many").map_err(|error| raised(&error))?;
         Ok(found.alignment.clone())
     };
-    let start: Option<Vec<_>> =
-        start.map(|start| start.iter().map(begun).collect::<PyResult<Vec<_>>>()).transpose()?;
+    let start: Option<Vec<_>> = start.map(|start| start.iter().map(begun).collect::<PyResult<Vec<_>>>()).transpose()?;
     let (params, mean, many) = run(py, tell, move |watch| {
         let many = Many::new(models.iter().map(|model| (**model).clone()).collect())?;
         let context = watch.context(train.as_ref(), None);

@@ -110,7 +110,8 @@ impl Pair {
         let mut curves: Vec<Curve> = Vec::new();
         for (name, frame, end) in &ends {
             let own = frame.as_ref().map(|frame| frame.pair.a.program_for(test)).transpose()?;
-            let (a, program) = (frame.as_ref().map_or(a, |frame| frame.pair.a.params()), own.as_ref().unwrap_or(&program));
+            let (a, program) =
+                (frame.as_ref().map_or(a, |frame| frame.pair.a.params()), own.as_ref().unwrap_or(&program));
             let finish = Finish { program, ..finish };
             let made = |l: f64, between: Params| {
                 finish.apply([a, end], &between, l).map_err(|error| match error {

@@ -204,7 +204,9 @@ pub enum Error {
         found: String,
     },
     /// An alignment that also turns units, where only permutations are understood.
-    #[error("{what} is for alignments by permutations, and this one turns units as well; match with another method, such as weight")]
+    #[error(
+        "{what} is for alignments by permutations, and this one turns units as well; match with another method, such as weight"
+    )]
     Turns {
         /// What is.
         what: &'static str,

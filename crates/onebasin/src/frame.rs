@@ -75,15 +75,27 @@ impl Pair {
     }
 
     /// The same by activations: on samples, or on text that both networks write.
-    pub(crate) fn turn_on(&self, samples: &dyn Samples, most: usize, context: &Context<'_>) -> Result<Option<(Turned, TurnedMatch)>> {
+    pub(crate) fn turn_on(
+        &self,
+        samples: &dyn Samples,
+        most: usize,
+        context: &Context<'_>,
+    ) -> Result<Option<(Turned, TurnedMatch)>> {
         let Some(([a, b], kinds)) = self.forms()? else { return Ok(None) };
         let chosen = Chosen::first(samples, most);
         let (program, total) = (Program::new(a.graph.clone())?, chosen.len() as u64);
         let plain = Symmetry::resolve(discover(&a.graph).spec(), &a.params).map_err(onebasin_core::Error::from)?;
-        let seen = activation_similarity(&program, [&a.params, &b.params], &plain, &chosen, &ActivationOptions::default(), &mut |done| {
-            context.observer.progress(&Progress { step: Step::Activations, done: done as u64, total, how: "" });
-            !context.observer.stops()
-        });
+        let seen = activation_similarity(
+            &program,
+            [&a.params, &b.params],
+            &plain,
+            &chosen,
+            &ActivationOptions::default(),
+            &mut |done| {
+                context.observer.progress(&Progress { step: Step::Activations, done: done as u64, total, how: "" });
+                !context.observer.stops()
+            },
+        );
         context.go_on()?;
         let found = match_turned_on(&kinds, &a.params, &b.params, (&plain, &seen?), &TurnedOptions::default())?;
         Ok(Some((Turned { motion: found.motion.clone(), kinds }, found)))

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use onebasin_nn::samples::{dead_leaves, picked_from};
-use onebasin_nn::{Arrays, Samples as _, RememberedOptions, remembered, remembers};
+use onebasin_nn::{Arrays, RememberedOptions, Samples as _, remembered, remembers};
 
 use crate::context::Context;
 use crate::error::{Error, Result};

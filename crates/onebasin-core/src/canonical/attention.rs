@@ -80,9 +80,8 @@ fn even_scores(form: &mut Form, kinds: &Kinds, softmax: &Node) -> Result<()> {
     for copy in 0..kinds.symmetry.copies(id) {
         let of = |run| parts(id, run).into_iter().find(|(_, c, _)| *c == copy);
         let (Some(queries), Some(keys)) = (of(queries), of(keys)) else { continue };
-        let [rows_of_queries, rows_of_keys] = [&queries, &keys].map(|(axis, _, positions)| {
-            rows(&weights, &biases, &shape, *axis, positions)
-        });
+        let [rows_of_queries, rows_of_keys] =
+            [&queries, &keys].map(|(axis, _, positions)| rows(&weights, &biases, &shape, *axis, positions));
         let (n, columns) = (queries.2.len(), shape[1 - queries.0] + 1);
         let gram = |rows: &[f64]| {
             let mut gram = vec![0.0; n * n];
@@ -96,7 +95,10 @@ fn even_scores(form: &mut Form, kinds: &Kinds, softmax: &Node) -> Result<()> {
             let mut turned = vec![0.0; n * columns];
             f64::matmul(&mut turned, Mat::new(&turn.matrix(side), n, n), Mat::new(&rows, n, columns), false);
             for (row, p) in turned.chunks(columns).zip(&positions) {
-                row[..columns - 1].iter().enumerate().for_each(|(k, value)| weights[entry(&shape, axis, *p, k)] = *value);
+                row[..columns - 1]
+                    .iter()
+                    .enumerate()
+                    .for_each(|(k, value)| weights[entry(&shape, axis, *p, k)] = *value);
                 biases[*p] = row[columns - 1];
             }
         }

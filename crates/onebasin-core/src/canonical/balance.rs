@@ -21,7 +21,8 @@ pub fn balanced(kinds: &Kinds, params: &Params) -> Result<Motion> {
     let mut motion = Motion::identity(kinds);
     for id in (0..kinds.symmetry.groups().len()).map(GroupId).filter(|id| kinds.is_free(*id)) {
         let (n, copies) = (kinds.symmetry.group(id).size, kinds.symmetry.copies(id));
-        let mut sides = BTreeMap::from([(false, vec![vec![0.0; n * n]; copies]), (true, vec![vec![0.0; n * n]; copies])]);
+        let mut sides =
+            BTreeMap::from([(false, vec![vec![0.0; n * n]; copies]), (true, vec![vec![0.0; n * n]; copies])]);
         for name in kinds.symmetry.names() {
             let Some(side) = kinds.side(id, name) else { continue };
             let grams = sides.get_mut(&(side == Side::Against)).expect("both sides are there");
@@ -39,7 +40,8 @@ pub fn balanced(kinds: &Kinds, params: &Params) -> Result<Motion> {
 }
 
 fn one(kind: Kind, along: &[f64], against: &[f64], n: usize) -> Option<Turn> {
-    let ratio = |along: f64, against: f64| if along > 0.0 && against > 0.0 { (against / along).powf(0.25) } else { 1.0 };
+    let ratio =
+        |along: f64, against: f64| if along > 0.0 && against > 0.0 { (against / along).powf(0.25) } else { 1.0 };
     match kind {
         Kind::Permutation | Kind::Still | Kind::Centred => None,
         Kind::Signed => Some(Turn::Scales((0..n).map(|k| ratio(along[k * n + k], against[k * n + k])).collect())),

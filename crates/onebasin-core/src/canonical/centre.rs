@@ -97,7 +97,9 @@ fn take_means(form: &Form, kinds: &Kinds, id: GroupId, name: &str, values: &mut 
                 let mean = positions.iter().map(|p| values[at(p)]).sum::<f64>() / positions.len() as f64;
                 let size = positions.iter().map(|p| values[at(p)].abs()).fold(0.0, f64::max);
                 found |= mean.abs() > 1e-6 * size;
-                positions.iter().for_each(|p| values[at(p)] -= mean);
+                for p in &positions {
+                    values[at(p)] -= mean;
+                }
             }
         }
     }
@@ -117,7 +119,8 @@ fn keep_what_biases_add(form: &mut Form, kinds: &Kinds, id: GroupId, bias: &str,
     let count = own.len() as f64;
     let mean = own.iter().sum::<f64>() / count;
     for reader in &readers {
-        let (name, shape) = (form.graph.value(reader.weight()).name.clone(), form.graph.shape(reader.weight()).to_vec());
+        let (name, shape) =
+            (form.graph.value(reader.weight()).name.clone(), form.graph.shape(reader.weight()).to_vec());
         let before = form.values(&name)?;
         let mut after = before.clone();
         take_means(form, kinds, id, &name, &mut after);
@@ -131,7 +134,9 @@ fn keep_what_biases_add(form: &mut Form, kinds: &Kinds, id: GroupId, bias: &str,
         form.set(&name, &after)?;
         form.changes.centred.push(name);
     }
-    own.iter_mut().for_each(|b| *b += 1.0 - mean);
+    for b in &mut own {
+        *b += 1.0 - mean;
+    }
     form.set(bias, &own)?;
     Ok(true)
 }

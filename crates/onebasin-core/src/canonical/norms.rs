@@ -72,8 +72,7 @@ fn fold_one(form: &mut Form, norm: &[ValueId], mut readers: Vec<Reader>) -> Resu
         form.set(&weight, &values)?;
     }
     if let (Some(bias), Some(to), false) = (&bias, &bias_name, is_zero) {
-        let left: Vec<f64> =
-            bias.iter().zip(&gain).map(|(b, g)| if moves_on { 0.0 } else { b / g }).collect();
+        let left: Vec<f64> = bias.iter().zip(&gain).map(|(b, g)| if moves_on { 0.0 } else { b / g }).collect();
         form.set(to, &left)?;
         if moves_on {
             form.changes.norm_biases.push(to.clone());
@@ -91,7 +90,8 @@ fn untie(form: &mut Form, reader: &mut Reader) -> Result<()> {
     if is_own(&form.graph, reader.weight) {
         return Ok(());
     }
-    let (of, own) = (form.graph.value(reader.weight).name.clone(), form.graph.node(reader.node).name.clone() + ".weight");
+    let (of, own) =
+        (form.graph.value(reader.weight).name.clone(), form.graph.node(reader.node).name.clone() + ".weight");
     form.graph = form.graph.untied(reader.node, 1, &own)?;
     reader.weight = form.graph.param_named(&own)?;
     form.params.insert(&own[..], form.params.require(&of)?.clone());

@@ -45,7 +45,7 @@ impl Graph {
         }
         graph.outputs = outputs.iter().map(|v| place[v]).collect();
         graph.params = self.params.iter().map(|(name, v)| (name.clone(), place[v])).collect();
-        graph.numbers = self.numbers.iter().filter_map(|(v, n)| Some((*place.get(v)?, n.clone()))).collect();
+        graph.numbers = self.numbers.iter().filter_map(|(v, n)| Some((*place.get(v)?, *n))).collect();
         graph
     }
 

@@ -18,7 +18,8 @@ pub(super) fn fibres(symmetry: &Symmetry, axis: &AxisLayout, group: GroupId) -> 
         let held = |d: usize| if d == own { 1 } else { occurrence.digits[d].len };
         let lens: Vec<usize> = (0..occurrence.digits.len()).map(held).collect();
         for_each_index(&lens, |values| {
-            let unit_of = |a: &GroupId| occurrence.digits.iter().position(|d| d.group == Some(*a)).map_or(0, |d| values[d]);
+            let unit_of =
+                |a: &GroupId| occurrence.digits.iter().position(|d| d.group == Some(*a)).map_or(0, |d| values[d]);
             let above: Vec<usize> = ancestors.iter().map(unit_of).collect();
             let mut at = values.to_vec();
             let position = |unit: usize| {

@@ -105,7 +105,8 @@ impl Kind {
 pub struct Kinds {
     /// Where the units stand.
     pub symmetry: Symmetry,
-    kinds: Vec<Kind>,
+    /// By group.
+    of_groups: Vec<Kind>,
     /// Groups whose elements need not keep lengths.
     free: BTreeSet<GroupId>,
     /// On which side a tensor stands; of those that are not turned, none.
@@ -131,7 +132,8 @@ impl Kinds {
         let found = discover(&plain);
         let symmetry = Symmetry::resolve(found.spec(), networks[0])?;
         let is_one = |name: &str| {
-            let ones = |net: &Params| net.get(name).and_then(|t| t.to_f64().ok()).is_some_and(|v| v.iter().all(|v| *v == 1.0));
+            let ones =
+                |net: &Params| net.get(name).and_then(|t| t.to_f64().ok()).is_some_and(|v| v.iter().all(|v| *v == 1.0));
             networks.iter().all(|net| ones(net))
         };
         let passed = passes::pass(&plain, &found, &symmetry, is_one);
@@ -142,10 +144,11 @@ impl Kinds {
                 turned_in_pairs.insert(symmetry.group_named(name)?);
             }
         }
-        let mut kinds = Self { symmetry, kinds: Vec::new(), free: BTreeSet::new(), sides: BTreeMap::new(), uses: graph.uses() };
+        let mut kinds =
+            Self { symmetry, of_groups: Vec::new(), free: BTreeSet::new(), sides: BTreeMap::new(), uses: graph.uses() };
         for id in (0..kinds.symmetry.groups().len()).map(GroupId) {
             let kind = kinds.of(id, &plain, &passed, turned_in_pairs.contains(&id));
-            kinds.kinds.push(kind);
+            kinds.of_groups.push(kind);
         }
         Ok(kinds)
     }
@@ -198,7 +201,7 @@ impl Kinds {
 
     /// The kind of a group.
     pub fn kind(&self, id: GroupId) -> Kind {
-        self.kinds[id.0]
+        self.of_groups[id.0]
     }
 
     /// The same by name; none where there is no such group.
@@ -224,13 +227,14 @@ impl Kinds {
     /// Where the units of a group stand in a tensor: axis, copy, and the position of every unit, everything else on that axis held.
     pub fn fibres(&self, id: GroupId, tensor: &str) -> Vec<(usize, usize, Vec<usize>)> {
         let Ok(layout) = self.symmetry.tensor(tensor) else { return Vec::new() };
-        let of = |(k, axis)| fibres::fibres(&self.symmetry, axis, id).into_iter().map(move |f| (k, f.copy, f.positions));
+        let of =
+            |(k, axis)| fibres::fibres(&self.symmetry, axis, id).into_iter().map(move |f| (k, f.copy, f.positions));
         layout.axes.iter().enumerate().flat_map(of).collect()
     }
 
     /// A symmetry of permutations alone; `uses` says how often a tensor is used, where that is more than once.
     pub fn permutations(symmetry: &Symmetry, uses: BTreeMap<String, usize>) -> Self {
-        let kinds = vec![Kind::Permutation; symmetry.groups().len()];
-        Self { symmetry: symmetry.clone(), kinds, free: BTreeSet::new(), sides: BTreeMap::new(), uses }
+        let of_groups = vec![Kind::Permutation; symmetry.groups().len()];
+        Self { symmetry: symmetry.clone(), of_groups, free: BTreeSet::new(), sides: BTreeMap::new(), uses }
     }
 }

@@ -86,10 +86,14 @@ impl Motion {
     pub fn inverse(&self, kinds: &Kinds) -> Self {
         let symmetry = &kinds.symmetry;
         let undone = |(id, copies): (&GroupId, &Vec<Turn>)| {
-            let mut back: Vec<(usize, Turn)> = copies.iter().enumerate().map(|(copy, turn)| {
-                let source = self.alignment.source_copy(symmetry, *id, copy);
-                (source, turn.undone(&self.alignment.copies(*id)[copy]))
-            }).collect();
+            let mut back: Vec<(usize, Turn)> = copies
+                .iter()
+                .enumerate()
+                .map(|(copy, turn)| {
+                    let source = self.alignment.source_copy(symmetry, *id, copy);
+                    (source, turn.undone(&self.alignment.copies(*id)[copy]))
+                })
+                .collect();
             back.sort_by_key(|(copy, _)| *copy);
             (*id, back.into_iter().map(|(_, turn)| turn).collect())
         };

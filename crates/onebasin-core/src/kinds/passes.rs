@@ -42,12 +42,7 @@ impl Passed {
 }
 
 /// Follows all groups through all nodes. `is_one` says of a parameter whether it is 1 everywhere.
-pub(super) fn pass(
-    graph: &Graph,
-    found: &Discovery<'_>,
-    symmetry: &Symmetry,
-    is_one: impl Fn(&str) -> bool,
-) -> Passed {
+pub(super) fn pass(graph: &Graph, found: &Discovery<'_>, symmetry: &Symmetry, is_one: impl Fn(&str) -> bool) -> Passed {
     let standing: Vec<BTreeMap<GroupId, Standing>> = graph.ids().map(|v| standing(found, symmetry, v)).collect();
     let mut walk = Walk { graph, standing: &standing, passed: Passed::default(), products: Vec::new() };
     for (value, groups) in graph.ids().zip(&standing) {
@@ -89,7 +84,9 @@ fn groups_of<'t>(term: &'t Term, whole: bool, seen: &mut Vec<(&'t str, bool, boo
     match &term.kind {
         TermKind::Group { name, slice, .. } => seen.push((name, whole, slice.is_some())),
         TermKind::Product(parts) | TermKind::Sum(parts) | TermKind::Cases(parts) => {
-            parts.iter().for_each(|part| groups_of(part, false, seen));
+            for part in parts {
+                groups_of(part, false, seen);
+            }
         }
         TermKind::Fixed | TermKind::Number(_) | TermKind::Chooser(_) => {}
     }
@@ -234,11 +231,17 @@ impl Walk<'_> {
         self.alike(group, factors.into_iter().chain(bias.iter().copied()).chain([out]));
     }
 
-    fn layer_norm(&mut self, group: GroupId, node: &Node, axes: &[usize], centred: bool, is_one: &impl Fn(&str) -> bool) {
+    fn layer_norm(
+        &mut self,
+        group: GroupId,
+        node: &Node,
+        axes: &[usize],
+        centred: bool,
+        is_one: &impl Fn(&str) -> bool,
+    ) {
         let (x, gain, out) = (node.inputs[0], node.inputs[1], node.outputs[0]);
         let whole = self.at(x, group).is_some_and(|at| at.whole && axes.len() == 1 && at.axes.contains(&axes[0]));
-        let gain_is_one =
-            self.graph.value(gain).source == ValueSource::Param && is_one(&self.graph.value(gain).name);
+        let gain_is_one = self.graph.value(gain).source == ValueSource::Param && is_one(&self.graph.value(gain).name);
         if !whole {
             return self.entrywise(group, node);
         }

@@ -91,8 +91,7 @@ impl Turn {
             _ => {
                 let product = |side| {
                     let (then, first) = (self.matrix(side), first.matrix(side));
-                    let moved: Vec<f64> =
-                        (0..n * n).map(|at| first[perm.at(at / n) * n + perm.at(at % n)]).collect();
+                    let moved: Vec<f64> = (0..n * n).map(|at| first[perm.at(at / n) * n + perm.at(at % n)]).collect();
                     let mut both = vec![0.0; n * n];
                     f64::matmul(&mut both, Mat::new(&then, n, n), Mat::new(&moved, n, n), false);
                     both

@@ -91,7 +91,8 @@ fn windows(name: &str, tokens: &[u32], reads: &Reads) -> Result<Arrays> {
     };
     let all: Vec<&[u32]> = tokens.chunks_exact(length + 1).collect();
     if all.is_empty() {
-        let why = format!("a split of it has {} tokens, and a window with what follows it {}", tokens.len(), length + 1);
+        let why =
+            format!("a split of it has {} tokens, and a window with what follows it {}", tokens.len(), length + 1);
         return Err(Error::Data { spec: name.to_owned(), why });
     }
     let part = |from: usize| all.iter().flat_map(|w| &w[from..from + length]).map(|token| *token as f32).collect();

@@ -45,7 +45,10 @@ impl Serialize for Variant {
 impl<'de> Deserialize<'de> for Variant {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        let all: Vec<Self> = Self::OWN.into_iter().chain(Method::ALL.into_iter().filter(|method| method.permutes()).map(Self::Plain)).collect();
+        let all: Vec<Self> = Self::OWN
+            .into_iter()
+            .chain(Method::ALL.into_iter().filter(|method| method.permutes()).map(Self::Plain))
+            .collect();
         all.iter().copied().find(|variant| variant.name() == name).ok_or_else(|| {
             let known = all.iter().map(|variant| variant.name()).collect::<Vec<_>>().join(", ");
             D::Error::custom(format!("unknown method `{name}`; known: {known}"))

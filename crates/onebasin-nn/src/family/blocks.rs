@@ -128,8 +128,7 @@ impl Build {
         let angles = (first..first + length).flat_map(|at| (0..units).map(move |unit| (at, unit % half)));
         let angles: Vec<f64> =
             angles.map(|(at, pair)| at as f64 * theta.powf(-2.0 * pair as f64 / units as f64)).collect();
-        let of =
-            |f: fn(f64) -> f64| Tensor::from_f32(&[length, units], angles.iter().map(|a| f(*a) as f32).collect());
+        let of = |f: fn(f64) -> f64| Tensor::from_f32(&[length, units], angles.iter().map(|a| f(*a) as f32).collect());
         let (cos, sin) = (of(f64::cos)?, of(f64::sin)?);
         let cos = self.graph.constant(&format!("{name}.cos"), cos)?;
         let sin = self.graph.constant(&format!("{name}.sin"), sin)?;

@@ -6,8 +6,8 @@ use onebasin_core::Params;
 use onebasin_core::kinds::Kinds;
 use onebasin_core::matching::{
     ActivationKind, ActivationSimilarity, Blend, Budget, Candidate, Fixed, FrankWolfeOptions, Match, Origin,
-    PortfolioOptions, Progress as Told, Rank, Run, RunRecord, Source, Start, StopReason, Sweep, TurnedOptions, TurnedSweep, Weights, ascend,
-    best_of, comparable, denoise, frank_wolfe, greedy, match_turned, plan,
+    PortfolioOptions, Progress as Told, Rank, Run, RunRecord, Source, Start, StopReason, Sweep, TurnedOptions,
+    TurnedSweep, Weights, ascend, best_of, comparable, denoise, frank_wolfe, greedy, match_turned, plan,
 };
 use onebasin_core::report::Judged;
 use onebasin_core::symmetry::{Alignment, Symmetry};
@@ -128,7 +128,8 @@ impl Matching<'_> {
         let options = TurnedOptions { max_sweeps, anchor: 1.0, even: 0.0 };
         let found = match_turned(&kinds, a, b, &options, &mut |sweep| {
             let TurnedSweep { sweep, objective, gain, changed } = sweep;
-            self.context.detail(&format!("anchored, sweep {sweep}: {objective:.6} (+{gain:.3e}), {changed} groups moved"));
+            self.context
+                .detail(&format!("anchored, sweep {sweep}: {objective:.6} (+{gain:.3e}), {changed} groups moved"));
             !self.context.observer.stops()
         })?;
         let sweep = |told: &TurnedSweep| Sweep {

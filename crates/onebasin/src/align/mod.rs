@@ -127,7 +127,13 @@ impl Method {
     pub fn sees_data(self) -> bool {
         match self {
             Self::Auto | Self::Activation | Self::Ste => true,
-            Self::None | Self::Orthogonal | Self::Anchored | Self::Weight | Self::Spectral | Self::FrankWolfe | Self::Greedy => false,
+            Self::None
+            | Self::Orthogonal
+            | Self::Anchored
+            | Self::Weight
+            | Self::Spectral
+            | Self::FrankWolfe
+            | Self::Greedy => false,
         }
     }
 
@@ -141,7 +147,9 @@ impl Method {
             Self::Orthogonal => {
                 "Weights, and matrices where a network does not notice: the stream of a transformer, units inside its heads"
             }
-            Self::Anchored => "Weights, layers under the embeddings before the stream that joins them: permutations of transformers",
+            Self::Anchored => {
+                "Weights, layers under the embeddings before the stream that joins them: permutations of transformers"
+            }
             Self::Weight => {
                 "Weights: several starts and a joint climb, the best kept; from the identity in one order, the paper's Algorithm 1"
             }
@@ -369,7 +377,7 @@ impl Aligned {
             header.set_json(NAMES, &json!(pair.b.own_names()));
         }
         match &self.turned {
-            Some(turned) => self.write_turned(path, turned, header)?,
+            Some(turned) => Self::write_turned(path, turned, header)?,
             None => write_alignment(path, &self.symmetry, &self.alignment, header)?,
         }
         Ok(Written { output: path.to_owned(), inputs, options, account: Some(self.account.clone()), solved: None })
@@ -395,7 +403,7 @@ impl Aligned {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let header = self.header(&[]);
         match &self.turned {
-            Some(turned) => self.write_turned(path.as_ref(), turned, header),
+            Some(turned) => Self::write_turned(path.as_ref(), turned, header),
             None => Ok(write_alignment(path.as_ref(), &self.symmetry, &self.alignment, header)?),
         }
     }
@@ -669,7 +677,15 @@ impl Matching<'_> {
         };
         let (symmetry, account) = (self.symmetry.clone(), self.pair.account().of(self.symmetry));
         let record = Some(record);
-        Ok(Aligned { symmetry, alignment: found.alignment, record, file: None, account, made_for: Vec::new(), turned: None })
+        Ok(Aligned {
+            symmetry,
+            alignment: found.alignment,
+            record,
+            file: None,
+            account,
+            made_for: Vec::new(),
+            turned: None,
+        })
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use onebasin_core::Tensor;
 use onebasin_core::kinds::{Kind, Kinds, Motion, Side, Turn};
 use onebasin_core::symmetry::{GroupId, Symmetry};
-use onebasin_core::Tensor;
 use onebasin_io::{Checkpoint, Metadata, SYMMETRY, alignment_from_params, alignment_to_params, write};
 
 use super::Aligned;
@@ -21,7 +21,7 @@ const TURN: &str = ".turn";
 
 impl Aligned {
     /// Writes it with its turns.
-    pub(super) fn write_turned(&self, path: &Path, turned: &Turned, mut header: Metadata) -> Result<()> {
+    pub(super) fn write_turned(path: &Path, turned: &Turned, mut header: Metadata) -> Result<()> {
         let Turned { kinds, motion } = turned;
         let symmetry = &kinds.symmetry;
         let mut params = alignment_to_params(symmetry, &motion.alignment)?;
@@ -32,7 +32,8 @@ impl Aligned {
                 Kind::Permutation | Kind::Still => continue,
                 Kind::Signed => {
                     shape.push(n);
-                    let diagonal = |turn: &Turn| turn.matrix(Side::Along).into_iter().step_by(n + 1).collect::<Vec<_>>();
+                    let diagonal =
+                        |turn: &Turn| turn.matrix(Side::Along).into_iter().step_by(n + 1).collect::<Vec<_>>();
                     copies.iter().flat_map(diagonal).collect()
                 }
                 Kind::Orthogonal | Kind::Centred | Kind::Phases => {

@@ -8,13 +8,13 @@ mod wide;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use onebasin_core::{DType, Params};
 use onebasin_core::graph::{Graph, Op};
 use onebasin_core::report::Input;
 use onebasin_core::running_statistics;
 use onebasin_core::symmetry::{
     AxisRef, Discovery, Symmetry, SymmetryError, SymmetrySpec, discover_holding, discover_one_by_one,
 };
+use onebasin_core::{DType, Params};
 use onebasin_io::{Checkpoint, Format, Metadata, OnnxModel, PROVENANCE, Target, read, tensor_digest};
 use onebasin_nn::exec::Program;
 use onebasin_nn::family::{Config, step};
@@ -150,7 +150,8 @@ impl Model {
         let graph = self.graph()?;
         let mut inputs = graph.inputs();
         let (input, None) = (inputs.next()?, inputs.next()) else { return None };
-        let ([1, length], [1, positions, answers]) = (graph.shape(input), graph.shape(*graph.outputs().first()?)) else {
+        let ([1, length], [1, positions, answers]) = (graph.shape(input), graph.shape(*graph.outputs().first()?))
+        else {
             return None;
         };
         let vocabulary = picked_from(graph, input)?;

@@ -146,7 +146,8 @@ pub fn match_turned_on(
     a.check_same_structure(b)?;
     let symmetry = &kinds.symmetry;
     let start = super::objective(symmetry, &Alignment::identity(symmetry), a, b)?;
-    let [products, correlations] = [ActivationKind::Uncentred, ActivationKind::Pearson].map(|kind| seen.compared(of, kind));
+    let [products, correlations] =
+        [ActivationKind::Uncentred, ActivationKind::Pearson].map(|kind| seen.compared(of, kind));
     let (products, correlations) = (products?, correlations?);
     let mut state = State::new(kinds, a, b, options)?;
     let (nested, leaves): (Vec<GroupId>, Vec<GroupId>) =
@@ -163,7 +164,8 @@ pub fn match_turned_on(
         if gram.iter().all(|value| *value == 0.0) {
             continue;
         }
-        let (plain, free) = if kinds.kind(id) == Kind::Signed { (vec![0.0; n * n], gram) } else { (gram, vec![0.0; n * n]) };
+        let (plain, free) =
+            if kinds.kind(id) == Kind::Signed { (vec![0.0; n * n], gram) } else { (gram, vec![0.0; n * n]) };
         if let Some((motion, _)) = state.best(id, &plain, &free)? {
             state.act(&motion)?;
             changed += 1;
@@ -197,7 +199,8 @@ impl<'a> State<'a> {
     fn new(kinds: &'a Kinds, a: &'a Params, b: &'a Params, options: &TurnedOptions) -> Result<Self> {
         let (mut even, mut sizes) = (a.clone(), [0.0; 2]);
         for name in kinds.symmetry.names() {
-            let squares = |net: &Params| -> Result<f64> { Ok(net.require(name)?.to_f64()?.iter().map(|v| v * v).sum()) };
+            let squares =
+                |net: &Params| -> Result<f64> { Ok(net.require(name)?.to_f64()?.iter().map(|v| v * v).sum()) };
             let (own, other, tensor) = (squares(a)?, squares(b)?, a.require(name)?);
             sizes = [sizes[0] + own, sizes[1] + other];
             let size = (own * other).sqrt() / tensor.len().max(1) as f64;

@@ -76,11 +76,13 @@ impl Families<'_> {
     }
 
     fn best(&self, blocks: &[Gram]) -> Result<Inside> {
-        let still: BTreeMap<GroupId, Perm> = self.permuted.iter().map(|id| (*id, Perm::identity(self.size(*id)))).collect();
+        let still: BTreeMap<GroupId, Perm> =
+            self.permuted.iter().map(|id| (*id, Perm::identity(self.size(*id)))).collect();
         match self.permuted[..] {
             [] => Ok(self.turns(blocks, &still)),
             [id] if (1..=self.size(id)).product::<usize>() <= ORDERS => {
-                let all = orders(self.size(id)).into_iter().map(|order| self.turns(blocks, &BTreeMap::from([(id, order)])));
+                let all =
+                    orders(self.size(id)).into_iter().map(|order| self.turns(blocks, &BTreeMap::from([(id, order)])));
                 Ok(all.reduce(|best, other| if other.value > best.value { other } else { best }).unwrap_or_default())
             }
             _ => self.in_turns(blocks, still),
@@ -112,7 +114,9 @@ impl Families<'_> {
     fn in_turns(&self, blocks: &[Gram], mut perms: BTreeMap<GroupId, Perm>) -> Result<Inside> {
         for id in &self.permuted {
             let worth = |part: &Gram| match part.digits[..] {
-                [t] if self.turned.contains(&t) => self.kinds.kind(t).best(&part.data, part.lens[0]).map_or(0.0, |best| best.1),
+                [t] if self.turned.contains(&t) => {
+                    self.kinds.kind(t).best(&part.data, part.lens[0]).map_or(0.0, |best| best.1)
+                }
                 _ => summed(part, &perms, None)[0],
             };
             let order = self.order(*id, blocks, &worth)?;
@@ -195,11 +199,16 @@ fn summed(block: &Gram, perms: &BTreeMap<GroupId, Perm>, keep: Option<GroupId>) 
 fn orders(n: usize) -> Vec<Perm> {
     let mut all: Vec<Vec<u32>> = vec![Vec::new()];
     for unit in 0..n as u32 {
-        let with = |order: &Vec<u32>| (0..=order.len()).rev().map(|at| {
-            let mut order = order.clone();
-            order.insert(at, unit);
-            order
-        }).collect::<Vec<_>>();
+        let with = |order: &Vec<u32>| {
+            (0..=order.len())
+                .rev()
+                .map(|at| {
+                    let mut order = order.clone();
+                    order.insert(at, unit);
+                    order
+                })
+                .collect::<Vec<_>>()
+        };
         all = all.iter().flat_map(with).collect();
     }
     all.into_iter().filter_map(|order| Perm::new(order).ok()).collect()
