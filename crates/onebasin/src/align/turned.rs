@@ -44,10 +44,18 @@ impl Pair {
         .ok_or_else(no_graph)?;
         let kin = diagnosis.as_ref().map(|diagnosis| diagnosis.kind);
         if matches!(kin, Some(Kinship::Unrelated | Kinship::Alignable | Kinship::TooSmall)) {
-            let frame = self.in_frame(&turned, context)?;
-            let symmetry = frame.pair.a.symmetry()?;
-            let (weights, [a, b]) = (frame.pair.a.weights_of(&symmetry), frame.pair.ends());
-            diagnosis = Some(diagnose(&Weights::new(&weights, a, b)?, &Alignment::identity(&symmetry), options.seed)?);
+            // What permutations tell of such a pair is not what it is merged by.
+            diagnosis = None;
+            let cosine = |value: f64| if found.size > 0.0 { value / found.size } else { 0.0 };
+            let reached = found.sweeps.last().map_or(found.start, |sweep| sweep.objective);
+            context.observer.remark(
+                Level::Finding,
+                &format!(
+                    "in canonical form the weights have cosine {:.4}, in one frame {:.4}",
+                    cosine(found.start),
+                    cosine(reached)
+                ),
+            );
         }
         if let Some(diagnosis) = &diagnosis {
             context.observer.remark(Level::Finding, &diagnosis.to_string());

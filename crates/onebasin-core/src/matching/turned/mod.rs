@@ -68,6 +68,8 @@ pub struct TurnedMatch {
     pub moved: Params,
     /// `⟨A, B⟩` in the canonical form, over tensors that move.
     pub start: f64,
+    /// The norms of both, multiplied: what makes a cosine of `⟨A, g(B)⟩`.
+    pub size: f64,
     /// Every sweep.
     pub sweeps: Vec<TurnedSweep>,
     /// Whether the last one gained nothing.
@@ -122,7 +124,7 @@ pub fn match_turned(
             break;
         }
     }
-    Ok(TurnedMatch { motion: state.motion, moved: state.moved, start, sweeps, converged })
+    Ok(TurnedMatch { motion: state.motion, moved: state.moved, start, size: state.size, sweeps, converged })
 }
 
 /// Finds what brings B to A by what their units do: streams and units of hidden layers by activations, heads by weights under them.
@@ -179,7 +181,7 @@ pub fn match_turned_on(
     }
     let objective = state.objective()?;
     let sweeps = vec![TurnedSweep { sweep: 1, objective, gain: objective - start, changed }];
-    Ok(TurnedMatch { motion: state.motion, moved: state.moved, start, sweeps, converged: true })
+    Ok(TurnedMatch { motion: state.motion, moved: state.moved, start, size: state.size, sweeps, converged: true })
 }
 
 struct State<'a> {
