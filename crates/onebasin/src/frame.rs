@@ -114,6 +114,30 @@ impl Pair {
     }
 }
 
+/// A new base in its canonical form, and old networks brought there.
+pub(crate) struct Carried {
+    pub(crate) onto: Model,
+    pub(crate) old: Params,
+    pub(crate) tuned: Vec<Params>,
+}
+
+impl Pair {
+    /// B and networks that were tuned from it, brought into the frame of A in its canonical form: all by what balances and turns B.
+    pub(crate) fn carry(&self, turned: &Turned, tuned: &[Model], context: &Context<'_>) -> Result<Carried> {
+        let Frame { pair, .. } = self.in_frame(turned, context)?;
+        let graph = self.b.graph().ok_or_else(|| Error::NoGraph { path: self.b.path().to_owned() })?;
+        let old = canonical(graph, self.b.params())?;
+        let kinds = &turned.kinds;
+        let whole = turned.motion.after(kinds, &balanced(kinds, &old.params)?);
+        let moved = |params: &Params| -> Result<Params> {
+            let form = canonical(graph, params)?;
+            Ok(over(&form.params, &whole.apply(kinds, &form.params)?))
+        };
+        let tuned = tuned.iter().map(|model| moved(model.params())).collect::<Result<_>>()?;
+        Ok(Carried { onto: Model::clone(&pair.a), old: moved(self.b.params())?, tuned })
+    }
+}
+
 /// A network in its canonical form, balanced, and the kinds of its groups.
 pub(crate) struct Form {
     pub(crate) canonical: Canonical,

@@ -26,6 +26,7 @@
 //! | act with it | [`Apply`] | [`apply`]: a file |
 //! | merge, repair | [`Merge`], [`Repair`] | [`Merged`]: a file, or tensors |
 //! | merge many | [`Many`], [`MergeMany`] | [`Mean`] |
+//! | carry a fine-tune to another base | [`Rebase`] | [`rebase`]: [`Rebased`] |
 //! | evaluate | [`Measure`] | [`Report`] |
 //!
 //! Every step is one function with one options struct. Options are plain data: they have defaults, and serde reads and writes
@@ -66,6 +67,7 @@ mod names;
 mod observer;
 mod overview;
 mod pair;
+mod rebase;
 mod repair;
 mod shares;
 mod solving;
@@ -91,6 +93,7 @@ pub use overview::{
     AxisPart, Folded, FoldedLayer, Frozen, Kind, Overview, Run, SeenAxis, SeenGroup, SeenLayer, SeenTensor, Share,
 };
 pub use pair::Pair;
+pub use rebase::{Gained, Rebase, Rebased, rebase};
 pub use repair::Repair;
 pub use solving::Solving;
 pub use threads::Threads;

@@ -15,7 +15,7 @@ use onebasin_lab::data::Normalise;
 
 pub use many::MergeManyArgs;
 pub use matching::{DeviceName, MatchingArgs};
-pub use pair::{ApplyArgs, BarrierArgs, MatchArgs, MergeArgs};
+pub use pair::{ApplyArgs, BarrierArgs, MatchArgs, MergeArgs, RebaseArgs};
 pub use reproduce::ReproduceArgs;
 pub use single::{CheckArgs, DemoArgs, InspectArgs, SymmetryArgs, TrainArgs};
 pub use values::STDOUT;
@@ -83,6 +83,8 @@ pub enum Verb {
     Merge(MergeArgs),
     /// Align many networks with each other and average them.
     MergeMany(MergeManyArgs),
+    /// Carry what fine-tuning changed from an old base to a new one.
+    Rebase(RebaseArgs),
     /// Measure loss and accuracy on the way from A to B, naive and aligned.
     Barrier(BarrierArgs),
     /// Run an experiment of the paper and set its numbers beside the paper's.
@@ -161,6 +163,7 @@ impl Verb {
             Self::Apply(args) => Some(&mut args.source),
             Self::Merge(args) => Some(&mut args.source),
             Self::MergeMany(args) => Some(&mut args.source),
+            Self::Rebase(args) => Some(&mut args.source),
             Self::Barrier(args) => Some(&mut args.source),
             Self::Demo(_) | Self::Train(_) | Self::Reproduce(_) | Self::Completions { .. } => None,
         }
@@ -171,6 +174,7 @@ impl Verb {
         match self {
             Self::Match(args) => Some(&mut args.matching),
             Self::Merge(args) => Some(&mut args.matching),
+            Self::Rebase(args) => Some(&mut args.matching),
             Self::Barrier(args) => Some(&mut args.matching),
             Self::Inspect(_)
             | Self::Check(_)

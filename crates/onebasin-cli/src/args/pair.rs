@@ -196,6 +196,60 @@ pub struct BarrierArgs {
     pub matching: MatchingArgs,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  onebasin rebase --from old-base --onto new-base tuned -o tuned-on-new --data text:what-it-was-tuned-for.txt
+
+What fine-tuning changed is worth less in another network's weights: the fine-tune itself often answers better on what it was tuned
+for. With --data both are measured.")]
+pub struct RebaseArgs {
+    /// Networks that were fine-tuned from the old base.
+    #[arg(required = true)]
+    pub tuned: Vec<PathBuf>,
+    /// The old base.
+    #[arg(long, value_name = "OLD")]
+    pub from: PathBuf,
+    /// The new base, of the same structure.
+    #[arg(long, value_name = "NEW")]
+    pub onto: PathBuf,
+    /// Where to write the new base with what was carried to it: a folder where the new base is one.
+    #[arg(short, long, value_name = "FILE", value_parser = output)]
+    pub output: PathBuf,
+    /// Let the output take the place of an input.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// What every change is multiplied by.
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    pub scale: f64,
+    /// How the old base is aligned with the new one.
+    #[arg(long, value_parser = method(), default_value = "auto")]
+    pub method: Method,
+    /// Data on whose held-out split the new base, the fine-tunes and the result are measured.
+    #[arg(long, value_name = "DATA")]
+    pub data: Option<String>,
+    #[command(flatten)]
+    pub normalize: NormalizeArgs,
+    /// Use only the first N samples of the held-out split.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub samples: Option<u32>,
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub matching: MatchingArgs,
+}
+
+impl RebaseArgs {
+    /// What was typed, as options.
+    pub fn options(&self) -> onebasin::Rebase {
+        onebasin::Rebase {
+            scale: self.scale,
+            align: self.matching.options(self.method),
+            samples: self.samples.map(|n| n as usize),
+            overwrite: self.overwrite,
+        }
+    }
+}
+
 impl MergeArgs {
     /// What was typed, as options.
     pub fn options(&self) -> onebasin::Merge {

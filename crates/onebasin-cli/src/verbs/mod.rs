@@ -8,6 +8,7 @@ mod inspect;
 mod match_;
 mod merge;
 mod merge_many;
+mod rebase;
 mod reproduce;
 mod symmetry;
 mod train;
@@ -29,6 +30,7 @@ pub fn run(verb: Verb, talk: Talk) -> Result<()> {
         Verb::Apply(args) => apply::run(&args, talk),
         Verb::Merge(args) => merge::run(&args, talk),
         Verb::MergeMany(args) => merge_many::run(&args, talk),
+        Verb::Rebase(args) => rebase::run(&args, talk),
         Verb::Barrier(args) => barrier::run(&args, talk),
         Verb::Reproduce(args) => reproduce::run(&args, talk),
         Verb::Completions { shell } => {

@@ -120,7 +120,7 @@ impl Matching<'_> {
 
     /// Says how a match goes; false where it is to stop.
     /// Permutations, local groups before the ones that stand everywhere.
-    fn anchored(&self) -> Result<Found> {
+    pub(super) fn anchored(&self) -> Result<Found> {
         let uses = self.pair.a.graph().map(onebasin_core::graph::Graph::uses).unwrap_or_default();
         let kinds = Kinds::permutations(self.weights, uses);
         let [a, b] = self.compared();

@@ -519,12 +519,19 @@ impl Pair {
         self.check_finite()?;
         let symmetry = self.a.symmetry()?;
         self.say_what_cannot_move(&symmetry, context);
-        let by_itself = matches!(options.method, Method::Auto | Method::Activation);
-        if options.method == Method::Orthogonal || (by_itself && self.is_turned_by_itself()?) {
-            return self.align_turned(options, context);
-        }
         let weights = self.a.weights_of(&symmetry);
         let matching = Matching::new(self, &symmetry, &weights, options, context)?;
+        let by_itself = matches!(options.method, Method::Auto | Method::Activation);
+        if options.method == Method::Orthogonal {
+            return self.align_turned(options, context);
+        }
+        if by_itself && self.is_turned_by_itself()? {
+            let found = matching.anchored()?;
+            if !self.is_kin(&found.alignment, options.seed)? {
+                return self.align_turned(options, context);
+            }
+            return matching.conclude(options.method.name(), found);
+        }
         let found = matching.run()?;
         let by_products = options.method == Method::Activation && options.uncentred;
         matching.conclude(if by_products { UNCENTRED } else { options.method.name() }, found)

@@ -19,16 +19,22 @@ impl Pair {
         Ok(self.a.is_of_family() && self.has_free_stream()?)
     }
 
+    /// What permutations make of a pair, where that is all there is to it: the same network in another numbering, or one ancestor.
+    pub(super) fn is_kin(&self, found: &Alignment, seed: u64) -> Result<bool> {
+        let symmetry = self.a.symmetry()?;
+        let weights = self.a.weights_of(&symmetry);
+        let [a, b] = self.ends();
+        Ok(match diagnose(&Weights::new(&weights, a, b)?, found, seed)?.kind {
+            Kinship::Identical | Kinship::Fixed | Kinship::Renumbered | Kinship::SameAncestor => true,
+            Kinship::Alignable | Kinship::Unrelated | Kinship::TooSmall => false,
+        })
+    }
+
     /// Aligns B by the best element over all kinds of groups.
     pub(super) fn align_turned(&self, options: &Align, context: &Context<'_>) -> Result<Aligned> {
         let usual = TurnedOptions::default();
         let turning = TurnedOptions { max_sweeps: options.max_sweeps.min(usual.max_sweeps), ..usual };
         let symmetry = self.a.symmetry()?;
-        let weights = self.a.weights_of(&symmetry);
-        let [a, b] = self.ends();
-        let plain = Weights::new(&weights, a, b)?;
-        let still = Alignment::identity(&symmetry);
-        let mut diagnosis = if options.diagnose { Some(diagnose(&plain, &still, options.seed)?) } else { None };
         let no_graph = || Error::NoGraph { path: self.a.path().to_owned() };
         let sees = options.method == Method::Activation;
         let (turned, found) = match context.train {
@@ -42,24 +48,11 @@ impl Pair {
             Some(_) | None => self.turn(&turning, context)?,
         }
         .ok_or_else(no_graph)?;
-        let kin = diagnosis.as_ref().map(|diagnosis| diagnosis.kind);
-        if matches!(kin, Some(Kinship::Unrelated | Kinship::Alignable | Kinship::TooSmall)) {
-            // What permutations tell of such a pair is not what it is merged by.
-            diagnosis = None;
-            let cosine = |value: f64| if found.size > 0.0 { value / found.size } else { 0.0 };
-            let reached = found.sweeps.last().map_or(found.start, |sweep| sweep.objective);
-            context.observer.remark(
-                Level::Finding,
-                &format!(
-                    "in canonical form the weights have cosine {:.4}, in one frame {:.4}",
-                    cosine(found.start),
-                    cosine(reached)
-                ),
-            );
-        }
-        if let Some(diagnosis) = &diagnosis {
-            context.observer.remark(Level::Finding, &diagnosis.to_string());
-        }
+        let cosine = |value: f64| if found.size > 0.0 { value / found.size } else { 0.0 };
+        let objective = found.sweeps.last().map_or(found.start, |sweep| sweep.objective);
+        let (before, after) = (cosine(found.start), cosine(objective));
+        let text = format!("in canonical form the weights have cosine {before:.4}, in one frame {after:.4}");
+        context.observer.remark(Level::Finding, &text);
         let solved_groups = turned.kinds.symmetry.roots().len();
         let sweep = |told: &TurnedSweep| Sweep {
             sweep: told.sweep,
@@ -75,13 +68,13 @@ impl Pair {
             options: options.ascent(),
             device: None,
             start_objective: found.start,
-            objective: sweeps.last().map_or(found.start, |sweep| sweep.objective),
+            objective,
             stop: if found.converged { StopReason::Converged } else { StopReason::SweepLimit },
             sweeps,
             runs: Vec::new(),
             plan: Vec::new(),
             judged: Vec::new(),
-            diagnosis,
+            diagnosis: None,
             correlation: Vec::new(),
         };
         Ok(Aligned {

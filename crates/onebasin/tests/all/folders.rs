@@ -51,6 +51,89 @@ fn two_folders_merge_into_a_third_that_libraries_open() {
     }
 }
 
+/// A pair of networks that have nothing in common: a golden one, and the same with other numbers.
+fn strangers(room: &Path, name: &str) -> Pair {
+    let a = folder(&room.join("a"), name);
+    let mut stream = Stream::new(1, "stranger");
+    let other = |(name, tensor): (&str, &onebasin::Tensor)| {
+        let values: Vec<f64> = tensor.to_f64().unwrap().iter().map(|v| v + 0.3 * stream.normal()).collect();
+        (name.to_owned(), onebasin::Tensor::from_f64_as(tensor.dtype(), tensor.shape(), &values).unwrap())
+    };
+    let turned: Params = a.iter().map(other).collect();
+    save(&room.join("b"), &turned, &fs::read_to_string(room.join("a/config.json")).unwrap());
+    Pair::open(room.join("a"), room.join("b"), &Blueprint::default()).unwrap()
+}
+
+#[test]
+fn strangers_are_turned_and_what_is_written_computes_what_they_did() {
+    for name in ["gpt2", "llama", "qwen2", "qwen3"] {
+        let room = tempfile::tempdir().unwrap();
+        let at = |name: &str| room.path().join(name);
+        let (pair, context) = (strangers(room.path(), name), Context::default());
+        let options = Align { method: onebasin::Method::Orthogonal, ..Align::default() };
+        let aligned = pair.align(&options, &context).unwrap();
+        aligned.write(at("alignment.safetensors"), &pair).unwrap();
+        let again = onebasin::Aligned::read(at("alignment.safetensors"), pair.b()).unwrap();
+        assert_eq!(aligned.turned, again.turned, "{name}");
+        // λ = 1 is B in A's frame: it computes what B does.
+        let end = Merge { lambda: 1.0, ..Merge::default() };
+        pair.merge(&again, &end, &context).unwrap().write(at("end")).unwrap();
+        let (end, b) = (Model::open(at("end"), &Blueprint::default()).unwrap(), pair.b());
+        let programs = [end.program().unwrap(), b.program().unwrap()];
+        let of = [(&programs[0], end.params()), (&programs[1], b.params())];
+        let found = onebasin::nn::compare_graphs(of[1], of[0], &onebasin::nn::CheckOptions::default()).unwrap();
+        assert!(found.passes(), "{name}: {found}");
+        let tied = fs::read_to_string(at("a/config.json")).unwrap().contains("\"tie_word_embeddings\": true");
+        let config = fs::read_to_string(at("end/config.json")).unwrap();
+        assert!(!tied || config.contains("\"tie_word_embeddings\": false"), "{name}: {config}");
+        // What only understands permutations says so.
+        assert!(matches!(aligned.apply(b.params()), Err(onebasin::Error::Turns { .. })), "{name}");
+        let undone = onebasin::Apply { inverse: true, ..onebasin::Apply::default() };
+        assert!(onebasin::apply(&again, b, at("undone"), &undone, &context).is_err());
+        onebasin::apply(&again, b, at("moved"), &onebasin::Apply::default(), &context).unwrap();
+        assert_eq!(read(&at("moved")).unwrap().params, read(&at("end")).unwrap().params, "{name}");
+    }
+}
+
+#[test]
+fn language_models_are_solved_on_text_that_they_write() {
+    let room = tempfile::tempdir().unwrap();
+    let (pair, context) = (strangers(room.path(), "llama"), Context::default());
+    let aligned = pair.align(&Align { method: onebasin::Method::Activation, ..Align::default() }, &context).unwrap();
+    let options = Merge { repair: onebasin::Repair::Solve, ..Merge::default() };
+    let written = pair.merge(&aligned, &options, &context).unwrap().write(room.path().join("merged")).unwrap();
+    let solved = written.solved.unwrap();
+    assert_eq!((solved.samples, solved.name.as_str()), (256, "text that the networks wrote"));
+    let explained = |profile: &onebasin::nn::Profile| profile.outputs[0].explained;
+    assert!(explained(&solved.after) > explained(&solved.before), "{solved}");
+}
+
+#[test]
+fn a_change_is_carried_to_another_base() {
+    let room = tempfile::tempdir().unwrap();
+    let (pair, context) = (strangers(room.path(), "llama"), Context::default());
+    let open = |name: &str| Model::open(room.path().join(name), &Blueprint::default()).unwrap();
+    // From a base to itself, all of a fine-tune arrives.
+    let made = onebasin::rebase(open("a"), open("a"), &[open("b")], &onebasin::Rebase::default(), &context).unwrap();
+    for (name, tensor) in made.params().iter() {
+        let (found, tuned) = (tensor.to_f64().unwrap(), pair.b().params().require(name).unwrap().to_f64().unwrap());
+        assert!(found.iter().zip(&*tuned).all(|(x, y)| (x - y).abs() < 1e-5), "{name}");
+    }
+    // To a stranger, something that runs.
+    let carried = onebasin::Rebase { scale: 0.5, ..onebasin::Rebase::default() };
+    let made = onebasin::rebase(open("a"), open("b"), &[open("a")], &carried, &context).unwrap();
+    made.write(room.path().join("carried"), &context).unwrap();
+    let found = Model::open(room.path().join("carried"), &Blueprint::default()).unwrap();
+    // Nothing was tuned, so it is the new base.
+    let programs = [found.program().unwrap(), pair.b().program().unwrap()];
+    let same = onebasin::nn::compare_graphs(
+        (&programs[1], pair.b().params()),
+        (&programs[0], found.params()),
+        &onebasin::nn::CheckOptions::default(),
+    );
+    assert!(same.unwrap().passes());
+}
+
 #[test]
 fn a_family_that_is_not_known_and_one_that_does_not_fit_are_said() {
     let room = tempfile::tempdir().unwrap();
