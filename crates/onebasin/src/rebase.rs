@@ -61,7 +61,11 @@ impl std::fmt::Display for Gained {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { data, onto, tuned, rebased } = self;
         let tuned: Vec<String> = tuned.iter().map(|loss| format!("{loss:.4}")).collect();
-        write!(f, "{data}: the new base {onto:.4}, with what was carried {rebased:.4}; the fine-tune as it is {}", tuned.join(", "))
+        write!(
+            f,
+            "{data}: the new base {onto:.4}, with what was carried {rebased:.4}; the fine-tune as it is {}",
+            tuned.join(", ")
+        )
     }
 }
 
@@ -89,13 +93,7 @@ pub struct Rebased {
 ///
 /// # Errors
 /// Those of [`Pair::align`], if a network differs in structure, and if `scale` is no number.
-pub fn rebase(
-    from: Model,
-    onto: Model,
-    tuned: &[Model],
-    options: &Rebase,
-    context: &Context<'_>,
-) -> Result<Rebased> {
+pub fn rebase(from: Model, onto: Model, tuned: &[Model], options: &Rebase, context: &Context<'_>) -> Result<Rebased> {
     if !options.scale.is_finite() || tuned.is_empty() {
         let (option, expected) = ("scale", "a number, and at least one fine-tune");
         return Err(Error::Option { option, expected, found: options.scale.to_string() });
@@ -129,7 +127,8 @@ pub fn rebase(
         }
         params.insert(name, Tensor::from_f64_as(base.dtype(), base.shape(), &sum)?);
     }
-    let gained = context.test.map(|test| measured(&pair, tuned, (&onto, &params), test, options, context)).transpose()?;
+    let gained =
+        context.test.map(|test| measured(&pair, tuned, (&onto, &params), test, options, context)).transpose()?;
     let files = [(pair.b(), "from"), (pair.a(), "onto")].into_iter().chain(tuned.iter().map(|model| (model, "tuned")));
     let inputs = files.filter_map(|(model, role)| model.input(role)).collect();
     Ok(Rebased { model: onto, params, options: options.clone(), inputs, gained })
@@ -172,7 +171,8 @@ impl Rebased {
         if !self.options.overwrite {
             target.spares(&self.model.sources())?;
         }
-        let options = json!({ "scale": self.options.scale, "method": self.options.align.method, "gained": self.gained });
+        let options =
+            json!({ "scale": self.options.scale, "method": self.options.align.method, "gained": self.gained });
         let params = match self.model.written_as() {
             Some(dtype) => cast(&self.params, dtype)?,
             None => self.params.clone(),
