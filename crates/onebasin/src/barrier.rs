@@ -82,6 +82,7 @@ impl Pair {
         if !options.force {
             aligned.iter().try_for_each(|(_, found)| self.check_made_for(found))?;
         }
+        self.tell_of_tokenizers(context)?;
         let (train, test) = (context.samples(what)?, context.test.ok_or(Error::NeedsData { what })?);
         let lambda = lambda_grid(options.points)?;
         let used = Used { batch_norm: options.batch_norm_samples, solve: options.solve_samples };

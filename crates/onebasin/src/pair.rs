@@ -77,6 +77,12 @@ impl Pair {
     /// [`Error::OtherGraph`] and [`Error::Differ`] if they differ in structure; [`Error::Unused`] if only one has a tensor that
     /// its graph does not use, or both have it with other values, so that no merge would be right.
     pub fn new(a: Model, b: Model) -> Result<Self> {
+        // A merge of tied networks is untied, and goes with them all the same.
+        let (a, b) = match [a.is_tied(), b.is_tied()] {
+            [Some(true), Some(false)] => (a.untied()?, b),
+            [Some(false), Some(true)] => (a, b.untied()?),
+            _ => (a, b),
+        };
         let (models, account) = alike(vec![a, b])?;
         let [a, b] = <[Model; 2]>::try_from(models).expect("two networks stay two").map(Arc::new);
         Ok(Self { a, b, account, tested: Arc::default(), made_up: Kept::default(), beside: None })

@@ -67,7 +67,7 @@ pub(super) fn repair() -> impl TypedValueParser<Value = Repair> {
         (
             "distil",
             Repair::Distil,
-            "The same, then 300 steps of training it to answer as both do together, without labels",
+            "The same, then some hundred steps of training it to answer as both do together, without labels",
         ),
     ])
 }

@@ -65,11 +65,19 @@ impl Text {
             return Err(fail(format!("it has {size} bytes; at most {LARGEST} are held")));
         }
         let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+        if text.is_empty() {
+            return Err(fail("it is empty".to_owned()));
+        }
         let at = text.char_indices().nth(text.chars().count() * 9 / 10).map_or(text.len(), |(at, _)| at);
         let (tokens, how) = Tokens::of(&text, reads).map_err(fail)?;
         let (first, last) = text.split_at(at);
-        let split = |text: &str| -> Result<Arrays> {
-            let tokens = tokens.read(text).map_err(fail)?;
+        let mut notes = vec![format!("{name} is read as {how}")];
+        let mut split = |text: &str| -> Result<Arrays> {
+            let (tokens, lost) = tokens.read(text).map_err(fail)?;
+            if lost > 0 {
+                let share = 100.0 * lost as f64 / text.chars().count() as f64;
+                notes.push(format!("{lost} characters of {name} ({share:.1} %) are no tokens of the model and are left out"));
+            }
             if let Some(other) = tokens.iter().find(|token| **token as usize >= reads.vocabulary) {
                 let why = format!("it has token {other}, and the model knows {}", reads.vocabulary);
                 return Err(fail(why));
@@ -77,7 +85,7 @@ impl Text {
             windows(&name, &tokens, reads)
         };
         let (train, test) = (split(first)?, split(last)?);
-        Ok(Self { train, test, notes: vec![format!("{name} is read as {how}")], name })
+        Ok(Self { train, test, notes, name })
     }
 }
 
@@ -129,16 +137,23 @@ impl Tokens {
         ))
     }
 
-    fn read(&self, text: &str) -> std::result::Result<Vec<u32>, String> {
+    /// The tokens of a text, and how many of its characters, spaces aside, are in none.
+    fn read(&self, text: &str) -> std::result::Result<(Vec<u32>, usize), String> {
         match self {
             Self::Own(tokenizer) => {
-                tokenizer.encode(text, false).map(|found| found.get_ids().to_vec()).map_err(|e| e.to_string())
+                let found = tokenizer.encode(text, false).map_err(|e| e.to_string())?;
+                let mut seen = vec![false; text.len()];
+                for (start, end) in found.get_offsets() {
+                    seen[*start.min(&text.len())..*end.min(&text.len())].fill(true);
+                }
+                let is_lost = |(at, c): &(usize, char)| !c.is_whitespace() && !seen[*at];
+                Ok((found.get_ids().to_vec(), text.char_indices().filter(is_lost).count()))
             }
-            Self::Characters(alphabet) => text
-                .chars()
-                .map(|c| alphabet.binary_search(&c).map(|at| at as u32).map_err(|_| format!("`{c}` is no token")))
-                .collect(),
-            Self::Bytes => Ok(text.bytes().map(u32::from).collect()),
+            Self::Characters(alphabet) => {
+                let token = |c| alphabet.binary_search(&c).map(|at| at as u32).map_err(|_| format!("`{c}` is no token"));
+                Ok((text.chars().map(token).collect::<std::result::Result<_, _>>()?, 0))
+            }
+            Self::Bytes => Ok((text.bytes().map(u32::from).collect(), 0)),
         }
     }
 }

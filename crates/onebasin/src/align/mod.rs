@@ -658,7 +658,7 @@ impl Matching<'_> {
         context.go_on()?;
         let plain = self.plain()?;
         let diagnosis =
-            if self.options.diagnose { Some(diagnose(&plain, &found.alignment, self.options.seed)?) } else { None };
+            if self.options.diagnose && self.options.method != Method::None { Some(diagnose(&plain, &found.alignment, self.options.seed)?) } else { None };
         if let Some(diagnosis) = &diagnosis {
             context.observer.remark(Level::Finding, &diagnosis.to_string());
         }
@@ -682,7 +682,10 @@ impl Matching<'_> {
             diagnosis,
             correlation,
         };
-        let (symmetry, account) = (self.symmetry.clone(), self.pair.account().of(self.symmetry));
+        let (symmetry, mut account) = (self.symmetry.clone(), self.pair.account().of(self.symmetry));
+        if self.options.method == Method::None {
+            account.moved = 0;
+        }
         let record = Some(record);
         Ok(Aligned {
             symmetry,

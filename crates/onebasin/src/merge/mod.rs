@@ -166,7 +166,7 @@ impl Pair {
     }
 
     /// A note where both lie in folders with tokenizers that differ.
-    fn tell_of_tokenizers(&self, context: &Context<'_>) -> Result<()> {
+    pub(crate) fn tell_of_tokenizers(&self, context: &Context<'_>) -> Result<()> {
         let [a, b] = [self.a.path(), self.b.path()];
         if !(a.is_dir() && b.is_dir()) {
             return Ok(());

@@ -17,7 +17,7 @@ use onebasin_core::symmetry::{
 use onebasin_core::{DType, Params};
 use onebasin_io::{Checkpoint, Format, Metadata, OnnxModel, PROVENANCE, Target, read, tensor_digest};
 use onebasin_nn::exec::Program;
-use onebasin_nn::family::{Config, step};
+use onebasin_nn::family::{Config, family, step};
 use onebasin_nn::samples::picked_from;
 use onebasin_nn::{Arrays, Field, FieldKind, GenerateOptions, Network, Samples, generate};
 use serde_json::{Value, json};
@@ -76,6 +76,9 @@ pub struct Model {
     family: Option<Config>,
 }
 
+/// The node of a transformer's head.
+const HEAD: &str = "lm_head";
+
 /// What a network in another form than its file is written as.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Remade {
@@ -83,6 +86,13 @@ pub(crate) struct Remade {
     pub(crate) dtype: Option<DType>,
     /// A head has become a tensor of its own.
     pub(crate) untied: bool,
+}
+
+impl Remade {
+    /// The same, of a network that was remade before.
+    fn and(self, before: Option<Self>) -> Self {
+        Self { dtype: self.dtype, untied: self.untied || before.is_some_and(|before| before.untied) }
+    }
 }
 
 impl Model {
@@ -129,7 +139,7 @@ impl Model {
     /// What may be exchanged as the graph shows it.
     /// The same network in another form.
     pub(crate) fn remade(&self, graph: &Graph, params: Params, remade: Remade) -> Self {
-        let mut model = Self { graph: Some(graph.clone()), network: None, remade: Some(remade), ..self.clone() };
+        let mut model = Self { graph: Some(graph.clone()), network: None, remade: Some(remade.and(self.remade)), ..self.clone() };
         model.checkpoint.params = params;
         if remade.untied {
             model.family = model.family.map(|config| config.with("tie_word_embeddings", false.into()));
@@ -179,6 +189,38 @@ impl Model {
     /// Whether its graph is that of a transformer known by its configuration.
     pub(crate) fn is_of_family(&self) -> bool {
         self.family.is_some()
+    }
+
+    /// The head of a transformer that is known: its node's weight, and whether that is something else as well.
+    fn head(&self) -> Option<(String, bool)> {
+        let graph = self.family.as_ref().and(self.graph())?;
+        let node = graph.nodes().iter().find(|node| node.name == HEAD)?;
+        let weight = *node.inputs.get(1)?;
+        let uses = graph.nodes().iter().flat_map(|node| &node.inputs).filter(|v| **v == weight).count();
+        Some((graph.value(weight).name.clone(), uses > 1))
+    }
+
+    /// Whether its head is its embedding; none of networks that are not known as transformers with a head.
+    pub(crate) fn is_tied(&self) -> Option<bool> {
+        self.head().map(|(_, tied)| tied)
+    }
+
+    /// The same network with a head of its own, equal to its embedding.
+    pub(crate) fn untied(self) -> Result<Self> {
+        let (Some((of, true)), Some(config), Some(graph)) = (self.head(), self.family.clone(), self.graph()) else {
+            return Ok(self);
+        };
+        let length = graph.inputs().next().map_or(1, |input| graph.shape(input)[1]);
+        let config = config.with("tie_word_embeddings", false.into());
+        let graph = family(&config, length)?.with_param_names(|name| self.naming.in_file(name).to_owned())?;
+        let mut params = self.params().clone();
+        let own = graph.params().find(|param| params.get(&param.name).is_none()).map(|param| param.name.clone());
+        if let Some(own) = own {
+            params.insert(own, params.require(&of)?.clone());
+        }
+        let said = "its head is its embedding, and becomes a tensor of its own beside a network whose head is one";
+        let remade = Remade { dtype: None, untied: true };
+        Ok(self.remade(&graph, params, remade).remarked(said.to_owned()))
     }
 
     /// Whether its tensors are no longer those of its file.

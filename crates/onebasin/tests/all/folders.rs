@@ -109,6 +109,30 @@ fn language_models_are_solved_on_text_that_they_write() {
 }
 
 #[test]
+fn a_merge_of_tied_networks_goes_with_them() {
+    let room = tempfile::tempdir().unwrap();
+    let (pair, context) = (strangers(room.path(), "gpt2"), Context::default());
+    let aligned = pair.align(&Align { method: onebasin::Method::Orthogonal, ..Align::default() }, &context).unwrap();
+    pair.merge(&aligned, &Merge::default(), &context).unwrap().write(room.path().join("merged")).unwrap();
+    for (one, other) in [("a", "merged"), ("merged", "b")] {
+        let pair = Pair::open(room.path().join(one), room.path().join(other), &Blueprint::default()).unwrap();
+        let still = Align { method: onebasin::Method::None, ..Align::default() };
+        let aligned = pair.align(&still, &context).unwrap();
+        let end = Merge { lambda: 0.0, ..Merge::default() };
+        let at = room.path().join(format!("{one}-{other}"));
+        pair.merge(&aligned, &end, &context).unwrap().write(&at).unwrap();
+        let (found, first) = [&at, &room.path().join(one)].map(|path| Model::open(path, &Blueprint::default()).unwrap()).into();
+        let programs = [first.program().unwrap(), found.program().unwrap()];
+        let same = onebasin::nn::compare_graphs(
+            (&programs[0], first.params()),
+            (&programs[1], found.params()),
+            &onebasin::nn::CheckOptions::default(),
+        );
+        assert!(same.unwrap().passes(), "{one} and {other}");
+    }
+}
+
+#[test]
 fn a_change_is_carried_to_another_base() {
     let room = tempfile::tempdir().unwrap();
     let (pair, context) = (strangers(room.path(), "llama"), Context::default());
