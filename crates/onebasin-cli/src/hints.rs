@@ -40,7 +40,9 @@ fn of_error(error: &Error) -> Option<String> {
         }
         Error::NoGraph { .. } => "name it with --network NAME, or give its graph with --graph net.onnx",
         Error::NeedsData { .. } => "give data with --data, such as --data mnist:DIR, or text:FILE for a language model",
-        Error::NeedsIndices { .. } => "language models whose config.json is known write their own; from Python, data may be any array",
+        Error::NeedsIndices { .. } => {
+            "language models whose config.json is known write their own; from Python, data may be any array"
+        }
         Error::Turns { .. } => "--method weight, or another of permutations, finds such an alignment",
         Error::File(onebasin::io::Error::SeveralParts { .. } | onebasin::io::Error::NoPart { .. }) => {
             "--part NAME takes one"

@@ -76,7 +76,9 @@ impl Text {
             let (tokens, lost) = tokens.read(text).map_err(fail)?;
             if lost > 0 {
                 let share = 100.0 * lost as f64 / text.chars().count() as f64;
-                notes.push(format!("{lost} characters of {name} ({share:.1} %) are no tokens of the model and are left out"));
+                notes.push(format!(
+                    "{lost} characters of {name} ({share:.1} %) are no tokens of the model and are left out"
+                ));
             }
             if let Some(other) = tokens.iter().find(|token| **token as usize >= reads.vocabulary) {
                 let why = format!("it has token {other}, and the model knows {}", reads.vocabulary);
@@ -85,7 +87,7 @@ impl Text {
             windows(&name, &tokens, reads)
         };
         let (train, test) = (split(first)?, split(last)?);
-        Ok(Self { train, test, notes, name })
+        Ok(Self { name, train, test, notes })
     }
 }
 
@@ -150,7 +152,8 @@ impl Tokens {
                 Ok((found.get_ids().to_vec(), text.char_indices().filter(is_lost).count()))
             }
             Self::Characters(alphabet) => {
-                let token = |c| alphabet.binary_search(&c).map(|at| at as u32).map_err(|_| format!("`{c}` is no token"));
+                let token =
+                    |c| alphabet.binary_search(&c).map(|at| at as u32).map_err(|_| format!("`{c}` is no token"));
                 Ok((text.chars().map(token).collect::<std::result::Result<_, _>>()?, 0))
             }
             Self::Bytes => Ok((text.bytes().map(u32::from).collect(), 0)),

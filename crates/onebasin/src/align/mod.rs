@@ -657,8 +657,11 @@ impl Matching<'_> {
         let context = self.context;
         context.go_on()?;
         let plain = self.plain()?;
-        let diagnosis =
-            if self.options.diagnose && self.options.method != Method::None { Some(diagnose(&plain, &found.alignment, self.options.seed)?) } else { None };
+        let diagnosis = if self.options.diagnose && self.options.method != Method::None {
+            Some(diagnose(&plain, &found.alignment, self.options.seed)?)
+        } else {
+            None
+        };
         if let Some(diagnosis) = &diagnosis {
             context.observer.remark(Level::Finding, &diagnosis.to_string());
         }

@@ -139,7 +139,8 @@ impl Model {
     /// What may be exchanged as the graph shows it.
     /// The same network in another form.
     pub(crate) fn remade(&self, graph: &Graph, params: Params, remade: Remade) -> Self {
-        let mut model = Self { graph: Some(graph.clone()), network: None, remade: Some(remade.and(self.remade)), ..self.clone() };
+        let mut model =
+            Self { graph: Some(graph.clone()), network: None, remade: Some(remade.and(self.remade)), ..self.clone() };
         model.checkpoint.params = params;
         if remade.untied {
             model.family = model.family.map(|config| config.with("tie_word_embeddings", false.into()));

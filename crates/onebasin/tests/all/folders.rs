@@ -121,7 +121,8 @@ fn a_merge_of_tied_networks_goes_with_them() {
         let end = Merge { lambda: 0.0, ..Merge::default() };
         let at = room.path().join(format!("{one}-{other}"));
         pair.merge(&aligned, &end, &context).unwrap().write(&at).unwrap();
-        let (found, first) = [&at, &room.path().join(one)].map(|path| Model::open(path, &Blueprint::default()).unwrap()).into();
+        let (found, first) =
+            [&at, &room.path().join(one)].map(|path| Model::open(path, &Blueprint::default()).unwrap()).into();
         let programs = [first.program().unwrap(), found.program().unwrap()];
         let same = onebasin::nn::compare_graphs(
             (&programs[0], first.params()),
