@@ -108,7 +108,7 @@ impl Aligned {
     }
 
     fn is_identity(&self) -> bool {
-        self.found.alignment.is_identity()
+        self.found.turned.is_none() && self.found.alignment.is_identity()
     }
 
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {

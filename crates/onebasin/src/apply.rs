@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use onebasin_core::Params;
-use onebasin_core::merge::cast;
 use onebasin_core::report::Input;
 use onebasin_io::{Asked, Moving, apply_streamed};
 use serde::{Deserialize, Serialize};
@@ -139,10 +138,7 @@ fn apply_turned(
     let options = json!({ "inverse": false, "canonical": changes });
     let digest = b.checkpoint().digest();
     let inputs: Vec<Input> = aligned.file.iter().cloned().chain(b.input_as("b", digest)).collect();
-    let params = match moved.written_as() {
-        Some(dtype) => cast(moved.params(), dtype)?,
-        None => moved.params().clone(),
-    };
+    let params = moved.as_written(moved.params().clone(), None)?;
     moved.write_while(&target, &params, &provenance("apply", &inputs, &options), &|| !context.observer.stops())?;
     let account = Some(aligned.account.clone());
     Ok(Written { output: target.path().to_owned(), inputs, options, account, solved: None })

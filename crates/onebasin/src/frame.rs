@@ -8,7 +8,7 @@ use std::sync::Arc;
 use onebasin_core::canonical::{Canonical, Changes, balanced, canonical};
 use onebasin_core::graph::Graph;
 use onebasin_core::kinds::{Kind, Kinds, Motion};
-use onebasin_core::matching::{TurnedMatch, TurnedOptions, TurnedSweep, match_turned, match_turned_on};
+use onebasin_core::matching::{Sweep, TurnedMatch, TurnedOptions, match_turned, match_turned_on};
 use onebasin_core::symmetry::{GroupId, Symmetry, discover};
 use onebasin_core::{DType, Params};
 use onebasin_nn::check::{CheckOptions, compare_graphs};
@@ -66,8 +66,10 @@ impl Pair {
     pub(crate) fn turn(&self, options: &TurnedOptions, context: &Context<'_>) -> Result<Option<(Turned, TurnedMatch)>> {
         let Some(([a, b], kinds)) = self.forms()? else { return Ok(None) };
         let found = match_turned(&kinds, &a.params, &b.params, options, &mut |sweep| {
-            let TurnedSweep { sweep, objective, gain, changed } = sweep;
-            context.detail(&format!("all kinds, sweep {sweep}: {objective:.6} (+{gain:.3e}), {changed} groups moved"));
+            let Sweep { sweep, objective, gain, changed_groups, .. } = sweep;
+            context.detail(&format!(
+                "all kinds, sweep {sweep}: {objective:.6} (+{gain:.3e}), {changed_groups} groups moved"
+            ));
             !context.observer.stops()
         })?;
         context.go_on()?;

@@ -101,6 +101,9 @@ fn written([a, b]: [&Model; 2], texts: usize, seed: u64, context: &Context<'_>) 
         context.go_on()?;
         found
     };
-    let (Some(one), Some(other)) = (half(a, 2 * seed)?, half(b, 2 * seed + 1)?) else { return Ok(None) };
+    let (Some(one), Some(other)) = (half(a, seed.wrapping_mul(2))?, half(b, seed.wrapping_mul(2).wrapping_add(1))?)
+    else {
+        return Ok(None);
+    };
     Ok(Some(one.and(&other)?))
 }

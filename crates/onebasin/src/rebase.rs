@@ -1,11 +1,9 @@
 //! What fine-tuning changed, carried to another base.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use onebasin_core::Params;
-use onebasin_core::Tensor;
-use onebasin_core::merge::cast;
 use onebasin_core::report::Input;
+use onebasin_core::{Params, Tensor};
 use onebasin_nn::samples::Chosen;
 use onebasin_nn::{Samples, evaluate};
 use serde::{Deserialize, Serialize};
@@ -75,6 +73,8 @@ pub struct Rebased {
     model: Model,
     params: Params,
     options: Rebase,
+    /// Files that the output must not replace.
+    sources: Vec<PathBuf>,
     inputs: Vec<Input>,
     /// What it gained on the samples of the context, if there are any.
     pub gained: Option<Gained>,
@@ -98,18 +98,25 @@ pub fn rebase(from: Model, onto: Model, tuned: &[Model], options: &Rebase, conte
         let (option, expected) = ("scale", "a number, and at least one fine-tune");
         return Err(Error::Option { option, expected, found: options.scale.to_string() });
     }
-    for model in tuned {
-        from.check_like(model)?;
-    }
     let pair = Pair::new(onto, from)?;
+    // Beside a new base whose head is its own, so are those of the old ones.
+    let own_head = pair.b().is_tied() == Some(false);
+    let heads = |model: &Model| if own_head { model.clone().untied() } else { Ok(model.clone()) };
+    let tuned: Vec<Model> = tuned.iter().map(heads).collect::<Result<_>>()?;
+    for model in &tuned {
+        pair.b().check_like(model)?;
+        model.check_finite()?;
+    }
     let aligned = pair.align(&options.align, context)?;
-    let Carried { onto, old, tuned: moved } = match &aligned.turned {
-        Some(turned) => pair.carry(turned, tuned, context)?,
-        None => Carried {
+    let Carried { onto, old, tuned: moved } = if let Some(turned) = &aligned.turned {
+        pair.carry(turned, &tuned, context)?
+    } else {
+        pair.ensure(&aligned.symmetry, context)?;
+        Carried {
             onto: Model::clone(pair.a()),
             old: aligned.apply(pair.b().params())?,
             tuned: tuned.iter().map(|model| aligned.apply(model.params())).collect::<Result<_>>()?,
-        },
+        }
     };
     let mut params = Params::new();
     for (name, base) in onto.params().iter() {
@@ -128,10 +135,12 @@ pub fn rebase(from: Model, onto: Model, tuned: &[Model], options: &Rebase, conte
         params.insert(name, Tensor::from_f64_as(base.dtype(), base.shape(), &sum)?);
     }
     let gained =
-        context.test.map(|test| measured(&pair, tuned, (&onto, &params), test, options, context)).transpose()?;
+        context.test.map(|test| measured(&pair, &tuned, (&onto, &params), test, options, context)).transpose()?;
     let files = [(pair.b(), "from"), (pair.a(), "onto")].into_iter().chain(tuned.iter().map(|model| (model, "tuned")));
-    let inputs = files.filter_map(|(model, role)| model.input(role)).collect();
-    Ok(Rebased { model: onto, params, options: options.clone(), inputs, gained })
+    let (sources, inputs) =
+        files.map(|(model, role)| (model.sources(), model.input(role))).unzip::<_, _, Vec<_>, Vec<_>>();
+    let (sources, inputs) = (sources.concat(), inputs.into_iter().flatten().collect());
+    Ok(Rebased { model: onto, params, options: options.clone(), sources, inputs, gained })
 }
 
 fn measured(
@@ -169,14 +178,11 @@ impl Rebased {
     pub fn write(&self, output: impl AsRef<Path>, context: &Context<'_>) -> Result<Written> {
         let target = self.model.target(output.as_ref())?;
         if !self.options.overwrite {
-            target.spares(&self.model.sources())?;
+            target.spares(&self.sources)?;
         }
         let options =
             json!({ "scale": self.options.scale, "method": self.options.align.method, "gained": self.gained });
-        let params = match self.model.written_as() {
-            Some(dtype) => cast(&self.params, dtype)?,
-            None => self.params.clone(),
-        };
+        let params = self.model.as_written(self.params.clone(), None)?;
         let made = provenance("rebase", &self.inputs, &options);
         self.model.write_while(&target, &params, &made, &|| !context.observer.stops())?;
         let (output, inputs) = (target.path().to_owned(), self.inputs.clone());

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::Kinds;
 use super::fibres::fibres;
 use super::turn::Turn;
-use super::{Kind, Kinds};
 use crate::error::Result;
 use crate::linalg::{Mat, Scalar};
 use crate::params::Params;
@@ -50,11 +50,8 @@ impl Motion {
         let mut turns = BTreeMap::new();
         for id in ids() {
             let size = symmetry.group(id).size;
-            let drawn = |_| match kinds.kind(id) {
-                Kind::Signed => Some(Turn::Scales((0..size).map(|_| [-1.0, 1.0][stream.below(2)]).collect())),
-                kind => kind.random(size, stream),
-            };
-            if let Some(copies) = (0..symmetry.copies(id)).map(drawn).collect::<Option<Vec<_>>>() {
+            let drawn = (0..symmetry.copies(id)).map(|_| kinds.kind(id).random(size, stream));
+            if let Some(copies) = drawn.collect::<Option<Vec<_>>>() {
                 turns.insert(id, copies);
             }
         }

@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for Variant {
         let name = String::deserialize(deserializer)?;
         let all: Vec<Self> = Self::OWN
             .into_iter()
-            .chain(Method::ALL.into_iter().filter(|method| method.permutes()).map(Self::Plain))
+            .chain(Method::ALL.into_iter().filter(|method| *method != Method::Orthogonal).map(Self::Plain))
             .collect();
         all.iter().copied().find(|variant| variant.name() == name).ok_or_else(|| {
             let known = all.iter().map(|variant| variant.name()).collect::<Vec<_>>().join(", ");

@@ -64,7 +64,6 @@ impl Arrays {
         Ok(Self { name, samples, inputs, numbers, target })
     }
 
-    /// Copies a run of samples of the array of this number, of `len` numbers a sample.
     /// These samples, and behind them those of another set with the same fields, turn by turn as far as both go.
     ///
     /// # Errors
@@ -97,6 +96,7 @@ impl Arrays {
         Ok(Self { samples: self.samples + other.samples, numbers, ..self.clone() })
     }
 
+    /// Copies a run of samples of the array of this number, of `len` numbers a sample.
     fn copy(&self, field: usize, len: usize, samples: Range<usize>, out: &mut [f32]) {
         out.copy_from_slice(&self.numbers[field][samples.start * len..samples.end * len]);
     }

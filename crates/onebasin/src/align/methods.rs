@@ -6,8 +6,8 @@ use onebasin_core::Params;
 use onebasin_core::kinds::Kinds;
 use onebasin_core::matching::{
     ActivationKind, ActivationSimilarity, Blend, Budget, Candidate, Fixed, FrankWolfeOptions, Match, Origin,
-    PortfolioOptions, Progress as Told, Rank, Run, RunRecord, Source, Start, StopReason, Sweep, TurnedOptions,
-    TurnedSweep, Weights, ascend, best_of, comparable, denoise, frank_wolfe, greedy, match_turned, plan,
+    PortfolioOptions, Progress as Told, Rank, Run, RunRecord, Source, Start, StopReason, Sweep, TurnedOptions, Weights,
+    ascend, best_of, comparable, denoise, frank_wolfe, greedy, match_turned, plan,
 };
 use onebasin_core::report::Judged;
 use onebasin_core::symmetry::{Alignment, Symmetry};
@@ -126,22 +126,9 @@ impl Matching<'_> {
         let [a, b] = self.compared();
         let max_sweeps = self.options.max_sweeps.min(TurnedOptions::default().max_sweeps);
         let options = TurnedOptions { max_sweeps, anchor: 1.0, even: 0.0 };
-        let found = match_turned(&kinds, a, b, &options, &mut |sweep| {
-            let TurnedSweep { sweep, objective, gain, changed } = sweep;
-            self.context
-                .detail(&format!("anchored, sweep {sweep}: {objective:.6} (+{gain:.3e}), {changed} groups moved"));
-            !self.context.observer.stops()
-        })?;
-        let sweep = |told: &TurnedSweep| Sweep {
-            sweep: told.sweep,
-            objective: told.objective,
-            gain: told.gain,
-            changed_groups: told.changed,
-            solved_groups: self.weights.roots().len(),
-        };
-        let stop = if found.converged { StopReason::Converged } else { StopReason::SweepLimit };
-        let sweeps = found.sweeps.iter().map(sweep).collect();
-        Ok(Found { stop, sweeps, ..Found::once("weights", found.motion.alignment) })
+        let told = &mut |sweep: &Sweep| self.told("anchored", Told::Sweep(sweep));
+        let found = match_turned(&kinds, a, b, &options, told)?;
+        Ok(Found { stop: found.stop, sweeps: found.sweeps, ..Found::once("weights", found.motion.alignment) })
     }
 
     pub(super) fn told(&self, what: &str, told: Told<'_>) -> bool {

@@ -1,6 +1,7 @@
 //! Aligning B with A: which method, how, and what came of it.
 
 mod auto;
+mod method;
 mod methods;
 mod saved;
 mod state;
@@ -32,6 +33,7 @@ use crate::names::Naming;
 use crate::observer::Level;
 use crate::pair::Pair;
 use crate::written::{Written, provenance};
+pub use method::Method;
 use methods::{Found, Matching};
 pub use straight_through::StraightThrough;
 
@@ -43,124 +45,6 @@ const NAMES: &str = "onebasin.names";
 
 /// Header entry of an alignment that says which networks it was made for.
 const MADE_FOR: &str = "onebasin.made_for";
-
-/// How units of B are compared with those of A.
-///
-/// ```
-/// use onebasin::Method;
-/// assert_eq!(Method::FrankWolfe.name(), "frank-wolfe");
-/// assert_eq!(Method::ALL.len(), 10);
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// The best of several: spectral where it can be trusted, else weight; with samples also activation, judged by the loss of
-    /// held-out midpoints; without, where inputs are images, also activation on made-up ones, judged by how much of both
-    /// networks the midpoint explains.
-    #[default]
-    Auto,
-    /// Nothing is moved: networks of one ancestor, or a baseline.
-    None,
-    /// Weights, and more than permutations where a network does not notice: a residual stream that is turned by an orthogonal
-    /// matrix, units inside heads, signs of gates; local groups under what stands beside fixed axes, before the stream.
-    Orthogonal,
-    /// Permutations by weights, local groups under what stands beside fixed axes before the group that everything touches.
-    Anchored,
-    /// Weights: coordinate ascent and a joint climb from several starts, as far as the budget goes, the best kept. The paper's Algorithm 1 as published is
-    /// [`Align::published`].
-    Weight,
-    /// Weights without the noise that initialisation left in wide layers.
-    Spectral,
-    /// Weights, all groups at once, over matrices between permutations.
-    FrankWolfe,
-    /// Incoming weights, group after group, once: a baseline.
-    Greedy,
-    /// Correlations of activations on samples, or on made-up inputs where there are none. The paper's `E[ab]` (its section
-    /// 3.1) is [`Align::uncentred`].
-    Activation,
-    /// The loss of the midpoint, by straight-through gradients (Algorithm 2 of the paper).
-    Ste,
-}
-
-impl Method {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Auto,
-        Self::None,
-        Self::Orthogonal,
-        Self::Anchored,
-        Self::Weight,
-        Self::Spectral,
-        Self::FrankWolfe,
-        Self::Greedy,
-        Self::Activation,
-        Self::Ste,
-    ];
-
-    /// Whether what it finds is always permutations.
-    ///
-    /// ```
-    /// use onebasin::Method;
-    /// assert!(Method::Weight.permutes() && !Method::Orthogonal.permutes());
-    /// ```
-    pub fn permutes(self) -> bool {
-        self != Self::Orthogonal
-    }
-
-    /// Its name in options, reports and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::None => "none",
-            Self::Orthogonal => "orthogonal",
-            Self::Anchored => "anchored",
-            Self::Weight => "weight",
-            Self::Spectral => "spectral",
-            Self::FrankWolfe => "frank-wolfe",
-            Self::Greedy => "greedy",
-            Self::Activation => "activation",
-            Self::Ste => "ste",
-        }
-    }
-
-    /// Whether it looks at samples: has to, or is the better for it.
-    pub fn sees_data(self) -> bool {
-        match self {
-            Self::Auto | Self::Activation | Self::Ste => true,
-            Self::None
-            | Self::Orthogonal
-            | Self::Anchored
-            | Self::Weight
-            | Self::Spectral
-            | Self::FrankWolfe
-            | Self::Greedy => false,
-        }
-    }
-
-    /// What it compares, in a few words for people who choose one.
-    pub fn means(self) -> &'static str {
-        match self {
-            Self::Auto => {
-                "The best of several: spectral where it can be trusted, else weight; also activation, on data or made-up images, judged by the midpoint"
-            }
-            Self::None => "Nothing is moved: for networks of one ancestor, and as a baseline",
-            Self::Orthogonal => {
-                "Weights, and matrices where a network does not notice: the stream of a transformer, units inside its heads"
-            }
-            Self::Anchored => {
-                "Weights, layers under the embeddings before the stream that joins them: permutations of transformers"
-            }
-            Self::Weight => {
-                "Weights: several starts and a joint climb, the best kept; from the identity in one order, the paper's Algorithm 1"
-            }
-            Self::Spectral => "Weights without the noise that initialisation left in wide layers",
-            Self::FrankWolfe => "All groups at once, over matrices between permutations",
-            Self::Greedy => "Group after group by incoming weights, once: a baseline",
-            Self::Activation => "Correlations of activations on data",
-            Self::Ste => "The loss of the midpoint, by straight-through gradients from what auto finds",
-        }
-    }
-}
 
 /// How B is aligned with A.
 ///
@@ -525,7 +409,8 @@ impl Pair {
         if options.method == Method::Orthogonal {
             return self.align_turned(options, context);
         }
-        if by_itself && self.is_turned_by_itself()? {
+        let asks_more = options.blend.is_some() || options.uncentred;
+        if by_itself && !asks_more && self.is_turned_by_itself()? {
             let found = matching.anchored()?;
             if !self.is_kin(&found.alignment, options.seed)? {
                 return self.align_turned(options, context);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use onebasin_core::matching::{Kinship, StopReason, Sweep, TurnedOptions, TurnedSweep, Weights, diagnose};
+use onebasin_core::matching::{Kinship, TurnedOptions, Weights, diagnose};
 use onebasin_core::report::MatchRecord;
 use onebasin_core::symmetry::Alignment;
 use onebasin_nn::Samples;
@@ -49,28 +49,18 @@ impl Pair {
         }
         .ok_or_else(no_graph)?;
         let cosine = |value: f64| if found.size > 0.0 { value / found.size } else { 0.0 };
-        let objective = found.sweeps.last().map_or(found.start, |sweep| sweep.objective);
-        let (before, after) = (cosine(found.start), cosine(objective));
+        let (before, after) = (cosine(found.start), cosine(found.objective));
         let text = format!("in canonical form the weights have cosine {before:.4}, in one frame {after:.4}");
         context.observer.remark(Level::Finding, &text);
-        let solved_groups = turned.kinds.symmetry.roots().len();
-        let sweep = |told: &TurnedSweep| Sweep {
-            sweep: told.sweep,
-            objective: told.objective,
-            gain: told.gain,
-            changed_groups: told.changed,
-            solved_groups,
-        };
-        let sweeps: Vec<Sweep> = found.sweeps.iter().map(sweep).collect();
         let record = MatchRecord {
             method: if sees { Method::Activation } else { Method::Orthogonal }.name().to_owned(),
             compared: if sees { "activations in canonical form" } else { "weights in canonical form" }.to_owned(),
             options: options.ascent(),
             device: None,
             start_objective: found.start,
-            objective,
-            stop: if found.converged { StopReason::Converged } else { StopReason::SweepLimit },
-            sweeps,
+            objective: found.objective,
+            stop: found.stop,
+            sweeps: found.sweeps,
             runs: Vec::new(),
             plan: Vec::new(),
             judged: Vec::new(),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use onebasin_core::canonical::Changes;
-use onebasin_core::merge::{Interpolation, MergeRule, Products, cast, merge_aligned, merge_by_group, merge_within};
+use onebasin_core::merge::{Interpolation, MergeRule, Products, merge_aligned, merge_by_group, merge_within};
 use onebasin_core::report::Input;
 use onebasin_core::symmetry::{GroupId, Symmetry};
 use onebasin_core::{DType, Params};
@@ -15,6 +15,7 @@ use onebasin_io::{Asked, Moving, alignment_to_params, merge_streamed, products_s
 use onebasin_nn::Samples;
 use serde_json::{Value, json};
 
+use crate::account::Account;
 use crate::align::Aligned;
 use crate::apply::Passing;
 use crate::context::Context;
@@ -257,8 +258,7 @@ impl Merged<'_> {
             let rule = self.rule(None)?;
             let (a, b) = (pair.a.params(), pair.b.params());
             let merged = merge_aligned(&aligned.symmetry, &aligned.alignment, a, b, &rule)?;
-            let dtype = options.dtype.or(pair.a.written_as());
-            return Ok((dtype.map_or(Ok(merged.clone()), |dtype| cast(&merged, dtype))?, None));
+            return Ok((pair.a.as_written(merged, options.dtype)?, None));
         }
         let (a, moved) = (pair.a.params(), aligned.apply(pair.b.params())?);
         let mut merged = if by_group.is_empty() {
@@ -297,9 +297,7 @@ impl Merged<'_> {
             }
             pair.a.copied(&mut merged);
         }
-        let dtype = options.dtype.or(pair.a.written_as());
-        let merged = dtype.map_or(Ok(merged.clone()), |dtype| cast(&merged, dtype))?;
-        Ok((merged, solved))
+        Ok((pair.a.as_written(merged, options.dtype)?, solved))
     }
 
     /// The formula of every tensor: along the great circle where there are products, else along the line.
@@ -373,7 +371,7 @@ impl Merged<'_> {
         if options.width > 1.0 {
             let wide = self.wide()?;
             wide.write_while(&target, wide.params(), &made(digests()), &|| !context.observer.stops())?;
-        } else if self.finishes || is_onnx(target.path()) || a.is_remade() {
+        } else if self.finishes || is_onnx(target.path()) || a.is_remade() || b.is_remade() {
             let params;
             (params, solved) = self.finished()?;
             a.write_while(&target, &params, &made(digests()), &|| !context.observer.stops())?;
@@ -397,9 +395,16 @@ impl Merged<'_> {
             let asked = Asked { progress: &progress, check: &check };
             merge_streamed(&target, a.checkpoint(), &moving, a.rest(), &rule, &header, &asked)?;
         }
-        let account = Some(pair.account().of(&aligned.symmetry));
+        let account = Some(self.account());
         let inputs = inputs(digests());
         Ok(Written { output: target.path().to_owned(), inputs, options: recorded, account, solved })
+    }
+
+    /// What became of every tensor: what was said where B was aligned, or of an alignment from a file, what it moves.
+    fn account(&self) -> Account {
+        let Self { pair, aligned, .. } = self;
+        let found = || pair.account().of(&aligned.symmetry);
+        aligned.record.as_ref().map_or_else(found, |_| aligned.account.clone())
     }
 
     /// What decided the result besides the files.
@@ -411,7 +416,7 @@ impl Merged<'_> {
             "lambda": options.lambda, "interpolation": options.interpolation.to_string(),
             "dtype": options.dtype.map(DType::name), "data": context.train.map(Samples::name),
             "repair": options.repair.name(), "batch_norm_samples": options.batch_norm_samples, "solve_samples": solve_samples, "group_lambda": by_group, "matching": aligned.record,
-            "tensors": self.pair.account().of(&aligned.symmetry),
+            "tensors": self.account(),
         });
         if let Some(changes) = &self.canonical {
             recorded["canonical"] = json!(changes);

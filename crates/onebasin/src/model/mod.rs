@@ -1,5 +1,6 @@
 //! A network as merging sees it: tensors, graph, and how to write it back.
 
+mod language;
 mod memory;
 mod open;
 mod taps;
@@ -9,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use onebasin_core::graph::{Graph, Op};
+use onebasin_core::merge::cast;
 use onebasin_core::report::Input;
 use onebasin_core::running_statistics;
 use onebasin_core::symmetry::{
@@ -17,9 +19,8 @@ use onebasin_core::symmetry::{
 use onebasin_core::{DType, Params};
 use onebasin_io::{Checkpoint, Format, Metadata, OnnxModel, PROVENANCE, Target, read, tensor_digest};
 use onebasin_nn::exec::Program;
-use onebasin_nn::family::{Config, family, step};
-use onebasin_nn::samples::picked_from;
-use onebasin_nn::{Arrays, Field, FieldKind, GenerateOptions, Network, Samples, generate};
+use onebasin_nn::family::Config;
+use onebasin_nn::{Network, Samples};
 use serde_json::{Value, json};
 
 use crate::error::{Error, InFile, Result};
@@ -71,13 +72,11 @@ pub struct Model {
     memory: Option<u64>,
     /// What the user should know of how it was opened.
     remarks: Vec<String>,
+    /// Where its tensors are no longer those of its file.
     remade: Option<Remade>,
     /// The configuration of a transformer whose graph that made.
     family: Option<Config>,
 }
-
-/// The node of a transformer's head.
-const HEAD: &str = "lm_head";
 
 /// What a network in another form than its file is written as.
 #[derive(Debug, Clone, Copy)]
@@ -136,7 +135,6 @@ impl Model {
         self
     }
 
-    /// What may be exchanged as the graph shows it.
     /// The same network in another form.
     pub(crate) fn remade(&self, graph: &Graph, params: Params, remade: Remade) -> Self {
         let mut model =
@@ -148,92 +146,25 @@ impl Model {
         model
     }
 
-    /// What a language model reads: the name of its input, the number of its tokens, and how many it sees at once; none of networks
-    /// that do not answer every token of a text.
-    ///
-    /// ```
-    /// # use onebasin::{Model, Network};
-    /// let network = Network::new("mlp:4x1", &[3], 2)?;
-    /// assert_eq!(Model::of(&network, network.init(0)?)?.reads(), None);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn reads(&self) -> Option<(&str, usize, usize)> {
-        let graph = self.graph()?;
-        let mut inputs = graph.inputs();
-        let (input, None) = (inputs.next()?, inputs.next()) else { return None };
-        let ([1, length], [1, positions, answers]) = (graph.shape(input), graph.shape(*graph.outputs().first()?))
-        else {
-            return None;
-        };
-        let vocabulary = picked_from(graph, input)?;
-        (positions == length && *answers == vocabulary).then(|| (&graph.value(input).name[..], vocabulary, *length))
-    }
-
-    /// Texts that a language model writes, as many tokens each as its graph is for; none of other networks.
-    pub(crate) fn writes(
-        &self,
-        samples: usize,
-        seed: u64,
-        tell: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Option<Arrays>> {
-        let Some(config) = &self.family else { return Ok(None) };
-        let Some((name, below, length)) = self.reads() else { return Ok(None) };
-        let name = name.to_owned();
-        let options = GenerateOptions { samples, length, seed, ..GenerateOptions::default() };
-        let of_file = |past| Ok(step(config, past)?.with_param_names(|name| self.naming.in_file(name).to_owned())?);
-        let tokens = generate(&of_file, self.params(), &options, tell)?;
-        let field = Field { name, shape: vec![length], kind: FieldKind::Index { below } };
-        let tokens = tokens.into_iter().map(|token| token as f32).collect();
-        Ok(Some(Arrays::new("text that the networks wrote", vec![(field, tokens)], None)?))
-    }
-
-    /// Whether its graph is that of a transformer known by its configuration.
-    pub(crate) fn is_of_family(&self) -> bool {
-        self.family.is_some()
-    }
-
-    /// The head of a transformer that is known: its node's weight, and whether that is something else as well.
-    fn head(&self) -> Option<(String, bool)> {
-        let graph = self.family.as_ref().and(self.graph())?;
-        let node = graph.nodes().iter().find(|node| node.name == HEAD)?;
-        let weight = *node.inputs.get(1)?;
-        let uses = graph.nodes().iter().flat_map(|node| &node.inputs).filter(|v| **v == weight).count();
-        Some((graph.value(weight).name.clone(), uses > 1))
-    }
-
-    /// Whether its head is its embedding; none of networks that are not known as transformers with a head.
-    pub(crate) fn is_tied(&self) -> Option<bool> {
-        self.head().map(|(_, tied)| tied)
-    }
-
-    /// The same network with a head of its own, equal to its embedding.
-    pub(crate) fn untied(self) -> Result<Self> {
-        let (Some((of, true)), Some(config), Some(graph)) = (self.head(), self.family.clone(), self.graph()) else {
-            return Ok(self);
-        };
-        let length = graph.inputs().next().map_or(1, |input| graph.shape(input)[1]);
-        let config = config.with("tie_word_embeddings", false.into());
-        let graph = family(&config, length)?.with_param_names(|name| self.naming.in_file(name).to_owned())?;
-        let mut params = self.params().clone();
-        let own = graph.params().find(|param| params.get(&param.name).is_none()).map(|param| param.name.clone());
-        if let Some(own) = own {
-            params.insert(own, params.require(&of)?.clone());
-        }
-        let said = "its head is its embedding, and becomes a tensor of its own beside a network whose head is one";
-        let remade = Remade { dtype: None, untied: true };
-        Ok(self.remade(&graph, params, remade).remarked(said.to_owned()))
-    }
-
     /// Whether its tensors are no longer those of its file.
     pub(crate) fn is_remade(&self) -> bool {
         self.remade.is_some()
     }
 
     /// The element type of its file, where its tensors have another one now.
-    pub(crate) fn written_as(&self) -> Option<DType> {
+    fn written_as(&self) -> Option<DType> {
         self.remade.and_then(|remade| remade.dtype)
     }
 
+    /// These tensors in that type, or in the one that is asked for.
+    pub(crate) fn as_written(&self, params: Params, asked: Option<DType>) -> Result<Params> {
+        Ok(match asked.or(self.written_as()) {
+            Some(dtype) => cast(&params, dtype)?,
+            None => params,
+        })
+    }
+
+    /// What may be exchanged as the graph shows it.
     fn discovered<'g>(&self, graph: &'g Graph) -> Discovery<'g> {
         discover_holding(graph, &self.held_in(graph))
     }

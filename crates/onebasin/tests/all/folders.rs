@@ -114,6 +114,21 @@ fn a_merge_of_tied_networks_goes_with_them() {
     let (pair, context) = (strangers(room.path(), "gpt2"), Context::default());
     let aligned = pair.align(&Align { method: onebasin::Method::Orthogonal, ..Align::default() }, &context).unwrap();
     pair.merge(&aligned, &Merge::default(), &context).unwrap().write(room.path().join("merged")).unwrap();
+    let open = |name: &str| Model::open(room.path().join(name), &Blueprint::default()).unwrap();
+    // Nothing was tuned, so what is carried to it is it, whatever its head is.
+    for method in [onebasin::Method::Orthogonal, onebasin::Method::Weight] {
+        let options = onebasin::Rebase { align: Align { method, ..Align::default() }, ..onebasin::Rebase::default() };
+        let made = onebasin::rebase(open("a"), open("merged"), &[open("a")], &options, &context).unwrap();
+        made.write(room.path().join(method.name()), &context).unwrap();
+        let [new, carried] = ["merged", method.name()].map(open);
+        let programs = [&new, &carried].map(|model| model.program().unwrap());
+        let same = onebasin::nn::compare_graphs(
+            (&programs[0], new.params()),
+            (&programs[1], carried.params()),
+            &onebasin::nn::CheckOptions::default(),
+        );
+        assert!(same.unwrap().passes(), "{method:?}");
+    }
     for (one, other) in [("a", "merged"), ("merged", "b")] {
         let pair = Pair::open(room.path().join(one), room.path().join(other), &Blueprint::default()).unwrap();
         let still = Align { method: onebasin::Method::None, ..Align::default() };

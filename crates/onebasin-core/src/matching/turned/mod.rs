@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::activation::{ActivationKind, ActivationSimilarity};
+use super::ascent::{StopReason, Sweep};
 use super::similarity::weight_grams;
 use super::unfold::is_quadratic;
 use crate::assignment::{Similarity, assign};
@@ -46,19 +47,6 @@ impl Default for TurnedOptions {
     }
 }
 
-/// One sweep, as an observer is told.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct TurnedSweep {
-    /// Counted from 1; 0 is the anchor.
-    pub sweep: usize,
-    /// `⟨A, g(B)⟩` after it.
-    pub objective: f64,
-    /// What its steps gained, each as its group is compared.
-    pub gain: f64,
-    /// Groups that moved.
-    pub changed: usize,
-}
-
 /// What [`match_turned`] found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TurnedMatch {
@@ -70,10 +58,12 @@ pub struct TurnedMatch {
     pub start: f64,
     /// The norms of both, multiplied: what makes a cosine of `⟨A, g(B)⟩`.
     pub size: f64,
-    /// Every sweep.
-    pub sweeps: Vec<TurnedSweep>,
-    /// Whether the last one gained nothing.
-    pub converged: bool,
+    /// `⟨A, g(B)⟩` at the end.
+    pub objective: f64,
+    /// Every sweep, the anchor as number 0; what groups gained is as each is compared.
+    pub sweeps: Vec<Sweep>,
+    /// Why it ended.
+    pub stop: StopReason,
 }
 
 /// A sweep that gains less than this share of everything is the last.
@@ -96,35 +86,36 @@ pub fn match_turned(
     a: &Params,
     b: &Params,
     options: &TurnedOptions,
-    observe: &mut dyn FnMut(&TurnedSweep) -> bool,
+    observe: &mut dyn FnMut(&Sweep) -> bool,
 ) -> Result<TurnedMatch> {
     a.check_same_structure(b)?;
     let mut state = State::new(kinds, a, b, options)?;
     let (everywhere, local): (Vec<GroupId>, Vec<GroupId>) =
         kinds.symmetry.roots().into_iter().partition(|id| state.is_everywhere(*id));
     let start = super::objective(&kinds.symmetry, &Alignment::identity(&kinds.symmetry), a, b)?;
-    let mut sweeps = Vec::new();
-    let mut converged = false;
+    let (mut sweeps, mut stop) = (Vec::new(), StopReason::SweepLimit);
     for sweep in 0..=options.max_sweeps {
-        let mut told = TurnedSweep { sweep, objective: 0.0, gain: 0.0, changed: 0 };
+        let mut told = Sweep { sweep, objective: 0.0, gain: 0.0, changed_groups: 0, solved_groups: 0 };
         let anchors = everywhere.iter().map(|id| (*id, sweep == 0));
         let order: Vec<(GroupId, bool)> =
             if sweep == 0 { anchors.collect() } else { local.iter().map(|id| (*id, false)).chain(anchors).collect() };
+        told.solved_groups = order.len();
         for (id, anchored) in order {
             if let Some((motion, gain)) = state.better(id, anchored)? {
                 state.act(&motion)?;
                 told.gain += gain;
-                told.changed += 1;
+                told.changed_groups += 1;
             }
         }
         told.objective = state.objective()?;
+        let (goes_on, settled) = (observe(&told), sweep > 0 && told.gain <= LEAST_GAIN * state.size);
         sweeps.push(told);
-        converged = sweep > 0 && told.gain <= LEAST_GAIN * state.size;
-        if !observe(&told) || converged {
+        if settled || !goes_on {
+            stop = if settled { StopReason::Converged } else { StopReason::Interrupted };
             break;
         }
     }
-    Ok(TurnedMatch { motion: state.motion, moved: state.moved, start, size: state.size, sweeps, converged })
+    state.found(start, sweeps, stop)
 }
 
 /// Finds what brings B to A by what their units do: streams and units of hidden layers by activations, heads by weights under them.
@@ -180,8 +171,9 @@ pub fn match_turned_on(
         }
     }
     let objective = state.objective()?;
-    let sweeps = vec![TurnedSweep { sweep: 1, objective, gain: objective - start, changed }];
-    Ok(TurnedMatch { motion: state.motion, moved: state.moved, start, size: state.size, sweeps, converged: true })
+    let solved_groups = symmetry.roots().len();
+    let sweep = Sweep { sweep: 1, objective, gain: objective - start, changed_groups: changed, solved_groups };
+    state.found(start, vec![sweep], StopReason::Converged)
 }
 
 struct State<'a> {
@@ -216,6 +208,11 @@ impl<'a> State<'a> {
         Ok(Self { kinds, a, b, anchor: options.anchor, even, motion, moved, size })
     }
 
+    fn found(self, start: f64, sweeps: Vec<Sweep>, stop: StopReason) -> Result<TurnedMatch> {
+        let objective = self.objective()?;
+        Ok(TurnedMatch { motion: self.motion, moved: self.moved, start, size: self.size, objective, sweeps, stop })
+    }
+
     fn symmetry(&self) -> &'a Symmetry {
         &self.kinds.symmetry
     }
@@ -233,7 +230,7 @@ impl<'a> State<'a> {
         all.flatten().collect::<BTreeSet<_>>().len() > 3
     }
 
-    /// Tensors in which a root is compared: of those that are turned, where it is; `alone` are those where no other group stands.
+    /// The tensors of a root that are kept; `keep` hears of each whether it is a table in which no other group stands.
     fn names(&self, id: GroupId, keep: impl Fn(&str, bool) -> bool) -> Symmetry {
         self.symmetry().restrict(|name| {
             let roots = self.roots_of(name);
@@ -281,10 +278,7 @@ impl<'a> State<'a> {
         };
         let Some((motion, value)) = self.best(id, &plain, &free)? else { return Ok(None) };
         let current: f64 = (0..n).map(|i| plain[i * n + i] + free[i * n + i]).sum();
-        if kind.permutes()
-            && self.is_quadratic(id)
-            && self.value_with(&motion)? <= self.value_with(&Motion::identity(self.kinds))?
-        {
+        if kind.permutes() && self.is_quadratic(id) && self.value_with(&motion)? <= self.objective()? {
             return Ok(None);
         }
         Ok(self.worth(motion, value - current))
@@ -319,7 +313,7 @@ impl<'a> State<'a> {
     }
 
     fn objective(&self) -> Result<f64> {
-        super::objective(self.symmetry(), &Alignment::identity(self.symmetry()), self.a, &self.moved)
+        self.value_of(&self.moved)
     }
 
     fn is_quadratic(&self, id: GroupId) -> bool {
@@ -327,8 +321,11 @@ impl<'a> State<'a> {
     }
 
     fn value_with(&self, motion: &Motion) -> Result<f64> {
-        let moved = motion.apply(self.kinds, &self.moved)?;
-        super::objective(self.symmetry(), &Alignment::identity(self.symmetry()), self.a, &moved)
+        self.value_of(&motion.apply(self.kinds, &self.moved)?)
+    }
+
+    fn value_of(&self, moved: &Params) -> Result<f64> {
+        super::objective(self.symmetry(), &Alignment::identity(self.symmetry()), self.a, moved)
     }
 
     /// Moves B on: always from where it was at first, so that rounding does not gather.

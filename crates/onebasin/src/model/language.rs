@@ -1,0 +1,89 @@
+//! A model that is a language model: what it reads and writes, and whether its head is its embedding.
+
+use onebasin_nn::family::{family, step};
+use onebasin_nn::samples::picked_from;
+use onebasin_nn::{Arrays, Field, FieldKind, GenerateOptions, generate};
+
+use super::{Model, Remade};
+use crate::error::Result;
+
+/// The node of a transformer's head.
+const HEAD: &str = "lm_head";
+
+impl Model {
+    /// What a language model reads: the name of its input, the number of its tokens, and how many it sees at once; none of networks
+    /// that do not answer every token of a text.
+    ///
+    /// ```
+    /// # use onebasin::{Model, Network};
+    /// let network = Network::new("mlp:4x1", &[3], 2)?;
+    /// assert_eq!(Model::of(&network, network.init(0)?)?.reads(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reads(&self) -> Option<(&str, usize, usize)> {
+        let graph = self.graph()?;
+        let mut inputs = graph.inputs();
+        let (input, None) = (inputs.next()?, inputs.next()) else { return None };
+        let ([1, length], [1, positions, answers]) = (graph.shape(input), graph.shape(*graph.outputs().first()?))
+        else {
+            return None;
+        };
+        let vocabulary = picked_from(graph, input)?;
+        (positions == length && *answers == vocabulary).then(|| (&graph.value(input).name[..], vocabulary, *length))
+    }
+
+    /// Texts that a language model writes, as many tokens each as its graph is for; none of other networks.
+    pub(crate) fn writes(
+        &self,
+        samples: usize,
+        seed: u64,
+        tell: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Arrays>> {
+        let Some(config) = &self.family else { return Ok(None) };
+        let Some((name, below, length)) = self.reads() else { return Ok(None) };
+        let name = name.to_owned();
+        let options = GenerateOptions { samples, length, seed, ..GenerateOptions::default() };
+        let of_file = |past| Ok(step(config, past)?.with_param_names(|name| self.naming.in_file(name).to_owned())?);
+        let tokens = generate(&of_file, self.params(), &options, tell)?;
+        let field = Field { name, shape: vec![length], kind: FieldKind::Index { below } };
+        let tokens = tokens.into_iter().map(|token| token as f32).collect();
+        Ok(Some(Arrays::new("text that the networks wrote", vec![(field, tokens)], None)?))
+    }
+
+    /// Whether its graph is that of a transformer known by its configuration.
+    pub(crate) fn is_of_family(&self) -> bool {
+        self.family.is_some()
+    }
+
+    /// The head of a transformer that is known: its node's weight, and whether that is something else as well.
+    fn head(&self) -> Option<(String, bool)> {
+        let graph = self.family.as_ref().and(self.graph())?;
+        let node = graph.nodes().iter().find(|node| node.name == HEAD)?;
+        let weight = *node.inputs.get(1)?;
+        let uses = graph.nodes().iter().flat_map(|node| &node.inputs).filter(|v| **v == weight).count();
+        Some((graph.value(weight).name.clone(), uses > 1))
+    }
+
+    /// Whether its head is its embedding; none of networks that are not known as transformers with a head.
+    pub(crate) fn is_tied(&self) -> Option<bool> {
+        self.head().map(|(_, tied)| tied)
+    }
+
+    /// The same network with a head of its own, equal to its embedding.
+    pub(crate) fn untied(self) -> Result<Self> {
+        let (Some((of, true)), Some(config), Some(graph)) = (self.head(), self.family.clone(), self.graph()) else {
+            return Ok(self);
+        };
+        let length = graph.inputs().next().map_or(1, |input| graph.shape(input)[1]);
+        let config = config.with("tie_word_embeddings", false.into());
+        let graph = family(&config, length)?.with_param_names(|name| self.naming.in_file(name).to_owned())?;
+        let mut params = self.params().clone();
+        let own = graph.params().find(|param| params.get(&param.name).is_none()).map(|param| param.name.clone());
+        if let Some(own) = own {
+            params.insert(own, params.require(&of)?.clone());
+        }
+        let said = "its head is its embedding, and becomes a tensor of its own beside a network whose head is one";
+        let remade = Remade { dtype: None, untied: true };
+        Ok(self.remade(&graph, params, remade).remarked(said.to_owned()))
+    }
+}
