@@ -25,7 +25,7 @@ pub enum Method {
     /// Permutations by weights, local groups under what stands beside fixed axes before the group that everything touches.
     Anchored,
     /// Weights: coordinate ascent and a joint climb from several starts, as far as the budget goes, the best kept. The paper's Algorithm 1 as published is
-    /// [`Align::published`].
+    /// [`Align::published`](super::Align::published).
     Weight,
     /// Weights without the noise that initialisation left in wide layers.
     Spectral,
@@ -35,7 +35,7 @@ pub enum Method {
     Greedy,
     /// Correlations of activations on samples, or on made-up inputs where there are none; of transformers that are known all kinds of
     /// groups, streams by what their norms give. The paper's `E[ab]` (its section
-    /// 3.1) is [`Align::uncentred`].
+    /// 3.1) is [`Align::uncentred`](super::Align::uncentred).
     Activation,
     /// The loss of the midpoint, by straight-through gradients (Algorithm 2 of the paper).
     Ste,
