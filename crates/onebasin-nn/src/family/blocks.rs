@@ -38,8 +38,54 @@ pub(super) struct Heads {
     pub(super) units: usize,
 }
 
-/// What is added to scores of positions that come later.
+/// How scores become attention.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attention {
+    pub(super) heads: Heads,
+    /// What scores are multiplied by.
+    pub(super) scale: f64,
+    pub(super) sees: Sees,
+    /// A bound that scores come near, by tanh, and never pass.
+    pub(super) cap: Option<f64>,
+    /// What is added to scores, `[heads, T, S]` or what broadcasts to it.
+    pub(super) bias: Option<ValueId>,
+}
+
+impl Attention {
+    /// What most have: scores by √units, every position sees those before it.
+    pub(super) fn causal(heads: Heads) -> Self {
+        Self { heads, scale: 1.0 / (heads.units as f64).sqrt(), sees: Sees::Before, cap: None, bias: None }
+    }
+}
+
+/// Which positions a position sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sees {
+    /// All there are.
+    All,
+    /// Itself and those before it.
+    Before,
+    /// The same, and no more than so many.
+    Window(usize),
+}
+
+/// What is added to scores of positions that are not seen.
 const HIDDEN: f32 = f32::MIN;
+
+impl Sees {
+    /// What is added to scores of the last `length` of `total` positions; nothing where all are seen.
+    fn mask(self, length: usize, total: usize) -> Result<Option<Tensor>> {
+        let window = match self {
+            Sees::All => return Ok(None),
+            Sees::Before => total,
+            Sees::Window(window) => window,
+        };
+        let past = total - length;
+        let seen = |at: usize| (at % total <= at / total + past) && (at % total + window > at / total + past);
+        let mask = (0..length * total).map(|at| if seen(at) { 0.0 } else { HIDDEN }).collect();
+        Ok(Some(Tensor::from_f32(&[length, total], mask)?))
+    }
+}
 
 impl Build {
     /// Begins with so many tokens.
@@ -106,6 +152,19 @@ impl Build {
         Ok(self.graph.push(name, Op::Unary(function), &[x])?)
     }
 
+    /// A value times a number.
+    pub(super) fn scaled(&mut self, name: &str, x: ValueId, by: f64) -> Result<ValueId> {
+        let scale = self.graph.constant(&format!("{name}.by"), Tensor::from_f32(&[], vec![by as f32])?)?;
+        self.multiply(name, x, scale)
+    }
+
+    /// `cap · tanh(x / cap)`.
+    pub(super) fn capped(&mut self, name: &str, x: ValueId, cap: f64) -> Result<ValueId> {
+        let small = self.scaled(&format!("{name}.small"), x, 1.0 / cap)?;
+        let bent = self.unary(&format!("{name}.bent"), Unary::Tanh, small)?;
+        self.scaled(name, bent, cap)
+    }
+
     /// A run of the last axis.
     pub(super) fn part(&mut self, name: &str, x: ValueId, start: usize, len: usize) -> Result<ValueId> {
         let axis = self.graph.shape(x).len() - 1;
@@ -141,12 +200,13 @@ impl Build {
         self.add(&format!("{name}.rotated"), x, turned)
     }
 
-    /// Attention to what comes before: `[N, heads, T, units]` each, to `[N, T, heads · units]`. Where there are more heads of
-    /// queries than of keys and values, neighbours share one.
-    pub(super) fn attend(&mut self, name: &str, [q, k, v]: [ValueId; 3], heads: Heads) -> Result<ValueId> {
-        let Heads { queries, keys, units } = heads;
-        let (length, total, shared) = (self.span.length, self.span.end(), queries / keys);
-        let [k, v] = self.with_past(name, [k, v], heads)?;
+    /// Attention: queries `[N, heads, T, units]`, keys and values `[N, heads, S, units]`, to `[N, T, heads · units]`. Where there are
+    /// more heads of queries than of keys and values, neighbours share one.
+    pub(super) fn attend(&mut self, name: &str, [q, k, v]: [ValueId; 3], how: Attention) -> Result<ValueId> {
+        let Heads { queries, keys, units } = how.heads;
+        let shared = queries / keys;
+        let [k, v] = self.with_past(name, [k, v], how.heads)?;
+        let (length, total) = (self.graph.shape(q)[2], self.graph.shape(k)[2]);
         let apart = |heads: usize, each: usize, positions: usize| {
             let sizes = [heads, each, positions, units].map(Dim::Size);
             Op::Reshape([Dim::Same(0)].into_iter().chain(sizes).collect())
@@ -164,14 +224,17 @@ impl Build {
         let turned = if shared > 1 { vec![0, 1, 2, 4, 3] } else { vec![0, 1, 3, 2] };
         let k = named("keys", Op::Transpose(turned), &[k])?;
         let products = named("products", Op::MatMul, &[q, k])?;
-        let scale = Tensor::from_f32(&[], vec![(1.0 / (units as f64).sqrt()) as f32])?;
-        let past = total - length;
-        let mask = (0..length * total).map(|at| if at % total > at / total + past { HIDDEN } else { 0.0 }).collect();
-        let mask = Tensor::from_f32(&[length, total], mask)?;
-        let scale = self.graph.constant(&format!("{name}.scale"), scale)?;
-        let mask = self.graph.constant(&format!("{name}.mask"), mask)?;
-        let scores = self.multiply(&format!("{name}.scaled"), products, scale)?;
-        let scores = self.add(&format!("{name}.scores"), scores, mask)?;
+        let mut scores = self.scaled(&format!("{name}.scaled"), products, how.scale)?;
+        if let Some(cap) = how.cap {
+            scores = self.capped(&format!("{name}.capped"), scores, cap)?;
+        }
+        if let Some(bias) = how.bias {
+            scores = self.add(&format!("{name}.biased"), scores, bias)?;
+        }
+        if let Some(mask) = how.sees.mask(length, total)? {
+            let mask = self.graph.constant(&format!("{name}.mask"), mask)?;
+            scores = self.add(&format!("{name}.scores"), scores, mask)?;
+        }
         let axis = self.graph.shape(scores).len() - 1;
         let mut named = |part: &str, op: Op, inputs: &[ValueId]| self.graph.push(&format!("{name}.{part}"), op, inputs);
         let weights = named("weights", Op::Softmax { axis, log: false }, &[scores])?;

@@ -70,8 +70,7 @@ impl Config {
     /// Positions that the network has; no bound is the largest number.
     pub fn positions(&self) -> usize {
         let of = |key: &str| self.size(key).ok();
-        let all = of("n_positions").or_else(|| of("max_position_embeddings")).unwrap_or(usize::MAX);
-        all.min(self.window().unwrap_or(usize::MAX))
+        of("n_positions").or_else(|| of("max_position_embeddings")).unwrap_or(usize::MAX)
     }
 
     /// The same, or another number where it is missing or null.
@@ -128,21 +127,10 @@ impl Config {
         }
     }
 
-    /// Passes only if so many positions all see each other: none lies outside a sliding window.
-    pub(super) fn within_window(&self, length: usize) -> Result<()> {
-        match self.window()? {
-            window if window < length => {
-                Err(wrong(&format!("its attention sees {window} positions, and {length} are asked for; ask for fewer")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// How many positions attention sees.
-    fn window(&self) -> Result<usize> {
-        let slides = self.flag_or("use_sliding_window", true)?;
-        let window = self.size_or("sliding_window", usize::MAX)?;
-        Ok(if slides { window } else { usize::MAX })
+    /// How many positions attention sees, where that is bounded.
+    pub(super) fn window(&self) -> Result<Option<usize>> {
+        let slides = self.flag_or("use_sliding_window", true)? && self.get("sliding_window").is_some();
+        slides.then(|| self.size("sliding_window")).transpose()
     }
 
     /// θ of rotary positions, and what else is done to their frequencies, which must be nothing.

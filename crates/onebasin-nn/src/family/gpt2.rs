@@ -4,7 +4,7 @@ use onebasin_core::graph::Graph;
 use onebasin_core::graph::op::Op;
 use serde_json::json;
 
-use super::blocks::{Build, Heads, Span};
+use super::blocks::{Attention, Build, Heads, Span};
 use super::config::{Config, wrong};
 use crate::error::Result;
 
@@ -38,7 +38,7 @@ pub(super) fn build(config: &Config, span: Span) -> Result<Graph> {
         };
         let parts = [of("q", 0)?, of("k", 1)?, of("v", 2)?];
         let sizes = Heads { queries: heads, keys: heads, units: width / heads };
-        let mixed = build.attend(&name("attn"), parts, sizes)?;
+        let mixed = build.attend(&name("attn"), parts, Attention::causal(sizes))?;
         let attended = build.conv1d(&name("attn.c_proj"), mixed, width)?;
         stream = build.add(&name("attended"), stream, attended)?;
         let x = build.norm(&name("ln_2"), stream, epsilon, true)?;

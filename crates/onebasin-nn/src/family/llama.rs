@@ -3,7 +3,7 @@
 use onebasin_core::graph::Graph;
 use onebasin_core::graph::op::Op;
 
-use super::blocks::{Build, Heads, Span};
+use super::blocks::{Attention, Build, Heads, Sees, Span};
 use super::config::{Config, wrong};
 use crate::error::Result;
 
@@ -20,8 +20,9 @@ pub(super) fn build(config: &Config, span: Span) -> Result<Graph> {
     if !queries.is_multiple_of(keys) || !units.is_multiple_of(2) || units > MOST_UNITS {
         return Err(wrong(&format!("{queries} heads of queries, {keys} of keys, of {units} units each, do not fit")));
     }
+    let sizes = Heads { queries, keys, units };
     let (epsilon, theta) = (config.number_or("rms_norm_eps", 1e-6)?, config.rotary()?);
-    config.within_window(span.end())?;
+    let sees = config.window()?.map_or(Sees::Before, Sees::Window);
     let function = config.activation("hidden_act", "silu")?;
     let bias = kind == "qwen2" || config.flag_or("attention_bias", false)?;
     let out_bias = kind != "qwen2" && bias;
@@ -43,7 +44,7 @@ pub(super) fn build(config: &Config, span: Span) -> Result<Graph> {
             if part == "v" { Ok(split) } else { build.rotate(&name(&format!("self_attn.{part}_rotary")), split, theta) }
         };
         let parts = [of("q", queries)?, of("k", keys)?, of("v", keys)?];
-        let mixed = build.attend(&name("self_attn"), parts, Heads { queries, keys, units })?;
+        let mixed = build.attend(&name("self_attn"), parts, Attention { sees, ..Attention::causal(sizes) })?;
         let attended = build.linear(&name("self_attn.o_proj"), mixed, width, out_bias)?;
         stream = build.add(&name("attended"), stream, attended)?;
         let x = build.norm(&name("post_attention_layernorm"), stream, epsilon, false)?;

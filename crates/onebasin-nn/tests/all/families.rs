@@ -142,10 +142,8 @@ fn what_is_not_built_is_named() {
         "num_attention_heads": 2, "rope_scaling": {"rope_type": "yarn"}}"#;
     refused(llama, "`yarn`");
     let more = |entry: &str| llama.replace(r#""rope_scaling": {"rope_type": "yarn"}"#, entry);
-    refused(&more(r#""sliding_window": 4"#), "sees 4 positions, and 8 are asked for");
     refused(&more(r#""partial_rotary_factor": 0.5"#), "only a part of its units");
     refused(&more(r#""rope_parameters": {"partial_rotary_factor": 0.25}"#), "only a part of its units");
-    assert!(family(&Config::parse(&more(r#""sliding_window": 4, "use_sliding_window": false"#)).unwrap(), 8).is_ok());
     let wide = llama.replace(r#""rope_scaling": {"rope_type": "yarn"}"#, r#""head_dim": 9999998"#);
     refused(&wide, "of 9999998 units each, do not fit");
     let few = |length| family(&Config::parse(&gpt2(r#", "n_head": 2"#)).unwrap(), length);
