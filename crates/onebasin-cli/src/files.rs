@@ -55,6 +55,14 @@ pub enum Opened {
 }
 
 impl Opened {
+    /// What to call it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Images(data) => &data.name,
+            Self::Text(text) => &text.name,
+        }
+    }
+
     /// What is learnt from.
     pub fn train(&self) -> &dyn Samples {
         match self {
@@ -84,7 +92,7 @@ pub fn open_data(spec: &str, asked: &NormalizeArgs, models: &[&Model], talk: Tal
         bail!("{spec}: text is for language models whose graph is known, with an answer to every token");
     };
     let folder = if model.path().is_dir() { model.path() } else { model.path().parent().unwrap_or(Path::new(".")) };
-    let reads = Reads { input: input.to_owned(), vocabulary, length, folder: folder.to_owned() };
+    let reads = Reads { input: input.to_owned(), vocabulary, length, folder: Some(folder.to_owned()) };
     let text = Text::open(Path::new(path), &reads)?;
     text.notes.iter().for_each(|note| talk.say(&format!("note: {note}")));
     Ok(Opened::Text(Box::new(text)))

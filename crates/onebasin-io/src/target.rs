@@ -26,6 +26,8 @@ pub struct Target {
     beside: Option<(PathBuf, Vec<String>)>,
     /// The head is no longer the embedding, whatever the configuration beside says.
     untied: bool,
+    /// Further files, and what is in them.
+    made: Vec<(String, Vec<u8>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -39,7 +41,30 @@ enum TargetKind {
 impl Target {
     /// One file.
     pub fn file(path: &Path) -> Self {
-        Self { path: path.to_owned(), kind: TargetKind::File, beside: None, untied: false }
+        Self { path: path.to_owned(), kind: TargetKind::File, beside: None, untied: false, made: Vec::new() }
+    }
+
+    /// A folder with one file of weights, and files beside it such as a `config.json`.
+    ///
+    /// # Errors
+    /// Those of [`Self::like`].
+    ///
+    /// ```
+    /// use onebasin_core::{Params, Tensor};
+    /// use onebasin_io::{Metadata, Target, read};
+    /// let place = tempfile::tempdir()?;
+    /// let target = Target::folder(&place.path().join("net"), vec![("config.json".to_owned(), b"{}".to_vec())])?;
+    /// let params: Params = [("w".to_owned(), Tensor::from_f32(&[1], vec![0.5])?)].into_iter().collect();
+    /// target.write(&params, &Metadata::default())?;
+    /// assert_eq!(read(&place.path().join("net"))?.params, params);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn folder(path: &Path, made: Vec<(String, Vec<u8>)>) -> Result<Self> {
+        let parent = folder_of(path);
+        if !parent.is_dir() {
+            return Err(Error::NoFolder { path: path.to_owned(), folder: parent.to_owned() });
+        }
+        Self { path: path.to_owned(), kind: TargetKind::Folder, beside: None, untied: false, made }.free()
     }
 
     /// What `like` is: a file, or a folder with the same shards and index (`model.safetensors` where there are none). A `path`
@@ -62,19 +87,25 @@ impl Target {
         let folder = if like.path.is_dir() { &*like.path } else { folder_of(&like.path) };
         let names = companions(folder);
         let beside = (!names.is_empty()).then(|| (folder.to_owned(), names));
-        let target = Self { path: path.to_owned(), kind, beside, untied: false };
+        let target = Self { path: path.to_owned(), kind, beside, untied: false, made: Vec::new() };
+        target.free()
+    }
+
+    /// The same, if its folder holds nothing of another checkpoint.
+    fn free(self) -> Result<Self> {
+        let path = &self.path;
         if path.is_dir() {
             let mut found = checkpoints(path)?;
-            found.retain(|name| !target.owns(name));
+            found.retain(|name| !self.owns(name));
             if !found.is_empty() {
-                return Err(Error::OtherCheckpoint { path: path.to_owned(), found });
+                return Err(Error::OtherCheckpoint { path: path.clone(), found });
             }
-            let folder = target.files().find(|file| file.is_dir());
-            folder.map_or(Ok(target), |path| Err(Error::IsFolder { path }))
+            let folder = self.files().find(|file| file.is_dir());
+            folder.map_or(Ok(self), |path| Err(Error::IsFolder { path }))
         } else if path.exists() {
-            Err(Error::NoFolderThere { path: path.to_owned() })
+            Err(Error::NoFolderThere { path: path.clone() })
         } else {
-            Ok(target)
+            Ok(self)
         }
     }
 
@@ -144,8 +175,10 @@ impl Target {
 
     /// Whether a file of the folder is one of its own.
     fn owns(&self, name: &str) -> bool {
-        let beside = self.beside.as_ref().is_some_and(|(_, names)| name == CARD || names.iter().any(|own| own == name));
-        beside
+        let beside = self.beside.iter().flat_map(|(_, names)| names);
+        let mut along = beside.chain(self.made.iter().map(|(name, _)| name)).peekable();
+        (along.peek().is_some() && name == CARD)
+            || along.any(|own| own == name)
             || match &self.kind {
                 TargetKind::File => false,
                 TargetKind::Folder => name == WHOLE,
@@ -156,7 +189,8 @@ impl Target {
     /// The files that are written; beside an ONNX model the one of its external data.
     fn files(&self) -> impl Iterator<Item = PathBuf> {
         let inside = |name: &String| self.path.join(name);
-        let beside = self.beside.iter().flat_map(|(_, names)| names).map(inside).collect::<Vec<_>>();
+        let made = self.made.iter().map(|(name, _)| name);
+        let beside = self.beside.iter().flat_map(|(_, names)| names).chain(made).map(inside).collect::<Vec<_>>();
         let of_kind = match &self.kind {
             TargetKind::File => vec![self.path.clone(), data_file(&self.path)],
             TargetKind::Folder => vec![self.path.join(WHOLE)],
@@ -175,13 +209,13 @@ impl Target {
     }
 }
 
-/// The file beside an ONNX model that its external data is written to.
 /// The shard of a tensor; of one that the index does not name, the last.
 fn shard_of<'i>(index: &'i Index, tensor: &str) -> &'i str {
     let last = || index.weight_map.values().max().map_or(WHOLE, String::as_str);
     index.weight_map.get(tensor).map_or_else(last, String::as_str)
 }
 
+/// The file beside an ONNX model that its external data is written to.
 pub(crate) fn data_file(model: &Path) -> PathBuf {
     let mut name = model.file_name().unwrap_or_default().to_owned();
     name.push(".data");
@@ -277,19 +311,21 @@ impl<'a> Staging<'a> {
             draft.fill(|out| out.write_all(format!("{text:#}\n").as_bytes()))?;
             self.names.push(name);
         }
+        let mut files = self.target.made.clone();
         if let Some((folder, names)) = &self.target.beside {
             let dtype = self.dtype.map(torch_name);
-            let made = |name: &String| Ok((name.clone(), written(&folder.join(name), dtype, self.target.untied)?));
-            let mut files = names.iter().map(made).collect::<Result<Vec<_>>>()?;
-            if let Some(provenance) = metadata.get(PROVENANCE) {
-                files.push((CARD.to_owned(), card(provenance).into_bytes()));
+            for name in names {
+                files.push((name.clone(), written(&folder.join(name), dtype, self.target.untied)?));
             }
-            for (name, bytes) in files {
-                let (path, name) = (self.target.path.join(&name), OsString::from(name));
-                let draft = Draft::create(&path, &landing.draft(&name), self.go_on)?;
-                draft.fill(|out| out.write_all(&bytes))?;
-                self.names.push(name);
-            }
+        }
+        if let (false, Some(provenance)) = (files.is_empty(), metadata.get(PROVENANCE)) {
+            files.push((CARD.to_owned(), card(provenance).into_bytes()));
+        }
+        for (name, bytes) in files {
+            let (path, name) = (self.target.path.join(&name), OsString::from(name));
+            let draft = Draft::create(&path, &landing.draft(&name), self.go_on)?;
+            draft.fill(|out| out.write_all(&bytes))?;
+            self.names.push(name);
         }
         landing.check(check)?;
         landing.land(&self.names, &|name| self.target.owns(name))

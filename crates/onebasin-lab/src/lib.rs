@@ -1,6 +1,6 @@
 //! The experiments of *Git Re-Basin*: data sets, training, and what is planned, computed, kept, drawn and written.
 //!
-//! Read in this order: [`data`] → [`mod@train`] → [`recipe`] → [`setting`] → [`experiment`] → [`kind`] → [`plan`] →
+//! Read in this order: [`data`] → [`mod@train`] → [`recipe`] → [`trainee`] → [`setting`] → [`experiment`] → [`kind`] → [`plan`] →
 //! [`shelf`] → [`store`] → [`stage`] → [`mod@run`] → [`report`] → [`figure`] → [`page`].
 
 pub mod data;
@@ -18,6 +18,7 @@ pub mod shelf;
 pub mod stage;
 pub mod store;
 pub mod train;
+pub mod trainee;
 
 /// The README's example, as a test.
 #[cfg(doctest)]
@@ -34,4 +35,5 @@ pub use report::{ExperimentOutcome, write};
 pub use run::{RunOptions, Watcher, run};
 pub use shelf::Shelf;
 pub use store::Store;
-pub use train::{Event, TrainOptions, TrainState, train, train_on};
+pub use train::{Event, Lessons, TrainOptions, TrainState, train, train_on};
+pub use trainee::Trainee;

@@ -26,8 +26,8 @@ const COSINE: Schedule = Schedule::Cosine { warmup_epochs: 1.0 };
 /// (weight decay and warm-up of ResNets: 1e-4 and 5 epochs in the scripts), the text is followed, but for perceptrons on
 /// CIFAR-10, whose figures come out as the paper's with the scripts' SGD and not with the text's Adam. The paper says nothing
 /// of how its ImageNet networks were trained: `imagenet-resnet50` is He et al. 2016, section 3.4, with a cosine, and
-/// `vgg11` is our own.
-pub const RECIPES: [Recipe; 8] = [
+/// `vgg11` and `text` are our own.
+pub const RECIPES: [Recipe; 9] = [
     Recipe {
         name: "mnist-mlp",
         what: "multilayer perceptrons on MNIST",
@@ -132,9 +132,28 @@ pub const RECIPES: [Recipe; 8] = [
             augment: Some(Augment::CropFlip),
         },
     },
+    Recipe {
+        name: "text",
+        what: "small language models on text; our own",
+        options: TrainOptions {
+            seed: 0,
+            epochs: 3,
+            batch: 32,
+            optimizer: Optimizer::Adam,
+            rate: 2e-3,
+            schedule: Schedule::Cosine { warmup_epochs: 0.2 },
+            augment: None,
+        },
+    },
 ];
 
 impl Recipe {
+    /// What a network is trained by where nobody says how: transformers by `text`, others by the first.
+    pub(crate) fn usual(transformer: bool) -> Self {
+        let [first, .., text] = RECIPES;
+        if transformer { text } else { first }
+    }
+
     /// The recipe of this name.
     ///
     /// # Errors

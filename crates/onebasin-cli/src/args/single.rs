@@ -32,13 +32,14 @@ pub struct DemoArgs {
   onebasin train resnet20-ln:1 --data cifar10:data/cifar10 --recipe resnet20 -o r.safetensors
   onebasin train resnet20-ln:32 --data cifar10:data/cifar10 --recipe resnet20 -o r.safetensors --device cuda --precision bf16")]
 pub struct TrainArgs {
-    /// The network: `mlp:512x3` (three hidden layers of 512), `resnet20-ln:4` (four times as wide); an unknown name lists all.
+    /// The network: `mlp:512x3` (three hidden layers of 512), `resnet20-ln:4` (four times as wide); an unknown name lists all. On
+    /// text `gpt2-char`, `llama-char`, or the `config.json` of a transformer.
     pub network: String,
     #[arg(long, help = DATA)]
     pub data: String,
     #[command(flatten)]
     pub normalize: NormalizeArgs,
-    /// Where to write the checkpoint.
+    /// Where to write the checkpoint; of a transformer a folder.
     #[arg(short, long, value_name = "FILE", value_parser = output)]
     pub output: PathBuf,
     /// Let the checkpoint take the place of a file of the data.
@@ -47,9 +48,9 @@ pub struct TrainArgs {
     /// Decides initial weights and the order of samples.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// The recipe of one of the paper's training runs; what else is said here changes it.
-    #[arg(long, value_name = "NAME", default_value = "mnist-mlp", value_parser = recipe)]
-    pub recipe: Recipe,
+    /// The recipe of one of the paper's training runs (mnist-mlp, of transformers text); what else is said here changes it.
+    #[arg(long, value_name = "NAME", value_parser = recipe)]
+    pub recipe: Option<Recipe>,
     /// Passes over the data.
     #[arg(long)]
     pub epochs: Option<usize>,

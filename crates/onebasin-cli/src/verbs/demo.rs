@@ -1,10 +1,10 @@
 //! `onebasin demo`: everything, on two small networks, in a minute or two.
 
 use anyhow::{Context as _, Result};
-use onebasin::{Align, Blueprint, Measure, Merge, Network, Pair};
+use onebasin::{Align, Blueprint, Measure, Merge, Pair};
 use onebasin_io::write_atomic;
 use onebasin_lab::train::{TrainOptions, TrainState};
-use onebasin_lab::{Data, figure};
+use onebasin_lab::{Data, Trainee, figure};
 
 use crate::args::DemoArgs;
 use crate::files::{Opened, check_outputs, context, write_json};
@@ -21,15 +21,16 @@ pub fn run(args: &DemoArgs, talk: Talk) -> Result<()> {
     let file = |name: &str| args.out.join(name);
     check_outputs([&file("a.safetensors")], &[])?;
     let data = Data::open("digits")?;
-    let network = Network::new("mlp:512x3", data.train.shape(), data.train.classes())?;
+    let trainee = Trainee::of_images("mlp:512x3", &data)?;
+    let data = Opened::Images(Box::new(data));
     for (name, seed) in [("a", args.seed), ("b", args.seed.wrapping_add(1))] {
-        let (who, what) = (name.to_uppercase(), &network.name);
+        let (who, what) = (name.to_uppercase(), &trainee.name);
         talk.say(&format!("training network {who} ({what} on digits, seed {seed}, {EPOCHS} epochs)"));
         let options = TrainOptions { seed, epochs: EPOCHS, batch: BATCH, ..TrainOptions::default() };
         let output = file(&format!("{name}.safetensors"));
-        let (network, data, options, output) = (&network, &data, &options, &*output);
-        let job = TrainingJob { network, data, prepared: None, options, output, checkpoint_every: None, device: None };
-        let (_, summary) = job.train(&TrainState::fresh(network, seed)?, talk)?;
+        let (trainee, data, options, output) = (&trainee, &data, &options, &*output);
+        let job = TrainingJob { trainee, data, prepared: None, options, output, checkpoint_every: None, device: None };
+        let (_, summary) = job.train(&TrainState::from(trainee.init(seed)?), talk)?;
         talk.say(&format!("  test accuracy {:.2} %", 100.0 * summary.test.accuracy.unwrap_or_default()));
     }
 
@@ -39,7 +40,6 @@ pub fn run(args: &DemoArgs, talk: Talk) -> Result<()> {
     let aligned = pair.align(&Align { seed: args.seed, ..Align::default() }, &weights_alone)?;
     aligned.write(file("alignment.safetensors"), &pair)?;
     pair.merge(&aligned, &Merge::default(), &weights_alone)?.write(file("merged.safetensors"))?;
-    let data = Opened::Images(Box::new(data));
     let measure = Measure { batch_norm_samples: 0, ..Measure::default() };
     let report = pair.barrier(&[("aligned", &aligned)], &measure, &context(Some(&data), None, &watch))?;
     write_json(&file("report.json"), &report)?;

@@ -2,20 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use indicatif::HumanDuration;
-use onebasin::{ACCURACY, Device, Network, provenance};
+use onebasin::{ACCURACY, Device, provenance};
 use onebasin_io::{Metadata, PROVENANCE, read, write};
-use onebasin_lab::Data;
 use onebasin_lab::data::Normalise;
-use onebasin_lab::train::{Event, TrainOptions, TrainState, train_on};
+use onebasin_lab::train::{Event, Lessons, TrainOptions, TrainState, train_on};
+use onebasin_lab::{Recipe, Trainee};
 use onebasin_nn::optim::{Optimizer, Schedule};
-use onebasin_nn::task::Classes;
+use onebasin_nn::task::usual;
 use onebasin_nn::{evaluate_on, exec::Program};
 use serde_json::json;
 
 use crate::args::TrainArgs;
-use crate::files::{check_outputs, has_siblings, open_images, sibling};
+use crate::files::{Opened, check_outputs, check_target, has_siblings, open_images, sibling};
 use crate::signals;
 use crate::talk::Talk;
 
@@ -34,14 +34,14 @@ pub fn run(args: &TrainArgs, talk: Talk) -> Result<()> {
     }
     let siblings = kept.then(|| ["resume", "epoch-000"].map(|what| sibling(&args.output, what)));
     let read = if args.overwrite { Vec::new() } else { read_by(&args.data) };
-    check_outputs([&args.output].into_iter().chain(siblings.iter().flatten()), &read)?;
+    check_outputs(siblings.iter().flatten(), &read)?;
     let talk = talk.beside([&args.output]);
-    let data = open_images(&args.data, &args.normalize, &[], talk)?.with_share(args.share, args.seed)?;
-    let network = Network::new(&args.network, data.train.shape(), data.train.classes())?;
-    let options = options(args)?;
+    let (trainee, data) = open(args, talk)?;
+    check_target(&trainee.target(&args.output)?, &read)?;
+    let options = options(args, &args.recipe.clone().unwrap_or_else(|| trainee.usual()))?;
     let device = args.device.open_to_train(args.precision, talk)?;
     let job = TrainingJob {
-        network: &network,
+        trainee: &trainee,
         data: &data,
         prepared: args.normalize.how()?,
         options: &options,
@@ -52,7 +52,7 @@ pub fn run(args: &TrainArgs, talk: Talk) -> Result<()> {
     if args.checkpoint_every.is_some() {
         signals::keeps_a_state();
     }
-    let state = if args.resume { job.resume()? } else { TrainState::fresh(&network, args.seed)? };
+    let state = if args.resume { job.resume()? } else { TrainState::from(trainee.init(args.seed)?) };
     job.run(&state, talk)
 }
 
@@ -63,9 +63,22 @@ fn read_by(data: &str) -> Vec<PathBuf> {
     inside.chain([place.to_owned()]).collect()
 }
 
+/// The network that is to be trained, and what it learns from.
+fn open(args: &TrainArgs, talk: Talk) -> Result<(Trainee, Opened)> {
+    let Some(path) = args.data.strip_prefix("text:") else {
+        let data = open_images(&args.data, &args.normalize, &[], talk)?.with_share(args.share, args.seed)?;
+        return Ok((Trainee::of_images(&args.network, &data)?, Opened::Images(Box::new(data))));
+    };
+    ensure!(args.normalize.how()?.is_none(), "{}: text is not normalised; leave out --normalize", args.data);
+    ensure!(args.share == 1.0, "{}: of text all is learnt from; leave out --share", args.data);
+    let (trainee, text) = Trainee::of_text(&args.network, Path::new(path))?;
+    text.notes.iter().for_each(|note| talk.say(&format!("note: {note}")));
+    Ok((trainee, Opened::Text(Box::new(text))))
+}
+
 /// The recipe, as far as nothing else was said.
-fn options(args: &TrainArgs) -> Result<TrainOptions> {
-    let mut options = args.recipe.from_seed(args.seed);
+fn options(args: &TrainArgs, recipe: &Recipe) -> Result<TrainOptions> {
+    let mut options = recipe.from_seed(args.seed);
     if let Some(optimizer) = args.optimizer {
         (options.optimizer, options.schedule, options.rate) = match optimizer {
             Optimizer::Adam => (optimizer, Schedule::Constant, 1e-3),
@@ -96,8 +109,8 @@ fn options(args: &TrainArgs) -> Result<TrainOptions> {
 
 /// One training run and where its files go.
 pub struct TrainingJob<'a> {
-    pub network: &'a Network,
-    pub data: &'a Data,
+    pub trainee: &'a Trainee,
+    pub data: &'a Opened,
     /// How its images are prepared, where that is not as the data set says.
     pub prepared: Option<Normalise>,
     pub options: &'a TrainOptions,
@@ -106,23 +119,23 @@ pub struct TrainingJob<'a> {
     pub device: Option<&'a Device>,
 }
 
-impl TrainingJob<'_> {
+impl<'a> TrainingJob<'a> {
     /// Trains, writes the checkpoint, prints what came of it.
     pub fn run(&self, state: &TrainState, talk: Talk) -> Result<()> {
         let (state, summary) = self.train(state, talk)?;
         let text = format!(
             "{}: {} after {} epochs on {}: train loss {:.4}, accuracy {:.2} %; test loss {:.4}, accuracy {:.2} %",
             self.output.display(),
-            self.network.name,
+            self.trainee.name,
             state.epoch,
-            self.data.name,
+            self.data.name(),
             summary.train.loss,
             100.0 * summary.train.accuracy.unwrap_or_default(),
             summary.test.loss,
             100.0 * summary.test.accuracy.unwrap_or_default(),
         );
         let value = json!({
-            "checkpoint": self.output.display().to_string(), "network": self.network, "data": self.data.name,
+            "checkpoint": self.output.display().to_string(), "network": self.trainee.described(), "data": self.data.name(),
             "epochs": state.epoch, "device": self.device_name(), "train": summary.train, "test": summary.test,
         });
         talk.result("onebasin.train/1", &value, &text)
@@ -130,11 +143,11 @@ impl TrainingJob<'_> {
 
     /// Trains and writes the checkpoint.
     pub fn train(&self, state: &TrainState, talk: Talk) -> Result<(TrainState, Summary)> {
-        let images = self.data.train.len() as u64;
-        let bar = talk.bar(images * self.options.epochs as u64, "{prefix} {wide_bar} {msg} {rate} eta {eta}");
+        let all = self.data.train().len() as u64;
+        let bar = talk.bar(all * self.options.epochs as u64, "{prefix} {wide_bar} {msg} {rate} eta {eta}");
         bar.set_prefix(format!("seed {}", self.options.seed));
         // Told where it starts before the clock is set, lest epochs of an earlier run count as speed.
-        bar.set_position(images * state.epoch as u64);
+        bar.set_position(all * state.epoch as u64);
         bar.tick();
         bar.reset_eta();
         let mut failed = None;
@@ -142,9 +155,9 @@ impl TrainingJob<'_> {
         let trainer = self.device.map(Device::trainer);
         signals::steps(self.checkpoint_every.is_some());
         let trained =
-            train_on(trainer, self.network, &self.data.train, state, self.options, &mut |event| match event {
+            train_on(trainer, self.trainee.graph(), self.lessons(), state, self.options, &mut |event| match event {
                 Event::Step { epoch, samples, loss, accuracy, state } => {
-                    bar.set_position(images * (epoch as u64 - 1) + samples as u64);
+                    bar.set_position(all * (epoch as u64 - 1) + samples as u64);
                     bar.set_message(format!(
                         "{epoch}/{} loss {loss:.4} acc {:.2} %",
                         self.options.epochs,
@@ -159,7 +172,7 @@ impl TrainingJob<'_> {
                     done = state.epoch;
                     if bar.is_hidden() && done.is_multiple_of(self.options.epochs.div_ceil(LINES)) {
                         talk.say(&format!(
-                            "seed {}: epoch {done}/{}, loss {loss:.4}, accuracy {:.2} %, {:.0} images/s, eta {}",
+                            "seed {}: epoch {done}/{}, loss {loss:.4}, accuracy {:.2} %, {:.0} samples/s, eta {}",
                             self.options.seed,
                             self.options.epochs,
                             100.0 * accuracy,
@@ -185,7 +198,7 @@ impl TrainingJob<'_> {
             };
             bail!("interrupted after {done} epochs; {hint}");
         }
-        let program = Program::new(self.network.graph()?)?;
+        let program = Program::new(self.trainee.graph().clone())?;
         let runner = self.device.map(|device| device.runner(&program, &state.params)).transpose()?.flatten();
         if let (Some(device), None) = (self.device, runner) {
             talk.say(&format!(
@@ -194,44 +207,52 @@ impl TrainingJob<'_> {
             ));
         }
         let summary = Summary {
-            train: evaluate_on(runner, &program, &state.params, &self.data.train, &Classes)?,
-            test: evaluate_on(runner, &program, &state.params, &self.data.test, &Classes)?,
+            train: evaluate_on(runner, &program, &state.params, self.data.train(), usual(self.data.train()))?,
+            test: evaluate_on(runner, &program, &state.params, self.data.test(), usual(self.data.test()))?,
         };
-        write(self.output, &state.params, &self.metadata(&state, summary.test.accuracy)?)?;
+        let metadata = self.metadata(&state, summary.test.accuracy);
+        self.trainee.target(self.output)?.write(&state.params, &metadata)?;
         Ok((state, summary))
+    }
+
+    /// What is learnt from: images may be augmented.
+    fn lessons(&self) -> Lessons<'a> {
+        match self.data {
+            Opened::Images(data) => Lessons::from(&data.train),
+            Opened::Text(text) => Lessons::from(&text.train),
+        }
     }
 
     fn device_name(&self) -> Option<&str> {
         self.device.map(Device::trains_as)
     }
 
-    fn metadata(&self, state: &TrainState, accuracy: Option<f64>) -> Result<Metadata> {
-        let mut metadata = Metadata::default();
-        metadata.set_json(Network::HEADER, &serde_json::to_value(self.network)?);
+    fn metadata(&self, state: &TrainState, accuracy: Option<f64>) -> Metadata {
+        let mut metadata = self.trainee.metadata();
         if let Some(how) = &self.prepared {
             metadata.set_json(Normalise::HEADER, &json!(how));
         }
         let device = self.device_name();
         let mut options =
-            json!({ "data": self.data.name, "train": self.options, "epoch": state.epoch, "device": device });
+            json!({ "data": self.data.name(), "train": self.options, "epoch": state.epoch, "device": device });
         if let Some(accuracy) = accuracy {
             options[ACCURACY] = json!(accuracy);
         }
         metadata.set_json(PROVENANCE, &provenance("train", &[], &options));
-        Ok(metadata)
+        metadata
     }
 
     /// Writes the weights of an epoch, and all that is needed to go on from it.
     fn checkpoint(&self, state: &TrainState) -> Result<()> {
         let path = sibling(self.output, &format!("epoch-{:03}", state.epoch));
-        write(&path, &state.params, &self.metadata(state, None)?)?;
+        write(&path, &state.params, &self.metadata(state, None))?;
         self.save(state)
     }
 
     /// Writes all that is needed to go on.
     fn save(&self, state: &TrainState) -> Result<()> {
         let (all, entry) = state.pack();
-        let mut metadata = self.metadata(state, None)?;
+        let mut metadata = self.metadata(state, None);
         metadata.set_json(STATE, &entry);
         metadata.set_json(OPTIONS, &self.resumable()?);
         Ok(write(&sibling(self.output, "resume"), &all, &metadata)?)
@@ -244,7 +265,9 @@ impl TrainingJob<'_> {
             options["epochs"] = json!(null);
         }
         let device = self.device_name();
-        Ok(json!({ "network": self.network, "data": self.data.name, "options": options, "device": device }))
+        Ok(
+            json!({ "network": self.trainee.described(), "data": self.data.name(), "options": options, "device": device }),
+        )
     }
 
     fn resume(&self) -> Result<TrainState> {

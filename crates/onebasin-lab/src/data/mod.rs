@@ -27,7 +27,7 @@ use onebasin_nn::{Field, FieldKind, Network, Samples};
 use crate::error::{Error, Result};
 pub use augment::Augment;
 pub use normalise::Normalise;
-pub use text::{Reads, Text};
+pub use text::{Reads, Text, alphabet};
 use views::Photographs;
 
 /// One split of a data set. Pixels are bytes; networks see them divided by 255, and normalised where the data set says

@@ -16,8 +16,8 @@ pub struct Reads {
     pub vocabulary: usize,
     /// Tokens that it sees at once.
     pub length: usize,
-    /// The folder that it lies in, with a `tokenizer.json` where it has one.
-    pub folder: PathBuf,
+    /// The folder that it lies in, if it lies in one, with a `tokenizer.json` where it has one.
+    pub folder: Option<PathBuf>,
 }
 
 /// A text in two splits: its first nine tenths, and the rest.
@@ -52,22 +52,15 @@ impl Text {
     /// let folder = tempfile::tempdir()?;
     /// let path = folder.path().join("abc.txt");
     /// std::fs::write(&path, "abcab".repeat(20))?;
-    /// let reads = Reads { input: "input_ids".to_owned(), vocabulary: 3, length: 4, folder: folder.path().to_owned() };
+    /// let reads = Reads { input: "input_ids".to_owned(), vocabulary: 3, length: 4, folder: None };
     /// let text = Text::open(&path, &reads)?;
     /// assert_eq!((text.train.len(), text.test.len()), (18, 2));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn open(path: &Path, reads: &Reads) -> Result<Self> {
-        let name = format!("text:{}", path.display());
+        let name = named(path);
         let fail = |why: String| Error::Data { spec: name.clone(), why };
-        let size = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
-        if size > LARGEST {
-            return Err(fail(format!("it has {size} bytes; at most {LARGEST} are held")));
-        }
-        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
-        if text.is_empty() {
-            return Err(fail("it is empty".to_owned()));
-        }
+        let text = read(path)?;
         let at = text.char_indices().nth(text.chars().count() * 9 / 10).map_or(text.len(), |(at, _)| at);
         let (tokens, how) = Tokens::of(&text, reads).map_err(fail)?;
         let (first, last) = text.split_at(at);
@@ -89,6 +82,39 @@ impl Text {
         let (train, test) = (split(first)?, split(last)?);
         Ok(Self { name, train, test, notes })
     }
+}
+
+/// The characters of a file, sorted: what a network of characters knows.
+///
+/// # Errors
+/// [`Error::Data`] if the file cannot be read, is no text, or is empty.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join("a.txt"), "banana")?;
+/// assert_eq!(onebasin_lab::data::alphabet(&folder.path().join("a.txt"))?, ['a', 'b', 'n']);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn alphabet(path: &Path) -> Result<Vec<char>> {
+    Ok(alphabet_of(&read(path)?))
+}
+
+fn alphabet_of(text: &str) -> Vec<char> {
+    text.chars().collect::<BTreeSet<char>>().into_iter().collect()
+}
+
+fn named(path: &Path) -> String {
+    format!("text:{}", path.display())
+}
+
+fn read(path: &Path) -> Result<String> {
+    let fail = |why: String| Error::Data { spec: named(path), why };
+    let size = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
+    if size > LARGEST {
+        return Err(fail(format!("it has {size} bytes; at most {LARGEST} are held")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+    if text.is_empty() { Err(fail("it is empty".to_owned())) } else { Ok(text) }
 }
 
 /// Windows of a text, and what follows each token.
@@ -118,12 +144,12 @@ enum Tokens {
 
 impl Tokens {
     fn of(text: &str, reads: &Reads) -> std::result::Result<(Self, String), String> {
-        let file = reads.folder.join("tokenizer.json");
-        if file.is_file() {
+        let file = reads.folder.as_ref().map(|folder| folder.join("tokenizer.json"));
+        if let Some(file) = file.filter(|file| file.is_file()) {
             let read = tokenizers::Tokenizer::from_file(&file).map_err(|e| format!("{}: {e}", file.display()))?;
             return Ok((Self::Own(Box::new(read)), format!("tokens of {}", file.display())));
         }
-        let alphabet: Vec<char> = text.chars().collect::<BTreeSet<char>>().into_iter().collect();
+        let alphabet = alphabet_of(text);
         if alphabet.len() == reads.vocabulary {
             let how = format!("characters, by their place among the {} that it has", alphabet.len());
             return Ok((Self::Characters(alphabet), how));
@@ -133,7 +159,7 @@ impl Tokens {
         }
         Err(format!(
             "{} holds no tokenizer.json, and its {} tokens are neither the {} characters of the file nor bytes",
-            reads.folder.display(),
+            reads.folder.as_ref().map_or("the network".into(), |folder| folder.to_string_lossy()),
             reads.vocabulary,
             alphabet.len()
         ))

@@ -70,7 +70,7 @@ impl TrainStage {
         let (mut failed, mut saved) = (None, Instant::now());
         let all = (self.options.epochs * data.len()).max(1) as f64;
         let device = room.trainer(&self.network, &state.params, self.options.optimizer)?;
-        let state = train_on(device, &self.network, &data, &state, &self.options, &mut |event| {
+        let state = train_on(device, &self.network.graph()?, &data, &state, &self.options, &mut |event| {
             let done = match event {
                 Event::Step { epoch, samples, loss, accuracy, state } => {
                     let share = ((epoch - 1) * data.len() + samples) as f64 / all;

@@ -1,17 +1,21 @@
 //! Training: mini-batches in seeded order, resumable to the same bits.
 
+mod lessons;
 mod place;
 mod state;
 
 use std::ops::Range;
 
+use onebasin_core::graph::Graph;
 use onebasin_core::stream::Stream;
+use onebasin_nn::Runner;
 use onebasin_nn::optim::{Optimizer, Schedule};
-use onebasin_nn::{Network, Runner};
+use onebasin_nn::samples::Feeds;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Augment, Dataset};
+use crate::data::Augment;
 use crate::error::{Error, Result};
+pub use lessons::Lessons;
 use place::{Elsewhere, Place, Processor};
 pub use state::{Begun, TrainState};
 
@@ -68,41 +72,42 @@ pub enum Event<'a> {
 /// # Errors
 /// If the data do not fit the network, the options make no sense, the state is not one of these options, or the loss is
 /// no longer finite.
-pub fn train(
-    network: &Network,
-    data: &Dataset,
+pub fn train<'a>(
+    graph: &Graph,
+    lessons: impl Into<Lessons<'a>>,
     state: &TrainState,
     options: &TrainOptions,
     observe: &mut dyn FnMut(Event<'_>) -> bool,
 ) -> Result<TrainState> {
-    train_on(None, network, data, state, options, observe)
+    train_on(None, graph, lessons, state, options, observe)
 }
 
 /// The same on a device, if one is given; samples are drawn, and losses computed, on this processor.
 ///
 /// # Errors
 /// As [`train`], and those of the device.
-pub fn train_on(
+pub fn train_on<'a>(
     device: Option<&dyn Runner>,
-    network: &Network,
-    data: &Dataset,
+    graph: &Graph,
+    lessons: impl Into<Lessons<'a>>,
     state: &TrainState,
     options: &TrainOptions,
     observe: &mut dyn FnMut(Event<'_>) -> bool,
 ) -> Result<TrainState> {
-    check(network, data, options)?;
-    network.check(&state.params)?;
+    let data = lessons.into();
+    let feeds = check(graph, &data, options)?;
     if ![0, options.optimizer.moments()].contains(&state.moments.len()) {
         return Err(Error::Options("the saved optimiser state belongs to another optimiser".to_owned()));
     }
-    let per_epoch = data.len().div_ceil(options.batch);
+    let count = data.samples().len();
+    let per_epoch = count.div_ceil(options.batch);
     if state.begun.steps >= per_epoch {
         let why = format!("the saved state is {} steps into an epoch of {per_epoch}", state.begun.steps);
         return Err(Error::Options(why));
     }
     let mut place: Box<dyn Place> = match device {
-        None => Box::new(Processor::new(network, data, state, options)?),
-        Some(device) => Box::new(Elsewhere::new(device, network, state, options)?),
+        None => Box::new(Processor::new(graph, &data, state, options)?),
+        Some(device) => Box::new(Elsewhere::new(device, graph, &data, state, options)?),
     };
     let total = (per_epoch * options.epochs) as u64;
     let (mut done, mut begun) = (state.epoch, state.begun);
@@ -112,16 +117,12 @@ pub fn train_on(
     };
     while done < options.epochs {
         let epoch = done + 1;
-        let order = Stream::new(options.seed, &format!("epoch/{epoch}")).permutation(data.len());
+        let order = Stream::new(options.seed, &format!("epoch/{epoch}")).permutation(count);
         for batch in order.as_slice().chunks(options.batch).skip(begun.steps) {
             let step = (done * per_epoch + begun.steps) as u64;
-            let feed = |shard: Range<usize>, inputs: &mut [&mut [f32]], labels: &mut [f32]| {
-                Ok(match options.augment {
-                    Some(augment) => {
-                        data.gather_augmented(&batch[shard], augment, (options.seed, epoch), inputs[0], labels)
-                    }
-                    None => data.gather(&batch[shard], inputs[0], labels),
-                }?)
+            let feed = |shard: Range<usize>, inputs: &mut [&mut [f32]], targets: &mut [f32]| {
+                let seen = options.augment.map(|augment| (augment, options.seed, epoch));
+                Ok(data.gather(&feeds, &batch[shard], seen, inputs, targets)?)
             };
             let rate = options.schedule.rate(options.rate, step, per_epoch as u64, total);
             let outcome = place.step(batch.len(), &feed, rate, step + 1)?;
@@ -148,12 +149,18 @@ pub fn train_on(
     saved(&*place, done, begun)
 }
 
-fn check(network: &Network, data: &Dataset, options: &TrainOptions) -> Result<()> {
-    if data.is_empty() || options.batch == 0 {
+/// Passes only if all of it makes sense; says which field of the data feeds which input.
+fn check(graph: &Graph, data: &Lessons<'_>, options: &TrainOptions) -> Result<Feeds> {
+    let samples = data.samples();
+    if samples.is_empty() || options.batch == 0 {
         return Err(Error::Options("training needs at least one sample and a batch of at least one".to_owned()));
     }
     if !(options.rate.is_finite() && options.rate > 0.0) {
         return Err(Error::Options(format!("the learning rate must be positive, found {}", options.rate)));
     }
-    data.check_fits(network)
+    if options.augment.is_some() && !data.are_images() {
+        return Err(Error::Options(format!("{} are no images, and nothing else is augmented", samples.name())));
+    }
+    data.task().check(graph, samples)?;
+    Ok(Feeds::new(graph, samples)?)
 }

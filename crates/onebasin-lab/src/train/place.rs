@@ -1,14 +1,15 @@
 //! Where steps are taken: on this processor, or on a device.
 
 use onebasin_core::Params;
+use onebasin_core::graph::Graph;
 use onebasin_nn::exec::{Batch, Feed, Flat, Lanes, Outcome, Program};
 use onebasin_nn::optim::Optimizer;
-use onebasin_nn::task::{Classes, Task};
-use onebasin_nn::{Network, Runner, Training};
+use onebasin_nn::samples::{Feeds, Field};
+use onebasin_nn::task::Task;
+use onebasin_nn::{Runner, Training};
 use rayon::prelude::*;
 
-use super::{TrainOptions, TrainState};
-use crate::data::Dataset;
+use super::{Lessons, TrainOptions, TrainState};
 use crate::error::Result;
 
 /// How fast BatchNorm's running statistics follow those of the batches.
@@ -30,25 +31,30 @@ pub(super) struct Processor {
     moments: Vec<Vec<f32>>,
     lanes: Lanes,
     optimizer: Optimizer,
+    task: &'static dyn Task,
+    /// Numbers in a sample's target.
+    target: usize,
 }
 
 impl Processor {
-    pub(super) fn new(network: &Network, data: &Dataset, state: &TrainState, options: &TrainOptions) -> Result<Self> {
-        let program = Program::new(network.graph()?)?;
+    pub(super) fn new(graph: &Graph, data: &Lessons<'_>, state: &TrainState, options: &TrainOptions) -> Result<Self> {
+        let samples = data.samples();
+        let program = Program::new(graph.clone())?;
         let flat = program.flatten(&state.params)?;
         let moments = if state.moments.is_empty() {
             vec![vec![0.0; flat.weights.len()]; options.optimizer.moments()]
         } else {
             state.moments.iter().map(|m| program.flatten_weights(m)).collect::<onebasin_nn::Result<_>>()?
         };
-        let lanes = Lanes::new(&program, options.batch.min(data.len()), true)?;
-        Ok(Self { program, flat, moments, lanes, optimizer: options.optimizer })
+        let lanes = Lanes::new(&program, options.batch.min(samples.len()), true)?;
+        let (task, target) = (data.task(), samples.target().map_or(0, Field::len));
+        Ok(Self { program, flat, moments, lanes, optimizer: options.optimizer, task, target })
     }
 }
 
 impl Place for Processor {
     fn step(&mut self, batch: usize, feed: &Feed<'_, f32>, rate: f64, step: u64) -> Result<Outcome> {
-        let samples = Batch { samples: batch, target: 1, feed, task: &Classes };
+        let samples = Batch { samples: batch, target: self.target, feed, task: self.task };
         let found = self.lanes.run(&self.program, &self.flat, &samples)?;
         let gradients = self.lanes.d_weights(batch);
         self.optimizer.step(&mut self.flat.weights, &gradients, &mut self.moments, rate, step);
@@ -65,40 +71,52 @@ impl Place for Processor {
 /// A device.
 pub(super) struct Elsewhere {
     training: Box<dyn Training>,
-    /// Numbers in a sample.
-    sample: usize,
-    input: Vec<f32>,
-    labels: Vec<f32>,
+    task: &'static dyn Task,
+    /// Numbers in a sample of every input, and in its target.
+    lens: Vec<usize>,
+    target: usize,
+    inputs: Vec<Vec<f32>>,
+    targets: Vec<f32>,
 }
 
 impl Elsewhere {
     pub(super) fn new(
         device: &dyn Runner,
-        network: &Network,
+        graph: &Graph,
+        data: &Lessons<'_>,
         state: &TrainState,
         options: &TrainOptions,
     ) -> Result<Self> {
-        let training = device.bring_to_train(&network.graph()?, &state.params, &state.moments, options.optimizer)?;
-        let sample = network.input.iter().product();
-        Ok(Self { training, sample, input: Vec::new(), labels: Vec::new() })
+        let training = device.bring_to_train(graph, &state.params, &state.moments, options.optimizer)?;
+        let feeds = Feeds::new(graph, data.samples())?;
+        let lens: Vec<usize> = feeds.fields().map(|(_, len)| len).collect();
+        let inputs = vec![Vec::new(); lens.len()];
+        Ok(Self { training, task: data.task(), lens, target: feeds.target(), inputs, targets: Vec::new() })
     }
 }
 
 impl Place for Elsewhere {
     fn step(&mut self, batch: usize, feed: &Feed<'_, f32>, rate: f64, step: u64) -> Result<Outcome> {
-        self.input.resize(batch * self.sample, 0.0);
-        self.labels.resize(batch, 0.0);
-        let samples = self.input.par_chunks_mut(self.sample).zip(self.labels.par_chunks_mut(1)).enumerate();
-        let fed: Vec<_> = samples.map(|(s, (input, labels))| feed(s..s + 1, &mut [input], labels)).collect();
+        self.inputs.iter_mut().zip(&self.lens).for_each(|(input, len)| input.resize(batch * len, 0.0));
+        self.targets.resize(batch * self.target, 0.0);
+        let mut rows: Vec<Vec<&mut [f32]>> = (0..batch).map(|_| Vec::new()).collect();
+        for (input, len) in self.inputs.iter_mut().zip(&self.lens) {
+            rows.iter_mut().zip(input.chunks_mut(*len)).for_each(|(row, part)| row.push(part));
+        }
+        let samples = rows.into_par_iter().zip(self.targets.par_chunks_mut(self.target.max(1))).enumerate();
+        let fed: Vec<_> = samples.map(|(s, (mut row, target))| feed(s..s + 1, &mut row, target)).collect();
         fed.into_iter().collect::<onebasin_nn::Result<()>>()?;
-        let outputs = self.training.forward(batch, &[&self.input], MOMENTUM)?;
+        let inputs: Vec<&[f32]> = self.inputs.iter().map(Vec::as_slice).collect();
+        let outputs = self.training.forward(batch, &inputs, MOMENTUM)?;
         let mut gradients: Vec<Vec<f32>> = outputs.iter().map(|output| vec![0.0; output.len()]).collect();
         let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
         let mut seeds: Vec<&mut [f32]> = gradients.iter_mut().map(Vec::as_mut_slice).collect();
-        Classes.gradient(&outputs, &self.labels, batch, 1.0 / batch as f32, &mut seeds);
+        let found = self.task.outcome(&outputs, &self.targets, batch);
+        let share = 1.0 / found.count.max(1) as f32;
+        self.task.gradient(&outputs, &self.targets, batch, share, &mut seeds);
         let gradients: Vec<&[f32]> = gradients.iter().map(Vec::as_slice).collect();
         self.training.step(&gradients, rate, step)?;
-        Ok(Classes.outcome(&outputs, &self.labels, batch))
+        Ok(found)
     }
 
     fn save(&self) -> Result<(Params, Vec<Params>)> {

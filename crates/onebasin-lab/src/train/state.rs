@@ -28,16 +28,18 @@ pub struct Begun {
     pub steps: usize,
     /// Samples seen in them.
     pub samples: usize,
-    /// Sum of their losses, each before its step's update.
+    /// What was asked in them: one answer a sample, or one for every token.
+    pub answers: usize,
+    /// Sum of the losses of all answers, each before its step's update.
     pub loss: f64,
-    /// How many of them were classified right.
+    /// How many of them were right.
     pub correct: usize,
 }
 
 impl TrainState {
     /// Weights freshly drawn, nothing done.
     pub fn fresh(network: &Network, seed: u64) -> Result<Self> {
-        Ok(Self { params: network.init(seed)?, epoch: 0, begun: Begun::default(), moments: Vec::new() })
+        Ok(Self::from(network.init(seed)?))
     }
 
     /// The state as tensors and a header entry: weights by their names, moments as `moment0/NAME`.
@@ -72,12 +74,20 @@ impl TrainState {
     }
 }
 
+impl From<Params> for TrainState {
+    /// Initial weights, nothing done.
+    fn from(params: Params) -> Self {
+        Self { params, epoch: 0, begun: Begun::default(), moments: Vec::new() }
+    }
+}
+
 impl Begun {
     /// One step further.
     pub(super) fn after(self, outcome: Outcome, samples: usize) -> Self {
         Self {
             steps: self.steps + 1,
             samples: self.samples + samples,
+            answers: self.answers + outcome.count,
             loss: self.loss + outcome.loss,
             correct: self.correct + outcome.correct.unwrap_or(0),
         }
@@ -85,6 +95,6 @@ impl Begun {
 
     /// Mean loss and accuracy.
     pub(super) fn means(self) -> (f64, f64) {
-        (self.loss / self.samples as f64, self.correct as f64 / self.samples as f64)
+        (self.loss / self.answers as f64, self.correct as f64 / self.answers as f64)
     }
 }

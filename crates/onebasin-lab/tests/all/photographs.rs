@@ -243,7 +243,7 @@ fn networks_run_on_photographs_and_a_broken_one_ends_it() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let start = TrainState::fresh(&network, 0)?;
-            let trained = train(&network, &data.train, &start, &options, &mut |_| true)?.params;
+            let trained = train(&network.graph().unwrap(), &data.train, &start, &options, &mut |_| true)?.params;
             let program = Program::new(network.graph()?)?;
             let metrics = evaluate(&program, &trained, &data.test, &Classes)?;
             Ok::<_, Error>((trained, metrics))
@@ -257,7 +257,7 @@ fn networks_run_on_photographs_and_a_broken_one_ends_it() {
         let program = Program::new(network.graph().unwrap()).unwrap();
         let error = match split {
             "val" => evaluate(&program, &start.params, &data.test, &Classes).unwrap_err().into(),
-            _ => train(&network, &data.train, &start, &options, &mut |_| true).unwrap_err(),
+            _ => train(&network.graph().unwrap(), &data.train, &start, &options, &mut |_| true).unwrap_err(),
         };
         assert!(error.to_string().contains("broken.jpeg"), "{error}");
     }

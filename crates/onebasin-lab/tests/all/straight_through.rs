@@ -10,7 +10,7 @@ use onebasin_nn::{Error, Network, SteOptions, SteState, straight_through};
 fn trained(network: &Network, data: &Data, seed: u64) -> Params {
     let options = TrainOptions { seed, epochs: 1, batch: 100, ..TrainOptions::default() };
     let state = TrainState::fresh(network, seed).unwrap();
-    train(network, &data.train, &state, &options, &mut |_| true).unwrap().params
+    train(&network.graph().unwrap(), &data.train, &state, &options, &mut |_| true).unwrap().params
 }
 
 #[test]

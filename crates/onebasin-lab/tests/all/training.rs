@@ -17,7 +17,7 @@ fn training_resumes_and_runs_on_any_number_of_threads_to_the_same_bits() {
         let options = |epochs| TrainOptions { epochs, batch: 300, optimizer, schedule, ..TrainOptions::default() };
         let run = |state, options: &TrainOptions, stop: usize| {
             let mut go_on = |event: Event<'_>| !matches!(event, Event::Epoch { state, .. } if state.epoch == stop);
-            train(&network, &data, &state, options, &mut go_on).unwrap()
+            train(&network.graph().unwrap(), &data, &state, options, &mut go_on).unwrap()
         };
         let fresh = || TrainState::fresh(&network, 3).unwrap();
         let whole = run(fresh(), &options(4), 4);
@@ -27,7 +27,7 @@ fn training_resumes_and_runs_on_any_number_of_threads_to_the_same_bits() {
         // Stopped at every step in turn, each time packed and unpacked.
         let mut state = fresh();
         while state.epoch < 4 {
-            let stopped = train(&network, &data, &state, &options(4), &mut |_| false).unwrap();
+            let stopped = train(&network.graph().unwrap(), &data, &state, &options(4), &mut |_| false).unwrap();
             let (params, entry) = stopped.pack();
             state = TrainState::unpack(&params, &entry).unwrap();
             assert_eq!(state, stopped);
@@ -45,12 +45,12 @@ fn training_learns_and_a_bad_rate_is_named() {
     let small = data.train.take(2000);
     let options = TrainOptions { epochs: 3, batch: 50, ..TrainOptions::default() };
     let fresh = || TrainState::fresh(&network, 0).unwrap();
-    let state = train(&network, &small, &fresh(), &options, &mut |_| true).unwrap();
+    let state = train(&network.graph().unwrap(), &small, &fresh(), &options, &mut |_| true).unwrap();
     let program = Program::new(network.graph().unwrap()).unwrap();
     let found = evaluate(&program, &state.params, &data.test, &Classes).unwrap();
     assert!(found.accuracy.unwrap() > 0.75, "{found:?}");
     let wild = TrainOptions { rate: 1e30, ..options };
-    let error = train(&network, &small, &fresh(), &wild, &mut |_| true).unwrap_err().to_string();
+    let error = train(&network.graph().unwrap(), &small, &fresh(), &wild, &mut |_| true).unwrap_err().to_string();
     assert!(error.contains("lower learning rate"), "{error}");
 }
 

@@ -105,7 +105,7 @@ impl Study {
         let part = self.data.pick(&samples.collect::<Vec<_>>());
         let part = task.map_or_else(|| part.clone(), |seed| other_task(&part, seed));
         let options = TrainOptions { epochs: 4, batch: 50, ..TrainOptions::default() };
-        train(&self.network, &part, state, &options, &mut |_| true).unwrap().params
+        train(&self.network.graph().unwrap(), &part, state, &options, &mut |_| true).unwrap().params
     }
 
     fn second(&self, made: Made, a: &Params, seed: u64) -> Params {

@@ -42,6 +42,11 @@ impl Config {
         self
     }
 
+    /// All of it.
+    pub fn entries(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
     /// An entry that is a text.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 mod blocks;
 mod config;
 mod gpt2;
+mod init;
 mod llama;
 
 use onebasin_core::graph::Graph;
@@ -12,6 +13,7 @@ use onebasin_core::graph::Graph;
 use crate::error::{Error, Result};
 use blocks::Span;
 pub use config::Config;
+pub use init::init;
 
 /// Positions that a network is built for, if nobody says how many: what is exchanged does not depend on their number, and what is
 /// solved does.

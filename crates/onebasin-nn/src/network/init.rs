@@ -11,6 +11,43 @@ use crate::error::Result;
 
 /// Weights of a graph as Flax's layers draw them.
 pub(super) fn draw(graph: &Graph, seed: u64) -> Result<Params> {
+    let (kernels, ones) = kernels_and_gains(graph);
+    made(graph, |id, value, count| match (kernels.contains(&id), ones.contains(&id)) {
+        (true, _) => kernel(&value.shape, count, &mut stream(seed, value)),
+        (false, true) => vec![1.0; count],
+        (false, false) => vec![0.0; count],
+    })
+}
+
+/// Weights as transformers draw them: gains of norms are ones, vectors otherwise zeros, everything else normal.
+pub(crate) fn draw_normal(graph: &Graph, deviation: f64, seed: u64) -> Result<Params> {
+    let (_, ones) = kernels_and_gains(graph);
+    made(graph, |id, value, count| match (ones.contains(&id), value.shape.len()) {
+        (true, _) => vec![1.0; count],
+        (false, 0 | 1) => vec![0.0; count],
+        (false, _) => {
+            let mut stream = stream(seed, value);
+            (0..count).map(|_| (deviation * stream.normal()) as f32).collect()
+        }
+    })
+}
+
+fn stream(seed: u64, value: &Value) -> Stream {
+    Stream::new(seed, &format!("init/{}", value.name))
+}
+
+/// Every parameter of a graph, its numbers by what it is.
+fn made(graph: &Graph, values: impl Fn(ValueId, &Value, usize) -> Vec<f32> + Sync) -> Result<Params> {
+    let params: Vec<(ValueId, &Value)> = graph.ids().map(|v| (v, graph.value(v))).filter(is_param).collect();
+    let made = |&(id, value): &(ValueId, &Value)| {
+        let count = onebasin_core::element_count(&value.shape)?;
+        Ok((value.name.clone(), Tensor::from_f32(&value.shape, values(id, value, count))?))
+    };
+    params.par_iter().map(made).collect::<Result<Vec<_>>>().map(Params::from_iter)
+}
+
+/// The weights of layers that mix units, and the gains of norms with their running variances.
+fn kernels_and_gains(graph: &Graph) -> (BTreeSet<ValueId>, BTreeSet<ValueId>) {
     let (mut kernels, mut ones) = (BTreeSet::new(), BTreeSet::new());
     for node in graph.nodes() {
         let parts: (&mut BTreeSet<ValueId>, &[usize]) = match node.op {
@@ -45,17 +82,7 @@ pub(super) fn draw(graph: &Graph, seed: u64) -> Result<Params> {
         };
         parts.0.extend(parts.1.iter().filter_map(|&k| node.inputs.get(k)));
     }
-    let params: Vec<(ValueId, &Value)> = graph.ids().map(|v| (v, graph.value(v))).filter(is_param).collect();
-    let values = |&(id, value): &(ValueId, &Value)| {
-        let count = onebasin_core::element_count(&value.shape)?;
-        let values = match (kernels.contains(&id), ones.contains(&id)) {
-            (true, _) => kernel(&value.shape, count, &mut Stream::new(seed, &format!("init/{}", value.name))),
-            (false, true) => vec![1.0; count],
-            (false, false) => vec![0.0; count],
-        };
-        Ok((value.name.clone(), Tensor::from_f32(&value.shape, values)?))
-    };
-    params.par_iter().map(values).collect::<Result<Vec<_>>>().map(Params::from_iter)
+    (kernels, ones)
 }
 
 /// Whether a value is one of the network's tensors.

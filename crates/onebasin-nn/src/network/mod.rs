@@ -2,7 +2,7 @@
 //!
 //! [`known`] is the table of them. A name with the shape of one sample and the number of classes is a [`Network`].
 
-mod init;
+pub(crate) mod init;
 mod layers;
 mod mlp;
 mod resnet;
