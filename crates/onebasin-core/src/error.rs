@@ -41,6 +41,14 @@ pub enum Error {
         /// The shape.
         shape: Vec<usize>,
     },
+    /// Rows that a tensor does not have.
+    #[error("a tensor of shape {shape:?} has no rows {rows:?}")]
+    Rows {
+        /// Its shape.
+        shape: Vec<usize>,
+        /// What was asked for.
+        rows: std::ops::Range<usize>,
+    },
     /// Bytes of a tensor that cannot be read from where they lie.
     #[error("{why}")]
     Storage {

@@ -302,6 +302,56 @@ impl Tensor {
         }
     }
 
+    /// The sum of the squares of its values.
+    ///
+    /// # Errors
+    /// As [`to_f64`](Self::to_f64).
+    ///
+    /// ```
+    /// use onebasin_core::Tensor;
+    /// assert_eq!(Tensor::from_f32(&[2], vec![3., 4.])?.squares()?, 25.0);
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn squares(&self) -> Result<f64> {
+        if self.dtype == DType::F64 {
+            return Ok(self.to_f64()?.iter().map(|v| v * v).sum());
+        }
+        Ok(self.to_f32()?.iter().map(|v| f64::from(*v) * f64::from(*v)).sum())
+    }
+
+    /// The same tensor, or a run of its rows (of its first axis), that keeps nothing of what others read: what lies in a storage is
+    /// read anew, and dropped with it.
+    ///
+    /// # Errors
+    /// [`Error::Rows`] if there are no such rows.
+    ///
+    /// ```
+    /// use onebasin_core::Tensor;
+    /// let table = Tensor::from_f32(&[3, 2], vec![0., 1., 2., 3., 4., 5.])?;
+    /// assert_eq!(table.rows_anew(Some(1..2))?.to_f32()?[..], [2., 3.]);
+    /// assert!(table.rows_anew(Some(2..4)).is_err());
+    /// # Ok::<(), onebasin_core::Error>(())
+    /// ```
+    pub fn rows_anew(&self, rows: Option<std::ops::Range<usize>>) -> Result<Self> {
+        let all = self.shape.first().copied().unwrap_or(1);
+        let rows = rows.unwrap_or(0..all);
+        if rows.start > rows.end || rows.end > all {
+            return Err(Error::Rows { shape: self.shape.clone(), rows });
+        }
+        let each = self.byte_len() / all.max(1);
+        let mut shape = self.shape.clone();
+        if let Some(first) = shape.first_mut() {
+            *first = rows.len();
+        }
+        match &self.data {
+            Data::Here(bytes) => Self::new(self.dtype, &shape, bytes.slice(rows.start * each..rows.end * each)),
+            Data::Stored(stored) => {
+                let offset = stored.offset + (rows.start * each) as u64;
+                Self::stored(self.dtype, &shape, stored.storage.clone(), offset)
+            }
+        }
+    }
+
     /// The storage that the bytes lie in, and where in it; none where they are in memory alone.
     ///
     /// ```

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::Kinds;
-use super::fibres::fibres;
-use super::turn::Turn;
+use super::fibres::{Fibre, fibres};
+use super::turn::{Side, Turn};
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::linalg::{Mat, Scalar};
 use crate::params::Params;
 use crate::stream::Stream;
-use crate::symmetry::{Alignment, GroupId};
+use crate::symmetry::{Alignment, GroupId, Symmetry};
 use crate::tensor::Tensor;
 
 /// What moves a network: units change places, and then the units of every copy are turned.
@@ -65,13 +66,18 @@ impl Motion {
         let alignment = self.alignment.compose(symmetry, &first.alignment);
         let ids: std::collections::BTreeSet<GroupId> = self.turns.keys().chain(first.turns.keys()).copied().collect();
         let both = |id: GroupId| {
-            let still = kinds.kind(id).identity(symmetry.group(id).size).expect("only turned groups have turns");
-            let of = |turns: &BTreeMap<GroupId, Vec<Turn>>, copy: usize| {
-                turns.get(&id).map_or_else(|| still.clone(), |all| all[copy].clone())
-            };
+            let still = || kinds.kind(id).identity(symmetry.group(id).size).expect("only turned groups have turns");
             let copy = |copy: usize| {
                 let source = self.alignment.source_copy(symmetry, id, copy);
-                of(&self.turns, copy).after(&self.alignment.copies(id)[copy], &of(&first.turns, source))
+                let perm = &self.alignment.copies(id)[copy];
+                let of =
+                    |turns: &BTreeMap<GroupId, Vec<Turn>>, copy: usize| turns.get(&id).map(|all| all[copy].clone());
+                match (of(&self.turns, copy), of(&first.turns, source)) {
+                    (Some(then), Some(first)) => then.after(perm, &first),
+                    (Some(then), None) => then,
+                    (None, Some(first)) if perm.is_identity() => first,
+                    (None, first) => still().after(perm, &first.unwrap_or_else(still)),
+                }
             };
             (id, (0..symmetry.copies(id)).map(copy).collect())
         };
@@ -114,56 +120,93 @@ impl Motion {
     /// # Errors
     /// Those of [`apply`](Self::apply).
     pub fn moved(&self, kinds: &Kinds, params: &Params, name: &str) -> Result<Tensor> {
-        let symmetry = &kinds.symmetry;
-        let tensor = self.alignment.moved(symmetry, params, name)?;
+        self.moved_in(kinds, &kinds.symmetry, params, name)
+    }
+
+    /// The same where tensors lie as another symmetry of the same groups says.
+    pub(crate) fn moved_in(&self, kinds: &Kinds, symmetry: &Symmetry, params: &Params, name: &str) -> Result<Tensor> {
+        self.turned(kinds, symmetry, name, self.alignment.moved(symmetry, params, name)?)
+    }
+
+    /// The same of a tensor as it stands in the symmetry, a stack as one.
+    pub(crate) fn moved_as_one(
+        &self,
+        kinds: &Kinds,
+        symmetry: &Symmetry,
+        name: &str,
+        tensor: &Tensor,
+    ) -> Result<Tensor> {
+        self.turned(kinds, symmetry, name, self.alignment.apply_tensor(symmetry, name, tensor)?)
+    }
+
+    fn turned(&self, kinds: &Kinds, symmetry: &Symmetry, name: &str, tensor: Tensor) -> Result<Tensor> {
         let Ok(layout) = symmetry.tensor(name) else { return Ok(tensor) };
-        let mut values = None;
-        let shape = layout.laid_out();
+        let mut acts = Vec::new();
         for (k, axis) in layout.axes.iter().enumerate() {
             for (id, copies) in &self.turns {
                 let Some(side) = kinds.side(*id, name) else { continue };
-                let maps: Vec<Vec<f64>> = copies.iter().map(|turn| turn.matrix(side)).collect();
-                for fibre in fibres(symmetry, axis, *id) {
-                    let values = match &mut values {
-                        Some(values) => values,
-                        None => values.insert(tensor.to_f64()?.into_owned()),
-                    };
-                    act(values, &shape, k, &fibre.positions, &maps[fibre.copy]);
+                for Fibre { copy, positions } in fibres(symmetry, axis, *id) {
+                    acts.push(Act { axis: k, positions, turn: &copies[copy], side });
                 }
             }
         }
-        match values {
-            Some(values) => Tensor::from_f64_as(tensor.dtype(), tensor.shape(), &values),
-            None => Ok(tensor),
+        if acts.is_empty() {
+            return Ok(tensor);
         }
+        let shape = layout.laid_out();
+        if tensor.dtype() == DType::F64 {
+            let mut values = tensor.to_f64()?.into_owned();
+            acts.iter().for_each(|act| act.on(&mut values, &shape, |v| v));
+            return Tensor::from_f64(tensor.shape(), values);
+        }
+        let mut values = tensor.to_f32()?.into_owned();
+        acts.iter().for_each(|act| act.on(&mut values, &shape, |v| v as f32));
+        Tensor::from_f32(tensor.shape(), values)?.cast(tensor.dtype())
     }
 }
 
-/// Multiplies the entries at these positions of an axis by a matrix.
-fn act(values: &mut [f64], shape: &[usize], axis: usize, positions: &[usize], map: &[f64]) {
-    let (n, len) = (positions.len(), shape[axis]);
-    let inner: usize = shape[axis + 1..].iter().product();
-    let outer: usize = shape[..axis].iter().product();
-    let at = |o: usize, p: usize| (o * len + p) * inner;
-    let (mut rows, mut turned) = (vec![0.0; n * inner], vec![0.0; n * inner]);
-    if inner == 1 {
-        let mut rows: Vec<f64> =
-            (0..outer).flat_map(|o| positions.iter().map(move |p| at(o, *p))).map(|from| values[from]).collect();
-        let mut turned = vec![0.0; outer * n];
-        f64::matmul(&mut turned, Mat::new(&rows, outer, n), Mat::new(map, n, n).t(), false);
-        std::mem::swap(&mut rows, &mut turned);
-        for o in 0..outer {
-            positions.iter().zip(&rows[o * n..]).for_each(|(p, value)| values[at(o, *p)] = *value);
+/// What acts on the entries at some positions of an axis.
+struct Act<'t> {
+    axis: usize,
+    positions: Vec<usize>,
+    turn: &'t Turn,
+    side: Side,
+}
+
+/// Rows of a product that one task computes.
+const TASK: usize = 128;
+
+impl Act<'_> {
+    fn on<T: Scalar + Send + Sync>(&self, values: &mut [T], shape: &[usize], of: impl Fn(f64) -> T) {
+        let (n, len) = (self.positions.len(), shape[self.axis]);
+        let inner: usize = shape[self.axis + 1..].iter().product();
+        let map: Vec<T> = self.turn.matrix(self.side).into_iter().map(of).collect();
+        if inner == 1 {
+            values.par_chunks_mut(len * TASK).for_each(|block| {
+                let count = block.len() / len;
+                let of_row = |o: usize| self.positions.iter().map(move |p| o * len + p);
+                let rows: Vec<T> = (0..count).flat_map(of_row).map(|from| block[from]).collect();
+                let mut turned = vec![T::default(); count * n];
+                T::matmul(&mut turned, Mat::new(&rows, count, n), Mat::new(&map, n, n).t(), false);
+                for (o, turned) in turned.chunks(n).enumerate() {
+                    self.positions.iter().zip(turned).for_each(|(p, value)| block[o * len + p] = *value);
+                }
+            });
+            return;
         }
-        return;
-    }
-    for o in 0..outer {
-        for (row, p) in rows.chunks_mut(inner).zip(positions) {
-            row.copy_from_slice(&values[at(o, *p)..][..inner]);
-        }
-        f64::matmul(&mut turned, Mat::new(map, n, n), Mat::new(&rows, n, inner), false);
-        for (row, p) in turned.chunks(inner).zip(positions) {
-            values[at(o, *p)..][..inner].copy_from_slice(row);
+        let (mut rows, mut turned) = (vec![T::default(); n * inner], vec![T::default(); n * inner]);
+        for block in values.chunks_mut(len * inner) {
+            for (row, p) in rows.chunks_mut(inner).zip(&self.positions) {
+                row.copy_from_slice(&block[p * inner..][..inner]);
+            }
+            turned.par_chunks_mut(TASK * inner).enumerate().for_each(|(k, out)| {
+                let count = out.len() / inner;
+                let some = Mat::new(&map[k * TASK * n..][..count * n], count, n);
+                T::matmul(out, some, Mat::new(&rows, n, inner), false);
+            });
+            for (row, p) in turned.chunks(inner).zip(&self.positions) {
+                block[p * inner..][..inner].copy_from_slice(row);
+            }
         }
     }
 }

@@ -86,5 +86,8 @@ pub use similarity::{Gram, weight_grams};
 pub use source::{Blend, Fixed, GramCache, Root, Source};
 pub use spectral::{Rank, denoise, trusted_spectral};
 pub use start::Start;
-pub use turned::{TurnedMatch, TurnedOptions, match_turned, match_turned_on};
+pub use turned::{
+    Everywhere, Reading, TurnedMatch, TurnedNumbers, TurnedOptions, TurnedState, TurnedTold, match_by_parts,
+    match_turned, match_turned_on, named,
+};
 pub use weight::{Weights, match_weights};

@@ -83,6 +83,15 @@ struct AxisBox {
     slice: std::ops::Range<usize>,
 }
 
+impl AxisLayout {
+    /// An axis of entries that all stay.
+    pub(super) fn fixed(len: usize) -> Self {
+        let whole = AxisBox { offset: 0, strides: vec![1], slice: 0..0 };
+        let digits = vec![Digit { group: None, len }];
+        Self { len, occurrences: vec![Occurrence { digits, boxes: vec![whole], sliced: None }] }
+    }
+}
+
 impl Occurrence {
     /// The position in the axis where these digits stand.
     ///

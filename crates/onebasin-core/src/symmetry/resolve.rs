@@ -330,6 +330,15 @@ impl Symmetry {
         restricted
     }
 
+    /// The same symmetry of a network that has so many rows of one tensor alone, entries of its first axis, which must all stay.
+    pub(crate) fn with_rows(&self, name: &str, rows: usize) -> Self {
+        let mut cut = self.clone();
+        if let Some(layout) = cut.tensors.get_mut(name) {
+            layout.axes[0] = AxisLayout::fixed(rows);
+        }
+        cut
+    }
+
     /// The layout of one tensor.
     ///
     /// Cost: one look into a map.

@@ -68,12 +68,10 @@ fn a_hidden_element_of_every_kind_is_undone() {
         let even = balanced(&kinds, &form.params).unwrap().apply(&kinds, &form.params).unwrap();
         let hidden = Motion::random(&kinds, &mut Stream::new(3, "hidden")).apply(&kinds, &even).unwrap();
         let found = match_turned(&kinds, &even, &hidden, &TurnedOptions::default(), &mut |_| true).unwrap();
-        let (before, after) = (cosine(&even, &hidden), cosine(&even, &found.moved));
+        let moved = found.motion.apply(&kinds, &hidden).unwrap();
+        let (before, after) = (cosine(&even, &hidden), cosine(&even, &moved));
         assert!(before < 0.5 && after >= 0.99999, "{name}: {before} → {after}");
-        assert!(
-            found.stop == StopReason::Converged && found.motion.apply(&kinds, &hidden).unwrap() == found.moved,
-            "{name}"
-        );
+        assert!(found.stop == StopReason::Converged && (found.objective / found.size - after).abs() < 1e-6, "{name}");
     }
 }
 

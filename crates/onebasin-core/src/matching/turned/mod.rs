@@ -6,23 +6,25 @@
 //! solved; then it is solved on everything, and so on.
 
 mod pairing;
+mod part;
+mod parts;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::activation::{ActivationKind, ActivationSimilarity};
 use super::ascent::{StopReason, Sweep};
-use super::similarity::weight_grams;
-use super::unfold::is_quadratic;
-use crate::assignment::{Similarity, assign};
 use crate::error::Result;
-use crate::kinds::{Kind, Kinds, Motion, Turn};
+use crate::kinds::{Kind, Kinds, Motion};
 use crate::params::Params;
 use crate::perm::Perm;
 use crate::symmetry::{Alignment, GroupId, Symmetry};
-use crate::tensor::Tensor;
-use pairing::best_with_families;
+pub use part::Everywhere;
+use part::{Part, Sums, best_alone, weight};
+use parts::{Held, everywhere, parts, roots_of};
+pub use parts::{Reading, named};
 
 /// Which units are compared, and for how long.
 ///
@@ -52,18 +54,54 @@ impl Default for TurnedOptions {
 pub struct TurnedMatch {
     /// What brings B to A.
     pub motion: Motion,
-    /// B, moved.
-    pub moved: Params,
     /// `⟨A, B⟩` in the canonical form, over tensors that move.
     pub start: f64,
     /// The norms of both, multiplied: what makes a cosine of `⟨A, g(B)⟩`.
     pub size: f64,
     /// `⟨A, g(B)⟩` at the end.
     pub objective: f64,
-    /// Every sweep, the anchor as number 0; what groups gained is as each is compared.
+    /// Every sweep, the anchor as number 0, whose value is that of the tables alone; what groups gained is as each is compared.
     pub sweeps: Vec<Sweep>,
     /// Why it ended.
     pub stop: StopReason,
+}
+
+/// How far a match has come: enough to go on from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TurnedState {
+    /// What moves B so far.
+    pub motion: Motion,
+    /// Sweeps that are done.
+    pub sweeps: Vec<Sweep>,
+    /// Parts of the next one that are done.
+    pub parts: usize,
+    /// What was found on the way.
+    pub numbers: TurnedNumbers,
+    /// What these parts say of groups that stand everywhere.
+    pub sums: BTreeMap<GroupId, Everywhere>,
+}
+
+/// Numbers of a [`TurnedState`].
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct TurnedNumbers {
+    /// `⟨A, B⟩` over the parts of the first sweep.
+    pub start: f64,
+    /// Sums of squares over them.
+    pub squares: [f64; 2],
+    /// The value of tensors without groups that stand everywhere, of this sweep.
+    pub value: f64,
+    /// What groups gained in this sweep.
+    pub gain: f64,
+    /// Groups that changed in it.
+    pub changed: usize,
+}
+
+/// What is told of a match on its way.
+pub enum TurnedTold<'a> {
+    /// So many parts of the sweep of this number, of all, are done.
+    Part(usize, usize, usize, &'a TurnedState),
+    /// A sweep is done.
+    Sweep(&'a Sweep),
 }
 
 /// A sweep that gains less than this share of everything is the last.
@@ -89,33 +127,63 @@ pub fn match_turned(
     observe: &mut dyn FnMut(&Sweep) -> bool,
 ) -> Result<TurnedMatch> {
     a.check_same_structure(b)?;
-    let mut state = State::new(kinds, a, b, options)?;
-    let (everywhere, local): (Vec<GroupId>, Vec<GroupId>) =
-        kinds.symmetry.roots().into_iter().partition(|id| state.is_everywhere(*id));
-    let start = super::objective(&kinds.symmetry, &Alignment::identity(&kinds.symmetry), a, b)?;
-    let (mut sweeps, mut stop) = (Vec::new(), StopReason::SweepLimit);
-    for sweep in 0..=options.max_sweeps {
-        let mut told = Sweep { sweep, objective: 0.0, gain: 0.0, changed_groups: 0, solved_groups: 0 };
-        let anchors = everywhere.iter().map(|id| (*id, sweep == 0));
-        let order: Vec<(GroupId, bool)> =
-            if sweep == 0 { anchors.collect() } else { local.iter().map(|id| (*id, false)).chain(anchors).collect() };
-        told.solved_groups = order.len();
-        for (id, anchored) in order {
-            if let Some((motion, gain)) = state.better(id, anchored)? {
-                state.act(&motion)?;
-                told.gain += gain;
-                told.changed_groups += 1;
+    match_by_parts(kinds, &Held([a, b]), options, None, &mut |told| match told {
+        TurnedTold::Part(..) => Ok(true),
+        TurnedTold::Sweep(sweep) => Ok(observe(sweep)),
+    })
+}
+
+/// The same, of networks that are read part by part: tensors with a group that stands nowhere else are one part, such as the
+/// feed-forward of a layer. A sweep reads every part once; what one stream or another needs of it is summed on the way.
+///
+/// Goes on from a state that it told of. Where `observe` returns false it stops, and what it found so far is the result.
+///
+/// Cost: as [`match_turned`]; memory is that of the largest part, moved, with its Grams, and four Grams of every group that stands
+/// everywhere.
+///
+/// # Errors
+/// Those of reading, and of `observe`.
+pub fn match_by_parts(
+    kinds: &Kinds,
+    reading: &dyn Reading,
+    options: &TurnedOptions,
+    from: Option<TurnedState>,
+    observe: &mut dyn FnMut(TurnedTold<'_>) -> Result<bool>,
+) -> Result<TurnedMatch> {
+    let everywhere = everywhere(&kinds.symmetry);
+    let ascent = Ascent { kinds, options, reading, batches: batches(kinds, &everywhere), everywhere };
+    let all = parts(kinds, &ascent.everywhere, &reading.together());
+    let fresh = || TurnedState {
+        motion: Motion::identity(kinds),
+        sweeps: Vec::new(),
+        parts: 0,
+        numbers: TurnedNumbers::default(),
+        sums: Sums::new(),
+    };
+    let mut state = from.unwrap_or_else(fresh);
+    let mut stop = StopReason::SweepLimit;
+    'sweeps: while state.sweeps.len() <= options.max_sweeps {
+        let sweep = state.sweeps.len();
+        for (k, part) in all.iter().enumerate().skip(state.parts) {
+            ascent.part(&mut state, part)?;
+            state.parts = k + 1;
+            if !observe(TurnedTold::Part(k + 1, all.len(), sweep, &state))? {
+                stop = StopReason::Interrupted;
+                break 'sweeps;
             }
         }
-        told.objective = state.objective()?;
-        let (goes_on, settled) = (observe(&told), sweep > 0 && told.gain <= LEAST_GAIN * state.size);
-        sweeps.push(told);
+        let told = ascent.streams(&mut state, &all)?;
+        let settled = sweep > 0 && told.gain <= LEAST_GAIN * size(&state);
+        let goes_on = observe(TurnedTold::Sweep(&told))?;
+        state.sweeps.push(told);
         if settled || !goes_on {
             stop = if settled { StopReason::Converged } else { StopReason::Interrupted };
             break;
         }
     }
-    state.found(start, sweeps, stop)
+    let objective = state.sweeps.last().map_or(0.0, |sweep| sweep.objective);
+    let (start, size) = (state.numbers.start, size(&state));
+    Ok(TurnedMatch { motion: state.motion, start, size, objective, sweeps: state.sweeps, stop })
 }
 
 /// Finds what brings B to A by what their units do: streams and units of hidden layers by activations, heads by weights under them.
@@ -125,7 +193,7 @@ pub fn match_turned(
 /// Formula: a stream by the products `E[y_A y_Bᵀ]` of what its norms give, hidden units by correlations, where units have signs by
 /// their size; then each group with families as [`match_turned`] does, once.
 ///
-/// Cost: one decomposition or assignment for every group, one Gram of weights for every group with families.
+/// Cost: one decomposition or assignment for every group, one Gram of weights for every group with families, or that stands everywhere.
 ///
 /// # Errors
 /// Those of [`match_turned`], and of [`ActivationSimilarity::compared`].
@@ -138,15 +206,13 @@ pub fn match_turned_on(
 ) -> Result<TurnedMatch> {
     a.check_same_structure(b)?;
     let symmetry = &kinds.symmetry;
-    let start = super::objective(symmetry, &Alignment::identity(symmetry), a, b)?;
     let [products, correlations] =
         [ActivationKind::Uncentred, ActivationKind::Pearson].map(|kind| seen.compared(of, kind));
     let (products, correlations) = (products?, correlations?);
-    let mut state = State::new(kinds, a, b, options)?;
-    let (nested, leaves): (Vec<GroupId>, Vec<GroupId>) =
-        symmetry.roots().into_iter().partition(|id| !symmetry.children(*id).is_empty());
+    let has_families = |id: &GroupId| !symmetry.children(*id).is_empty();
+    let mut motion = Motion::identity(kinds);
     let mut changed = 0;
-    for id in leaves {
+    for id in symmetry.roots().into_iter().filter(|id| !has_families(id)) {
         let compared = if kinds.kind(id).permutes() { &correlations } else { &products };
         let (n, name) = (symmetry.group(id).size, &symmetry.group(id).name);
         let Ok(own) = of.group_named(name) else { continue };
@@ -157,193 +223,208 @@ pub fn match_turned_on(
         if gram.iter().all(|value| *value == 0.0) {
             continue;
         }
-        let (plain, free) =
-            if kinds.kind(id) == Kind::Signed { (vec![0.0; n * n], gram) } else { (gram, vec![0.0; n * n]) };
-        if let Some((motion, _)) = state.best(id, &plain, &free)? {
-            state.act(&motion)?;
+        let (plain, free) = if kinds.kind(id) == Kind::Signed { (None, Some(gram)) } else { (Some(gram), None) };
+        if let Some((best, _)) = best_alone(kinds, id, plain, free)? {
+            motion = best.after(kinds, &motion);
             changed += 1;
         }
     }
-    for id in nested {
-        if let Some((motion, _)) = state.better(id, false)? {
-            state.act(&motion)?;
+    let everywhere = everywhere(symmetry);
+    let held = Held([a, b]);
+    let ascent = Ascent { kinds, options, reading: &held, batches: batches(kinds, &everywhere), everywhere };
+    let first = ascent.batches.first().cloned().unwrap_or_default();
+    let (mut sums, mut numbers) = (Sums::new(), TurnedNumbers::default());
+    for part in parts(kinds, &ascent.everywhere, &[]) {
+        let before = motion.clone();
+        let found = ascent.gather(&before, &part, &first, (false, true), &mut sums, |held| {
+            for id in part.local.iter().filter(|id| has_families(id)) {
+                if let Some((better, _)) = held.better(*id)? {
+                    held.act(&better)?;
+                    motion = better.after(kinds, &motion);
+                    changed += 1;
+                }
+            }
+            Ok(())
+        })?;
+        numbers.value += found.value;
+        numbers.start += found.start;
+        (0..2).for_each(|k| numbers.squares[k] += found.squares[k]);
+    }
+    let still = Motion::identity(kinds);
+    let mut objective = numbers.value;
+    for (id, own) in &sums {
+        let better = if has_families(id) { own.better(kinds, *id, own.size())? } else { None };
+        objective += own.value(*id, better.as_ref().map_or(&still, |(better, _)| better));
+        if let Some((better, _)) = better {
+            motion = better.after(kinds, &motion);
             changed += 1;
         }
     }
-    let objective = state.objective()?;
+    let (start, size) = (numbers.start, (numbers.squares[0] * numbers.squares[1]).sqrt());
     let solved_groups = symmetry.roots().len();
     let sweep = Sweep { sweep: 1, objective, gain: objective - start, changed_groups: changed, solved_groups };
-    state.found(start, vec![sweep], StopReason::Converged)
+    Ok(TurnedMatch { motion, start, size, objective, sweeps: vec![sweep], stop: StopReason::Converged })
 }
 
-struct State<'a> {
+/// The norms of both networks, multiplied.
+fn size(state: &TurnedState) -> f64 {
+    (state.numbers.squares[0] * state.numbers.squares[1]).sqrt()
+}
+
+/// Groups that stand everywhere, those together that no tensor has both of: each is solved as the others stand.
+fn batches(kinds: &Kinds, everywhere: &BTreeSet<GroupId>) -> Vec<BTreeSet<GroupId>> {
+    let symmetry = &kinds.symmetry;
+    let met: Vec<BTreeSet<GroupId>> = symmetry.tensors().map(|(name, _)| roots_of(symmetry, name)).collect();
+    let mut found: Vec<BTreeSet<GroupId>> = Vec::new();
+    for id in everywhere {
+        let meets = |batch: &BTreeSet<GroupId>| met.iter().any(|r| r.contains(id) && !r.is_disjoint(batch));
+        match found.iter_mut().find(|batch| !meets(batch)) {
+            Some(batch) => {
+                batch.insert(*id);
+            }
+            None => found.push(BTreeSet::from([*id])),
+        }
+    }
+    found
+}
+
+/// What does not change on the way.
+struct Ascent<'a> {
     kinds: &'a Kinds,
-    a: &'a Params,
-    b: &'a Params,
-    anchor: f64,
-    /// A as it counts for streams: tensors divided by what both networks have there.
-    even: Params,
-    motion: Motion,
-    moved: Params,
-    /// Norms of both networks, multiplied: what a gain is measured against.
-    size: f64,
+    options: &'a TurnedOptions,
+    reading: &'a dyn Reading,
+    everywhere: BTreeSet<GroupId>,
+    batches: Vec<BTreeSet<GroupId>>,
 }
 
-impl<'a> State<'a> {
-    fn new(kinds: &'a Kinds, a: &'a Params, b: &'a Params, options: &TurnedOptions) -> Result<Self> {
-        let (mut even, mut sizes) = (a.clone(), [0.0; 2]);
-        for name in kinds.symmetry.names() {
-            let squares =
-                |net: &Params| -> Result<f64> { Ok(net.require(name)?.to_f64()?.iter().map(|v| v * v).sum()) };
-            let (own, other, tensor) = (squares(a)?, squares(b)?, a.require(name)?);
-            sizes = [sizes[0] + own, sizes[1] + other];
-            let size = (own * other).sqrt() / tensor.len().max(1) as f64;
-            let uses = kinds.uses(name) as f64;
-            if size > 0.0 {
-                let values: Vec<f64> = tensor.to_f64()?.iter().map(|v| v * uses * size.powf(-options.even)).collect();
-                even.insert(name, Tensor::from_f64_as(tensor.dtype(), tensor.shape(), &values)?);
-            }
-        }
-        let (motion, moved, size) = (Motion::identity(kinds), b.clone(), (sizes[0] * sizes[1]).sqrt());
-        Ok(Self { kinds, a, b, anchor: options.anchor, even, motion, moved, size })
-    }
-
-    fn found(self, start: f64, sweeps: Vec<Sweep>, stop: StopReason) -> Result<TurnedMatch> {
-        let objective = self.objective()?;
-        Ok(TurnedMatch { motion: self.motion, moved: self.moved, start, size: self.size, objective, sweeps, stop })
-    }
-
-    fn symmetry(&self) -> &'a Symmetry {
-        &self.kinds.symmetry
-    }
-
-    /// Roots of a tensor.
-    fn roots_of(&self, name: &str) -> BTreeSet<GroupId> {
-        let Ok(layout) = self.symmetry().tensor(name) else { return BTreeSet::new() };
-        let digits = layout.axes.iter().flat_map(|x| &x.occurrences).flat_map(|o| &o.digits);
-        digits.filter(|d| d.len > 1).filter_map(|d| d.group).map(|id| self.symmetry().root(id)).collect()
-    }
-
-    /// Whether a root shares tensors with more than two others: with more than what stands before and behind it.
-    fn is_everywhere(&self, id: GroupId) -> bool {
-        let all = self.symmetry().tensors().map(|(name, _)| self.roots_of(name)).filter(|roots| roots.contains(&id));
-        all.flatten().collect::<BTreeSet<_>>().len() > 3
-    }
-
-    /// The tensors of a root that are kept; `keep` hears of each whether it is a table in which no other group stands.
-    fn names(&self, id: GroupId, keep: impl Fn(&str, bool) -> bool) -> Symmetry {
-        self.symmetry().restrict(|name| {
-            let roots = self.roots_of(name);
-            let table = self.symmetry().tensor(name).is_ok_and(|layout| layout.axes.len() > 1);
-            roots.contains(&id) && keep(name, table && roots.len() == 1)
-        })
-    }
-
-    fn grams(&self, id: GroupId, on: &Symmetry) -> Result<Vec<super::Gram>> {
-        let a = if self.is_everywhere(id) { &self.even } else { self.a };
-        weight_grams(on, id, &Alignment::identity(self.symmetry()), a, &self.moved)
-    }
-
-    /// The sum of the Grams of a root without families, tensors where it stands alone weighed.
-    fn gram(&self, id: GroupId, n: usize, keep: impl Fn(&str) -> bool, anchored: bool) -> Result<Vec<f64>> {
-        let mut sum = vec![0.0; n * n];
-        for (alone, weight) in [(true, self.anchor), (false, 1.0)] {
-            if anchored && !alone {
-                continue;
-            }
-            for gram in self.grams(id, &self.names(id, |name, is_alone| keep(name) && is_alone == alone))? {
-                sum.iter_mut().zip(&gram.data).for_each(|(s, g)| *s += weight * g);
-            }
-        }
-        Ok(sum)
-    }
-
-    /// A better element of a root, and what it gains.
-    fn better(&self, id: GroupId, anchored: bool) -> Result<Option<(Motion, f64)>> {
-        let (symmetry, kind) = (self.symmetry(), self.kinds.kind(id));
-        if !symmetry.children(id).is_empty() {
-            let grams = self.grams(id, &self.names(id, |_, _| true))?;
-            let current: f64 = grams.iter().map(trace).sum();
-            let Some((motion, value)) = best_with_families(self.kinds, id, &grams)? else { return Ok(None) };
-            return Ok(self.worth(motion, value - current));
-        }
-        let n = symmetry.group(id).size;
-        let turned = |name: &str| self.kinds.side(id, name).is_some();
-        let none = || vec![0.0; n * n];
-        let (plain, free) = match kind {
-            Kind::Still => return Ok(None),
-            Kind::Permutation => (self.gram(id, n, |_| true, anchored)?, none()),
-            Kind::Signed => (self.gram(id, n, |name| !turned(name), anchored)?, self.gram(id, n, turned, anchored)?),
-            Kind::Orthogonal | Kind::Centred | Kind::Phases => (self.gram(id, n, turned, anchored)?, none()),
+impl Ascent<'_> {
+    /// Reads a part, or some rows of it.
+    fn read(
+        &self,
+        motion: &Motion,
+        part: &parts::Part,
+        rows: Option<&Range<usize>>,
+        measured: &dyn Fn(&str) -> bool,
+    ) -> Result<Part<'_>> {
+        let symmetry = &self.kinds.symmetry;
+        let on = symmetry.restrict(|name| part.names.iter().any(|own| own == symmetry.standing(name)));
+        let members: Vec<String> = on.names().map(str::to_owned).collect();
+        let ends = self.reading.read(&members, rows.cloned())?;
+        let on = match (rows, part.table()) {
+            (Some(rows), Some(table)) => on.with_rows(table, rows.len()),
+            (None, _) | (Some(_), None) => on,
         };
-        let Some((motion, value)) = self.best(id, &plain, &free)? else { return Ok(None) };
-        let current: f64 = (0..n).map(|i| plain[i * n + i] + free[i * n + i]).sum();
-        if kind.permutes() && self.is_quadratic(id) && self.value_with(&motion)? <= self.objective()? {
-            return Ok(None);
-        }
-        Ok(self.worth(motion, value - current))
+        Part::new(self.kinds, &on, motion, ends, measured)
     }
 
-    /// The best element of a group without families, and its value: `free` is the Gram of what changes its sign with a unit.
-    fn best(&self, id: GroupId, plain: &[f64], free: &[f64]) -> Result<Option<(Motion, f64)>> {
-        let (symmetry, kind) = (self.symmetry(), self.kinds.kind(id));
-        let (n, mut motion) = (symmetry.group(id).size, Motion::identity(self.kinds));
-        match kind {
-            Kind::Still => Ok(None),
-            Kind::Permutation | Kind::Signed => {
-                let similarity = plain.iter().zip(free).map(|(p, f)| p + f.abs()).collect();
-                let found = assign(&Similarity::new(n, similarity)?, None)?;
-                if kind == Kind::Signed {
-                    let sign = |i: usize| if free[i * n + found.perm.at(i)] < 0.0 { -1.0 } else { 1.0 };
-                    motion.turns.insert(id, vec![Turn::Scales((0..n).map(sign).collect())]);
+    /// Whether a tensor is a table in which a stream stands and nothing else: what it is anchored on.
+    fn is_anchor(&self, name: &str) -> bool {
+        let roots = roots_of(&self.kinds.symmetry, name);
+        let is_table = self.kinds.symmetry.tensor(name).is_ok_and(|layout| layout.axes.len() > 1);
+        is_table && roots.len() == 1 && roots.is_subset(&self.everywhere)
+    }
+
+    /// Solves what is local to a part, and adds what it says of the first groups that stand everywhere. The first sweep, which looks for
+    /// the anchor, looks at tables alone.
+    fn part(&self, state: &mut TurnedState, part: &parts::Part) -> Result<()> {
+        let TurnedState { motion, sweeps, numbers, sums, .. } = state;
+        let first = self.batches.first().cloned().unwrap_or_default();
+        let (measured, start) = (sweeps.len() == 1, motion.clone());
+        let local = |held: &mut Part<'_>| {
+            for id in part.local.iter().filter(|_| !sweeps.is_empty()) {
+                if let Some((better, gain)) = held.better(*id)? {
+                    held.act(&better)?;
+                    *motion = better.after(self.kinds, motion);
+                    numbers.gain += gain;
+                    numbers.changed += 1;
                 }
-                motion.alignment = with(symmetry, [(id, vec![found.perm])])?;
-                Ok(Some((motion, found.value)))
             }
-            Kind::Orthogonal | Kind::Centred | Kind::Phases => {
-                let Some((turn, value)) = kind.best(plain, n) else { return Ok(None) };
-                motion.turns.insert(id, vec![turn]);
-                Ok(Some((motion, value)))
-            }
-        }
-    }
-
-    fn worth(&self, motion: Motion, gain: f64) -> Option<(Motion, f64)> {
-        (gain > 1e-12 * self.size).then_some((motion, gain))
-    }
-
-    fn objective(&self) -> Result<f64> {
-        self.value_of(&self.moved)
-    }
-
-    fn is_quadratic(&self, id: GroupId) -> bool {
-        self.symmetry().tensors().any(|(_, layout)| is_quadratic(self.symmetry(), id, layout))
-    }
-
-    fn value_with(&self, motion: &Motion) -> Result<f64> {
-        self.value_of(&motion.apply(self.kinds, &self.moved)?)
-    }
-
-    fn value_of(&self, moved: &Params) -> Result<f64> {
-        super::objective(self.symmetry(), &Alignment::identity(self.symmetry()), self.a, moved)
-    }
-
-    /// Moves B on: always from where it was at first, so that rounding does not gather.
-    fn act(&mut self, motion: &Motion) -> Result<()> {
-        self.motion = motion.after(self.kinds, &self.motion);
-        let groups: BTreeSet<GroupId> = (0..self.symmetry().groups().len())
-            .map(GroupId)
-            .filter(|id| motion.turns.contains_key(id) || !motion.alignment.copies(*id).iter().all(Perm::is_identity))
-            .map(|id| self.symmetry().root(id))
-            .collect();
-        let touched: Vec<&str> =
-            self.symmetry().names().filter(|name| !self.roots_of(name).is_disjoint(&groups)).collect();
-        let mut moved = self.moved.clone();
-        for name in touched {
-            moved.insert(name, self.motion.moved(self.kinds, self.b, name)?);
-        }
-        self.moved = moved;
+            Ok(())
+        };
+        let seen = self.gather(&start, part, &first, (sweeps.is_empty(), measured), sums, local)?;
+        numbers.value += seen.value;
+        numbers.start += seen.start;
+        (0..2).for_each(|k| numbers.squares[k] += seen.squares[k]);
         Ok(())
+    }
+
+    /// Reads a part, does something to it, and adds its Grams of some groups that stand everywhere.
+    fn gather(
+        &self,
+        motion: &Motion,
+        part: &parts::Part,
+        groups: &BTreeSet<GroupId>,
+        (anchors, measured): (bool, bool),
+        sums: &mut Sums,
+        mut local: impl FnMut(&mut Part<'_>) -> Result<()>,
+    ) -> Result<TurnedNumbers> {
+        let mut seen = TurnedNumbers::default();
+        if anchors && !part.names.iter().any(|name| self.is_anchor(name)) {
+            return Ok(seen);
+        }
+        let (mut table, mut table_sizes) = (Sums::new(), ([0.0; 2], 0));
+        for (run, rows) in part.rows.iter().enumerate() {
+            let in_runs = |name: &str| rows.is_some() && part.table() == Some(name);
+            let counts = |name: &str| (run == 0 || in_runs(name)) && (!anchors || self.is_anchor(name));
+            let mut held = self.read(motion, part, rows.as_ref(), &|name| measured && counts(name))?;
+            local(&mut held)?;
+            seen.start += held.start;
+            (0..2).for_each(|k| seen.squares[k] += held.squares[k]);
+            let roots = |name: &str| roots_of(&self.kinds.symmetry, name);
+            seen.value += held.value(|name| counts(name) && roots(name).is_disjoint(groups))?;
+            for name in held.names().filter(|name| counts(name) && held.is_float(name)) {
+                for id in roots(name).intersection(groups) {
+                    let (grams, (squares, len)) = (held.grams_in(*id, name)?, held.sizes(name)?);
+                    let is_turned = self.kinds.side(*id, name).is_some();
+                    if in_runs(name) {
+                        (0..2).for_each(|k| table_sizes.0[k] += squares[k]);
+                        table_sizes.1 += len;
+                        table.entry(*id).or_default().add(&grams, 1.0, is_turned);
+                    } else {
+                        let weight = weight(self.kinds, self.options, name, squares, len);
+                        sums.entry(*id).or_default().add(&grams, weight, is_turned);
+                    }
+                }
+            }
+        }
+        if let Some(name) = part.table() {
+            let weight = weight(self.kinds, self.options, name, table_sizes.0, table_sizes.1);
+            table.iter().for_each(|(id, own)| sums.entry(*id).or_default().include(own, weight));
+        }
+        Ok(seen)
+    }
+
+    /// Solves the groups that stand everywhere, and ends the sweep.
+    fn streams(&self, state: &mut TurnedState, all: &[parts::Part]) -> Result<Sweep> {
+        let (sweep, anchors) = (state.sweeps.len(), state.sweeps.is_empty());
+        let TurnedNumbers { mut value, mut gain, mut changed, .. } = state.numbers;
+        let mut sums = std::mem::take(&mut state.sums);
+        for (k, batch) in self.batches.iter().enumerate() {
+            if k > 0 {
+                sums = Sums::new();
+                for part in all {
+                    self.gather(&state.motion, part, batch, (anchors, false), &mut sums, |_| Ok(()))?;
+                }
+            }
+            for (id, own) in batch.iter().filter_map(|id| Some((*id, sums.get(id)?))) {
+                let size = own.size();
+                let better = own.better(self.kinds, id, size)?;
+                let still = Motion::identity(self.kinds);
+                if k == 0 {
+                    value += own.value(id, better.as_ref().map_or(&still, |(motion, _)| motion));
+                }
+                if let Some((motion, more)) = better {
+                    state.motion = motion.after(self.kinds, &state.motion);
+                    gain += more;
+                    changed += 1;
+                }
+            }
+        }
+        let local: usize = if anchors { 0 } else { all.iter().map(|part| part.local.len()).sum() };
+        state.parts = 0;
+        (state.numbers.value, state.numbers.gain, state.numbers.changed) = (0.0, 0.0, 0);
+        let solved_groups = local + self.everywhere.len();
+        Ok(Sweep { sweep, objective: value, gain, changed_groups: changed, solved_groups })
     }
 }
 

@@ -1,0 +1,163 @@
+//! Two networks read part by part: tensors that have groups in common that stand nowhere else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use crate::error::Result;
+use crate::kinds::Kinds;
+use crate::params::Params;
+use crate::symmetry::{GroupId, Symmetry};
+
+/// Where both networks are read: all of them need not be in memory at once.
+pub trait Reading {
+    /// Tensors that are read together, whatever groups they have.
+    fn together(&self) -> Vec<Vec<String>>;
+
+    /// The tensors of A and of B by these names, as they are to be compared; of those with so many rows as the longest, these rows
+    /// alone, where rows are given.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    fn read(&self, names: &[String], rows: Option<Range<usize>>) -> Result<[Params; 2]>;
+}
+
+/// Networks that are in memory.
+pub(super) struct Held<'a>(pub(super) [&'a Params; 2]);
+
+impl Reading for Held<'_> {
+    fn together(&self) -> Vec<Vec<String>> {
+        Vec::new()
+    }
+
+    fn read(&self, names: &[String], rows: Option<Range<usize>>) -> Result<[Params; 2]> {
+        let [a, b] = self.0;
+        Ok([named(a, names, rows.as_ref())?, named(b, names, rows.as_ref())?])
+    }
+}
+
+/// Tensors by name, each read anew where it lies in a storage, so that nothing of it stays in memory; of tables with as many rows as
+/// the longest, these rows.
+///
+/// # Errors
+/// If one is missing, or rows are asked for of what lies in no order.
+pub fn named(params: &Params, names: &[String], rows: Option<&Range<usize>>) -> Result<Params> {
+    let longest = names.iter().filter_map(|name| params.get(name)?.shape().first().copied()).max();
+    let own = |name: &String| {
+        let tensor = params.require(name)?;
+        let cut = rows.filter(|_| tensor.shape().len() > 1 && tensor.shape().first().copied() == longest);
+        Ok((name.clone(), tensor.rows_anew(cut.cloned())?))
+    };
+    names.iter().map(own).collect()
+}
+
+/// Tensors that are read and solved together.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Part {
+    pub(super) names: Vec<String>,
+    /// Its groups that stand nowhere else.
+    pub(super) local: Vec<GroupId>,
+    /// The table that is read in runs of rows, if one is.
+    table: Option<String>,
+    /// These runs; one of everything else.
+    pub(super) rows: Vec<Option<Range<usize>>>,
+}
+
+impl Part {
+    /// The table that is read in runs of rows: the longest.
+    pub(super) fn table(&self) -> Option<&str> {
+        self.table.as_deref()
+    }
+}
+
+/// Entries of a table that are held at a time.
+const HELD: usize = 1 << 26;
+
+/// Roots of a tensor.
+pub(super) fn roots_of(symmetry: &Symmetry, name: &str) -> BTreeSet<GroupId> {
+    let Ok(layout) = symmetry.tensor(name) else { return BTreeSet::new() };
+    let digits = layout.axes.iter().flat_map(|x| &x.occurrences).flat_map(|o| &o.digits);
+    digits.filter(|d| d.len > 1).filter_map(|d| d.group).map(|id| symmetry.root(id)).collect()
+}
+
+/// Roots that share tensors with more than two others: with more than what stands before and behind them.
+pub(super) fn everywhere(symmetry: &Symmetry) -> BTreeSet<GroupId> {
+    let mut beside: BTreeMap<GroupId, BTreeSet<GroupId>> = BTreeMap::new();
+    for roots in symmetry.names().map(|name| roots_of(symmetry, name)) {
+        for id in &roots {
+            beside.entry(*id).or_default().extend(&roots);
+        }
+    }
+    beside.into_iter().filter(|(_, all)| all.len() > 3).map(|(id, _)| id).collect()
+}
+
+/// All tensors in parts: those of one local root are in one, and those that are read together.
+pub(super) fn parts(kinds: &Kinds, everywhere: &BTreeSet<GroupId>, together: &[Vec<String>]) -> Vec<Part> {
+    let symmetry = &kinds.symmetry;
+    let names: Vec<&str> = symmetry.names().collect();
+    let roots: Vec<BTreeSet<GroupId>> = names.iter().map(|name| roots_of(symmetry, name)).collect();
+    let mut first: Vec<usize> = (0..names.len()).collect();
+    let mut of_root: BTreeMap<GroupId, usize> = BTreeMap::new();
+    for (at, ids) in roots.iter().enumerate() {
+        for id in ids.difference(everywhere) {
+            let other = *of_root.entry(*id).or_insert(at);
+            unite(&mut first, at, other);
+        }
+    }
+    for set in together {
+        let mut at = set.iter().filter_map(|name| names.binary_search(&name.as_str()).ok());
+        if let Some(one) = at.next() {
+            at.for_each(|other| unite(&mut first, one, other));
+        }
+    }
+    let mut found: BTreeMap<usize, Part> = BTreeMap::new();
+    for at in 0..names.len() {
+        let part = found.entry(top(&first, at)).or_insert_with(|| Part {
+            names: Vec::new(),
+            local: Vec::new(),
+            table: None,
+            rows: vec![None],
+        });
+        part.names.push(names[at].to_owned());
+        let local = roots[at].difference(everywhere).filter(|id| !part.local.contains(id)).copied().collect::<Vec<_>>();
+        part.local.extend(local);
+    }
+    let mut found: Vec<Part> = found.into_values().collect();
+    for part in &mut found {
+        part.local.sort();
+        if let Some((table, rows)) = table_of(symmetry, part) {
+            (part.table, part.rows) = (Some(table), rows);
+        }
+    }
+    found
+}
+
+/// The table of a part in which nothing but a stream stands, along its columns, where it is too long to be held, and its runs of rows.
+fn table_of(symmetry: &Symmetry, part: &Part) -> Option<(String, Vec<Option<Range<usize>>>)> {
+    let layout = |name: &str| symmetry.tensor(name).ok();
+    let size = |name: &String| layout(name).map_or(0, |of| of.axes.iter().map(|axis| axis.len).product::<usize>());
+    let large: Vec<&String> = part.names.iter().filter(|name| size(name) > HELD).collect();
+    let ([name], true) = (&large[..], part.local.is_empty()) else { return None };
+    let [rows, columns] = &layout(name)?.axes[..] else { return None };
+    let stays = rows.occurrences.iter().flat_map(|o| &o.digits).all(|d| d.group.is_none());
+    let others = part.names.iter().filter(|other| other != name);
+    let mut lengths = others.filter_map(|other| Some((layout(other)?.axes.len(), layout(other)?.axes.first()?.len)));
+    if !stays || symmetry.members(name).count() != 1 || lengths.any(|(axes, first)| axes > 1 && first >= rows.len) {
+        return None;
+    }
+    let step = (HELD / columns.len.max(1)).max(1);
+    let runs = (0..rows.len).step_by(step).map(|from| Some(from..rows.len.min(from + step)));
+    Some(((*name).clone(), runs.collect()))
+}
+
+fn top(first: &[usize], mut at: usize) -> usize {
+    while first[at] != at {
+        at = first[at];
+    }
+    at
+}
+
+/// Unites two sets under the one that comes first.
+fn unite(first: &mut [usize], one: usize, other: usize) {
+    let (one, other) = (top(first, one), top(first, other));
+    first[one.max(other)] = one.min(other);
+}
