@@ -9,7 +9,40 @@ use onebasin_nn::exec::{Program, Wants, Workspace};
 use onebasin_nn::family::{Config, family, step};
 use onebasin_nn::{GenerateOptions, generate};
 
-const NETWORKS: [&str; 7] = ["gpt2", "gpt2-plain", "llama", "llama-bias", "mistral", "qwen2", "qwen3"];
+pub(crate) const NETWORKS: &[&str] = &[
+    "gpt2",
+    "gpt2-plain",
+    "llama",
+    "llama-bias",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "mistral-window",
+    "qwen2-window",
+    "llama-linear",
+    "llama-dynamic",
+    "llama-llama3",
+    "llama-yarn",
+    "llama-yarn-scaled",
+    "gemma",
+    "gemma2",
+    "gemma2-plain",
+    "gemma3_text",
+    "phi3",
+    "phi3-longrope",
+    "phi3-long",
+    "mixtral",
+    "qwen2_moe",
+    "qwen2_moe-mixed",
+    "qwen3_moe",
+    "qwen3_moe-mixed",
+    "gpt_neox",
+    "gpt_neox-serial",
+    "opt",
+    "opt-behind",
+    "bloom",
+    "bloom-three",
+];
 
 /// A network's tensors, tokens, what transformers computes, and its configuration.
 pub(crate) fn golden(name: &str) -> (Params, Vec<f32>, Vec<f32>, Config) {
@@ -35,9 +68,9 @@ fn logits_are_those_of_transformers() {
         program.forward(&program.flatten(&params).unwrap(), &mut space);
         let largest = expected.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
         assert_eq!(space.output().len(), expected.len(), "{name}");
-        for (found, expected) in space.output().iter().zip(&expected) {
-            assert!((found - expected).abs() <= 1e-5 * largest, "{name}: {found} for {expected}");
-        }
+        let far = space.output().iter().zip(&expected).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        eprintln!("{name} {:.1e}", far / largest);
+        assert!(far <= 1e-5 * largest, "{name}: {far} of {largest}");
     }
 }
 
@@ -67,7 +100,7 @@ fn in_steps(config: &Config, params: &Params, tokens: &[f32]) -> Vec<f32> {
 
 #[test]
 fn steps_write_what_the_whole_graph_answers() {
-    for name in NETWORKS.into_iter().filter(|name| *name != "gpt2-plain") {
+    for name in NETWORKS.iter().filter(|name| !["gpt2-plain", "phi3-long"].contains(name)) {
         let (params, tokens, expected, config) = golden(name);
         let found = in_steps(&config, &params, &tokens[..tokens.len() / 2]);
         let expected = &expected[..expected.len() / 2];

@@ -10,9 +10,7 @@ use onebasin_nn::check::{CheckOptions, compare_graphs};
 use onebasin_nn::exec::Program;
 use onebasin_nn::family::family;
 
-use crate::families::golden;
-
-const NETWORKS: [&str; 7] = ["gpt2", "gpt2-plain", "llama", "llama-bias", "mistral", "qwen2", "qwen3"];
+use crate::families::{NETWORKS, golden};
 
 fn same(what: &str, before: (&Graph, &Params), after: (&Graph, &Params)) {
     let program = |graph: &Graph| Program::new(graph.clone()).unwrap();
