@@ -48,6 +48,19 @@ fn canonical_form_computes_the_same() {
 }
 
 #[test]
+fn print_kinds() {
+    for name in NETWORKS.iter().copied() {
+        let (params, _, _, config) = golden(name);
+        let form = canonical(&family(&config, 16).unwrap(), &params).unwrap();
+        let kinds = Kinds::discover(&form.graph, [&form.params, &form.params]).unwrap();
+        eprintln!("{name}: {}", form.changes);
+        for g in kinds.symmetry.groups() {
+            eprintln!("    {} {} {:?}", g.name, g.size, kinds.named(&g.name).unwrap());
+        }
+    }
+}
+
+#[test]
 fn kinds_of_a_llama_are_those_of_its_operators() {
     let (params, _, _, config) = golden("llama");
     let form = canonical(&family(&config, 16).unwrap(), &params).unwrap();
