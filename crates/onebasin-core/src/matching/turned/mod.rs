@@ -92,7 +92,7 @@ pub fn match_turned(
     let mut state = State::new(kinds, a, b, options)?;
     let (everywhere, local): (Vec<GroupId>, Vec<GroupId>) =
         kinds.symmetry.roots().into_iter().partition(|id| state.is_everywhere(*id));
-    let start = super::objective(&kinds.symmetry, &Alignment::identity(&kinds.symmetry), a, b)?;
+    let start = state.objective()?;
     let (mut sweeps, mut stop) = (Vec::new(), StopReason::SweepLimit);
     for sweep in 0..=options.max_sweeps {
         let mut told = Sweep { sweep, objective: 0.0, gain: 0.0, changed_groups: 0, solved_groups: 0 };
@@ -138,11 +138,11 @@ pub fn match_turned_on(
 ) -> Result<TurnedMatch> {
     a.check_same_structure(b)?;
     let symmetry = &kinds.symmetry;
-    let start = super::objective(symmetry, &Alignment::identity(symmetry), a, b)?;
     let [products, correlations] =
         [ActivationKind::Uncentred, ActivationKind::Pearson].map(|kind| seen.compared(of, kind));
     let (products, correlations) = (products?, correlations?);
     let mut state = State::new(kinds, a, b, options)?;
+    let start = state.objective()?;
     let (nested, leaves): (Vec<GroupId>, Vec<GroupId>) =
         symmetry.roots().into_iter().partition(|id| !symmetry.children(*id).is_empty());
     let mut changed = 0;
@@ -241,7 +241,8 @@ impl<'a> State<'a> {
 
     fn grams(&self, id: GroupId, on: &Symmetry) -> Result<Vec<super::Gram>> {
         let a = if self.is_everywhere(id) { &self.even } else { self.a };
-        weight_grams(on, id, &Alignment::identity(self.symmetry()), a, &self.moved)
+        let (a, moved) = (on.stacked(a)?, on.stacked(&self.moved)?);
+        weight_grams(on, id, &Alignment::identity(self.symmetry()), &a, &moved)
     }
 
     /// The sum of the Grams of a root without families, tensors where it stands alone weighed.
@@ -325,7 +326,8 @@ impl<'a> State<'a> {
     }
 
     fn value_of(&self, moved: &Params) -> Result<f64> {
-        super::objective(self.symmetry(), &Alignment::identity(self.symmetry()), self.a, moved)
+        let (a, moved) = (self.symmetry().stacked(self.a)?, self.symmetry().stacked(moved)?);
+        super::objective(self.symmetry(), &Alignment::identity(self.symmetry()), &a, &moved)
     }
 
     /// Moves B on: always from where it was at first, so that rounding does not gather.
