@@ -33,7 +33,7 @@ fn drop_key_bias(form: &mut Form, softmax: &Node) -> Result<()> {
     let graph = &form.graph;
     let Some(scores) = products(graph, softmax.inputs[0]) else { return Ok(()) };
     let rank = graph.shape(scores.inputs[1]).len();
-    let Some((bias, start, len)) = bias_behind(graph, scores.inputs[1]) else { return Ok(()) };
+    let Some((bias, run)) = bias_behind(graph, scores.inputs[1]) else { return Ok(()) };
     // Keys stand along the last axis of the second factor, their units beside it.
     let turned = graph.made_by(scores.inputs[1]).is_some_and(|(_, node)| match &node.op {
         Op::Transpose(order) => order.ends_with(&[rank - 1, rank - 2]),
@@ -44,10 +44,9 @@ fn drop_key_bias(form: &mut Form, softmax: &Node) -> Result<()> {
     }
     let name = graph.value(bias).name.clone();
     let mut values = form.values(&name)?;
-    if values[start..start + len].iter().all(|v| *v == 0.0) {
+    if !run.clear(&mut values) {
         return Ok(());
     }
-    values[start..start + len].fill(0.0);
     form.set(&name, &values)?;
     form.changes.key_biases.push(name);
     Ok(())
@@ -65,9 +64,7 @@ fn even_scores(form: &mut Form, kinds: &Kinds, softmax: &Node) -> Result<()> {
     let bias = graph.value(queries.0).name.clone();
     let Some(weight) = weight_beside(graph, queries.0).map(|w| graph.value(w).name.clone()) else { return Ok(()) };
     let groups = (0..kinds.symmetry.groups().len()).map(GroupId);
-    let inside = |(_, start, len): (ValueId, usize, usize), positions: &[usize]| {
-        positions.iter().all(|p| (start..start + len).contains(p))
-    };
+    let inside = |(_, run): (ValueId, Run), positions: &[usize]| positions.iter().all(|p| run.contains(*p));
     let parts = |id: GroupId, run| -> Vec<(usize, usize, Vec<usize>)> {
         kinds.fibres(id, &weight).into_iter().filter(|(_, _, positions)| inside(run, positions)).collect()
     };
@@ -78,28 +75,34 @@ fn even_scores(form: &mut Form, kinds: &Kinds, softmax: &Node) -> Result<()> {
     let (mut weights, mut biases) = (form.values(&weight)?, form.values(&bias)?);
     let shape = form.params.require(&weight)?.shape().to_vec();
     for copy in 0..kinds.symmetry.copies(id) {
-        let of = |run| parts(id, run).into_iter().find(|(_, c, _)| *c == copy);
-        let (Some(queries), Some(keys)) = (of(queries), of(keys)) else { continue };
-        let [rows_of_queries, rows_of_keys] =
-            [&queries, &keys].map(|(axis, _, positions)| rows(&weights, &biases, &shape, *axis, positions));
-        let (n, columns) = (queries.2.len(), shape[1 - queries.0] + 1);
-        let gram = |rows: &[f64]| {
+        // Heads that are told apart have one element for all of them.
+        let of = |run| parts(id, run).into_iter().filter(|(_, c, _)| *c == copy).collect::<Vec<_>>();
+        let both = [(of(queries), Side::Along), (of(keys), Side::Against)];
+        let grams = both.each_ref().map(|(fibres, _)| {
+            let n = fibres.first().map_or(0, |(_, _, positions)| positions.len());
             let mut gram = vec![0.0; n * n];
-            f64::matmul(&mut gram, Mat::new(rows, n, columns), Mat::new(rows, n, columns).t(), false);
+            for (axis, _, positions) in fibres {
+                let (rows, columns) = (rows(&weights, &biases, &shape, *axis, positions), shape[1 - axis] + 1);
+                let rows = Mat::new(&rows, n, columns);
+                f64::matmul(&mut gram, rows, rows.t(), true);
+            }
             gram
-        };
-        let Some(turn) = balance(&gram(&rows_of_queries), &gram(&rows_of_keys), n) else { continue };
-        for ((axis, _, positions), rows, side) in
-            [(queries, rows_of_queries, Side::Along), (keys, rows_of_keys, Side::Against)]
-        {
-            let mut turned = vec![0.0; n * columns];
-            f64::matmul(&mut turned, Mat::new(&turn.matrix(side), n, n), Mat::new(&rows, n, columns), false);
-            for (row, p) in turned.chunks(columns).zip(&positions) {
-                row[..columns - 1]
-                    .iter()
-                    .enumerate()
-                    .for_each(|(k, value)| weights[entry(&shape, axis, *p, k)] = *value);
-                biases[*p] = row[columns - 1];
+        });
+        let n = grams[0].len().isqrt();
+        let Some(turn) = balance(&grams[0], &grams[1], n) else { continue };
+        for (fibres, side) in both {
+            let turn = turn.matrix(side);
+            for (axis, _, positions) in fibres {
+                let (rows, columns) = (rows(&weights, &biases, &shape, axis, &positions), shape[1 - axis] + 1);
+                let mut turned = vec![0.0; n * columns];
+                f64::matmul(&mut turned, Mat::new(&turn, n, n), Mat::new(&rows, n, columns), false);
+                for (row, p) in turned.chunks(columns).zip(&positions) {
+                    row[..columns - 1]
+                        .iter()
+                        .enumerate()
+                        .for_each(|(k, value)| weights[entry(&shape, axis, *p, k)] = *value);
+                    biases[*p] = row[columns - 1];
+                }
             }
         }
     }
@@ -156,7 +159,7 @@ fn products(graph: &Graph, mut value: ValueId) -> Option<&Node> {
 /// Weights of attention sum to 1, so a bias of values is one of what attention gives.
 fn move_value_bias(form: &mut Form, kinds: &Kinds, mixed: &Node) -> Result<()> {
     let graph = &form.graph;
-    let Some((bias, start, len)) = bias_behind(graph, mixed.inputs[1]) else { return Ok(()) };
+    let Some((bias, run)) = bias_behind(graph, mixed.inputs[1]) else { return Ok(()) };
     let Some(joined) = joined(graph, mixed.outputs[0]) else { return Ok(()) };
     let Some(readers) = linear_readers(graph, joined) else { return Ok(()) };
     let [reader] = &readers[..] else { return Ok(()) };
@@ -169,36 +172,68 @@ fn move_value_bias(form: &mut Form, kinds: &Kinds, mixed: &Node) -> Result<()> {
     };
     let Some(id) = groups.into_iter().find(|id| between(id)) else { return Ok(()) };
     let (mut biases, weights, mut sums) = (form.values(&name)?, form.values(&weight)?, form.values(&to)?);
-    if biases[start..start + len].iter().all(|v| *v == 0.0) {
+    let before = biases.clone();
+    if !run.clear(&mut biases) {
         return Ok(());
     }
     let (own, read) = (kinds.fibres(id, &name), kinds.fibres(id, &weight));
+    // Where heads are told apart, one copy has units of all of them.
+    if (0..kinds.symmetry.copies(id)).any(|copy| own.iter().filter(|(_, c, _)| *c == copy).count() > 1) {
+        return Ok(());
+    }
     let shape = form.graph.shape(reader.weight()).to_vec();
     for (axis, copy, positions) in read {
         for (unit, at) in positions.iter().enumerate() {
-            let bias: f64 = own.iter().filter(|(_, c, _)| *c == copy).map(|(_, _, p)| biases[p[unit]]).sum();
+            let bias: f64 = own.iter().filter(|(_, c, _)| *c == copy).map(|(_, _, p)| before[p[unit]]).sum();
             for (out, sum) in sums.iter_mut().enumerate() {
                 *sum += bias * weights[if axis == 0 { at * shape[1] + out } else { out * shape[1] + at }];
             }
         }
     }
-    biases[start..start + len].fill(0.0);
     form.set(&name, &biases)?;
     form.set(&to, &sums)?;
     form.changes.value_biases.push(name);
     Ok(())
 }
 
+/// Entries of a bias: a run of every `period` of them.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    start: usize,
+    len: usize,
+    period: usize,
+}
+
+impl Run {
+    fn contains(self, at: usize) -> bool {
+        (self.start..self.start + self.len).contains(&(at % self.period))
+    }
+
+    /// Makes these entries 0; whether any was not.
+    fn clear(self, values: &mut [f64]) -> bool {
+        let mut any = false;
+        for (_, value) in values.iter_mut().enumerate().filter(|(at, _)| self.contains(*at)) {
+            any |= *value != 0.0;
+            *value = 0.0;
+        }
+        any
+    }
+}
+
 /// The bias that is added last before a value takes its shape, and which of its entries stand there.
-fn bias_behind(graph: &Graph, mut value: ValueId) -> Option<(ValueId, usize, usize)> {
-    let mut run = None;
+fn bias_behind(graph: &Graph, mut value: ValueId) -> Option<(ValueId, Run)> {
+    let mut run: Option<Run> = None;
     loop {
         let (_, node) = graph.made_by(value)?;
         let input = node.inputs[0];
+        let len = *graph.shape(input).last()?;
         match &node.op {
-            Op::Reshape(_) | Op::Transpose(_) | Op::Expand(_) | Op::Unary(Unary::Identity) => value = input,
-            Op::Slice { axis, start, len, step: 1 } if run.is_none() && axis + 1 == graph.shape(input).len() => {
-                run = Some((*start, *len));
+            // The last axis cut into pieces, of each of which a run is taken.
+            Op::Reshape(_) if run.is_none_or(|run| len.is_multiple_of(run.period)) => value = input,
+            Op::Transpose(order) if run.is_none() || order.last() == Some(&(order.len() - 1)) => value = input,
+            Op::Expand(_) | Op::Unary(Unary::Identity) => value = input,
+            Op::Slice { axis, start, len: taken, step: 1 } if run.is_none() && axis + 1 == graph.shape(input).len() => {
+                run = Some(Run { start: *start, len: *taken, period: len });
                 value = input;
             }
             Op::Linear => return whole(graph, *node.inputs.get(2)?, run),
@@ -211,10 +246,10 @@ fn bias_behind(graph: &Graph, mut value: ValueId) -> Option<(ValueId, usize, usi
     }
 }
 
-fn whole(graph: &Graph, bias: ValueId, run: Option<(usize, usize)>) -> Option<(ValueId, usize, usize)> {
+fn whole(graph: &Graph, bias: ValueId, run: Option<Run>) -> Option<(ValueId, Run)> {
     let [len] = graph.shape(bias)[..] else { return None };
-    let (start, len) = run.unwrap_or((0, len));
-    is_own(graph, bias).then_some((bias, start, len))
+    let run = run.unwrap_or(Run { start: 0, len, period: len });
+    (is_own(graph, bias) && len.is_multiple_of(run.period)).then_some((bias, run))
 }
 
 /// Heads beside each other: what is behind changes of shape alone.

@@ -4,6 +4,7 @@ use super::Form;
 use crate::error::Result;
 use crate::graph::op::{Binary, Op};
 use crate::graph::{Graph, NodeId, ValueId, ValueSource};
+use crate::kinds::gain;
 
 /// What reads a norm: a linear layer, by its weight and where its bias is.
 pub(super) struct Reader {
@@ -33,20 +34,27 @@ pub(super) fn fold(form: &mut Form) -> Result<()> {
             continue;
         }
         let Some(readers) = linear_readers(&form.graph, node.outputs[0]) else { continue };
-        let own = |value: &ValueId| is_own(&form.graph, *value);
-        if !node.inputs[1..].iter().all(own) {
+        let Some((gain, more)) = node.inputs.get(1).and_then(|value| gain(&form.graph, *value)) else { continue };
+        let is_read_once = form.graph.readers(node.inputs[1]).count() == 1;
+        if !is_read_once || !is_own(&form.graph, gain) || !node.inputs[2..].iter().all(|v| is_own(&form.graph, *v)) {
             continue;
         }
-        fold_one(form, &node.inputs[1..], readers)?;
+        fold_one(form, (gain, more), node.inputs.get(2).copied(), readers)?;
     }
     Ok(())
 }
 
-fn fold_one(form: &mut Form, norm: &[ValueId], mut readers: Vec<Reader>) -> Result<()> {
+/// The gain is a parameter and so much more.
+fn fold_one(
+    form: &mut Form,
+    (gain, more): (ValueId, f64),
+    bias: Option<ValueId>,
+    mut readers: Vec<Reader>,
+) -> Result<()> {
     let name = |form: &Form, value: ValueId| form.graph.value(value).name.clone();
-    let gain_name = name(form, norm[0]);
-    let gain = form.values(&gain_name)?;
-    let bias_name = norm.get(1).map(|value| name(form, *value));
+    let gain_name = name(form, gain);
+    let gain: Vec<f64> = form.values(&gain_name)?.iter().map(|g| g + more).collect();
+    let bias_name = bias.map(|value| name(form, value));
     let bias = bias_name.as_ref().map(|name| form.values(name)).transpose()?;
     let is_zero = bias.as_ref().is_none_or(|bias| bias.iter().all(|b| *b == 0.0));
     let moves_on = readers.iter().all(|reader| reader.bias.is_some_and(|bias| is_own(&form.graph, bias)));
@@ -79,7 +87,7 @@ fn fold_one(form: &mut Form, norm: &[ValueId], mut readers: Vec<Reader>) -> Resu
         }
     }
     if !is_one {
-        form.set(&gain_name, &vec![1.0; gain.len()])?;
+        form.set(&gain_name, &vec![1.0 - more; gain.len()])?;
         form.changes.gains.push(gain_name);
     }
     Ok(())

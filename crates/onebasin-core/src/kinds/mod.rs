@@ -8,6 +8,7 @@
 
 mod classes;
 mod fibres;
+mod gain;
 mod motion;
 mod passes;
 mod rotary;
@@ -21,6 +22,7 @@ use crate::error::Result;
 use crate::graph::{Graph, ValueId};
 use crate::params::Params;
 use crate::symmetry::{GroupId, Symmetry, TermKind, discover};
+pub(crate) use gain::gain;
 pub use motion::Motion;
 pub use turn::{Side, Turn, balance};
 
@@ -131,12 +133,13 @@ impl Kinds {
         let plain = graph.bypass(&bypassed);
         let found = discover(&plain);
         let symmetry = Symmetry::resolve(found.spec(), networks[0])?;
-        let is_one = |name: &str| {
-            let ones =
-                |net: &Params| net.get(name).and_then(|t| t.to_f64().ok()).is_some_and(|v| v.iter().all(|v| *v == 1.0));
-            networks.iter().all(|net| ones(net))
+        let is_all = |name: &str, number: f64| {
+            let all = |net: &Params| {
+                net.get(name).and_then(|t| t.to_f64().ok()).is_some_and(|v| v.iter().all(|v| *v == number))
+            };
+            networks.iter().all(|net| all(net))
         };
-        let passed = passes::pass(&plain, &found, &symmetry, is_one);
+        let passed = passes::pass(&plain, &found, &symmetry, is_all);
         let mut turned_in_pairs = BTreeSet::new();
         for value in plain.ids().filter(|v| names.contains(&plain.value(*v).name.as_str())) {
             let Some(term) = found.value_pattern(value).and_then(|pattern| pattern.axes.last()) else { continue };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::classes::{Asked, Classes};
 use crate::graph::op::{Binary, Op, Reduce, Unary};
-use crate::graph::{Graph, Node, ValueId, ValueSource};
+use crate::graph::{Graph, Node, ValueId};
 use crate::symmetry::{Discovery, GroupId, Symmetry, Term, TermKind};
 
 /// Where units of a group stand in a value.
@@ -22,7 +22,7 @@ struct Standing {
 pub(super) struct Passed {
     pub(super) classes: Classes,
     places: BTreeMap<(ValueId, GroupId), usize>,
-    /// Gains that are 1 everywhere: no element moves them.
+    /// Gains that are 1 everywhere, and parameters that they are made of: no element moves them.
     pub(super) ones: BTreeSet<ValueId>,
 }
 
@@ -41,8 +41,13 @@ impl Passed {
     }
 }
 
-/// Follows all groups through all nodes. `is_one` says of a parameter whether it is 1 everywhere.
-pub(super) fn pass(graph: &Graph, found: &Discovery<'_>, symmetry: &Symmetry, is_one: impl Fn(&str) -> bool) -> Passed {
+/// Follows all groups through all nodes. `is_all` says of a parameter whether it is a number everywhere.
+pub(super) fn pass(
+    graph: &Graph,
+    found: &Discovery<'_>,
+    symmetry: &Symmetry,
+    is_all: impl Fn(&str, f64) -> bool,
+) -> Passed {
     let standing: Vec<BTreeMap<GroupId, Standing>> = graph.ids().map(|v| standing(found, symmetry, v)).collect();
     let mut walk = Walk { graph, standing: &standing, passed: Passed::default(), products: Vec::new() };
     for (value, groups) in graph.ids().zip(&standing) {
@@ -56,7 +61,7 @@ pub(super) fn pass(graph: &Graph, found: &Discovery<'_>, symmetry: &Symmetry, is
         }
     }
     for node in graph.nodes() {
-        walk.node(node, &is_one);
+        walk.node(node, &is_all);
     }
     walk.settle();
     walk.passed
@@ -139,15 +144,15 @@ impl Walk<'_> {
         node.inputs.iter().chain(&node.outputs).for_each(|v| self.ask(group, *v, |asked| asked.still = true));
     }
 
-    fn node(&mut self, node: &Node, is_one: &impl Fn(&str) -> bool) {
+    fn node(&mut self, node: &Node, is_all: &impl Fn(&str, f64) -> bool) {
         let values = node.inputs.iter().chain(&node.outputs);
         let groups: BTreeSet<GroupId> = values.flat_map(|v| self.standing[v.0].keys().copied()).collect();
         for group in groups {
-            self.group(node, group, is_one);
+            self.group(node, group, is_all);
         }
     }
 
-    fn group(&mut self, node: &Node, group: GroupId, is_one: &impl Fn(&str) -> bool) {
+    fn group(&mut self, node: &Node, group: GroupId, is_all: &impl Fn(&str, f64) -> bool) {
         let (inputs, out) = (&node.inputs, node.outputs[0]);
         match &node.op {
             Op::Linear => {
@@ -177,7 +182,7 @@ impl Walk<'_> {
             }
             Op::Binary(Binary::Div) if self.at(inputs[1], group).is_none() => self.alike(group, [inputs[0], out]),
             Op::Unary(Unary::Identity | Unary::Neg) => self.alike(group, [inputs[0], out]),
-            Op::LayerNorm { axes, centred, .. } => self.layer_norm(group, node, axes, *centred, is_one),
+            Op::LayerNorm { axes, centred, .. } => self.layer_norm(group, node, axes, *centred, is_all),
             Op::Reshape(_) | Op::Transpose(_) | Op::Slice { .. } | Op::Concat { .. } | Op::Expand(_) => {
                 if self.at(out, group).is_some() {
                     self.alike(group, inputs.iter().copied().chain([out]));
@@ -237,16 +242,17 @@ impl Walk<'_> {
         node: &Node,
         axes: &[usize],
         centred: bool,
-        is_one: &impl Fn(&str) -> bool,
+        is_all: &impl Fn(&str, f64) -> bool,
     ) {
         let (x, gain, out) = (node.inputs[0], node.inputs[1], node.outputs[0]);
         let whole = self.at(x, group).is_some_and(|at| at.whole && axes.len() == 1 && at.axes.contains(&axes[0]));
-        let gain_is_one = self.graph.value(gain).source == ValueSource::Param && is_one(&self.graph.value(gain).name);
+        let behind = super::gain(self.graph, gain);
+        let ones = behind.filter(|(param, more)| is_all(&self.graph.value(*param).name, 1.0 - more));
         if !whole {
             return self.entrywise(group, node);
         }
-        if gain_is_one {
-            self.passed.ones.insert(gain);
+        if let Some((param, _)) = ones {
+            self.passed.ones.extend([gain, param]);
             self.alike(group, [x, out].into_iter().chain(node.inputs.get(2).copied()));
         } else if centred {
             return self.entrywise(group, node);

@@ -10,7 +10,7 @@ use crate::error::Result;
 /// A graph on its way, for so many positions.
 pub(super) struct Build {
     pub(super) graph: Graph,
-    span: Span,
+    pub(super) span: Span,
     /// Keys and values of every layer, where they are asked for.
     kept: Vec<ValueId>,
 }
@@ -104,11 +104,16 @@ impl Build {
         Ok(self.graph.push(name, Op::Gather { axis: 0 }, &[table, tokens])?)
     }
 
-    /// The rows of a table of positions that it is for.
+    /// The rows of a table of positions that it is for, the first of which is the position 0.
     pub(super) fn positions(&mut self, name: &str, rows: usize, width: usize) -> Result<ValueId> {
+        self.positions_from(name, 0, rows, width)
+    }
+
+    /// The same, with so many rows before the position 0.
+    pub(super) fn positions_from(&mut self, name: &str, first: usize, rows: usize, width: usize) -> Result<ValueId> {
         let table = self.graph.param(&format!("{name}.weight"), &[rows, width])?;
         let Span { past, length } = self.span;
-        let own = Op::Slice { axis: 0, start: past.unwrap_or(0), len: length, step: 1 };
+        let own = Op::Slice { axis: 0, start: first + past.unwrap_or(0), len: length, step: 1 };
         Ok(self.graph.push(name, own, &[table])?)
     }
 
@@ -138,6 +143,15 @@ impl Build {
             inputs.push(self.graph.param(&format!("{name}.bias"), &[width])?);
         }
         Ok(self.graph.push(name, Op::LayerNorm { axes: vec![axis], epsilon, centred }, &inputs)?)
+    }
+
+    /// RMSNorm over the last axis whose gain is 1 more than its weight.
+    pub(super) fn norm_of_one_more(&mut self, name: &str, x: ValueId, epsilon: f64) -> Result<ValueId> {
+        let (axis, width) = (self.graph.shape(x).len() - 1, self.width(x));
+        let weight = self.graph.param(&format!("{name}.weight"), &[width])?;
+        let one = self.graph.constant(&format!("{name}.one"), Tensor::from_f32(&[], vec![1.0])?)?;
+        let gain = self.add(&format!("{name}.gain"), weight, one)?;
+        Ok(self.graph.push(name, Op::LayerNorm { axes: vec![axis], epsilon, centred: false }, &[x, gain])?)
     }
 
     pub(super) fn add(&mut self, name: &str, a: ValueId, b: ValueId) -> Result<ValueId> {
@@ -178,26 +192,11 @@ impl Build {
         Ok(self.graph.push(&format!("{name}.split"), Op::Transpose(vec![0, 2, 1, 3]), &[apart])?)
     }
 
-    /// Every pair of units `f` and `f + units / 2` of every head, turned by an angle that grows with the position.
-    pub(super) fn rotate(&mut self, name: &str, x: ValueId, theta: f64) -> Result<ValueId> {
-        let units = self.width(x);
-        let half = units / 2;
-        let Span { past, length } = self.span;
-        let first = past.unwrap_or(0);
-        let angles = (first..first + length).flat_map(|at| (0..units).map(move |unit| (at, unit % half)));
-        let angles: Vec<f64> =
-            angles.map(|(at, pair)| at as f64 * theta.powf(-2.0 * pair as f64 / units as f64)).collect();
-        let of = |f: fn(f64) -> f64| Tensor::from_f32(&[length, units], angles.iter().map(|a| f(*a) as f32).collect());
-        let (cos, sin) = (of(f64::cos)?, of(f64::sin)?);
-        let cos = self.graph.constant(&format!("{name}.cos"), cos)?;
-        let sin = self.graph.constant(&format!("{name}.sin"), sin)?;
-        let (low, high) =
-            (self.part(&format!("{name}.low"), x, 0, half)?, self.part(&format!("{name}.high"), x, half, half)?);
-        let minus = self.unary(&format!("{name}.minus"), Unary::Neg, high)?;
-        let turned = self.graph.push(&format!("{name}.turned"), Op::Concat { axis: 3 }, &[minus, low])?;
-        let (x, turned) =
-            (self.multiply(&format!("{name}.along"), x, cos)?, self.multiply(&format!("{name}.across"), turned, sin)?);
-        self.add(&format!("{name}.rotated"), x, turned)
+    /// Queries, keys and values `[N, heads, T, units]` of a layer that has those of every head one after the other.
+    pub(super) fn split_of_heads(&mut self, name: &str, all: ValueId, sizes: Heads) -> Result<[ValueId; 3]> {
+        let heads = self.split(&format!("{name}.all"), all, sizes.queries)?;
+        let mut of = |part: &str, k: usize| self.part(&format!("{name}.{part}"), heads, k * sizes.units, sizes.units);
+        Ok([of("q", 0)?, of("k", 1)?, of("v", 2)?])
     }
 
     /// Attention: queries `[N, heads, T, units]`, keys and values `[N, heads, S, units]`, to `[N, T, heads · units]`. Where there are

@@ -35,6 +35,10 @@ impl Config {
         }
     }
 
+    pub(super) fn empty() -> Self {
+        Self(Map::new())
+    }
+
     /// The same with another entry.
     #[must_use]
     pub fn with(mut self, key: &str, value: Value) -> Self {
@@ -45,6 +49,25 @@ impl Config {
     /// All of it.
     pub fn entries(&self) -> &Map<String, Value> {
         &self.0
+    }
+
+    /// The same with another entry where it has none, or null.
+    pub(super) fn or(self, key: &str, value: Value) -> Self {
+        if self.get(key).is_none() { self.with(key, value) } else { self }
+    }
+
+    pub(super) fn without(mut self, key: &str) -> Self {
+        self.0.remove(key);
+        self
+    }
+
+    /// An object within it; none where it is missing or null.
+    pub(super) fn within(&self, key: &str) -> Result<Option<Self>> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::Object(entries)) => Ok(Some(Self(entries.clone()))),
+            Some(_) => Err(self.unfit(key, "an object")),
+        }
     }
 
     /// An entry that is a text.
@@ -83,10 +106,37 @@ impl Config {
         if self.get(key).is_none() { Ok(other) } else { self.size(key) }
     }
 
+    /// A number of things, of which there may be none.
+    pub(super) fn count_or(&self, key: &str, other: usize) -> Result<usize> {
+        let Some(value) = self.get(key) else { return Ok(other) };
+        let found = value.as_u64().filter(|count| *count <= LARGEST);
+        found.map(|count| count as usize).ok_or_else(|| self.unfit(key, "a whole number"))
+    }
+
     pub(super) fn number_or(&self, key: &str, other: f64) -> Result<f64> {
         match self.get(key) {
             None => Ok(other),
             Some(value) => value.as_f64().ok_or_else(|| self.unfit(key, "a number")),
+        }
+    }
+
+    /// A number above 0.
+    pub(super) fn positive(&self, key: &str) -> Result<f64> {
+        let found = self.get(key).and_then(Value::as_f64).filter(|number| *number > 0.0 && number.is_finite());
+        found.ok_or_else(|| self.unfit(key, "a number above 0"))
+    }
+
+    /// The same; none where it is missing or null.
+    pub(super) fn positive_if_any(&self, key: &str) -> Result<Option<f64>> {
+        self.get(key).map(|_| self.positive(key)).transpose()
+    }
+
+    /// A list; none where it is missing or null.
+    pub(super) fn list(&self, key: &str) -> Result<Option<&[Value]>> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::Array(all)) => Ok(Some(all)),
+            Some(_) => Err(self.unfit(key, "a list")),
         }
     }
 
@@ -132,37 +182,12 @@ impl Config {
         }
     }
 
-    /// How many positions attention sees, where that is bounded.
-    pub(super) fn window(&self) -> Result<Option<usize>> {
-        let slides = self.flag_or("use_sliding_window", true)? && self.get("sliding_window").is_some();
-        slides.then(|| self.size("sliding_window")).transpose()
-    }
-
-    /// θ of rotary positions, and what else is done to their frequencies, which must be nothing.
-    pub(super) fn rotary(&self) -> Result<f64> {
-        let parameters = self.get("rope_parameters").and_then(Value::as_object);
-        let part = parameters.and_then(|of| of.get("partial_rotary_factor")).and_then(Value::as_f64);
-        if part.map_or_else(|| self.number_or("partial_rotary_factor", 1.0), Ok)? < 1.0 {
-            return Err(wrong("only a part of its units has rotary positions, which is not built"));
-        }
-        for of in [self.get("rope_scaling").and_then(Value::as_object), parameters].into_iter().flatten() {
-            let kind = of.get("rope_type").or_else(|| of.get("type")).and_then(Value::as_str).unwrap_or("default");
-            if kind != "default" {
-                return Err(wrong(&format!("its rotary positions are of type `{kind}`, which is not known here")));
-            }
-        }
-        match parameters.and_then(|of| of.get("rope_theta")).and_then(Value::as_f64) {
-            Some(theta) => Ok(theta),
-            None => self.number_or("rope_theta", 10_000.0),
-        }
-    }
-
     /// An entry; none where it is null.
-    fn get(&self, key: &str) -> Option<&Value> {
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
         self.0.get(key).filter(|value| !value.is_null())
     }
 
-    fn unfit(&self, key: &str, expected: &str) -> Error {
+    pub(super) fn unfit(&self, key: &str, expected: &str) -> Error {
         let found = self.get(key).map_or_else(|| "nothing".to_owned(), |value| format!("`{value}`"));
         wrong(&format!("{key} should be {expected}, found {found}"))
     }
@@ -170,4 +195,10 @@ impl Config {
 
 pub(super) fn wrong(why: &str) -> Error {
     Error::Family { why: why.to_owned() }
+}
+
+impl From<Config> for Value {
+    fn from(config: Config) -> Self {
+        Self::Object(config.0)
+    }
 }

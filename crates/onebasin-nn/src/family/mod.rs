@@ -3,10 +3,17 @@
 //! A family is a file: names of tensors, and how they are put together. `blocks` has what families share.
 
 mod blocks;
+mod bloom;
 mod config;
+mod experts;
+mod gemma;
 mod gpt2;
+mod gpt_neox;
 mod init;
 mod llama;
+mod opt;
+mod phi3;
+mod rope;
 
 use onebasin_core::graph::Graph;
 
@@ -83,4 +90,20 @@ pub fn families() -> impl Iterator<Item = &'static str> {
 /// Names of a family, and what builds its graph.
 type Family = (&'static [&'static str], fn(&Config, Span) -> Result<Graph>);
 
-const FAMILIES: [Family; 2] = [(&["gpt2"], gpt2::build), (&["llama", "mistral", "qwen2", "qwen3"], llama::build)];
+const FAMILIES: &[Family] = &[
+    (&["gpt2"], gpt2::build),
+    (&["llama"], llama::llama),
+    (&["mistral"], llama::mistral),
+    (&["qwen2"], llama::qwen2),
+    (&["qwen3"], llama::qwen3),
+    (&["gemma"], gemma::gemma),
+    (&["gemma2"], gemma::gemma2),
+    (&["gemma3_text"], gemma::gemma3),
+    (&["phi3"], phi3::phi3),
+    (&["mixtral"], experts::mixtral),
+    (&["qwen2_moe"], experts::qwen2),
+    (&["qwen3_moe"], experts::qwen3),
+    (&["gpt_neox"], gpt_neox::build),
+    (&["opt"], opt::build),
+    (&["bloom"], bloom::build),
+];

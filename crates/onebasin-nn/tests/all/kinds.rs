@@ -10,9 +10,7 @@ use onebasin_nn::check::{CheckOptions, compare_graphs};
 use onebasin_nn::exec::Program;
 use onebasin_nn::family::family;
 
-use crate::families::golden;
-
-const NETWORKS: [&str; 7] = ["gpt2", "gpt2-plain", "llama", "llama-bias", "mistral", "qwen2", "qwen3"];
+use crate::families::{NETWORKS, golden};
 
 fn same(what: &str, before: (&Graph, &Params), after: (&Graph, &Params)) {
     let program = |graph: &Graph| Program::new(graph.clone()).unwrap();
@@ -49,19 +47,67 @@ fn canonical_form_computes_the_same() {
     }
 }
 
-#[test]
-fn kinds_of_a_llama_are_those_of_its_operators() {
-    let (params, _, _, config) = golden("llama");
+/// How many groups of each kind.
+fn kinds_of(name: &str) -> [usize; 6] {
+    let (params, _, _, config) = golden(name);
     let form = canonical(&family(&config, 16).unwrap(), &params).unwrap();
     let kinds = Kinds::discover(&form.graph, [&form.params, &form.params]).unwrap();
     let count = |kind| kinds.symmetry.groups().iter().filter(|g| kinds.named(&g.name) == Some(kind)).count();
-    // The stream and units of values; units of queries and keys; gates; heads, and queries that share one.
-    assert_eq!([Kind::Orthogonal, Kind::Phases, Kind::Signed, Kind::Permutation].map(count), [3, 2, 2, 4]);
+    [Kind::Orthogonal, Kind::Centred, Kind::Phases, Kind::Signed, Kind::Permutation, Kind::Still].map(count)
 }
 
 #[test]
+fn kinds_of_families_are_those_of_their_operators() {
+    for (name, found) in [
+        // The stream and units of values; units of queries and keys; gates; heads, and queries that share one.
+        ("llama", [3, 0, 2, 2, 4, 0]),
+        ("llama-yarn-scaled", [3, 0, 2, 2, 2, 0]),
+        ("gemma", [3, 0, 2, 2, 2, 0]),
+        // Gains behind attention and feed-forward stand in the stream itself.
+        ("gemma2", [2, 0, 2, 3, 4, 0]),
+        // Norms of heads tell the units of queries and keys apart beside positions.
+        ("gemma3_text", [2, 0, 0, 3, 4, 2]),
+        // Both parts of a gated feed-forward are one tensor.
+        ("phi3-longrope", [3, 0, 2, 0, 4, 0]),
+        // Units of queries and keys of which positions turn a part.
+        ("phi3", [3, 0, 0, 0, 4, 2]),
+        ("gpt_neox", [2, 1, 0, 0, 4, 2]),
+        ("gpt_neox-serial", [2, 1, 2, 0, 4, 0]),
+        // Units of experts, and the stream that they read, are permuted.
+        ("mixtral", [2, 0, 2, 0, 9, 0]),
+        ("qwen2_moe", [2, 0, 2, 2, 9, 0]),
+        ("qwen3_moe-mixed", [2, 0, 0, 1, 7, 2]),
+        ("opt", [4, 1, 0, 0, 4, 0]),
+        // Norms in the stream itself.
+        ("opt-behind", [4, 0, 0, 0, 5, 0]),
+        ("bloom", [4, 0, 0, 0, 3, 0]),
+    ] {
+        assert_eq!(kinds_of(name), found, "{name}");
+    }
+}
+
+/// One of every family, and what has kinds of its own.
+const HIDDEN: [&str; 15] = [
+    "gpt2",
+    "llama",
+    "qwen2",
+    "mistral-window",
+    "llama-yarn-scaled",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "phi3-longrope",
+    "gpt_neox",
+    "opt",
+    "bloom",
+    "mixtral",
+    "qwen2_moe",
+    "qwen3_moe",
+];
+
+#[test]
 fn a_hidden_element_of_every_kind_is_undone() {
-    for name in ["gpt2", "llama", "qwen2"] {
+    for name in HIDDEN {
         let (params, _, _, config) = golden(name);
         let form = canonical(&family(&config, 16).unwrap(), &params).unwrap();
         let kinds = Kinds::discover(&form.graph, [&form.params, &form.params]).unwrap();

@@ -1,19 +1,28 @@
 """Makes families/: tiny random networks of transformers, a batch of tokens, and what transformers computes.
 
     python families.py          # needs torch, transformers (made with 5.24.0) and safetensors
+    python families.py NAME …   # only these
 
 Each file has the tensors as `save_pretrained` names them, `input_ids`, `logits`, and the configuration in its header.
 """
 
 import json
+import sys
+import tempfile
 from pathlib import Path
 
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 FOLDER = Path(__file__).parent / "families"
 SIZES = dict(vocab_size=19, hidden_size=16, num_hidden_layers=2, intermediate_size=24, max_position_embeddings=16)
+EIGHT = SIZES | dict(num_attention_heads=2, head_dim=8, intermediate_size=12)
+GEMMA2 = dict(num_attention_heads=4, num_key_value_heads=2, head_dim=8, query_pre_attn_scalar=7, sliding_window=5)
+PHI3 = SIZES | dict(num_attention_heads=2, num_key_value_heads=1, pad_token_id=0)
+LONGROPE = dict(rope_type="longrope", short_factor=[1.0, 1.1, 1.3, 1.9], long_factor=[1.5, 2.0, 4.0, 7.0], rope_theta=1e2)
+MIXTURE = dict(num_attention_heads=4, num_key_value_heads=2, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=12)
+OPT = dict(vocab_size=19, hidden_size=16, num_hidden_layers=2, ffn_dim=24, num_attention_heads=4, max_position_embeddings=16)
 NETWORKS = {
     "gpt2": ("GPT2LMHeadModel", dict(vocab_size=19, n_embd=12, n_layer=2, n_head=3, n_positions=16)),
     "gpt2-plain": ("GPT2Model", dict(vocab_size=19, n_embd=12, n_layer=1, n_head=3, n_positions=16, n_inner=20, activation_function="gelu")),
@@ -22,12 +31,39 @@ NETWORKS = {
     "mistral": ("MistralForCausalLM", SIZES | dict(num_attention_heads=4, num_key_value_heads=1, sliding_window=None)),
     "qwen2": ("Qwen2ForCausalLM", SIZES | dict(num_attention_heads=4, num_key_value_heads=2)),
     "qwen3": ("Qwen3ForCausalLM", SIZES | dict(num_attention_heads=4, num_key_value_heads=2, head_dim=8)),
+    "mistral-window": ("MistralForCausalLM", SIZES | dict(num_attention_heads=4, num_key_value_heads=1, sliding_window=5)),
+    "qwen2-window": ("Qwen2ForCausalLM", SIZES | dict(num_attention_heads=4, num_key_value_heads=2, use_sliding_window=True, sliding_window=5, max_window_layers=1)),
+    "llama-linear": ("LlamaForCausalLM", EIGHT | dict(rope_parameters=dict(rope_type="linear", factor=2.5, rope_theta=1e2))),
+    "llama-dynamic": ("LlamaForCausalLM", EIGHT | dict(rope_parameters=dict(rope_type="dynamic", factor=2.0, rope_theta=1e2))),
+    "llama-llama3": ("LlamaForCausalLM", EIGHT | dict(rope_parameters=dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64, rope_theta=1e2))),
+    "llama-yarn": ("LlamaForCausalLM", EIGHT | dict(rope_parameters=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=300, rope_theta=1e2))),
+    "llama-yarn-scaled": ("LlamaForCausalLM", EIGHT | dict(rope_parameters=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=300, beta_fast=16, beta_slow=2, mscale=0.7, mscale_all_dim=1.3, truncate=False, rope_theta=1e2))),
+    "gemma": ("GemmaForCausalLM", SIZES | dict(num_attention_heads=4, num_key_value_heads=1, head_dim=8)),
+    "gemma2": ("Gemma2ForCausalLM", SIZES | GEMMA2 | dict(attn_logit_softcapping=2.0, final_logit_softcapping=3.0)),
+    "gemma2-plain": ("Gemma2Model", SIZES | GEMMA2 | dict(attn_logit_softcapping=None, final_logit_softcapping=None, attention_bias=True, layer_types=["full_attention", "sliding_attention"])),
+    "gemma3_text": ("Gemma3ForCausalLM", SIZES | GEMMA2 | dict(sliding_window_pattern=2, rope_parameters=dict(sliding_attention=dict(rope_type="default", rope_theta=1e2), full_attention=dict(rope_type="linear", factor=8.0, rope_theta=1e3)))),
+    "phi3": ("Phi3ForCausalLM", PHI3 | dict(sliding_window=5, rope_parameters=dict(rope_type="default", rope_theta=1e2, partial_rotary_factor=0.75))),
+    "phi3-longrope": ("Phi3ForCausalLM", PHI3 | dict(max_position_embeddings=64, original_max_position_embeddings=32, tie_word_embeddings=True, rope_parameters=LONGROPE)),
+    "phi3-long": ("Phi3ForCausalLM", PHI3 | dict(original_max_position_embeddings=8, rope_parameters=LONGROPE)),
+    "mixtral": ("MixtralForCausalLM", SIZES | dict(num_attention_heads=4, num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2)),
+    "qwen2_moe": ("Qwen2MoeForCausalLM", SIZES | MIXTURE | dict(shared_expert_intermediate_size=8, norm_topk_prob=False)),
+    "qwen2_moe-mixed": ("Qwen2MoeForCausalLM", SIZES | MIXTURE | dict(shared_expert_intermediate_size=8, norm_topk_prob=True, mlp_only_layers=[1], qkv_bias=False, use_sliding_window=True, sliding_window=5)),
+    "qwen3_moe": ("Qwen3MoeForCausalLM", SIZES | MIXTURE | dict(head_dim=8, norm_topk_prob=True)),
+    "qwen3_moe-mixed": ("Qwen3MoeForCausalLM", SIZES | MIXTURE | dict(norm_topk_prob=False, decoder_sparse_step=2, attention_bias=True, tie_word_embeddings=True, use_sliding_window=True, sliding_window=5)),
+    "gpt_neox": ("GPTNeoXForCausalLM", SIZES | dict(num_attention_heads=2, rotary_pct=0.5)),
+    "gpt_neox-serial": ("GPTNeoXForCausalLM", SIZES | dict(num_attention_heads=2, rotary_pct=1.0, use_parallel_residual=False, attention_bias=False, tie_word_embeddings=True, hidden_act="relu")),
+    "opt": ("OPTForCausalLM", OPT),
+    "opt-behind": ("OPTForCausalLM", OPT | dict(do_layer_norm_before=False, enable_bias=False, tie_word_embeddings=False)),
+    "bloom": ("BloomForCausalLM", dict(vocab_size=19, hidden_size=16, n_layer=2, n_head=4)),
+    "bloom-three": ("BloomModel", dict(vocab_size=19, hidden_size=12, n_layer=2, n_head=3, apply_residual_connection_post_layernorm=True)),
 }
 
 
 def main():
     FOLDER.mkdir(exist_ok=True)
     for name, (kind, sizes) in NETWORKS.items():
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         torch.manual_seed(0)
         model = getattr(transformers, kind)
         model = model(model.config_class(**sizes, bos_token_id=0, eos_token_id=0)).eval()
@@ -37,8 +73,9 @@ def main():
         with torch.no_grad():
             found = model(tokens)
         logits = found.logits if hasattr(found, "logits") else found.last_hidden_state
-        tied = set(getattr(model, "_tied_weights_keys", None) or [])
-        state = {k: v.contiguous() for k, v in model.state_dict().items() if not (model.config.tie_word_embeddings and k in tied)}
+        with tempfile.TemporaryDirectory() as saved:
+            model.save_pretrained(saved)
+            state = load_file(Path(saved) / "model.safetensors")
         config = json.loads(model.config.to_json_string(use_diff=False)) | {"architectures": [kind]}
         save_file(
             {**state, "input_ids": tokens.float(), "logits": logits}, FOLDER / f"{name}.safetensors", {"config": json.dumps(config)}
