@@ -28,6 +28,7 @@ impl Watch {
     /// How a step is shown.
     fn bar(&self, step: Step, total: u64) -> ProgressBar {
         match step {
+            Step::Matching => self.talk.bar(total, "matching, {msg} {bar:24} {pos}/{len} parts, eta {eta}"),
             Step::Activations => self.talk.bar(total, "activations {bar:24} {pos}/{len} samples, eta {eta}"),
             Step::Writing => self.talk.bar(total, "writing text {bar:24} {pos}/{len} tokens, eta {eta}"),
             Step::Remembering => self.talk.bar(total, "making inputs up {bar:24} {pos}/{len} steps, eta {eta}"),

@@ -167,8 +167,10 @@ impl Target {
         let entries = params.iter().map(|(name, t)| TensorEntry::new(name, t.dtype(), t.shape())).collect();
         let staging = Staging::new(self, entries, metadata, go_on)?;
         for (name, tensor) in params.iter() {
-            let bytes = tensor.read().map_err(|source| Error::Core { path: self.path.clone(), source })?;
-            staging.write_at(name, 0, bytes)?;
+            // Read anew, so that what was written is not kept.
+            let fail = |source| Error::Core { path: self.path.clone(), source };
+            let own = tensor.rows_anew(None).map_err(fail)?;
+            staging.write_at(name, 0, own.read().map_err(fail)?)?;
         }
         staging.finish(metadata, check)
     }

@@ -4,11 +4,12 @@
 //! that compute what A and B do, unit beside unit, and everything downstream merges, measures and solves it as it stands.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use onebasin_core::canonical::{Canonical, Changes, balanced, canonical};
+use onebasin_core::canonical::{Canonical, Changes, Outline, balanced, canonical};
 use onebasin_core::graph::Graph;
 use onebasin_core::kinds::{Kind, Kinds, Motion};
-use onebasin_core::matching::{Sweep, TurnedMatch, TurnedOptions, match_turned, match_turned_on};
+use onebasin_core::matching::{Sweep, TurnedMatch, TurnedOptions, TurnedTold, match_by_parts, match_turned_on};
 use onebasin_core::symmetry::{GroupId, Symmetry, discover};
 use onebasin_core::{DType, Params};
 use onebasin_nn::check::{CheckOptions, compare_graphs};
@@ -16,11 +17,16 @@ use onebasin_nn::exec::Program;
 use onebasin_nn::samples::Chosen;
 use onebasin_nn::{ActivationOptions, Samples, activation_similarity};
 
+use crate::align::KeptMatch;
+use crate::by_parts::Forms;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::model::{Model, Remade};
 use crate::observer::{Progress, Step};
 use crate::pair::Pair;
+
+/// How much of a match a kill may cost.
+const SAVE_EVERY: Duration = Duration::from_mins(1);
 
 /// An element of all kinds of groups: what an alignment by permutations cannot hold.
 ///
@@ -55,24 +61,47 @@ impl Pair {
 
     /// Whether more than permutations act on a group that is no family: a stream that nothing looks at unit by unit.
     pub(crate) fn has_free_stream(&self) -> Result<bool> {
-        let Some((_, kinds)) = self.forms()? else { return Ok(false) };
+        let Some([Outline { kinds, .. }, _]) = self.outlines()? else { return Ok(false) };
         let is_stream = |id: GroupId| {
             matches!(kinds.kind(id), Kind::Orthogonal | Kind::Centred) && kinds.symmetry.group(id).parent.is_none()
         };
         Ok((0..kinds.symmetry.groups().len()).map(GroupId).any(is_stream))
     }
 
-    /// Finds what brings B to A, over all kinds of groups, by weights.
-    pub(crate) fn turn(&self, options: &TurnedOptions, context: &Context<'_>) -> Result<Option<(Turned, TurnedMatch)>> {
-        let Some(([a, b], kinds)) = self.forms()? else { return Ok(None) };
-        let found = match_turned(&kinds, &a.params, &b.params, options, &mut |sweep| {
-            let Sweep { sweep, objective, gain, changed_groups, .. } = sweep;
-            context.detail(&format!(
-                "all kinds, sweep {sweep}: {objective:.6} (+{gain:.3e}), {changed_groups} groups moved"
-            ));
-            !context.observer.stops()
+    /// Finds what brings B to A, over all kinds of groups, by weights, part by part.
+    pub(crate) fn turn(
+        &self,
+        options: &TurnedOptions,
+        kept: &KeptMatch<'_>,
+        context: &Context<'_>,
+    ) -> Result<Option<(Turned, TurnedMatch)>> {
+        let Some(outlines) = self.outlines()? else { return Ok(None) };
+        let kinds = outlines[0].kinds.clone();
+        let forms = Forms { models: [&self.a, &self.b], outlines: &outlines };
+        let (mut saved, mut failed) = (Instant::now(), None);
+        let found = match_by_parts(&kinds, &forms, options, kept.load(&kinds)?, &mut |told| {
+            match told {
+                TurnedTold::Part(done, total, sweep, state) => {
+                    let how = format!("sweep {sweep}");
+                    let (done, total) = (done as u64, total as u64);
+                    context.observer.progress(&Progress { step: Step::Matching, done, total, how: &how });
+                    if saved.elapsed() > SAVE_EVERY || context.observer.stops() {
+                        failed = kept.save(&kinds, state).err();
+                        saved = Instant::now();
+                    }
+                }
+                TurnedTold::Sweep(Sweep { sweep, objective, gain, changed_groups, .. }) => context.detail(&format!(
+                    "all kinds, sweep {sweep}: {objective:.6} (+{gain:.3e}), {changed_groups} groups moved"
+                )),
+            }
+            Ok(failed.is_none() && !context.observer.stops())
         })?;
-        context.go_on()?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if context.observer.stops() {
+            return Err(Error::Interrupted { steps: None, resumable: kept.path.is_some() });
+        }
         Ok(Some((Turned { motion: found.motion.clone(), kinds }, found)))
     }
 
@@ -150,8 +179,10 @@ impl Model {
     /// The canonical form of a network that can be run; none of others.
     pub(crate) fn form(&self) -> Result<Option<Form>> {
         let Some(graph) = self.graph().filter(|_| self.runs()) else { return Ok(None) };
-        let mut form = canonical(graph, self.params())?;
-        let kinds = Kinds::discover(&form.graph, [&form.params, &form.params])?;
+        let outline = Outline::new(graph, self.params())?;
+        let (params, changes) = outline.form(self.params())?;
+        let Outline { graph, kinds, .. } = outline;
+        let mut form = Canonical { graph, params, changes };
         let even = balanced(&kinds, &form.params)?.apply(&kinds, &form.params)?;
         form.params = over(&form.params, &even);
         Ok(Some(Form { canonical: form, kinds }))
@@ -178,7 +209,7 @@ fn over(all: &Params, own: &Params) -> Params {
 }
 
 /// The element type of all floating-point tensors, if they have one.
-fn common_dtype(params: &Params) -> Option<DType> {
+pub(crate) fn common_dtype(params: &Params) -> Option<DType> {
     let mut dtypes = params.iter().map(|(_, tensor)| tensor.dtype()).filter(|dtype| dtype.is_float());
     let first = dtypes.next()?;
     dtypes.all(|dtype| dtype == first).then_some(first)

@@ -53,6 +53,7 @@ mod apply;
 mod barrier;
 mod beside;
 mod blueprint;
+mod by_parts;
 mod context;
 mod device;
 mod error;

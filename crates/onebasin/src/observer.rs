@@ -4,6 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
+    /// Parts of both networks compared by weights, sweep after sweep.
+    Matching,
     /// Samples run through both networks, to compare activations.
     Activations,
     /// Steps of inputs made up until BatchNorms see in them what they remember.

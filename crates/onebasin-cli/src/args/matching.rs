@@ -93,6 +93,8 @@ impl MatchingArgs {
             blend: self.blend,
             uncentred: self.uncentred,
             straight_through,
+            state: None,
+            resume: false,
             diagnose: !self.no_diagnosis,
         }
     }

@@ -33,7 +33,7 @@ pub struct MatchArgs {
     /// Where to write how the alignment was found (JSON).
     #[arg(long, value_name = "FILE", value_parser = output)]
     pub report: Option<PathBuf>,
-    /// Go on from OUTPUT.resume.safetensors, which straight-through matching leaves behind, to the same bits.
+    /// Go on from OUTPUT.resume.safetensors, which a long match that was stopped leaves behind, to the same bits.
     #[arg(long)]
     pub resume: bool,
     #[command(flatten)]

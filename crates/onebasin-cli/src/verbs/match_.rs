@@ -12,12 +12,14 @@ use crate::watch::Watch;
 
 pub fn run(args: &MatchArgs, talk: Talk) -> Result<()> {
     let state = has_siblings(&args.output).then(|| sibling(&args.output, "resume"));
-    let resumable = args.method == Method::Ste;
+    let resumable = matches!(args.method, Method::Ste | Method::Auto | Method::Orthogonal);
     let outputs = || [&args.output].into_iter().chain(&args.report).chain(state.as_ref().filter(|_| resumable));
     check_outputs(outputs(), &[])?;
     let talk = talk.beside(outputs());
     if args.resume && !resumable {
-        bail!("only straight-through matching (--method ste) can be gone on with");
+        bail!(
+            "only matching over all kinds of groups (auto, orthogonal) and straight-through matching (ste) can be gone on with"
+        );
     }
     let device = args.matching.device.open(talk)?;
     let pair = open_pair(&args.a, &args.b, &args.source, talk)?;
@@ -25,8 +27,8 @@ pub fn run(args: &MatchArgs, talk: Talk) -> Result<()> {
     let data =
         args.data.as_ref().map(|spec| open_data(spec, &args.normalize, &[pair.a(), pair.b()], talk)).transpose()?;
     let mut options = args.matching.options(args.method);
-    options.straight_through.state.clone_from(&state);
-    options.straight_through.resume = args.resume;
+    options.state.clone_from(&state);
+    options.resume = args.resume;
 
     if resumable {
         signals::keeps_a_state();
@@ -35,6 +37,10 @@ pub fn run(args: &MatchArgs, talk: Talk) -> Result<()> {
     let aligned = pair.align(&options, &context(data.as_ref(), device.as_ref(), &watch))?;
     [pair.a(), pair.b()].into_iter().try_for_each(onebasin::Model::unchanged)?;
     let written = aligned.write(&args.output, &pair)?;
+    if let Some(state) = state.filter(|_| args.method != Method::Ste) {
+        // One that cannot be removed harms nobody: another run refuses it.
+        let _ = std::fs::remove_file(state);
+    }
     if let Some(path) = &args.report {
         let json = serde_json::to_vec_pretty(&aligned.record)?;
         onebasin_io::write_atomic(path, |out| out.write_all(&json))?;

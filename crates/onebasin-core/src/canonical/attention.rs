@@ -5,23 +5,22 @@ use super::norms::{is_own, linear_readers};
 use crate::error::Result;
 use crate::graph::op::{Binary, Op, Unary};
 use crate::graph::{Graph, Node, ValueId, ValueSource};
-use crate::kinds::{Kind, Kinds, Side, balance};
+use crate::kinds::{Kind, Side, balance};
 use crate::linalg::{Mat, Scalar};
 use crate::symmetry::GroupId;
 
-pub(super) fn fold(form: &mut Form) -> Result<()> {
-    let kinds = Kinds::discover(&form.graph, [&form.params, &form.params])?;
-    for node in form.graph.nodes().to_vec() {
+pub(super) fn fold(form: &mut Form<'_>) -> Result<()> {
+    for node in form.graph.nodes() {
         let Op::Softmax { axis, log: false } = node.op else { continue };
         if axis + 1 != form.graph.shape(node.inputs[0]).len() {
             continue;
         }
-        drop_key_bias(form, &node)?;
-        even_scores(form, &kinds, &node)?;
-        for (id, input) in form.graph.readers(node.outputs[0]).collect::<Vec<_>>() {
-            let mixed = form.graph.node(id).clone();
+        drop_key_bias(form, node)?;
+        even_scores(form, node)?;
+        for (id, input) in form.graph.readers(node.outputs[0]) {
+            let mixed = form.graph.node(id);
             if mixed.op == Op::MatMul && input == 0 {
-                move_value_bias(form, &kinds, &mixed)?;
+                move_value_bias(form, mixed)?;
             }
         }
     }
@@ -29,8 +28,8 @@ pub(super) fn fold(form: &mut Form) -> Result<()> {
 }
 
 /// A bias of keys adds the same to all scores of a query.
-fn drop_key_bias(form: &mut Form, softmax: &Node) -> Result<()> {
-    let graph = &form.graph;
+fn drop_key_bias(form: &mut Form<'_>, softmax: &Node) -> Result<()> {
+    let graph = form.graph;
     let Some(scores) = products(graph, softmax.inputs[0]) else { return Ok(()) };
     let rank = graph.shape(scores.inputs[1]).len();
     let Some((bias, run)) = bias_behind(graph, scores.inputs[1]) else { return Ok(()) };
@@ -43,6 +42,9 @@ fn drop_key_bias(form: &mut Form, softmax: &Node) -> Result<()> {
         return Ok(());
     }
     let name = graph.value(bias).name.clone();
+    if !form.has(&name) {
+        return Ok(());
+    }
     let mut values = form.values(&name)?;
     if !run.clear(&mut values) {
         return Ok(());
@@ -54,8 +56,8 @@ fn drop_key_bias(form: &mut Form, softmax: &Node) -> Result<()> {
 
 /// Queries and keys that stand in one tensor, made the same size: as parts of one they cannot be told apart by the tensor's side, so
 /// [`balanced`](super::balanced) leaves them.
-fn even_scores(form: &mut Form, kinds: &Kinds, softmax: &Node) -> Result<()> {
-    let graph = &form.graph;
+fn even_scores(form: &mut Form<'_>, softmax: &Node) -> Result<()> {
+    let (graph, kinds) = (form.graph, form.kinds);
     let Some(scores) = products(graph, softmax.inputs[0]) else { return Ok(()) };
     let [Some(queries), Some(keys)] = [0, 1].map(|k| bias_behind(graph, scores.inputs[k])) else { return Ok(()) };
     if queries.0 != keys.0 {
@@ -63,6 +65,9 @@ fn even_scores(form: &mut Form, kinds: &Kinds, softmax: &Node) -> Result<()> {
     }
     let bias = graph.value(queries.0).name.clone();
     let Some(weight) = weight_beside(graph, queries.0).map(|w| graph.value(w).name.clone()) else { return Ok(()) };
+    if !form.has(&weight) || !form.has(&bias) {
+        return Ok(());
+    }
     let groups = (0..kinds.symmetry.groups().len()).map(GroupId);
     let inside = |(_, run): (ValueId, Run), positions: &[usize]| positions.iter().all(|p| run.contains(*p));
     let parts = |id: GroupId, run| -> Vec<(usize, usize, Vec<usize>)> {
@@ -157,14 +162,17 @@ fn products(graph: &Graph, mut value: ValueId) -> Option<&Node> {
 }
 
 /// Weights of attention sum to 1, so a bias of values is one of what attention gives.
-fn move_value_bias(form: &mut Form, kinds: &Kinds, mixed: &Node) -> Result<()> {
-    let graph = &form.graph;
+fn move_value_bias(form: &mut Form<'_>, mixed: &Node) -> Result<()> {
+    let (graph, kinds) = (form.graph, form.kinds);
     let Some((bias, run)) = bias_behind(graph, mixed.inputs[1]) else { return Ok(()) };
     let Some(joined) = joined(graph, mixed.outputs[0]) else { return Ok(()) };
     let Some(readers) = linear_readers(graph, joined) else { return Ok(()) };
     let [reader] = &readers[..] else { return Ok(()) };
     let Some(to) = reader.bias.filter(|to| is_own(graph, *to)) else { return Ok(()) };
     let [name, weight, to] = [bias, reader.weight(), to].map(|v| graph.value(v).name.clone());
+    if ![&name, &weight, &to].into_iter().all(|name| form.has(name)) {
+        return Ok(());
+    }
     let groups = (0..kinds.symmetry.groups().len()).map(GroupId);
     let between = |id: &GroupId| {
         let sides = [kinds.side(*id, &name), kinds.side(*id, &weight)];

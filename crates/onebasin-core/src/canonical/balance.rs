@@ -13,13 +13,19 @@ use crate::symmetry::GroupId;
 /// Formula: with `P` the Gram of what moves along and `N` of what moves against, `M P Mᵀ = M⁻¹ N M⁻¹` ([`balance`]); for pairs of units
 /// and for units with a sign one number each, `(N / P)^{1/4}`. Where a side is singular nothing is done.
 ///
+/// Groups of which a tensor is not among those of the network are left as they are: of a part its own are balanced.
+///
 /// Cost: one Gram over the units of every free group, and an eigendecomposition for every copy.
 ///
 /// # Errors
-/// If a tensor is missing.
+/// If a tensor is no array of floating-point numbers.
 pub fn balanced(kinds: &Kinds, params: &Params) -> Result<Motion> {
     let mut motion = Motion::identity(kinds);
     for id in (0..kinds.symmetry.groups().len()).map(GroupId).filter(|id| kinds.is_free(*id)) {
+        let mut sided = kinds.symmetry.names().filter(|name| kinds.side(id, name).is_some());
+        if !sided.all(|name| params.get(name).is_some()) {
+            continue;
+        }
         let (n, copies) = (kinds.symmetry.group(id).size, kinds.symmetry.copies(id));
         let mut sides =
             BTreeMap::from([(false, vec![vec![0.0; n * n]; copies]), (true, vec![vec![0.0; n * n]; copies])]);

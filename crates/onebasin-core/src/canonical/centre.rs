@@ -10,21 +10,21 @@ use crate::graph::{NodeId, ValueId};
 use crate::kinds::{Kind, Kinds, Side};
 use crate::symmetry::GroupId;
 
-pub(super) fn centre(form: &mut Form) -> Result<()> {
-    let kinds = Kinds::discover(&form.graph, [&form.params, &form.params])?;
+pub(super) fn centre(form: &mut Form<'_>) -> Result<()> {
+    let kinds = form.kinds;
     for id in (0..kinds.symmetry.groups().len()).map(GroupId) {
         if kinds.kind(id) == Kind::Centred {
-            centre_group(form, &kinds, id)?;
+            centre_group(form, kinds, id)?;
         }
     }
     Ok(())
 }
 
-fn centre_group(form: &mut Form, kinds: &Kinds, id: GroupId) -> Result<()> {
+fn centre_group(form: &mut Form<'_>, kinds: &Kinds, id: GroupId) -> Result<()> {
     // Norms of the stream, and the biases that they add.
     let mut biases = BTreeSet::new();
     let (mut normed, mut raw): (BTreeSet<ValueId>, BTreeSet<ValueId>) = (BTreeSet::new(), BTreeSet::new());
-    let is_turned = |form: &Form, value: &ValueId| kinds.side(id, &form.graph.value(*value).name).is_some();
+    let is_turned = |form: &Form<'_>, value: &ValueId| kinds.side(id, &form.graph.value(*value).name).is_some();
     let mut heads = Vec::new();
     for at in (0..form.graph.nodes().len()).map(NodeId) {
         let node = form.graph.node(at).clone();
@@ -64,14 +64,14 @@ fn centre_group(form: &mut Form, kinds: &Kinds, id: GroupId) -> Result<()> {
             }
         }
     }
-    for (bias, out) in heads {
+    for (bias, out) in heads.into_iter().filter(|(bias, _)| form.has(bias)).collect::<Vec<_>>() {
         if !keep_what_biases_add(form, kinds, id, &bias, out)? {
             return Ok(());
         }
     }
     let names: Vec<String> = form.graph.params().map(|p| p.name.clone()).collect();
     for name in names.into_iter().filter(|name| kinds.side(id, name).is_some() && !biases.contains(name)) {
-        if form.changes.centred.contains(&name) {
+        if !form.has(&name) || form.changes.centred.contains(&name) {
             continue;
         }
         let mut values = form.values(&name)?;
@@ -84,7 +84,7 @@ fn centre_group(form: &mut Form, kinds: &Kinds, id: GroupId) -> Result<()> {
 }
 
 /// Takes the mean of every fibre; whether there was one beyond rounding.
-fn take_means(form: &Form, kinds: &Kinds, id: GroupId, name: &str, values: &mut [f64]) -> bool {
+fn take_means(form: &Form<'_>, kinds: &Kinds, id: GroupId, name: &str, values: &mut [f64]) -> bool {
     let Ok(tensor) = form.params.require(name) else { return false };
     let shape = tensor.shape();
     let mut found = false;
@@ -109,18 +109,18 @@ fn take_means(form: &Form, kinds: &Kinds, id: GroupId, name: &str, values: &mut 
 /// What a bias `b` of a norm adds behind readers `U` that have none of their own, `U b`, kept while both are centred: it is written
 /// along the vector of ones, `U ← U_c + (U b − U_c b_c) 1ᵀ / n`, `b ← b_c + 1`, which nothing else there sees. Whether the readers are
 /// such.
-fn keep_what_biases_add(form: &mut Form, kinds: &Kinds, id: GroupId, bias: &str, out: ValueId) -> Result<bool> {
+fn keep_what_biases_add(form: &mut Form<'_>, kinds: &Kinds, id: GroupId, bias: &str, out: ValueId) -> Result<bool> {
     let mut own = form.values(bias)?;
     if own.iter().all(|b| *b == 0.0) {
         form.changes.centred.push(bias.to_owned());
         return Ok(true);
     }
-    let Some(readers) = linear_readers(&form.graph, out) else { return Ok(false) };
+    let Some(readers) = linear_readers(form.graph, out) else { return Ok(false) };
     let count = own.len() as f64;
     let mean = own.iter().sum::<f64>() / count;
     for reader in &readers {
-        let (name, shape) =
-            (form.graph.value(reader.weight()).name.clone(), form.graph.shape(reader.weight()).to_vec());
+        let name = form.graph.value(reader.weight()).name.clone();
+        let shape = form.params.require(&name)?.shape().to_vec();
         let before = form.values(&name)?;
         let mut after = before.clone();
         take_means(form, kinds, id, &name, &mut after);

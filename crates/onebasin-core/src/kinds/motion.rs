@@ -123,6 +123,15 @@ impl Motion {
         self.moved_in(kinds, &kinds.symmetry, params, name)
     }
 
+    /// Some rows of a table of the network that [`apply`](Self::apply) makes, of those of the network; rows must all stay.
+    ///
+    /// # Errors
+    /// Those of [`apply`](Self::apply).
+    pub fn moved_rows(&self, kinds: &Kinds, rows: &Tensor, name: &str) -> Result<Tensor> {
+        let count = rows.shape().first().copied().unwrap_or(1);
+        self.moved_as_one(kinds, &kinds.symmetry.with_rows(name, count), name, rows)
+    }
+
     /// The same where tensors lie as another symmetry of the same groups says.
     pub(crate) fn moved_in(&self, kinds: &Kinds, symmetry: &Symmetry, params: &Params, name: &str) -> Result<Tensor> {
         self.turned(kinds, symmetry, name, self.alignment.moved(symmetry, params, name)?)
@@ -156,11 +165,15 @@ impl Motion {
         let shape = layout.laid_out();
         if tensor.dtype() == DType::F64 {
             let mut values = tensor.to_f64()?.into_owned();
-            acts.iter().for_each(|act| act.on(&mut values, &shape, |v| v));
+            for act in &acts {
+                act.on(&mut values, &shape, |v| v);
+            }
             return Tensor::from_f64(tensor.shape(), values);
         }
         let mut values = tensor.to_f32()?.into_owned();
-        acts.iter().for_each(|act| act.on(&mut values, &shape, |v| v as f32));
+        for act in &acts {
+            act.on(&mut values, &shape, |v| v as f32);
+        }
         Tensor::from_f32(tensor.shape(), values)?.cast(tensor.dtype())
     }
 }

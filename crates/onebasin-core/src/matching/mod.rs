@@ -87,7 +87,7 @@ pub use source::{Blend, Fixed, GramCache, Root, Source};
 pub use spectral::{Rank, denoise, trusted_spectral};
 pub use start::Start;
 pub use turned::{
-    Everywhere, Reading, TurnedMatch, TurnedNumbers, TurnedOptions, TurnedState, TurnedTold, match_by_parts,
-    match_turned, match_turned_on, named,
+    Everywhere, Part, Reading, TurnedMatch, TurnedNumbers, TurnedOptions, TurnedState, TurnedTold, match_by_parts,
+    match_turned, match_turned_on, named, parts,
 };
 pub use weight::{Weights, match_weights};

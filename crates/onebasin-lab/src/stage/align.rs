@@ -225,7 +225,7 @@ fn owned((name, tensor): (&str, &onebasin::Tensor)) -> (String, onebasin::Tensor
 fn goes_like(target: &SteOptions) -> StraightThrough {
     let SteOptions { epochs, pull, rate, schedule, patience, optimizer, held_out, .. } = *target;
     let held_out = Some(held_out);
-    StraightThrough { epochs, pull, rate, schedule, patience, optimizer, held_out, ..StraightThrough::default() }
+    StraightThrough { epochs, pull, rate, schedule, patience, optimizer, held_out }
 }
 
 /// All tensors times a number.

@@ -1,6 +1,7 @@
 //! Aligning B with A: which method, how, and what came of it.
 
 mod auto;
+mod kept;
 mod method;
 mod methods;
 mod saved;
@@ -9,7 +10,7 @@ mod straight_through;
 mod turned;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use onebasin_core::graph::Op;
@@ -33,6 +34,7 @@ use crate::names::Naming;
 use crate::observer::Level;
 use crate::pair::Pair;
 use crate::written::{Written, provenance};
+pub(crate) use kept::KeptMatch;
 pub use method::Method;
 use methods::{Found, Matching};
 pub use straight_through::StraightThrough;
@@ -88,6 +90,12 @@ pub struct Align {
     pub uncentred: bool,
     /// How straight-through matching goes (ste only).
     pub straight_through: StraightThrough,
+    /// A file that keeps the state of a long match, to go on from: of straight-through matching after every comparison, of one over all
+    /// kinds every minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<PathBuf>,
+    /// Go on from that file, to the same bits as without a stop.
+    pub resume: bool,
     /// Tell what kind of pair the networks are, in the record and as a [`Finding`](crate::Level::Finding); by default it is told.
     pub diagnose: bool,
 }
@@ -107,6 +115,8 @@ impl Default for Align {
             blend: None,
             uncentred: false,
             straight_through: StraightThrough::default(),
+            state: None,
+            resume: false,
             diagnose: true,
         }
     }
@@ -136,6 +146,9 @@ impl Align {
             _ if self.restarts == 0 => fail("restarts", "at least 1", "0".to_owned()),
             _ if self.budget.is_some_and(|seconds| seconds.is_nan() || seconds < 0.0) => {
                 fail("budget", "seconds from 0", self.budget.unwrap_or_default().to_string())
+            }
+            _ if self.resume && self.state.is_none() => {
+                Err(Error::Needs { option: "resume", needs: "a file with the state" })
             }
             _ if self.max_sweeps == 0 => fail("max_sweeps", "at least 1", "0".to_owned()),
             _ => self.straight_through.check(),
@@ -400,6 +413,9 @@ impl Pair {
     /// Source: Ainsworth et al. 2023, sections 3.1 to 3.3; the default is a portfolio of ours.
     pub fn align(&self, options: &Align, context: &Context<'_>) -> Result<Aligned> {
         options.check()?;
+        if let Some(aligned) = self.align_large(options, context)? {
+            return Ok(aligned);
+        }
         self.check_finite()?;
         let symmetry = self.a.symmetry()?;
         self.say_what_cannot_move(&symmetry, context);

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use onebasin_core::Tensor;
 use onebasin_core::kinds::{Kind, Kinds, Motion, Side, Turn};
 use onebasin_core::symmetry::{GroupId, Symmetry};
+use onebasin_core::{Params, Tensor};
 use onebasin_io::{Checkpoint, Metadata, SYMMETRY, alignment_from_params, alignment_to_params, write};
 
 use super::Aligned;
@@ -23,28 +23,9 @@ impl Aligned {
     /// Writes it with its turns.
     pub(super) fn write_turned(path: &Path, turned: &Turned, mut header: Metadata) -> Result<()> {
         let Turned { kinds, motion } = turned;
-        let symmetry = &kinds.symmetry;
-        let mut params = alignment_to_params(symmetry, &motion.alignment)?;
-        for (id, copies) in &motion.turns {
-            let mut shape: Vec<usize> = symmetry.ancestors(*id).iter().map(|a| symmetry.group(*a).size).collect();
-            let n = symmetry.group(*id).size;
-            let numbers: Vec<f64> = match kinds.kind(*id) {
-                Kind::Permutation | Kind::Still => continue,
-                Kind::Signed => {
-                    shape.push(n);
-                    let diagonal =
-                        |turn: &Turn| turn.matrix(Side::Along).into_iter().step_by(n + 1).collect::<Vec<_>>();
-                    copies.iter().flat_map(diagonal).collect()
-                }
-                Kind::Orthogonal | Kind::Centred | Kind::Phases => {
-                    shape.extend([n, n]);
-                    copies.iter().flat_map(|turn| turn.matrix(Side::Along)).collect()
-                }
-            };
-            params.insert(format!("{}{TURN}", symmetry.group(*id).name), Tensor::from_f64(&shape, numbers)?);
-        }
+        let params = motion_to_params(kinds, motion)?;
         header.set_json(KINDS, &serde_json::json!(names(kinds)));
-        header.set(SYMMETRY, symmetry.spec().to_toml());
+        header.set(SYMMETRY, kinds.symmetry.spec().to_toml());
         Ok(write(path, &params, &header)?)
     }
 
@@ -58,17 +39,47 @@ impl Aligned {
             let why = "its groups and their kinds are not those of this network";
             return Err(Error::OtherKinds { path: b.path().to_owned(), why }).in_file(&file.path);
         }
-        let alignment = alignment_from_params(&symmetry, &file.params)?;
-        let mut turns = BTreeMap::new();
-        for id in (0..symmetry.groups().len()).map(GroupId) {
-            let name = format!("{}{TURN}", symmetry.group(id).name);
-            let Some(tensor) = file.params.get(&name) else { continue };
-            let (n, copies) = (symmetry.group(id).size, symmetry.copies(id));
-            turns.insert(id, turns_of(kinds.kind(id), &name, tensor, n, copies)?);
-        }
-        let motion = Motion { alignment, turns };
+        let motion = motion_from_params(&kinds, &file.params)?;
         Ok((symmetry, Arc::new(Turned { kinds, motion })))
     }
+}
+
+/// An element as tensors: indices of every group, and its turns.
+pub(super) fn motion_to_params(kinds: &Kinds, motion: &Motion) -> Result<Params> {
+    let symmetry = &kinds.symmetry;
+    let mut params = alignment_to_params(symmetry, &motion.alignment)?;
+    for (id, copies) in &motion.turns {
+        let mut shape: Vec<usize> = symmetry.ancestors(*id).iter().map(|a| symmetry.group(*a).size).collect();
+        let n = symmetry.group(*id).size;
+        let numbers: Vec<f64> = match kinds.kind(*id) {
+            Kind::Permutation | Kind::Still => continue,
+            Kind::Signed => {
+                shape.push(n);
+                let diagonal = |turn: &Turn| turn.matrix(Side::Along).into_iter().step_by(n + 1).collect::<Vec<_>>();
+                copies.iter().flat_map(diagonal).collect()
+            }
+            Kind::Orthogonal | Kind::Centred | Kind::Phases => {
+                shape.extend([n, n]);
+                copies.iter().flat_map(|turn| turn.matrix(Side::Along)).collect()
+            }
+        };
+        params.insert(format!("{}{TURN}", symmetry.group(*id).name), Tensor::from_f64(&shape, numbers)?);
+    }
+    Ok(params)
+}
+
+/// The element that such tensors are.
+pub(super) fn motion_from_params(kinds: &Kinds, params: &Params) -> Result<Motion> {
+    let symmetry = &kinds.symmetry;
+    let alignment = alignment_from_params(symmetry, params)?;
+    let mut turns = BTreeMap::new();
+    for id in (0..symmetry.groups().len()).map(GroupId) {
+        let name = format!("{}{TURN}", symmetry.group(id).name);
+        let Some(tensor) = params.get(&name) else { continue };
+        let (n, copies) = (symmetry.group(id).size, symmetry.copies(id));
+        turns.insert(id, turns_of(kinds.kind(id), &name, tensor, n, copies)?);
+    }
+    Ok(Motion { alignment, turns })
 }
 
 fn names(kinds: &Kinds) -> BTreeMap<String, Kind> {

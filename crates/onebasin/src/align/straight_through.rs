@@ -1,7 +1,5 @@
 //! Straight-through matching: shown, saved, gone on with.
 
-use std::path::PathBuf;
-
 use onebasin_core::symmetry::Alignment;
 use onebasin_nn::optim::{Optimizer, Schedule};
 use onebasin_nn::{SteOptions, SteState, straight_through};
@@ -17,9 +15,9 @@ use crate::observer::{Progress, Step};
 ///
 /// ```
 /// use onebasin::{Align, Method, StraightThrough};
-/// let straight_through = StraightThrough { epochs: 5, state: Some("ste.safetensors".into()), ..Default::default() };
-/// let options = Align { method: Method::Ste, straight_through, ..Align::default() };
-/// assert!(!options.straight_through.resume);
+/// let straight_through = StraightThrough { epochs: 5, ..StraightThrough::default() };
+/// let options = Align { method: Method::Ste, straight_through, state: Some("ste.safetensors".into()), ..Align::default() };
+/// assert!(!options.resume);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -38,16 +36,12 @@ pub struct StraightThrough {
     pub optimizer: Optimizer,
     /// Samples that take no step, on which alignments are compared; none is a tenth, 5,000 at most.
     pub held_out: Option<usize>,
-    /// A file that keeps the state after every comparison, to go on from.
-    pub state: Option<PathBuf>,
-    /// Go on from that file, to the same bits as without a stop.
-    pub resume: bool,
 }
 
 impl Default for StraightThrough {
     fn default() -> Self {
         let SteOptions { epochs, pull, rate, schedule, patience, optimizer, .. } = SteOptions::default();
-        Self { epochs, pull, rate, schedule, patience, optimizer, held_out: None, state: None, resume: false }
+        Self { epochs, pull, rate, schedule, patience, optimizer, held_out: None }
     }
 }
 
@@ -56,9 +50,6 @@ impl StraightThrough {
         if !(0.0..=1.0).contains(&self.pull) {
             let (option, expected) = ("pull", "a number from 0 to 1");
             return Err(Error::Option { option, expected, found: self.pull.to_string() });
-        }
-        if self.resume && self.state.is_none() {
-            return Err(Error::Needs { option: "resume", needs: "a file with the state" });
         }
         Ok(())
     }
@@ -86,8 +77,9 @@ impl Matching<'_> {
         let (ends, task) = (pair.ends(), context.judge(samples));
         let options = how.options(self.options.seed, samples.len());
         let inputs = json!([options, pair.a.checkpoint().digest(), pair.b.checkpoint().digest(), samples.name()]);
-        let file = how.state.as_deref().map(|path| StateFile { path, symmetry: self.symmetry, inputs: &inputs });
-        let state = match file.as_ref().filter(|_| how.resume) {
+        let file =
+            self.options.state.as_deref().map(|path| StateFile { path, symmetry: self.symmetry, inputs: &inputs });
+        let state = match file.as_ref().filter(|_| self.options.resume) {
             Some(file) => file.load(options.optimizer)?,
             None => SteState::fresh(self.symmetry, ends, start, options.pull)?,
         };

@@ -2,21 +2,63 @@
 
 use std::sync::Arc;
 
+use onebasin_core::Params;
 use onebasin_core::matching::{Kinship, TurnedOptions, Weights, diagnose};
 use onebasin_core::report::MatchRecord;
 use onebasin_core::symmetry::Alignment;
 use onebasin_nn::Samples;
+use serde_json::json;
 
-use super::{Align, Aligned, Method};
+use super::{Align, Aligned, KeptMatch, Method};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::observer::Level;
 use crate::pair::Pair;
 
+/// Cosine of embeddings above which two networks were one once: strangers come to less than .2.
+const ALIKE: f64 = 0.9;
+
 impl Pair {
     /// Whether `auto` turns: where a network is known as a transformer whose stream nothing looks at unit by unit.
     pub(super) fn is_turned_by_itself(&self) -> Result<bool> {
         Ok(self.a.is_of_family() && self.has_free_stream()?)
+    }
+
+    /// The alignment of networks that are too large to be held, where they are transformers that are known: by weights, part by part.
+    pub(super) fn align_large(&self, options: &Align, context: &Context<'_>) -> Result<Option<Aligned>> {
+        let asked = matches!(options.method, Method::Auto | Method::Orthogonal);
+        if !asked || !self.is_large() || !self.is_turned_by_itself()? {
+            return Ok(None);
+        }
+        let alike = self.likeness_of_rows()?;
+        if options.method == Method::Auto && alike > ALIKE {
+            let text = format!(
+                "rows of their embeddings have cosine {alike:.3}: they were one network once, and aligning them gains nothing"
+            );
+            context.observer.remark(Level::Finding, &text);
+            let symmetry = self.a.symmetry()?;
+            let (alignment, account) = (Alignment::identity(&symmetry), self.account().of(&symmetry));
+            let (record, file, made_for, turned) = (None, None, Vec::new(), None);
+            return Ok(Some(Aligned { symmetry, alignment, record, file, account, made_for, turned }));
+        }
+        context.note("the networks are too large to be held in memory, so they are compared by weights, part by part");
+        self.align_turned(&Align { method: Method::Orthogonal, ..options.clone() }, context).map(Some)
+    }
+
+    /// The cosine of the first rows of the longest table of both.
+    fn likeness_of_rows(&self) -> Result<f64> {
+        const ROWS: usize = 1024;
+        let [a, b] = self.ends();
+        let tables = a.iter().filter(|(_, tensor)| tensor.shape().len() == 2);
+        let Some((name, _)) = tables.max_by_key(|(_, tensor)| tensor.shape()[0]) else { return Ok(0.0) };
+        let rows = |net: &Params| -> Result<Vec<f64>> {
+            let table = net.require(name)?;
+            Ok(table.rows_anew(Some(0..ROWS.min(table.shape()[0])))?.to_f64()?.into_owned())
+        };
+        let (x, y) = (rows(a)?, rows(b)?);
+        let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+        let sizes = (dot(&x, &x) * dot(&y, &y)).sqrt();
+        Ok(if sizes > 0.0 { dot(&x, &y) / sizes } else { 0.0 })
     }
 
     /// What permutations make of a pair, where that is all there is to it: the same network in another numbering, or one ancestor.
@@ -45,7 +87,12 @@ impl Pair {
                 context.note(&format!("no data, so activations are compared on {count} made-up inputs, {how}"));
                 self.turn_on(&made.samples, usize::MAX, context)?
             }
-            Some(_) | None => self.turn(&turning, context)?,
+            Some(_) | None => {
+                let ends = [&self.a, &self.b].map(|model| model.checkpoint().digest().to_owned());
+                let of = json!([turning, ends]);
+                let kept = KeptMatch { path: options.state.as_deref(), of: &of, resume: options.resume };
+                self.turn(&turning, &kept, context)?
+            }
         }
         .ok_or_else(no_graph)?;
         let cosine = |value: f64| if found.size > 0.0 { value / found.size } else { 0.0 };

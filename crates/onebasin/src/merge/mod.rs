@@ -20,6 +20,7 @@ use crate::align::Aligned;
 use crate::apply::Passing;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::frame::Turned;
 use crate::inputs::MadeUp;
 use crate::kept::{self, KeptSolve};
 use crate::model::{is_onnx, shapes};
@@ -99,6 +100,9 @@ impl Pair {
             if !options.force {
                 self.check_made_for(aligned)?;
             }
+            if self.is_large() {
+                return self.merge_large(turned, aligned, options, context);
+            }
             let frame = self.in_frame(turned, context)?;
             let still = aligned.still(&frame.pair)?;
             return Ok(Merged { canonical: Some(frame.changes), ..frame.pair.merge(&still, options, context)? });
@@ -152,6 +156,28 @@ impl Pair {
 }
 
 impl Pair {
+    /// Merges networks that are too large to be held, in one frame: tensors are made when they are written.
+    fn merge_large<'a>(
+        &self,
+        turned: &Turned,
+        aligned: &Aligned,
+        options: &Merge,
+        context: &Context<'a>,
+    ) -> Result<Merged<'a>> {
+        let needs = |option, needs| Err(Error::Needs { option, needs });
+        if options.repair != Repair::None {
+            return needs("repair", "networks that fit into memory");
+        }
+        if options.interpolation == Interpolation::Slerp {
+            return needs("interpolation slerp", "networks that fit into memory");
+        }
+        let frame = self.in_frame_by_parts(turned, context)?;
+        let still = aligned.still(&frame.pair)?;
+        let unchecked = Merge { check: false, ..options.clone() };
+        let merged = frame.pair.merge(&still, &unchecked, context)?;
+        Ok(Merged { canonical: Some(frame.changes), options: options.clone(), ..merged })
+    }
+
     /// Passes only if what is asked for can be done with classes side by side.
     fn check_beside(&self, options: &Merge) -> Result<()> {
         let needs = |needs| Err(Error::Needs { option: "classes side by side", needs });
@@ -252,6 +278,9 @@ impl Merged<'_> {
         let Self { pair, aligned, options, by_group, context, .. } = self;
         if options.width > 1.0 {
             return Ok((self.wide()?.params().clone(), None));
+        }
+        if self.canonical.is_some() && pair.is_large() {
+            return Ok((pair.merged_by_parts(&self.rule(None)?, options.dtype)?, None));
         }
         pair.check_finite()?;
         if !self.finishes && !self.is_circle() {

@@ -1,5 +1,6 @@
 //! A model that is a language model: what it reads and writes, and whether its head is its embedding.
 
+use onebasin_core::Params;
 use onebasin_nn::family::{family, step};
 use onebasin_nn::samples::picked_from;
 use onebasin_nn::{Arrays, Field, FieldKind, GenerateOptions, generate};
@@ -48,6 +49,35 @@ impl Model {
         let field = Field { name, shape: vec![length], kind: FieldKind::Index { below } };
         let tokens = tokens.into_iter().map(|token| token as f32).collect();
         Ok(Some(Arrays::new("text that the networks wrote", vec![(field, tokens)], None)?))
+    }
+
+    /// The same transformer with its first layer and its first tokens alone; none of others.
+    pub(crate) fn first_layer(&self) -> Result<Option<Self>> {
+        const LAYERS: [&str; 3] = ["num_hidden_layers", "n_layer", "num_layers"];
+        const TOKENS: usize = 256;
+        const LENGTH: usize = 16;
+        let Some(config) = &self.family else { return Ok(None) };
+        let mut small = LAYERS
+            .into_iter()
+            .filter(|key| config.size(key).is_ok())
+            .fold(config.clone(), |config, key| config.with(key, 1.into()));
+        if let Ok(tokens) = config.size("vocab_size") {
+            small = small.with("vocab_size", tokens.min(TOKENS).into());
+        }
+        let graph = family(&small, LENGTH.min(config.positions()))?;
+        let graph = graph.with_param_names(|name| self.naming.in_file(name).to_owned())?;
+        let mut params = Params::new();
+        for param in graph.params() {
+            let Some(own) = self.params().get(&param.name) else { return Ok(None) };
+            let cut = match (own.shape(), &param.shape[..]) {
+                (all, some) if all == some => None,
+                ([all, rest @ ..], [some, others @ ..]) if rest == others && some < all => Some(0..*some),
+                _ => return Ok(None),
+            };
+            params.insert(&param.name[..], own.rows_anew(cut)?);
+        }
+        let remade = Remade { dtype: None, untied: false };
+        Ok(Some(Self { family: Some(small), ..self.remade(&graph, params, remade) }))
     }
 
     /// Whether its graph is that of a transformer known by its configuration.

@@ -152,7 +152,7 @@ impl Model {
     }
 
     /// The element type of its file, where its tensors have another one now.
-    fn written_as(&self) -> Option<DType> {
+    pub(crate) fn written_as(&self) -> Option<DType> {
         self.remade.and_then(|remade| remade.dtype)
     }
 

@@ -22,9 +22,9 @@ use crate::params::Params;
 use crate::perm::Perm;
 use crate::symmetry::{Alignment, GroupId, Symmetry};
 pub use part::Everywhere;
-use part::{Part, Sums, best_alone, weight};
-use parts::{Held, everywhere, parts, roots_of};
-pub use parts::{Reading, named};
+use part::{PairPart, Sums, best_alone, weight};
+use parts::{Held, everywhere, in_parts, roots_of};
+pub use parts::{Part, Reading, named, parts};
 
 /// Which units are compared, and for how long.
 ///
@@ -152,7 +152,7 @@ pub fn match_by_parts(
 ) -> Result<TurnedMatch> {
     let everywhere = everywhere(&kinds.symmetry);
     let ascent = Ascent { kinds, options, reading, batches: batches(kinds, &everywhere), everywhere };
-    let all = parts(kinds, &ascent.everywhere, &reading.together());
+    let all = in_parts(kinds, &ascent.everywhere, &reading.together());
     let fresh = || TurnedState {
         motion: Motion::identity(kinds),
         sweeps: Vec::new(),
@@ -234,7 +234,7 @@ pub fn match_turned_on(
     let ascent = Ascent { kinds, options, reading: &held, batches: batches(kinds, &everywhere), everywhere };
     let first = ascent.batches.first().cloned().unwrap_or_default();
     let (mut sums, mut numbers) = (Sums::new(), TurnedNumbers::default());
-    for part in parts(kinds, &ascent.everywhere, &[]) {
+    for part in in_parts(kinds, &ascent.everywhere, &[]) {
         let before = motion.clone();
         let found = ascent.gather(&before, &part, &first, (false, true), &mut sums, |held| {
             for id in part.local.iter().filter(|id| has_families(id)) {
@@ -302,10 +302,10 @@ impl Ascent<'_> {
     fn read(
         &self,
         motion: &Motion,
-        part: &parts::Part,
+        part: &Part,
         rows: Option<&Range<usize>>,
         measured: &dyn Fn(&str) -> bool,
-    ) -> Result<Part<'_>> {
+    ) -> Result<PairPart<'_>> {
         let symmetry = &self.kinds.symmetry;
         let on = symmetry.restrict(|name| part.names.iter().any(|own| own == symmetry.standing(name)));
         let members: Vec<String> = on.names().map(str::to_owned).collect();
@@ -314,7 +314,7 @@ impl Ascent<'_> {
             (Some(rows), Some(table)) => on.with_rows(table, rows.len()),
             (None, _) | (Some(_), None) => on,
         };
-        Part::new(self.kinds, &on, motion, ends, measured)
+        PairPart::new(self.kinds, &on, motion, ends, measured)
     }
 
     /// Whether a tensor is a table in which a stream stands and nothing else: what it is anchored on.
@@ -326,11 +326,11 @@ impl Ascent<'_> {
 
     /// Solves what is local to a part, and adds what it says of the first groups that stand everywhere. The first sweep, which looks for
     /// the anchor, looks at tables alone.
-    fn part(&self, state: &mut TurnedState, part: &parts::Part) -> Result<()> {
+    fn part(&self, state: &mut TurnedState, part: &Part) -> Result<()> {
         let TurnedState { motion, sweeps, numbers, sums, .. } = state;
         let first = self.batches.first().cloned().unwrap_or_default();
         let (measured, start) = (sweeps.len() == 1, motion.clone());
-        let local = |held: &mut Part<'_>| {
+        let local = |held: &mut PairPart<'_>| {
             for id in part.local.iter().filter(|_| !sweeps.is_empty()) {
                 if let Some((better, gain)) = held.better(*id)? {
                     held.act(&better)?;
@@ -352,11 +352,11 @@ impl Ascent<'_> {
     fn gather(
         &self,
         motion: &Motion,
-        part: &parts::Part,
+        part: &Part,
         groups: &BTreeSet<GroupId>,
         (anchors, measured): (bool, bool),
         sums: &mut Sums,
-        mut local: impl FnMut(&mut Part<'_>) -> Result<()>,
+        mut local: impl FnMut(&mut PairPart<'_>) -> Result<()>,
     ) -> Result<TurnedNumbers> {
         let mut seen = TurnedNumbers::default();
         if anchors && !part.names.iter().any(|name| self.is_anchor(name)) {
@@ -389,13 +389,15 @@ impl Ascent<'_> {
         }
         if let Some(name) = part.table() {
             let weight = weight(self.kinds, self.options, name, table_sizes.0, table_sizes.1);
-            table.iter().for_each(|(id, own)| sums.entry(*id).or_default().include(own, weight));
+            for (id, own) in &table {
+                sums.entry(*id).or_default().include(own, weight);
+            }
         }
         Ok(seen)
     }
 
     /// Solves the groups that stand everywhere, and ends the sweep.
-    fn streams(&self, state: &mut TurnedState, all: &[parts::Part]) -> Result<Sweep> {
+    fn streams(&self, state: &mut TurnedState, all: &[Part]) -> Result<Sweep> {
         let (sweep, anchors) = (state.sweeps.len(), state.sweeps.is_empty());
         let TurnedNumbers { mut value, mut gain, mut changed, .. } = state.numbers;
         let mut sums = std::mem::take(&mut state.sums);

@@ -12,10 +12,11 @@ use crate::matching::objective::tensor_objective;
 use crate::matching::similarity::{Gram, weight_grams};
 use crate::matching::unfold::is_quadratic;
 use crate::params::Params;
+use crate::perm::Perm;
 use crate::symmetry::{Alignment, GroupId, Symmetry};
 
 /// Tensors of both networks, B as it is moved.
-pub(super) struct Part<'k> {
+pub(super) struct PairPart<'k> {
     pub(super) kinds: &'k Kinds,
     /// Their layouts; of a table of which some rows are held, these.
     symmetry: Symmetry,
@@ -32,7 +33,7 @@ pub(super) struct Part<'k> {
 /// A better element of a group, and what it gains.
 pub(super) type Better = Option<(Motion, f64)>;
 
-impl<'k> Part<'k> {
+impl<'k> PairPart<'k> {
     /// Tensors of A and of B by their names in the symmetry, B to be moved; `measured` says of which products and squares are told.
     pub(super) fn new(
         kinds: &'k Kinds,
@@ -57,7 +58,7 @@ impl<'k> Part<'k> {
         let start = if moves.is_empty() {
             0.0
         } else {
-            tensor_objective(symmetry, &still, &a, &symmetry.stacked(&b)?.into_owned(), &moves)?
+            tensor_objective(symmetry, &still, &a, &symmetry.stacked(&b)?, &moves)?
         };
         let moved = symmetry.names().map(|name| Ok((name.to_owned(), motion.moved_in(kinds, symmetry, &b, name)?)));
         let moved = moved.collect::<Result<Params>>()?;
@@ -83,7 +84,7 @@ impl<'k> Part<'k> {
     pub(super) fn act(&mut self, motion: &Motion) -> Result<()> {
         let groups: BTreeSet<GroupId> = (0..self.symmetry.groups().len())
             .map(GroupId)
-            .filter(|id| motion.turns.contains_key(id) || !motion.alignment.copies(*id).iter().all(|p| p.is_identity()))
+            .filter(|id| motion.turns.contains_key(id) || !motion.alignment.copies(*id).iter().all(Perm::is_identity))
             .map(|id| self.symmetry.root(id))
             .collect();
         let names: Vec<&str> = self.symmetry.tensors().map(|(name, _)| name).collect();
@@ -165,9 +166,9 @@ impl<'k> Part<'k> {
 pub struct Everywhere {
     /// Grams of tensors in which its units are only permuted, and of those in which they are turned, as tensors count where the group
     /// is solved.
-    pub(super) counted: [Vec<Gram>; 2],
+    pub counted: [Vec<Gram>; 2],
     /// The same as tensors are.
-    pub(super) plain: [Vec<Gram>; 2],
+    pub plain: [Vec<Gram>; 2],
 }
 
 impl Everywhere {

@@ -52,19 +52,19 @@ pub fn named(params: &Params, names: &[String], rows: Option<&Range<usize>>) -> 
 
 /// Tensors that are read and solved together.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Part {
-    pub(super) names: Vec<String>,
-    /// Its groups that stand nowhere else.
-    pub(super) local: Vec<GroupId>,
-    /// The table that is read in runs of rows, if one is.
+pub struct Part {
+    /// Their names in the symmetry.
+    pub names: Vec<String>,
+    /// Root groups that stand here and nowhere else.
+    pub local: Vec<GroupId>,
+    /// The runs of rows in which its longest table is read; one of nothing where it is read at once.
+    pub rows: Vec<Option<Range<usize>>>,
     table: Option<String>,
-    /// These runs; one of everything else.
-    pub(super) rows: Vec<Option<Range<usize>>>,
 }
 
 impl Part {
-    /// The table that is read in runs of rows: the longest.
-    pub(super) fn table(&self) -> Option<&str> {
+    /// The table that is read in runs of rows, if one is.
+    pub fn table(&self) -> Option<&str> {
         self.table.as_deref()
     }
 }
@@ -90,8 +90,30 @@ pub(super) fn everywhere(symmetry: &Symmetry) -> BTreeSet<GroupId> {
     beside.into_iter().filter(|(_, all)| all.len() > 3).map(|(id, _)| id).collect()
 }
 
-/// All tensors in parts: those of one local root are in one, and those that are read together.
-pub(super) fn parts(kinds: &Kinds, everywhere: &BTreeSet<GroupId>, together: &[Vec<String>]) -> Vec<Part> {
+/// All tensors of a symmetry in parts, in order of their first name: those that share a root group which stands in few places are in
+/// one, and those of every set of `together`. Groups that share tensors with more than two others, as a stream does, tie nothing.
+///
+/// Cost: one look at every tensor.
+///
+/// ```
+/// use onebasin_core::kinds::Kinds;
+/// use onebasin_core::matching::parts;
+/// # use onebasin_core::symmetry::{Symmetry, SymmetrySpec};
+/// # use onebasin_core::{Params, Tensor};
+/// # let two = || Tensor::from_f32(&[2, 2], vec![1., 2., 3., 4.]);
+/// # let net = Params::from_iter([("fc1".to_owned(), two()?), ("fc2".to_owned(), two()?), ("fc3".to_owned(), two()?)]);
+/// let spec = SymmetrySpec::from_patterns([("fc1", "h ."), ("fc2", ". h"), ("fc3", ". .")])?;
+/// let kinds = Kinds::permutations(&Symmetry::resolve(&spec, &net)?, Default::default());
+/// let names: Vec<Vec<String>> = parts(&kinds, &[]).into_iter().map(|part| part.names).collect();
+/// assert_eq!(names, [vec!["fc1", "fc2"], vec!["fc3"]]);
+/// # Ok::<(), onebasin_core::Error>(())
+/// ```
+pub fn parts(kinds: &Kinds, together: &[Vec<String>]) -> Vec<Part> {
+    in_parts(kinds, &everywhere(&kinds.symmetry), together)
+}
+
+/// The same, where it is known what stands everywhere.
+pub(super) fn in_parts(kinds: &Kinds, everywhere: &BTreeSet<GroupId>, together: &[Vec<String>]) -> Vec<Part> {
     let symmetry = &kinds.symmetry;
     let names: Vec<&str> = symmetry.names().collect();
     let roots: Vec<BTreeSet<GroupId>> = names.iter().map(|name| roots_of(symmetry, name)).collect();
