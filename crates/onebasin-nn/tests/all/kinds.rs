@@ -1,10 +1,15 @@
 //! Kinds of groups: what a transformer does not notice, by function.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
+
 use onebasin_core::Params;
-use onebasin_core::canonical::{balanced, canonical};
+use onebasin_core::canonical::{Outline, balanced, canonical};
 use onebasin_core::graph::Graph;
 use onebasin_core::kinds::{Kind, Kinds, Motion};
-use onebasin_core::matching::{StopReason, TurnedOptions, match_turned};
+use onebasin_core::matching::{
+    Reading, StopReason, TurnedOptions, TurnedTold, match_by_parts, match_turned, named, parts,
+};
 use onebasin_core::stream::Stream;
 use onebasin_nn::check::{CheckOptions, compare_graphs};
 use onebasin_nn::exec::Program;
@@ -119,6 +124,79 @@ fn a_hidden_element_of_every_kind_is_undone() {
         assert!(before < 0.5 && after >= 0.99999, "{name}: {before} → {after}");
         assert!(found.stop == StopReason::Converged && (found.objective / found.size - after).abs() < 1e-6, "{name}");
     }
+}
+
+/// The form of some tensors, balanced, as reading part by part makes it.
+fn form_of(outline: &Outline, params: &Params, names: &[String]) -> Params {
+    let sources: BTreeSet<String> = names.iter().map(|name| outline.source(name).to_owned()).collect();
+    let own = named(params, &sources.into_iter().collect::<Vec<_>>(), None).unwrap();
+    let (form, _) = outline.form(&own).unwrap();
+    let even = balanced(&outline.kinds, &form).unwrap();
+    let made = |name: &String| (name.clone(), even.moved(&outline.kinds, &form, name).unwrap());
+    names.iter().map(made).collect()
+}
+
+#[test]
+fn a_form_made_part_by_part_is_that_of_the_whole() {
+    for name in NETWORKS {
+        let (params, _, _, config) = golden(name);
+        let graph = family(&config, 16).unwrap();
+        let outline = Outline::new(&graph, &params).unwrap();
+        let whole = canonical(&graph, &params).unwrap();
+        let even = balanced(&outline.kinds, &whole.params).unwrap().apply(&outline.kinds, &whole.params).unwrap();
+        let symmetry = &outline.kinds.symmetry;
+        let mut seen = 0;
+        for part in parts(&outline.kinds, &outline.together()) {
+            let names = part.names.iter().flat_map(|name| symmetry.members(name)).map(str::to_owned);
+            for (tensor, found) in form_of(&outline, &params, &names.collect::<Vec<_>>()).iter() {
+                assert_eq!(found, even.require(tensor).unwrap(), "{name}: {tensor}");
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, symmetry.names().count(), "{name}");
+    }
+}
+
+/// Networks that are read part by part.
+struct Parts<'a>([&'a Params; 2]);
+
+impl Reading for Parts<'_> {
+    fn together(&self) -> Vec<Vec<String>> {
+        Vec::new()
+    }
+
+    fn read(&self, names: &[String], rows: Option<Range<usize>>) -> Result<[Params; 2], onebasin_core::Error> {
+        Ok([named(self.0[0], names, rows.as_ref())?, named(self.0[1], names, rows.as_ref())?])
+    }
+}
+
+#[test]
+fn a_match_goes_on_where_it_was_stopped() {
+    let (params, _, _, config) = golden("llama");
+    let form = canonical(&family(&config, 16).unwrap(), &params).unwrap();
+    let kinds = Kinds::discover(&form.graph, [&form.params, &form.params]).unwrap();
+    let hidden = Motion::random(&kinds, &mut Stream::new(3, "hidden")).apply(&kinds, &form.params).unwrap();
+    let reading = Parts([&form.params, &hidden]);
+    let options = TurnedOptions::default();
+    let whole = match_by_parts(&kinds, &reading, &options, None, &mut |_| Ok(true)).unwrap();
+    // Stopped after every part in turn.
+    let mut state = None;
+    let found = loop {
+        let mut kept = None;
+        let found = match_by_parts(&kinds, &reading, &options, state.clone(), &mut |told| {
+            if let TurnedTold::Part(_, _, _, state) = told {
+                kept = Some(state.clone());
+                return Ok(false);
+            }
+            Ok(true)
+        });
+        let found = found.unwrap();
+        if kept.is_none() || found.stop != StopReason::Interrupted {
+            break found;
+        }
+        state = kept;
+    };
+    assert_eq!(found, whole);
 }
 
 fn cosine(a: &Params, b: &Params) -> f64 {

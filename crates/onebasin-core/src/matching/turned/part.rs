@@ -58,7 +58,8 @@ impl<'k> PairPart<'k> {
         let start = if moves.is_empty() {
             0.0
         } else {
-            tensor_objective(symmetry, &still, &a, &symmetry.stacked(&b)?, &moves)?
+            let b = symmetry.stacked(&b)?;
+            tensor_objective(symmetry, &still, &a, &b, &moves)?
         };
         let moved = symmetry.names().map(|name| Ok((name.to_owned(), motion.moved_in(kinds, symmetry, &b, name)?)));
         let moved = moved.collect::<Result<Params>>()?;
