@@ -11,6 +11,7 @@ mod gpt2;
 mod gpt_neox;
 mod llama;
 mod opt;
+mod phi;
 mod phi3;
 mod rope;
 
@@ -104,4 +105,7 @@ const FAMILIES: &[Family] = &[
     (&["gpt_neox"], gpt_neox::build),
     (&["opt"], opt::build),
     (&["bloom"], bloom::build),
+    (&["olmo2"], llama::olmo2),
+    (&["starcoder2"], llama::starcoder2),
+    (&["phi"], phi::build),
 ];

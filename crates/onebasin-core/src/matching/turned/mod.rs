@@ -219,7 +219,7 @@ impl<'a> State<'a> {
 
     /// Roots of a tensor.
     fn roots_of(&self, name: &str) -> BTreeSet<GroupId> {
-        let Ok(layout) = self.symmetry().tensor(name) else { return BTreeSet::new() };
+        let Ok(layout) = self.symmetry().tensor(self.symmetry().standing(name)) else { return BTreeSet::new() };
         let digits = layout.axes.iter().flat_map(|x| &x.occurrences).flat_map(|o| &o.digits);
         digits.filter(|d| d.len > 1).filter_map(|d| d.group).map(|id| self.symmetry().root(id)).collect()
     }
