@@ -79,9 +79,10 @@ impl std::fmt::Display for Changes {
 /// A network of this graph in its canonical form: it computes the same, up to rounding.
 ///
 /// Formula: for every reader `W` of a norm with gain `g` and bias `β`: `W ← W diag(g)`, `b ← b + W β`; where a reader has no bias
-/// `β ← β / g` stays in the norm. Biases of values: `b_O ← b_O + Σ_heads O_h b_V,h`. Biases of keys, where positions do not turn them:
-/// 0, since a softmax does not see them. Means over a stream that only LayerNorms read: taken from what writes it and from what reads
-/// its norms. A parameter that folding would change elsewhere too becomes one of its own.
+/// `β ← β / g` stays in the norm. A gain that is a number more than a parameter becomes 1 as well. Biases of values:
+/// `b_O ← b_O + Σ_heads O_h b_V,h`. Biases of keys, where positions do not turn them: 0, since a softmax does not see them. Means over
+/// a stream that only LayerNorms read: taken from what writes it and from what reads its norms. A parameter that folding would change
+/// elsewhere too becomes one of its own.
 ///
 /// Cost: a few passes over the parameters, and one discovery.
 ///

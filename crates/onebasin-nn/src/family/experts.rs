@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::blocks::{Build, Span};
 use super::config::{Config, wrong};
-use super::llama::{Feed, Style, build};
+use super::llama::{Feed, OfHeads, Style, build};
 use crate::error::Result;
 
 /// Experts of a layer.
@@ -74,7 +74,7 @@ pub(super) fn qwen3(config: &Config, span: Span) -> Result<Graph> {
     if config.flag_or("use_sliding_window", false)? {
         style = style.within_a_window(config)?;
     }
-    style.norms.of_heads = true;
+    style.norms.of_heads = OfHeads::Each;
     let key = if config.get("num_local_experts").is_some() { "num_local_experts" } else { "num_experts" };
     let experts = Experts::of(config, key, "moe_intermediate_size")?;
     build(config, span, &style.with_experts(config, &experts)?)

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::blocks::Span;
 use super::config::Config;
-use super::llama::{Gain, Style, build};
+use super::llama::{Gain, OfHeads, Place, Style, build};
 use crate::error::Result;
 
 /// What all of them have.
@@ -36,7 +36,7 @@ pub(super) fn gemma(config: &Config, span: Span) -> Result<Graph> {
 fn later(config: &Config, span: Span, slides: impl Fn(usize) -> bool) -> Result<Style> {
     let mut style = common(config, span)?.of_kinds(config, slides)?;
     style.function = config.activation("hidden_activation", "gelu_pytorch_tanh")?;
-    style.norms.behind = true;
+    style.norms.place = Place::Both;
     style.attention.scale = 1.0 / config.positive_if_any("query_pre_attn_scalar")?.unwrap_or(256.0).sqrt();
     style.attention.cap = config.positive_if_any("attn_logit_softcapping")?;
     style.cap = config.positive_if_any("final_logit_softcapping")?;
@@ -53,7 +53,7 @@ pub(super) fn gemma3(config: &Config, span: Span) -> Result<Graph> {
     let every = config.size_or("sliding_window_pattern", 6)?;
     let slides = |layer: usize| !(layer + 1).is_multiple_of(every);
     let mut style = later(&config, span, slides)?;
-    style.norms.of_heads = true;
+    style.norms.of_heads = OfHeads::Each;
     let units = style.attention.heads.units;
     let near = config
         .clone()

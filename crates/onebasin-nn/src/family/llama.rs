@@ -39,16 +39,34 @@ pub(super) struct Bias {
 /// What norms are like, and where they are.
 pub(super) struct Norms {
     pub(super) gain: Gain,
-    /// Of every head's queries and keys.
-    pub(super) of_heads: bool,
-    /// Behind attention and feed-forward as well as before.
-    pub(super) behind: bool,
+    pub(super) of_heads: OfHeads,
+    pub(super) place: Place,
+}
+
+/// Norms of queries and keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum OfHeads {
+    None,
+    /// Of every head by itself.
+    Each,
+    /// Of all heads together.
+    All,
+}
+
+/// Where norms are, of attention and of feed-forward.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Before,
+    Behind,
+    Both,
 }
 
 #[derive(Clone, Copy)]
 pub(super) enum Gain {
     Weight,
     OneMore,
+    /// A weight and a bias, and what is normed is centred.
+    Centred,
 }
 
 /// What a layer has of its own.
@@ -61,6 +79,8 @@ pub(super) struct Layer {
 pub(super) enum Feed {
     /// Of so many units.
     Gated(usize),
+    /// Of so many units that nothing multiplies.
+    Plain(usize),
     Experts(Experts),
 }
 
@@ -82,7 +102,7 @@ impl Style {
             function: config.activation("hidden_act", "silu")?,
             epsilon: config.number_or("rms_norm_eps", 1e-6)?,
             bias: Bias { attention: false, output: false, inner: false },
-            norms: Norms { gain: Gain::Weight, of_heads: false, behind: false },
+            norms: Norms { gain: Gain::Weight, of_heads: OfHeads::None, place: Place::Before },
             fused: false,
             embedding: None,
             attention: Attention::causal(Heads { queries, keys, units }),
@@ -172,7 +192,27 @@ pub(super) fn qwen2(config: &Config, span: Span) -> Result<Graph> {
 pub(super) fn qwen3(config: &Config, span: Span) -> Result<Graph> {
     let config = &config.clone().or("head_dim", json!(128));
     let mut style = Style::of_whole_heads(config, span)?.biased(config)?.of_kinds(config, slides_late(config)?)?;
-    style.norms.of_heads = true;
+    style.norms.of_heads = OfHeads::Each;
+    build(config, span, &style)
+}
+
+/// Norms of what attention and feed-forward give, and of queries and keys.
+pub(super) fn olmo2(config: &Config, span: Span) -> Result<Graph> {
+    let config = &config.clone().or("rms_norm_eps", json!(1e-5));
+    let mut style = Style::of_whole_heads(config, span)?.biased(config)?;
+    (style.norms.place, style.norms.of_heads) = (Place::Behind, OfHeads::All);
+    build(config, span, &style)
+}
+
+/// LayerNorms, and a feed-forward without a gate.
+pub(super) fn starcoder2(config: &Config, span: Span) -> Result<Graph> {
+    let config = &config.clone().or("tie_word_embeddings", json!(true)).or("hidden_act", json!("gelu_pytorch_tanh"));
+    let mut style = Style::of_whole_heads(config, span)?.within_a_window(config)?;
+    style.epsilon = config.number_or("norm_epsilon", 1e-5)?;
+    style.norms.gain = Gain::Centred;
+    let (has, inner) = (config.flag_or("use_bias", true)?, config.size("intermediate_size")?);
+    style.bias = Bias { attention: has, output: has, inner: has };
+    style.layers.iter_mut().for_each(|layer| layer.feed = Feed::Plain(inner));
     build(config, span, &style)
 }
 
@@ -189,25 +229,30 @@ pub(super) fn build(config: &Config, span: Span, style: &Style) -> Result<Graph>
     for (k, layer) in style.layers.iter().enumerate() {
         let block = format!("{root}layers.{k}");
         let name = |part: &str| format!("{block}.{part}");
-        let x = build.styled_norm(&name("input_layernorm"), stream, style)?;
-        let mut attended = build.self_attention(&name("self_attn"), x, style, layer)?;
-        if style.norms.behind {
-            attended = build.styled_norm(&name("post_attention_layernorm"), attended, style)?;
-        }
+        let [before, after] = [Place::Behind, Place::Before].map(|other| style.norms.place != other);
+        let norm = |build: &mut Build, part: &str, x, here: bool| {
+            if here { build.styled_norm(&name(part), x, style) } else { Ok(x) }
+        };
+        let x = norm(&mut build, "input_layernorm", stream, before)?;
+        let attended = build.self_attention(&name("self_attn"), x, style, layer)?;
+        let attended = norm(&mut build, "post_attention_layernorm", attended, after)?;
         stream = build.add(&name("attended"), stream, attended)?;
-        let before = if style.norms.behind { "pre_feedforward_layernorm" } else { "post_attention_layernorm" };
-        let x = build.styled_norm(&name(before), stream, style)?;
-        let mut fed = match &layer.feed {
+        let own = if after { "pre_feedforward_layernorm" } else { "post_attention_layernorm" };
+        let x = norm(&mut build, own, stream, before)?;
+        let fed = match &layer.feed {
             Feed::Gated(inner) if style.fused => build.fused_feed(&name("mlp"), x, *inner, style.function)?,
             Feed::Gated(inner) => {
                 let names = ["gate_proj", "up_proj", "down_proj"];
                 build.gated_feed(&name("mlp"), names, x, *inner, style.function, style.bias.inner)?
             }
+            Feed::Plain(inner) => {
+                let hidden = build.linear(&name("mlp.c_fc"), x, *inner, style.bias.inner)?;
+                let hidden = build.unary(&name("mlp.act"), style.function, hidden)?;
+                build.linear(&name("mlp.c_proj"), hidden, width, style.bias.inner)?
+            }
             Feed::Experts(experts) => build.experts(&block, x, experts, style.function)?,
         };
-        if style.norms.behind {
-            fed = build.styled_norm(&name("post_feedforward_layernorm"), fed, style)?;
-        }
+        let fed = norm(&mut build, "post_feedforward_layernorm", fed, after)?;
         stream = build.add(&name("fed"), stream, fed)?;
     }
     let mut output = build.styled_norm(&format!("{root}norm"), stream, style)?;
@@ -230,6 +275,7 @@ impl Build {
         match style.norms.gain {
             Gain::Weight => self.norm(name, x, style.epsilon, false),
             Gain::OneMore => self.norm_of_one_more(name, x, style.epsilon),
+            Gain::Centred => self.norm(name, x, style.epsilon, true),
         }
     }
 
@@ -242,15 +288,18 @@ impl Build {
         };
         let mut of = |part: &str, first: usize, heads: usize| {
             let own = format!("{name}.{part}");
-            let projected = match all {
+            let mut projected = match all {
                 Some(all) => self.part(&own, all, first * units, heads * units)?,
                 None => self.linear(&format!("{own}_proj"), x, heads * units, style.bias.attention)?,
             };
+            if part != "v" && style.norms.of_heads == OfHeads::All {
+                projected = self.styled_norm(&format!("{own}_norm"), projected, style)?;
+            }
             let mut split = self.split(&own, projected, heads)?;
             if part == "v" {
                 return Ok(split);
             }
-            if style.norms.of_heads {
+            if style.norms.of_heads == OfHeads::Each {
                 split = self.styled_norm(&format!("{own}_norm"), split, style)?;
             }
             self.rotate(&format!("{own}_rotary"), split, &layer.rotary)

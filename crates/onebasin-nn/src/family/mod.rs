@@ -12,6 +12,7 @@ mod gpt_neox;
 mod init;
 mod llama;
 mod opt;
+mod phi;
 mod phi3;
 mod rope;
 
@@ -106,4 +107,7 @@ const FAMILIES: &[Family] = &[
     (&["gpt_neox"], gpt_neox::build),
     (&["opt"], opt::build),
     (&["bloom"], bloom::build),
+    (&["olmo2"], llama::olmo2),
+    (&["starcoder2"], llama::starcoder2),
+    (&["phi"], phi::build),
 ];

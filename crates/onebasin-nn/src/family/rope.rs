@@ -155,7 +155,8 @@ impl Config {
             None => (1.0 + reach.ln() / trained.ln()).sqrt(),
         };
         let key = if span.end() as f64 > trained { "long_factor" } else { "short_factor" };
-        let divisors: Option<Vec<f64>> = self.list(key)?.unwrap_or_default().iter().map(|d| d.as_f64()).collect();
+        let divisors: Option<Vec<f64>> =
+            self.list(key)?.unwrap_or_default().iter().map(serde_json::Value::as_f64).collect();
         match divisors.filter(|all| all.len() == plain.len() && all.iter().all(|d| *d > 0.0)) {
             Some(divisors) => Ok((plain.iter().zip(divisors).map(|(f, d)| f / d).collect(), factor)),
             None => Err(self.unfit(key, &format!("a list of {} numbers above 0", plain.len()))),

@@ -42,6 +42,11 @@ pub(crate) const NETWORKS: &[&str] = &[
     "opt-behind",
     "bloom",
     "bloom-three",
+    "olmo2",
+    "starcoder2",
+    "starcoder2-plain",
+    "phi",
+    "phi-tied",
 ];
 
 /// A network's tensors, tokens, what transformers computes, and its configuration.
@@ -135,15 +140,16 @@ fn what_may_be_exchanged_leaves_the_function_as_it_is() {
         // Of every layer units of its feed-forward, heads (of keys, and of the queries that share one), units of its values, and where
         // positions do not turn them, of queries and keys.
         (&["gpt2", "opt", "opt-behind"][..], stream + 2 * 4),
-        (&["llama", "qwen2", "qwen2-window", "qwen3", "gemma2", "gemma3_text"], stream + 2 * 4),
+        (&["llama", "qwen2", "qwen2-window", "qwen3", "gemma2", "gemma3_text", "olmo2", "starcoder2"], stream + 2 * 4),
         // As many heads of queries as of keys, or one of keys.
         (
             &["llama-bias", "llama-linear", "llama-dynamic", "llama-llama3", "llama-yarn", "llama-yarn-scaled"],
             stream + 2 * 3,
         ),
         (&["mistral", "mistral-window", "gemma", "phi3-longrope", "phi3-long", "gpt_neox-serial"], stream + 2 * 3),
+        (&["starcoder2-plain", "phi-tied"], stream + 2 * 3),
         // Positions turn a part of the units of queries and keys, and the others are free.
-        (&["phi3", "gpt_neox"], stream + 2 * 4),
+        (&["phi", "phi3", "gpt_neox"], stream + 2 * 4),
         // Heads are told apart by how fast their scores fall, and have the same order of units.
         (&["bloom"], stream + 2 * 3),
         // What is read is the stream.
@@ -261,6 +267,7 @@ fn what_is_not_built_is_named() {
     let opt = |more: &str| of("opt", &format!(r#""ffn_dim": 8, "max_position_embeddings": 9, {more}"#));
     refused(&opt(r#""word_embed_proj_dim": 4"#), "word_embed_proj_dim is 4, and only 8 is built");
     refused(&opt(r#""layer_norm_elementwise_affine": false"#), "layer_norm_elementwise_affine is false");
+    refused(&of("phi", r#""qk_layernorm": true"#), "qk_layernorm is true");
     let few = |length| family(&Config::parse(&gpt2(r#", "n_head": 2"#)).unwrap(), length);
     assert!(few(9).is_ok() && few(10).unwrap_err().to_string().contains("9 positions, and 10 are asked for"));
 }

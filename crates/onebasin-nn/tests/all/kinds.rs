@@ -86,13 +86,17 @@ fn kinds_of_families_are_those_of_their_operators() {
         // Norms in the stream itself.
         ("opt-behind", [4, 0, 0, 0, 5, 0]),
         ("bloom", [4, 0, 0, 0, 3, 0]),
+        ("starcoder2", [2, 1, 2, 0, 6, 0]),
+        ("phi", [2, 1, 0, 0, 4, 2]),
+        // Norms of all heads together.
+        ("olmo2", [2, 0, 0, 3, 4, 2]),
     ] {
         assert_eq!(kinds_of(name), found, "{name}");
     }
 }
 
 /// One of every family, and what has kinds of its own.
-const HIDDEN: [&str; 15] = [
+const HIDDEN: [&str; 18] = [
     "gpt2",
     "llama",
     "qwen2",
@@ -108,6 +112,9 @@ const HIDDEN: [&str; 15] = [
     "mixtral",
     "qwen2_moe",
     "qwen3_moe",
+    "olmo2",
+    "starcoder2",
+    "phi",
 ];
 
 #[test]

@@ -56,6 +56,11 @@ NETWORKS = {
     "opt-behind": ("OPTForCausalLM", OPT | dict(do_layer_norm_before=False, enable_bias=False, tie_word_embeddings=False)),
     "bloom": ("BloomForCausalLM", dict(vocab_size=19, hidden_size=16, n_layer=2, n_head=4)),
     "bloom-three": ("BloomModel", dict(vocab_size=19, hidden_size=12, n_layer=2, n_head=3, apply_residual_connection_post_layernorm=True)),
+    "olmo2": ("Olmo2ForCausalLM", SIZES | dict(num_attention_heads=4, num_key_value_heads=2, pad_token_id=0)),
+    "starcoder2": ("Starcoder2ForCausalLM", SIZES | dict(num_attention_heads=4, num_key_value_heads=2, sliding_window=5)),
+    "starcoder2-plain": ("Starcoder2ForCausalLM", SIZES | dict(num_attention_heads=4, num_key_value_heads=4, use_bias=False, tie_word_embeddings=False)),
+    "phi": ("PhiForCausalLM", SIZES | dict(num_attention_heads=2, num_key_value_heads=1)),
+    "phi-tied": ("PhiForCausalLM", SIZES | dict(num_attention_heads=2, partial_rotary_factor=1.0, tie_word_embeddings=True)),
 }
 
 
