@@ -7,10 +7,16 @@ use crate::graph::{Graph, Node, NodeId, ValueId, ValueSource};
 use crate::tensor::Tensor;
 
 /// Nodes that end a rotation `x · cos + (−x₂, x₁) · sin`, the value that each rotates, and half its units: unit `f` is turned with
-/// unit `f + half`.
+/// unit `f + half`. Of units beside others that no position turns there are none: those that turn stay, the others are free.
 pub(super) fn rotations(graph: &Graph) -> BTreeMap<NodeId, (ValueId, usize)> {
-    let nodes = graph.nodes().iter().enumerate();
+    let nodes = graph.nodes().iter().enumerate().filter(|(_, node)| !is_beside_others(graph, node));
     nodes.filter_map(|(id, node)| Some((NodeId(id), rotation(graph, node)?))).collect()
+}
+
+/// Whether what a node gives becomes a part of a last axis.
+fn is_beside_others(graph: &Graph, node: &Node) -> bool {
+    let Some(axis) = graph.shape(node.outputs[0]).len().checked_sub(1) else { return false };
+    graph.readers(node.outputs[0]).any(|(reader, _)| graph.node(reader).op == Op::Concat { axis })
 }
 
 fn rotation(graph: &Graph, sum: &Node) -> Option<(ValueId, usize)> {
