@@ -1,16 +1,19 @@
 """Makes families/: tiny random networks of transformers, a batch of tokens, and what transformers computes.
 
-    python families.py          # needs torch, transformers (made with 5.24.0) and safetensors
+    python families.py [NAME]...          # needs torch, transformers (made with 5.24.0) and safetensors
 
-Each file has the tensors as `save_pretrained` names them, `input_ids`, `logits`, and the configuration in its header.
+Each file has the tensors as `save_pretrained` names them, `input_ids`, `logits`, and the configuration in its header. Of networks that
+do not write token by token it has `input.0`, `input.1` and `output.0`, `output.1`, in the order of the graph.
 """
 
 import json
+import sys
+import tempfile
 from pathlib import Path
 
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 FOLDER = Path(__file__).parent / "families"
 SIZES = dict(vocab_size=19, hidden_size=16, num_hidden_layers=2, intermediate_size=24, max_position_embeddings=16)
@@ -23,11 +26,65 @@ NETWORKS = {
     "qwen2": ("Qwen2ForCausalLM", SIZES | dict(num_attention_heads=4, num_key_value_heads=2)),
     "qwen3": ("Qwen3ForCausalLM", SIZES | dict(num_attention_heads=4, num_key_value_heads=2, head_dim=8)),
 }
+IMAGES = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, image_size=8, patch_size=4, num_channels=2)
+TEXTS = SIZES | dict(num_attention_heads=2)
+DISTILLED = dict(vocab_size=19, dim=16, n_layers=2, n_heads=2, hidden_dim=24, max_position_embeddings=16)
+STATES = ["last_hidden_state", "pooler_output"]
+READERS = {  # what they read, and what they answer
+    "vit": ("ViTForImageClassification", IMAGES | dict(num_labels=3), ["pixel_values"], ["logits"]),
+    "vit-plain": ("ViTModel", IMAGES | dict(image_size=[8, 12], pooler_output_size=6, qkv_bias=False), ["pixel_values"], STATES),
+    "deit": ("DeiTForImageClassification", IMAGES | dict(num_labels=3), ["pixel_values"], ["logits"]),
+    "bert": ("BertModel", TEXTS, ["input_ids"], STATES),
+    "bert-fill": ("BertForMaskedLM", TEXTS, ["input_ids"], ["logits"]),
+    "bert-classes": ("BertForSequenceClassification", TEXTS | dict(num_labels=3), ["input_ids"], ["logits"]),
+    "roberta": ("RobertaModel", TEXTS | dict(max_position_embeddings=18), ["input_ids"], STATES),
+    "roberta-fill": ("RobertaForMaskedLM", TEXTS | dict(max_position_embeddings=18), ["input_ids"], ["logits"]),
+    "roberta-classes": ("RobertaForSequenceClassification", TEXTS | dict(max_position_embeddings=18), ["input_ids"], ["logits"]),
+    "distilbert": ("DistilBertModel", DISTILLED, ["input_ids"], ["last_hidden_state"]),
+    "distilbert-fill": ("DistilBertForMaskedLM", DISTILLED, ["input_ids"], ["logits"]),
+    "distilbert-classes": ("DistilBertForSequenceClassification", DISTILLED | dict(num_labels=3), ["input_ids"], ["logits"]),
+}
+
+
+def read(name, config):
+    """A batch of two of what a network reads; texts without padding."""
+    texts = getattr(config, "text_config", config)
+    images = getattr(config, "vision_config", config)
+    if name == "pixel_values":
+        size = images.image_size if isinstance(images.image_size, list | tuple) else [images.image_size] * 2
+        return torch.randn(2, images.num_channels, *size)
+    return torch.randint(2, texts.vocab_size, (2, 12))
+
+
+def reader(name):
+    kind, sizes, reads, answers = READERS[name]
+    torch.manual_seed(0)
+    model = getattr(transformers, kind)
+    model = model(model.config_class(**sizes)).eval()
+    for parameter in model.parameters():
+        parameter.data.add_(0.2 * torch.randn_like(parameter))
+    inputs = {part: read(part, model.config) for part in reads}
+    with torch.no_grad():
+        found = model(**inputs)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        state = load_file(Path(folder) / "model.safetensors")
+        config = json.loads((Path(folder) / "config.json").read_text())
+    given = {f"input.{k}": inputs[part].float() for k, part in enumerate(reads)}
+    made = {f"output.{k}": found[part].contiguous() for k, part in enumerate(answers)}
+    save_file(state | given | made, FOLDER / f"{name}.safetensors", {"config": json.dumps(config)})
+    print(name, len(state), (FOLDER / f"{name}.safetensors").stat().st_size)
 
 
 def main():
     FOLDER.mkdir(exist_ok=True)
+    asked = sys.argv[1:] or [*NETWORKS, *READERS]
+    for name in READERS:
+        if name in asked:
+            reader(name)
     for name, (kind, sizes) in NETWORKS.items():
+        if name not in asked:
+            continue
         torch.manual_seed(0)
         model = getattr(transformers, kind)
         model = model(model.config_class(**sizes, bos_token_id=0, eos_token_id=0)).eval()
