@@ -29,7 +29,7 @@ pub(super) fn fold(form: &mut Form) -> Result<()> {
         let node = form.graph.node(id).clone();
         let Op::LayerNorm { axes, .. } = &node.op else { continue };
         let last = form.graph.shape(node.inputs[0]).len() - 1;
-        if axes[..] != [last] || form.graph.outputs().contains(&node.outputs[0]) {
+        if axes[..] != [last] || node.inputs.len() == 1 || form.graph.outputs().contains(&node.outputs[0]) {
             continue;
         }
         let Some(readers) = linear_readers(&form.graph, node.outputs[0]) else { continue };

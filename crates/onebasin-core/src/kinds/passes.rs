@@ -239,18 +239,21 @@ impl Walk<'_> {
         centred: bool,
         is_one: &impl Fn(&str) -> bool,
     ) {
-        let (x, gain, out) = (node.inputs[0], node.inputs[1], node.outputs[0]);
+        let (x, gain, out) = (node.inputs[0], node.inputs.get(1).copied(), node.outputs[0]);
         let whole = self.at(x, group).is_some_and(|at| at.whole && axes.len() == 1 && at.axes.contains(&axes[0]));
-        let gain_is_one = self.graph.value(gain).source == ValueSource::Param && is_one(&self.graph.value(gain).name);
+        let is_param = |value: ValueId| self.graph.value(value).source == ValueSource::Param;
+        let gain_is_one = gain.is_none_or(|gain| is_param(gain) && is_one(&self.graph.value(gain).name));
         if !whole {
             return self.entrywise(group, node);
         }
         if gain_is_one {
-            self.passed.ones.insert(gain);
+            self.passed.ones.extend(gain);
             self.alike(group, [x, out].into_iter().chain(node.inputs.get(2).copied()));
         } else if centred {
             return self.entrywise(group, node);
-        } else if let [Some(x), Some(gain), Some(out)] = [x, gain, out].map(|v| self.passed.place(v, group)) {
+        } else if let [Some(x), Some(gain), Some(out)] =
+            [Some(x), gain, Some(out)].map(|v| v.and_then(|v| self.passed.place(v, group)))
+        {
             self.passed.classes.ask(gain, |asked| asked.still = true);
             self.products.push([x, gain, out]);
         }

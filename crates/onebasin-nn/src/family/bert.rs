@@ -1,11 +1,11 @@
 //! BERT and its kin (RoBERTa, DistilBERT): they read a text whole, with LayerNorms on the stream, behind attention and feed-forward.
 
 use onebasin_core::graph::Graph;
-use onebasin_core::graph::op::{Op, Unary};
+use onebasin_core::graph::op::Unary;
 use serde_json::json;
 
 use super::blocks::{Build, Span};
-use super::config::{Config, wrong};
+use super::config::Config;
 use super::encoder::{Attends, Feeds, Function, Layer, Norms, attention_to_all};
 use crate::error::Result;
 
@@ -81,22 +81,4 @@ pub(super) fn build(config: &Config, length: usize) -> Result<Graph> {
     let hidden = build.norm(norm, hidden, epsilon, true)?;
     let output = build.tied(head, hidden, &name("word_embeddings.weight"), bias, vocabulary)?;
     Ok(build.done(output))
-}
-
-impl Build {
-    /// A run of rows of a table `[rows, width]`.
-    pub(super) fn run_of_rows(
-        &mut self,
-        name: &str,
-        rows: usize,
-        width: usize,
-        start: usize,
-        len: usize,
-    ) -> Result<onebasin_core::graph::ValueId> {
-        if start + len > rows {
-            return Err(wrong(&format!("`{name}` has {rows} rows, and {} are asked for", start + len)));
-        }
-        let table = self.graph.param(&format!("{name}.weight"), &[rows, width])?;
-        Ok(self.graph.push(name, Op::Slice { axis: 0, start, len, step: 1 }, &[table])?)
-    }
 }

@@ -98,6 +98,10 @@ impl Config {
         if self.get(key).is_none() { Ok(other) } else { self.text(key) }
     }
 
+    pub(super) fn is_there(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
     /// The entries of a part of the network.
     pub(super) fn part(&self, key: &str) -> Result<Self> {
         let found = self.get(key).and_then(Value::as_object).cloned();

@@ -156,6 +156,30 @@ impl Build {
         self.scaled(name, bent, 1.0 / slope)
     }
 
+    /// A run of rows of a table `[rows, width]`.
+    pub(super) fn run_of_rows(
+        &mut self,
+        name: &str,
+        rows: usize,
+        width: usize,
+        start: usize,
+        len: usize,
+    ) -> Result<ValueId> {
+        if start + len > rows || len == 0 {
+            return Err(wrong(&format!("`{name}` has {rows} rows, and {len} from {start} on are asked for")));
+        }
+        let table = self.graph.param(&format!("{name}.weight"), &[rows, width])?;
+        Ok(self.graph.push(name, Op::Slice { axis: 0, start, len, step: 1 }, &[table])?)
+    }
+
+    /// Tokens that are read, `[1, length]`.
+    pub(super) fn tokens(&mut self, name: &str, length: usize) -> Result<ValueId> {
+        if length == 0 {
+            return Err(wrong(&format!("`{name}` has no positions")));
+        }
+        Ok(self.graph.input(name, &[1, length])?)
+    }
+
     /// The first position of a sequence: `[N, T, width]` to `[N, width]`.
     pub(super) fn first(&mut self, name: &str, x: ValueId) -> Result<ValueId> {
         let first = Op::Slice { axis: 1, start: 0, len: 1, step: 1 };

@@ -4,12 +4,15 @@
 
 mod bert;
 mod blocks;
+mod clip;
 mod config;
 mod distilbert;
 mod encoder;
 mod gpt2;
 mod llama;
+mod t5;
 mod vit;
+mod whisper;
 
 use onebasin_core::graph::Graph;
 
@@ -25,7 +28,7 @@ pub const LENGTH: usize = 64;
 ///
 /// Its input is `input_ids`, `[1, length]`, its output the logits, or the last hidden state where its architecture is one without a
 /// head; behind that what a pooler makes of it, where there is one. Networks that see images read `pixel_values`, of the size that
-/// their configuration says.
+/// their configuration says, those that hear `input_features`; those that answer one text with another also `decoder_input_ids`.
 ///
 /// # Errors
 /// [`Error::Family`] if the `model_type` is none of [`families`], something in the configuration is missing or not known, or the
@@ -114,5 +117,11 @@ const FAMILIES: [Family; 2] = [(&["gpt2"], gpt2::build), (&["llama", "mistral", 
 /// The same of networks that do not write token by token, for so many positions.
 type Reader = (&'static [&'static str], fn(&Config, usize) -> Result<Graph>);
 
-const READERS: [Reader; 3] =
-    [(&["vit", "deit"], vit::build), (&["bert", "roberta"], bert::build), (&["distilbert"], distilbert::build)];
+const READERS: [Reader; 6] = [
+    (&["vit", "deit"], vit::build),
+    (&["bert", "roberta"], bert::build),
+    (&["distilbert"], distilbert::build),
+    (&["clip", "clip_text_model", "clip_vision_model"], clip::build),
+    (&["t5"], t5::build),
+    (&["whisper"], whisper::build),
+];

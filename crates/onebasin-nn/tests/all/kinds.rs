@@ -78,7 +78,8 @@ pub(crate) fn hidden_is_undone(name: &str, graph: &Graph, params: &Params) {
     let hidden = Motion::random(&kinds, &mut Stream::new(3, "hidden")).apply(&kinds, &even).unwrap();
     let found = match_turned(&kinds, &even, &hidden, &TurnedOptions::default(), &mut |_| true).unwrap();
     let (before, after) = (cosine(&even, &hidden), cosine(&even, &found.moved));
-    assert!(before < 0.5 && after >= 0.99999, "{name}: {before} → {after}");
+    // Where the stream is the output, it stays, and with it the embedding.
+    assert!(before < 0.6 && after >= 0.99999, "{name}: {before} → {after}");
     assert!(
         found.stop == StopReason::Converged && found.motion.apply(&kinds, &hidden).unwrap() == found.moved,
         "{name}"
