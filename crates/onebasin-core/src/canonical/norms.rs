@@ -57,7 +57,7 @@ pub(super) fn plan(graph: &mut Graph, params: &Params, untied: &mut BTreeMap<Str
         let node = graph.node(id).clone();
         let Op::LayerNorm { axes, .. } = &node.op else { continue };
         let last = graph.shape(node.inputs[0]).len() - 1;
-        if axes[..] != [last] || graph.outputs().contains(&node.outputs[0]) {
+        if axes[..] != [last] || node.inputs.len() == 1 || graph.outputs().contains(&node.outputs[0]) {
             continue;
         }
         let Some(readers) = linear_readers(graph, node.outputs[0]) else { continue };

@@ -22,7 +22,7 @@ impl Graph {
                 continue;
             };
             let node = self.node(id);
-            if node.outputs.iter().any(|v| needed.insert(*v)) {
+            if node.outputs.iter().filter(|v| needed.insert(**v)).count() > 0 {
                 left.extend(node.inputs.iter().map(|v| behind(*v)));
             }
         }

@@ -244,19 +244,21 @@ impl Walk<'_> {
         centred: bool,
         is_all: &impl Fn(&str, f64) -> bool,
     ) {
-        let (x, gain, out) = (node.inputs[0], node.inputs[1], node.outputs[0]);
+        let (x, gain, out) = (node.inputs[0], node.inputs.get(1).copied(), node.outputs[0]);
         let whole = self.at(x, group).is_some_and(|at| at.whole && axes.len() == 1 && at.axes.contains(&axes[0]));
-        let behind = super::gain(self.graph, gain);
+        let behind = gain.and_then(|gain| super::gain(self.graph, gain));
         let ones = behind.filter(|(param, more)| is_all(&self.graph.value(*param).name, 1.0 - more));
         if !whole {
             return self.entrywise(group, node);
         }
-        if let Some((param, _)) = ones {
-            self.passed.ones.extend([gain, param]);
+        if gain.is_none() || ones.is_some() {
+            self.passed.ones.extend(gain.into_iter().chain(ones.map(|(param, _)| param)));
             self.alike(group, [x, out].into_iter().chain(node.inputs.get(2).copied()));
         } else if centred {
             return self.entrywise(group, node);
-        } else if let [Some(x), Some(gain), Some(out)] = [x, gain, out].map(|v| self.passed.place(v, group)) {
+        } else if let [Some(x), Some(gain), Some(out)] =
+            [Some(x), gain, Some(out)].map(|v| v.and_then(|v| self.passed.place(v, group)))
+        {
             self.passed.classes.ask(gain, |asked| asked.still = true);
             self.products.push([x, gain, out]);
         }

@@ -98,6 +98,11 @@ impl Build {
         Ok((Self { graph, span, kept: Vec::new() }, tokens))
     }
 
+    /// Begins with nothing: a family adds what its networks read.
+    pub(super) fn over() -> Self {
+        Self { graph: Graph::new(), span: Span { past: None, length: 0 }, kept: Vec::new() }
+    }
+
     /// Rows of a table `[rows, width]`.
     pub(super) fn embedding(&mut self, name: &str, tokens: ValueId, rows: usize, width: usize) -> Result<ValueId> {
         let table = self.graph.param(&format!("{name}.weight"), &[rows, width])?;
@@ -262,6 +267,14 @@ impl Build {
 
     pub(super) fn width(&self, x: ValueId) -> usize {
         self.graph.shape(x).last().copied().unwrap_or(1)
+    }
+
+    /// The graph, with all that it computes last.
+    pub(super) fn done_with(mut self, outputs: &[ValueId]) -> Graph {
+        for value in outputs {
+            self.graph.output(*value);
+        }
+        self.graph
     }
 
     /// The graph, with what it computes last.

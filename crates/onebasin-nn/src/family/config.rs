@@ -113,6 +113,49 @@ impl Config {
         found.map(|count| count as usize).ok_or_else(|| self.unfit(key, "a whole number"))
     }
 
+    /// Height and width, which one number may say.
+    pub(super) fn pair(&self, key: &str) -> Result<[usize; 2]> {
+        let size = |value: &Value| value.as_u64().filter(|size| (1..=LARGEST).contains(size)).map(|size| size as usize);
+        let found = match self.get(key).and_then(Value::as_array).map(|sides| &sides[..]) {
+            Some([high, wide]) => size(high).zip(size(wide)).map(|(high, wide)| [high, wide]),
+            Some(_) => None,
+            None => return self.size(key).map(|side| [side; 2]),
+        };
+        found.ok_or_else(|| self.unfit(key, "one or two whole numbers above 0"))
+    }
+
+    pub(super) fn text_or<'a>(&'a self, key: &str, other: &'a str) -> Result<&'a str> {
+        if self.get(key).is_none() { Ok(other) } else { self.text(key) }
+    }
+
+    pub(super) fn is_there(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// The entries of a part of the network.
+    pub(super) fn part(&self, key: &str) -> Result<Self> {
+        let found = self.get(key).and_then(Value::as_object).cloned();
+        found.map(Self).ok_or_else(|| self.unfit(key, "an object"))
+    }
+
+    /// Classes that a network tells apart: two where nothing is said.
+    pub(super) fn labels(&self) -> Result<usize> {
+        match self.get("id2label") {
+            None => self.size_or("num_labels", 2),
+            Some(names) => match names.as_object().map(Map::len) {
+                Some(labels) if labels > 0 => Ok(labels),
+                Some(_) | None => Err(self.unfit("id2label", "names of classes")),
+            },
+        }
+    }
+
+    /// Its architecture, of those that are built; the first where none is named.
+    pub(super) fn architecture<'a>(&self, built: &[&'a str]) -> Result<&'a str> {
+        let named = self.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str).unwrap_or(built[0]);
+        let found = built.iter().find(|own| **own == named).copied();
+        found.ok_or_else(|| wrong(&format!("its architecture is {named}; built are {}", built.join(", "))))
+    }
+
     pub(super) fn number_or(&self, key: &str, other: f64) -> Result<f64> {
         match self.get(key) {
             None => Ok(other),
@@ -162,6 +205,7 @@ impl Config {
             "gelu" => Ok(Unary::Gelu),
             "relu" => Ok(Unary::Relu),
             "silu" | "swish" => Ok(Unary::Silu),
+            "tanh" => Ok(Unary::Tanh),
             other => Err(wrong(&format!("{key} is `{other}`, a function that is not known here"))),
         }
     }

@@ -2,9 +2,13 @@
 //!
 //! A family is a file: names of tensors, and how they are put together. `blocks` has what families share.
 
+mod bert;
 mod blocks;
 mod bloom;
+mod clip;
 mod config;
+mod distilbert;
+mod encoder;
 mod experts;
 mod gemma;
 mod gpt2;
@@ -15,6 +19,9 @@ mod opt;
 mod phi;
 mod phi3;
 mod rope;
+mod t5;
+mod vit;
+mod whisper;
 
 use onebasin_core::graph::Graph;
 
@@ -30,7 +37,8 @@ pub const LENGTH: usize = 64;
 /// The graph of a network by its configuration, its parameters under the names that Hugging Face gives them.
 ///
 /// Its input is `input_ids`, `[1, length]`, its output the logits, or the last hidden state where its architecture is one without a
-/// head.
+/// head; behind that what a pooler makes of it, where there is one. Networks that see images read `pixel_values`, of the size that
+/// their configuration says, those that hear `input_features`; those that answer one text with another also `decoder_input_ids`.
 ///
 /// # Errors
 /// [`Error::Family`] if the `model_type` is none of [`families`], something in the configuration is missing or not known, or the
@@ -55,7 +63,7 @@ pub fn family(config: &Config, length: usize) -> Result<Graph> {
 /// outputs the logits, and keys and values of this position, `[1, heads, 1, units]`, in the order of the inputs.
 ///
 /// # Errors
-/// Those of [`family`].
+/// Those of [`family`]; [`Error::Family`] of a network that does not write token by token.
 ///
 /// ```
 /// use onebasin_nn::family::{Config, step};
@@ -71,12 +79,34 @@ pub fn step(config: &Config, past: usize) -> Result<Graph> {
 
 fn built(config: &Config, span: Span) -> Result<Graph> {
     let kind = config.text("model_type")?;
-    match FAMILIES.iter().find(|(names, _)| names.contains(&kind)) {
-        Some((_, build)) => build(config, span),
-        None => Err(Error::Family {
+    if let Some((_, build)) = FAMILIES.iter().find(|(names, _)| names.contains(&kind)) {
+        return build(config, span);
+    }
+    match (READERS.iter().find(|(names, _)| names.contains(&kind)), span.past) {
+        (Some((_, build)), None) => build(config, span.length),
+        (Some(_), Some(_)) => {
+            Err(Error::Family { why: format!("its model_type is `{kind}`, which does not write token by token") })
+        }
+        (None, _) => Err(Error::Family {
             why: format!("its model_type is `{kind}`; known are {}", families().collect::<Vec<_>>().join(", ")),
         }),
     }
+}
+
+/// Whether a network writes: it answers every token with what follows, and so [`step`] builds it.
+///
+/// A masked language model answers every token too, and does not.
+///
+/// ```
+/// use onebasin_nn::family::{Config, writes};
+/// let of = |kind: &str, head: &str| Config::parse(&format!(r#"{{"model_type": "{kind}", "architectures": ["{head}"]}}"#));
+/// assert!(writes(&of("gpt2", "GPT2LMHeadModel")?) && !writes(&of("gpt2", "GPT2Model")?));
+/// assert!(!writes(&of("bert", "BertForMaskedLM")?));
+/// # Ok::<(), onebasin_nn::Error>(())
+/// ```
+pub fn writes(config: &Config) -> bool {
+    let is_of = |kind| FAMILIES.iter().any(|(names, _)| names.contains(&kind));
+    config.text("model_type").is_ok_and(is_of) && config.has_head().unwrap_or(false)
 }
 
 /// The `model_type`s that are known.
@@ -85,7 +115,8 @@ fn built(config: &Config, span: Span) -> Result<Graph> {
 /// assert!(onebasin_nn::family::families().any(|name| name == "llama"));
 /// ```
 pub fn families() -> impl Iterator<Item = &'static str> {
-    FAMILIES.iter().flat_map(|(names, _)| names.iter().copied())
+    let writers = FAMILIES.iter().flat_map(|(names, _)| names.iter().copied());
+    writers.chain(READERS.iter().flat_map(|(names, _)| names.iter().copied()))
 }
 
 /// Names of a family, and what builds its graph.
@@ -110,4 +141,16 @@ const FAMILIES: &[Family] = &[
     (&["olmo2"], llama::olmo2),
     (&["starcoder2"], llama::starcoder2),
     (&["phi"], phi::build),
+];
+
+/// The same of networks that do not write token by token, for so many positions.
+type Reader = (&'static [&'static str], fn(&Config, usize) -> Result<Graph>);
+
+const READERS: [Reader; 6] = [
+    (&["vit", "deit"], vit::build),
+    (&["bert", "roberta"], bert::build),
+    (&["distilbert"], distilbert::build),
+    (&["clip", "clip_text_model", "clip_vision_model"], clip::build),
+    (&["t5"], t5::build),
+    (&["whisper"], whisper::build),
 ];

@@ -13,6 +13,7 @@ mod networks;
 mod onnx;
 mod paper;
 mod picked;
+mod readers;
 mod recovery;
 mod remembered;
 mod samples;

@@ -3,7 +3,8 @@
     python families.py          # needs torch, transformers (made with 5.24.0) and safetensors
     python families.py NAME …   # only these
 
-Each file has the tensors as `save_pretrained` names them, `input_ids`, `logits`, and the configuration in its header.
+Each file has the tensors as `save_pretrained` names them, `input_ids`, `logits`, and the configuration in its header. Of networks that
+do not write token by token it has `input.0`, `input.1` and `output.0`, `output.1`, in the order of the graph.
 """
 
 import json
@@ -62,10 +63,85 @@ NETWORKS = {
     "phi": ("PhiForCausalLM", SIZES | dict(num_attention_heads=2, num_key_value_heads=1)),
     "phi-tied": ("PhiForCausalLM", SIZES | dict(num_attention_heads=2, partial_rotary_factor=1.0, tie_word_embeddings=True)),
 }
+IMAGES = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, image_size=8, patch_size=4, num_channels=2)
+TEXTS = SIZES | dict(num_attention_heads=2)
+DISTILLED = dict(vocab_size=19, dim=16, n_layers=2, n_heads=2, hidden_dim=24, max_position_embeddings=16)
+FROM_AND_TO = dict(vocab_size=19, d_model=16, d_kv=6, d_ff=24, num_layers=2, num_decoder_layers=2, num_heads=2, relative_attention_num_buckets=8, relative_attention_max_distance=9)
+SPEECH = dict(vocab_size=19, num_mel_bins=5, d_model=16, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=20, decoder_layers=2, decoder_attention_heads=4, decoder_ffn_dim=20, max_source_positions=8, max_target_positions=16, pad_token_id=0, bos_token_id=0, eos_token_id=0, decoder_start_token_id=1)
+STATES = ["last_hidden_state", "pooler_output"]
+READERS = {  # what they read, and what they answer
+    "vit": ("ViTForImageClassification", IMAGES | dict(num_labels=3), ["pixel_values"], ["logits"]),
+    "vit-plain": ("ViTModel", IMAGES | dict(image_size=[8, 12], pooler_output_size=6, qkv_bias=False), ["pixel_values"], STATES),
+    "deit": ("DeiTForImageClassification", IMAGES | dict(num_labels=3), ["pixel_values"], ["logits"]),
+    "bert": ("BertModel", TEXTS, ["input_ids"], STATES),
+    "bert-fill": ("BertForMaskedLM", TEXTS, ["input_ids"], ["logits"]),
+    "bert-classes": ("BertForSequenceClassification", TEXTS | dict(num_labels=3), ["input_ids"], ["logits"]),
+    "roberta": ("RobertaModel", TEXTS | dict(max_position_embeddings=18), ["input_ids"], STATES),
+    "roberta-fill": ("RobertaForMaskedLM", TEXTS | dict(max_position_embeddings=18), ["input_ids"], ["logits"]),
+    "roberta-classes": ("RobertaForSequenceClassification", TEXTS | dict(max_position_embeddings=18), ["input_ids"], ["logits"]),
+    "distilbert": ("DistilBertModel", DISTILLED, ["input_ids"], ["last_hidden_state"]),
+    "distilbert-fill": ("DistilBertForMaskedLM", DISTILLED, ["input_ids"], ["logits"]),
+    "distilbert-classes": ("DistilBertForSequenceClassification", DISTILLED | dict(num_labels=3), ["input_ids"], ["logits"]),
+    "clip": ("CLIPModel", dict(text_config=TEXTS | dict(eos_token_id=18), vision_config=IMAGES | dict(hidden_size=12), projection_dim=6), ["input_ids", "pixel_values"], ["logits_per_image"]),
+    "clip-text": ("CLIPTextModelWithProjection", TEXTS | dict(eos_token_id=2, hidden_act="gelu", projection_dim=6), ["input_ids"], ["text_embeds"]),
+    "clip-text-plain": ("CLIPTextModel", TEXTS | dict(eos_token_id=18), ["input_ids"], STATES),
+    "clip-vision": ("CLIPVisionModelWithProjection", IMAGES | dict(projection_dim=6), ["pixel_values"], ["image_embeds"]),
+    "clip-vision-plain": ("CLIPVisionModel", IMAGES, ["pixel_values"], STATES),
+    "t5": ("T5ForConditionalGeneration", FROM_AND_TO, ["input_ids", "decoder_input_ids"], ["logits"]),
+    "t5-gated": ("T5ForConditionalGeneration", FROM_AND_TO | dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False, num_layers=1), ["input_ids", "decoder_input_ids"], ["logits"]),
+    "t5-encoder": ("T5EncoderModel", FROM_AND_TO, ["input_ids"], ["last_hidden_state"]),
+    "whisper": ("WhisperForConditionalGeneration", SPEECH, ["input_features", "decoder_input_ids"], ["logits"]),
+}
+
+
+def read(name, config):
+    """A batch of two of what a network reads; texts without padding."""
+    texts = getattr(config, "text_config", config)
+    images = getattr(config, "vision_config", config)
+    if name == "pixel_values":
+        size = images.image_size if isinstance(images.image_size, list | tuple) else [images.image_size] * 2
+        return torch.randn(2, images.num_channels, *size)
+    if name == "input_features":
+        return torch.randn(2, config.num_mel_bins, 2 * config.max_source_positions)
+    tokens = torch.randint(2, texts.vocab_size, (2, 12))
+    tokens[0, 5] = texts.vocab_size - 1
+    return tokens
+
+
+def reader(name):
+    kind, sizes, reads, answers = READERS[name]
+    torch.manual_seed(0)
+    model = getattr(transformers, kind)
+    model = model(model.config_class(**sizes)).eval()
+    untied = kind.startswith("T5") and not getattr(model.config, "scale_decoder_outputs", True)
+    if untied:  # T5 1.1: a head of its own, and no scale
+        model.lm_head.weight = torch.nn.Parameter(torch.randn(19, 16))
+    for parameter in model.parameters():
+        parameter.data.add_(0.2 * torch.randn_like(parameter))
+    inputs = {part: read(part, model.config) for part in reads}
+    with torch.no_grad():
+        found = model(**inputs)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        state = load_file(Path(folder) / "model.safetensors")
+        config = json.loads((Path(folder) / "config.json").read_text())
+    if untied:
+        config["tie_word_embeddings"] = False
+        state["lm_head.weight"] = model.lm_head.weight.data
+    given = {f"input.{k}": inputs[part].float() for k, part in enumerate(reads)}
+    made = {f"output.{k}": found[part].contiguous() for k, part in enumerate(answers)}
+    if "logits_per_image" in answers:  # of every image and the text beside it
+        made = {"output.0": found.logits_per_image.diagonal().contiguous()}
+    save_file(state | given | made, FOLDER / f"{name}.safetensors", {"config": json.dumps(config)})
+    print(name, len(state), (FOLDER / f"{name}.safetensors").stat().st_size)
 
 
 def main():
     FOLDER.mkdir(exist_ok=True)
+    asked = sys.argv[1:] or [*NETWORKS, *READERS]
+    for name in READERS:
+        if name in asked:
+            reader(name)
     for name, (kind, sizes) in NETWORKS.items():
         if sys.argv[1:] and name not in sys.argv[1:]:
             continue

@@ -1,7 +1,7 @@
 //! A model that is a language model: what it reads and writes, and whether its head is its embedding.
 
 use onebasin_core::Params;
-use onebasin_nn::family::{family, step};
+use onebasin_nn::family::{family, step, writes};
 use onebasin_nn::samples::picked_from;
 use onebasin_nn::{Arrays, Field, FieldKind, GenerateOptions, generate};
 
@@ -40,7 +40,7 @@ impl Model {
         seed: u64,
         tell: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Option<Arrays>> {
-        let Some(config) = &self.family else { return Ok(None) };
+        let Some(config) = self.family.as_ref().filter(|config| writes(config)) else { return Ok(None) };
         let Some((name, below, length)) = self.reads() else { return Ok(None) };
         let name = name.to_owned();
         let options = GenerateOptions { samples, length, seed, ..GenerateOptions::default() };
