@@ -26,8 +26,8 @@ const COSINE: Schedule = Schedule::Cosine { warmup_epochs: 1.0 };
 /// (weight decay and warm-up of ResNets: 1e-4 and 5 epochs in the scripts), the text is followed, but for perceptrons on
 /// CIFAR-10, whose figures come out as the paper's with the scripts' SGD and not with the text's Adam. The paper says nothing
 /// of how its ImageNet networks were trained: `imagenet-resnet50` is He et al. 2016, section 3.4, with a cosine, and
-/// `vgg11` and `text` are our own.
-pub const RECIPES: [Recipe; 9] = [
+/// `vgg11`, `vit` and `text` are our own.
+pub const RECIPES: [Recipe; 10] = [
     Recipe {
         name: "mnist-mlp",
         what: "multilayer perceptrons on MNIST",
@@ -133,6 +133,19 @@ pub const RECIPES: [Recipe; 9] = [
         },
     },
     Recipe {
+        name: "vit",
+        what: "small vision transformers on CIFAR-10; our own",
+        options: TrainOptions {
+            seed: 0,
+            epochs: 20,
+            batch: 100,
+            optimizer: Optimizer::Adam,
+            rate: 1e-3,
+            schedule: COSINE,
+            augment: Some(Augment::CropFlip),
+        },
+    },
+    Recipe {
         name: "text",
         what: "small language models on text; our own",
         options: TrainOptions {
@@ -148,10 +161,14 @@ pub const RECIPES: [Recipe; 9] = [
 ];
 
 impl Recipe {
-    /// What a network is trained by where nobody says how: transformers by `text`, others by the first.
-    pub(crate) fn usual(transformer: bool) -> Self {
-        let [first, .., text] = RECIPES;
-        if transformer { text } else { first }
+    /// What a network is trained by where nobody says how: transformers on text by `text`, on images by `vit`, others by the first.
+    pub(crate) fn usual(is_transformer: bool, reads_text: bool) -> Self {
+        let [first, .., vit, text] = RECIPES;
+        match (is_transformer, reads_text) {
+            (true, true) => text,
+            (true, false) => vit,
+            (false, _) => first,
+        }
     }
 
     /// The recipe of this name.

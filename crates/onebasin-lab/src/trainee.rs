@@ -42,20 +42,37 @@ const TOKENIZER: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "specia
 const LONGEST: usize = 1 << 12;
 
 impl Trainee {
-    /// A network for images with labels: a built-in one by its name, such as `mlp:512x3`.
+    /// A network for images with labels: a built-in one by its name, such as `mlp:512x3`; `vit:128x4`, a vision transformer of width 128
+    /// and four layers that sees patches of 4 × 4 pixels; or the one that a `config.json`, or the folder with one, describes.
     ///
     /// # Errors
     /// If there is none of this name; all are listed.
     ///
     /// ```
     /// use onebasin_lab::{Data, Trainee};
-    /// let trainee = Trainee::of_images("mlp:16x2", &Data::open("digits")?)?;
-    /// assert_eq!(trainee.init(0)?.len(), 6);
+    /// let data = Data::open("digits")?;
+    /// assert_eq!(Trainee::of_images("mlp:16x2", &data)?.init(0)?.len(), 6);
+    /// assert!(Trainee::of_images("vit:24x1", &data).is_err()); // which sees images with channels
     /// # Ok::<(), onebasin_lab::Error>(())
     /// ```
     pub fn of_images(name: &str, data: &Data) -> Result<Self> {
-        let network = Network::new(name, data.train.shape(), data.train.classes())?;
-        Ok(Self::from(network.graph()?, network))
+        let (shape, classes) = (data.train.shape(), data.train.classes());
+        let (config, files) = match vit(name, shape, classes)? {
+            Some(config) => (config, Vec::new()),
+            None if is_described(name) => {
+                let (config, files, _) = described(name)?;
+                (config, files)
+            }
+            None => {
+                let network = Network::new(name, shape, classes)?;
+                return Ok(Self::from(network.graph()?, network));
+            }
+        };
+        let text = format!("{config:#}\n");
+        let config = Config::parse(&text)?;
+        let graph = family(&config, 1)?;
+        let files = [(CONFIG.to_owned(), text.into_bytes())].into_iter().chain(files).collect();
+        Ok(Self { name: name.to_owned(), graph, kind: Kind::Family(config, files) })
     }
 
     fn from(graph: Graph, network: Network) -> Self {
@@ -119,7 +136,8 @@ impl Trainee {
 
     /// How it is trained where nobody says how.
     pub fn usual(&self) -> Recipe {
-        Recipe::usual(matches!(self.kind, Kind::Family(..)))
+        let input = self.graph.inputs().next().map_or(0, |input| self.graph.shape(input).len());
+        Recipe::usual(matches!(self.kind, Kind::Family(..)), input == 2)
     }
 
     /// Where it is written: a file, or of a transformer a folder that transformers opens.
@@ -153,6 +171,12 @@ fn reads(graph: &Graph) -> Option<(String, usize)> {
     (length == positions).then(|| (graph.value(input).name.clone(), *answers))
 }
 
+/// Whether a name is that of a `config.json`, or of a folder with one.
+fn is_described(name: &str) -> bool {
+    let path = Path::new(name);
+    path.extension().is_some_and(|extension| extension == "json") || path.join(CONFIG).is_file()
+}
+
 fn unfit(name: &str, why: &str) -> Error {
     Error::Options(format!("{name}: {why}"))
 }
@@ -160,7 +184,7 @@ fn unfit(name: &str, why: &str) -> Error {
 /// What a `config.json` says, and the tokenizer beside it.
 fn described(name: &str) -> Result<(Value, Files, Option<PathBuf>)> {
     let path = if Path::new(name).is_dir() { Path::new(name).join(CONFIG) } else { PathBuf::from(name) };
-    if path.extension().is_none_or(|extension| extension != "json") {
+    if !is_described(name) {
         let known = OF_CHARACTERS.join(", ");
         let why = format!("no language model of this name; known are {known}, and any {CONFIG}");
         return Err(unfit(name, &why));
@@ -171,6 +195,35 @@ fn described(name: &str) -> Result<(Value, Files, Option<PathBuf>)> {
     let read = |file: &&str| Some(((*file).to_owned(), std::fs::read(folder.join(file)).ok()?));
     let files = TOKENIZER.iter().filter_map(read).collect();
     Ok((Value::Object(config), files, Some(folder)))
+}
+
+/// A vision transformer by its name, `vit:WIDTHxLAYERS`, for images of this shape; none of other names.
+fn vit(name: &str, shape: &[usize], classes: usize) -> Result<Option<Value>> {
+    const PATCH: usize = 4;
+    const HEAD: usize = 32;
+    let Some(sizes) = name.strip_prefix("vit:") else { return Ok(None) };
+    let sizes = sizes.split_once('x').and_then(|(width, layers)| Some((width.parse().ok()?, layers.parse().ok()?)));
+    let (width, layers): (usize, usize) =
+        sizes.ok_or_else(|| unfit(name, "a vision transformer is `vit:WIDTHxLAYERS`, as in `vit:128x4`"))?;
+    let [channels, height, side] = shape else {
+        return Err(unfit(
+            name,
+            &format!("it sees images of channels, rows and columns, and these have shape {shape:?}"),
+        ));
+    };
+    if height != side || !side.is_multiple_of(PATCH) || !width.is_multiple_of(HEAD) || width == 0 {
+        let why = format!(
+            "images of {height} × {side} pixels are not cut into patches of {PATCH} × {PATCH}, or its width is no multiple of {HEAD}"
+        );
+        return Err(unfit(name, &why));
+    }
+    Ok(Some(json!({
+        "model_type": "vit", "architectures": ["ViTForImageClassification"], "hidden_size": width, "num_hidden_layers": layers,
+        "num_attention_heads": width / HEAD, "intermediate_size": 4 * width, "hidden_act": "gelu", "image_size": side,
+        "patch_size": PATCH, "num_channels": channels, "num_labels": classes, "layer_norm_eps": 1e-12, "qkv_bias": true,
+        "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "torch_dtype": "float32",
+        "id2label": (0..classes).map(|k| (k.to_string(), json!(format!("LABEL_{k}")))).collect::<Map<_, _>>(),
+    })))
 }
 
 /// Four layers of width 128, as GPT-2.

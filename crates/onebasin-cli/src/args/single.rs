@@ -32,8 +32,8 @@ pub struct DemoArgs {
   onebasin train resnet20-ln:1 --data cifar10:data/cifar10 --recipe resnet20 -o r.safetensors
   onebasin train resnet20-ln:32 --data cifar10:data/cifar10 --recipe resnet20 -o r.safetensors --device cuda --precision bf16")]
 pub struct TrainArgs {
-    /// The network: `mlp:512x3` (three hidden layers of 512), `resnet20-ln:4` (four times as wide); an unknown name lists all. On
-    /// text `gpt2-char`, `llama-char`, or the `config.json` of a transformer.
+    /// The network: `mlp:512x3` (three hidden layers of 512), `resnet20-ln:4` (four times as wide); an unknown name lists all;
+    /// `vit:128x4`; on text `gpt2-char`, `llama-char`; or the `config.json` of a transformer.
     pub network: String,
     #[arg(long, help = DATA)]
     pub data: String,
@@ -48,7 +48,7 @@ pub struct TrainArgs {
     /// Decides initial weights and the order of samples.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// The recipe of one of the paper's training runs (mnist-mlp, of transformers text); what else is said here changes it.
+    /// The recipe of one of the paper's training runs (mnist-mlp, of transformers vit or text); what else is said here changes it.
     #[arg(long, value_name = "NAME", value_parser = recipe)]
     pub recipe: Option<Recipe>,
     /// Passes over the data.

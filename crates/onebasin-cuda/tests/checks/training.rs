@@ -78,8 +78,8 @@ pub(crate) fn steps_are_those_of_the_processor(device: &dyn Runner) {
     ] {
         let (network, data) = (Network::new(name, &shape, 10).unwrap(), noise(&shape, 11));
         let (options, fresh) = (options(optimizer, rate), TrainState::fresh(&network, 0).unwrap());
-        let expected = train(&network, &data, &fresh, &options, &mut |_| true).unwrap();
-        let found = train_on(Some(device), &network, &data, &fresh, &options, &mut |_| true).unwrap();
+        let expected = train(&network.graph().unwrap(), &data, &fresh, &options, &mut |_| true).unwrap();
+        let found = train_on(Some(device), &network.graph().unwrap(), &data, &fresh, &options, &mut |_| true).unwrap();
         assert_near(&distances(name, [&fresh.params, &expected.params, &found.params]), SHARE);
         assert_eq!(found.moments.len(), expected.moments.len());
         for (expected, found) in expected.moments.iter().zip(&found.moments) {
@@ -94,7 +94,7 @@ pub(crate) fn training_goes_on(device: &dyn Runner) {
     for optimizer in [SGD, Optimizer::Adam] {
         let options = TrainOptions { epochs: 2, ..options(optimizer, 1e-2) };
         let run = |state: &TrainState, observe: &mut dyn FnMut(Event<'_>) -> bool| {
-            train_on(Some(device), &network, &data, state, &options, observe).unwrap()
+            train_on(Some(device), &network.graph().unwrap(), &data, state, &options, observe).unwrap()
         };
         let fresh = TrainState::fresh(&network, 0).unwrap();
         let whole = run(&fresh, &mut |_| true);
@@ -135,8 +135,8 @@ pub(crate) fn gradients_are_near_exact_ones(device: &dyn Runner) {
         }
         let exact = program.unflatten_weights(&sum).unwrap();
         let options = options(Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 }, 1e-9);
-        let found = train_on(Some(device), &network, &data, &fresh, &options, &mut |_| true).unwrap();
-        let there = train(&network, &data, &fresh, &options, &mut |_| true).unwrap().params;
+        let found = train_on(Some(device), &network.graph().unwrap(), &data, &fresh, &options, &mut |_| true).unwrap();
+        let there = train(&network.graph().unwrap(), &data, &fresh, &options, &mut |_| true).unwrap().params;
         let mut followed = distances(name, [&fresh.params, &there, &found.params]);
         followed.retain(|(name, _)| name.contains("running_"));
         assert_eq!(followed.is_empty(), name.contains("-ln"), "{name}");
@@ -193,7 +193,9 @@ fn assert_gradients(device: &dyn Runner, name: &str, graph: Graph) {
 pub(crate) fn steps_in_bf16_are_near(single: &dyn Runner, brain: &dyn Runner) {
     let (network, data) = (Network::new("resnet20-ln:0.5", &[3, 32, 32], 10).unwrap(), noise(&[3, 32, 32], 4));
     let (options, fresh) = (options(SGD, 1e-3), TrainState::fresh(&network, 0).unwrap());
-    let run = |device| train_on(Some(device), &network, &data, &fresh, &options, &mut |_| true).unwrap().params;
+    let run = |device| {
+        train_on(Some(device), &network.graph().unwrap(), &data, &fresh, &options, &mut |_| true).unwrap().params
+    };
     let (expected, found) = (run(single), run(brain));
     let distances = distances("bf16", [&fresh.params, &expected, &found]);
     assert_near(&distances, 0.5);

@@ -22,6 +22,10 @@ impl Model {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reads(&self) -> Option<(&str, usize, usize)> {
+        // A masked language model answers every token too, but not with what follows.
+        if self.family.as_ref().is_some_and(|config| !writes(config)) {
+            return None;
+        }
         let graph = self.graph()?;
         let mut inputs = graph.inputs();
         let (input, None) = (inputs.next()?, inputs.next()) else { return None };
@@ -40,7 +44,7 @@ impl Model {
         seed: u64,
         tell: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Option<Arrays>> {
-        let Some(config) = self.family.as_ref().filter(|config| writes(config)) else { return Ok(None) };
+        let Some(config) = &self.family else { return Ok(None) };
         let Some((name, below, length)) = self.reads() else { return Ok(None) };
         let name = name.to_owned();
         let options = GenerateOptions { samples, length, seed, ..GenerateOptions::default() };
