@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use onebasin_core::Params;
+use onebasin_core::merge::MergeRule;
 use onebasin_core::report::Input;
 use onebasin_io::{Asked, Moving, apply_streamed};
 use serde::{Deserialize, Serialize};
@@ -130,7 +131,12 @@ fn apply_turned(
     if !options.force {
         aligned.check_made_for("b", b)?;
     }
-    let (moved, changes) = b.turned(turned, context)?;
+    let (moved, changes) = if b.is_large() {
+        b.check_on_a_part(turned, context)?;
+        b.turned_by_parts(turned)?
+    } else {
+        b.turned(turned, context)?
+    };
     let target = moved.target(output)?;
     if !options.overwrite {
         target.spares(&b.sources())?;
@@ -138,7 +144,11 @@ fn apply_turned(
     let options = json!({ "inverse": false, "canonical": changes });
     let digest = b.checkpoint().digest();
     let inputs: Vec<Input> = aligned.file.iter().cloned().chain(b.input_as("b", digest)).collect();
-    let params = moved.as_written(moved.params().clone(), None)?;
+    let params = if b.is_large() {
+        moved.mixed_when_read(moved.params(), &MergeRule::lerp(0.0)?, None)?
+    } else {
+        moved.as_written(moved.params().clone(), None)?
+    };
     moved.write_while(&target, &params, &provenance("apply", &inputs, &options), &|| !context.observer.stops())?;
     let account = Some(aligned.account.clone());
     Ok(Written { output: target.path().to_owned(), inputs, options, account, solved: None })

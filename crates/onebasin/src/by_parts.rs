@@ -26,8 +26,7 @@ const HELD_EACH: u64 = 40;
 impl Pair {
     /// Whether both networks, with all that is made of them, are too much to be held at once.
     pub(crate) fn is_large(&self) -> bool {
-        let limit = self.a.memory().unwrap_or_else(machine_memory);
-        self.a.params().element_count() as u64 * HELD_EACH > limit
+        self.a.is_large()
     }
 
     /// What the canonical forms of both will be; none where the graph is not known.
@@ -52,17 +51,7 @@ impl Pair {
 
     /// The merged tensors, made when they are looked at and not kept.
     pub(crate) fn merged_by_parts(&self, rule: &MergeRule<'_>, dtype: Option<DType>) -> Result<Params> {
-        let [a, b] = self.ends();
-        let dtype = dtype.or(self.a.written_as());
-        let merged = |(name, own): (&str, &Tensor)| {
-            let other = b.require(name)?;
-            let of = rule.tensor(name, own.shape(), own.dtype(), other.dtype());
-            let cast = dtype.filter(|_| of.dtype().is_float());
-            let dtype = cast.unwrap_or(of.dtype());
-            let storage = MergedTensor { a: own.clone(), b: other.clone(), rule: of, dtype };
-            Ok((name.to_owned(), Tensor::stored(dtype, own.shape(), Arc::new(storage), 0)?))
-        };
-        a.iter().map(merged).collect()
+        self.a.mixed_when_read(self.b.params(), rule, dtype)
     }
 }
 
@@ -220,6 +209,29 @@ impl Storage for MergedTensor {
 }
 
 impl Model {
+    /// Whether two such networks, with all that is made of them, are too much to be held at once.
+    pub(crate) fn is_large(&self) -> bool {
+        self.params().element_count() as u64 * HELD_EACH > self.memory().unwrap_or_else(machine_memory)
+    }
+
+    /// Its tensors mixed with others by a rule, as its file has them or in this type, made when they are looked at.
+    pub(crate) fn mixed_when_read(
+        &self,
+        others: &Params,
+        rule: &MergeRule<'_>,
+        dtype: Option<DType>,
+    ) -> Result<Params> {
+        let dtype = dtype.or(self.written_as());
+        let mixed = |(name, own): (&str, &Tensor)| {
+            let other = others.require(name)?;
+            let of = rule.tensor(name, own.shape(), own.dtype(), other.dtype());
+            let dtype = dtype.filter(|_| of.dtype().is_float()).unwrap_or(of.dtype());
+            let storage = MergedTensor { a: own.clone(), b: other.clone(), rule: of, dtype };
+            Ok((name.to_owned(), Tensor::stored(dtype, own.shape(), Arc::new(storage), 0)?))
+        };
+        self.params().iter().map(mixed).collect()
+    }
+
     /// What the canonical form of a network that can be run will be; none of others.
     pub(crate) fn outline(&self) -> Result<Option<Outline>> {
         let Some(graph) = self.graph().filter(|_| self.runs()) else { return Ok(None) };
@@ -227,7 +239,7 @@ impl Model {
     }
 
     /// The network as an element of all kinds moves its canonical form, made when it is looked at, and what that form changes.
-    fn turned_by_parts(&self, turned: &Turned) -> Result<(Self, Changes)> {
+    pub(crate) fn turned_by_parts(&self, turned: &Turned) -> Result<(Self, Changes)> {
         let no_graph = || Error::NoGraph { path: self.path().to_owned() };
         let outline = self.outline()?.ok_or_else(no_graph)?;
         if outline.kinds != turned.kinds {

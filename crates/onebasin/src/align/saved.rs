@@ -11,7 +11,7 @@ use onebasin_io::{Checkpoint, Metadata, SYMMETRY, alignment_from_params, alignme
 
 use super::Aligned;
 use crate::error::{Error, InFile, Result};
-use crate::frame::{Form, Turned};
+use crate::frame::Turned;
 use crate::model::Model;
 
 /// Header entry of an alignment that says of which kind each group is; of those by permutations alone, missing.
@@ -32,7 +32,7 @@ impl Aligned {
     /// The turns of a file, for a network whose canonical form has these groups.
     pub(super) fn read_turned(file: &Checkpoint, b: &Model) -> Result<(Symmetry, Arc<Turned>)> {
         let no_graph = || Error::NoGraph { path: b.path().to_owned() };
-        let Form { kinds, .. } = b.form()?.ok_or_else(no_graph)?;
+        let kinds = b.outline()?.ok_or_else(no_graph)?.kinds;
         let said: BTreeMap<String, Kind> = file.metadata.get_json(KINDS)?.unwrap_or_default();
         let symmetry = kinds.symmetry.clone();
         if said != names(&kinds) || file.metadata.get(SYMMETRY) != Some(&symmetry.spec().to_toml()) {

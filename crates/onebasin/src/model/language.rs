@@ -68,7 +68,10 @@ impl Model {
         if let Ok(tokens) = config.size("vocab_size") {
             small = small.with("vocab_size", tokens.min(TOKENS).into());
         }
-        let graph = family(&small, LENGTH.min(config.positions()))?;
+        if let Some(first) = config.entries().get("layer_types").and_then(|types| types.get(0)) {
+            small = small.with("layer_types", vec![first.clone()].into());
+        }
+        let Ok(graph) = family(&small, LENGTH.min(config.positions())) else { return Ok(None) };
         let graph = graph.with_param_names(|name| self.naming.in_file(name).to_owned())?;
         let mut params = Params::new();
         for param in graph.params() {

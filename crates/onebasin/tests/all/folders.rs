@@ -96,6 +96,36 @@ fn strangers_are_turned_and_what_is_written_computes_what_they_did() {
 }
 
 #[test]
+fn networks_that_cannot_be_held_are_merged_part_by_part_to_the_same_bits() {
+    for name in ["gpt2", "llama", "qwen2"] {
+        let room = tempfile::tempdir().unwrap();
+        let at = |name: &str| room.path().join(name);
+        let (held, context) = (strangers(room.path(), name), Context::default());
+        let weights = held.a().params().element_count() as u64;
+        let little = Blueprint { memory: Some(40 * weights - 1), ..Blueprint::default() };
+        let pair = Pair::open(at("a"), at("b"), &little).unwrap();
+        let by_weights = Align { method: onebasin::Method::Orthogonal, ..Align::default() };
+        let state = at("state.safetensors");
+        let parts = Align { state: Some(state.clone()), ..Align::default() };
+        let aligned = pair.align(&parts, &context).unwrap();
+        assert_eq!(aligned.turned, held.align(&by_weights, &context).unwrap().turned, "{name}");
+        let options = Merge { lambda: 0.3, ..Merge::default() };
+        held.merge(&aligned, &options, &context).unwrap().write(at("held")).unwrap();
+        aligned.write(at("alignment.safetensors"), &pair).unwrap();
+        let again = onebasin::Aligned::read(at("alignment.safetensors"), pair.b()).unwrap();
+        pair.merge(&again, &options, &context).unwrap().write(at("merged")).unwrap();
+        assert_eq!(read(&at("merged")).unwrap().params, read(&at("held")).unwrap().params, "{name}");
+        let apply = onebasin::Apply::default();
+        onebasin::apply(&again, held.b(), at("moved"), &apply, &context).unwrap();
+        onebasin::apply(&again, pair.b(), at("by parts"), &apply, &context).unwrap();
+        assert_eq!(read(&at("by parts")).unwrap().params, read(&at("moved")).unwrap().params, "{name}");
+        let solved = Merge { repair: onebasin::Repair::Solve, ..options };
+        let refused = pair.merge(&again, &solved, &context).unwrap_err().to_string();
+        assert!(refused.contains("networks that fit into memory"), "{refused}");
+    }
+}
+
+#[test]
 fn language_models_are_solved_on_text_that_they_write() {
     let room = tempfile::tempdir().unwrap();
     let (pair, context) = (strangers(room.path(), "llama"), Context::default());
