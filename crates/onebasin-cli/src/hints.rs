@@ -18,7 +18,10 @@ pub fn is_usage(error: &anyhow::Error) -> bool {
     use onebasin::nn::Error::NoNetwork;
     error.chain().any(|e| {
         matches!(e.downcast_ref(), Some(NoNetwork { .. }))
-            || matches!(e.downcast_ref(), Some(onebasin_lab::Error::Unknown { .. }))
+            || matches!(
+                e.downcast_ref(),
+                Some(onebasin_lab::Error::Unknown { .. } | onebasin_lab::Error::Networks(NoNetwork { .. }))
+            )
             || e.downcast_ref::<Error>().is_some_and(names_no_network)
     })
 }

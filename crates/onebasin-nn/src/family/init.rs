@@ -23,7 +23,7 @@ const DEVIATION: f64 = 0.02;
 /// use onebasin_nn::family::{Config, init};
 /// let config = r#"{"model_type": "gpt2", "vocab_size": 50, "n_layer": 2, "n_embd": 12, "n_head": 3, "n_positions": 64}"#;
 /// let params = init(&Config::parse(config)?, 0)?;
-/// assert_eq!(params.require("transformer.ln_f.weight")?.to_f64()?, [1.0; 12]);
+/// assert_eq!(params.require("transformer.ln_f.weight")?.to_f64()?[..], [1.0; 12]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn init(config: &Config, seed: u64) -> Result<Params> {

@@ -13,7 +13,7 @@ use crate::matching::similarity::{Gram, weight_grams};
 use crate::matching::unfold::is_quadratic;
 use crate::params::Params;
 use crate::perm::Perm;
-use crate::symmetry::{Alignment, GroupId, Symmetry};
+use crate::symmetry::{Alignment, GroupId, Symmetry, TensorLayout};
 
 /// Tensors of both networks, B as it is moved.
 pub(super) struct PairPart<'k> {
@@ -49,7 +49,9 @@ impl<'k> PairPart<'k> {
                 let own = net.require(name)?;
                 let own = if own.dtype().is_float() { own.squares()? } else { 0.0 };
                 all[k] += own;
-                squares[k] += if measured(symmetry.standing(name)) { own } else { 0.0 };
+                let standing = symmetry.standing(name);
+                let counts = measured(standing) && symmetry.tensor(standing).is_ok_and(TensorLayout::moves);
+                squares[k] += if counts { own } else { 0.0 };
             }
         }
         let a = symmetry.stacked(&a)?.into_owned();

@@ -79,19 +79,29 @@ pub(super) fn roots_of(symmetry: &Symmetry, name: &str) -> BTreeSet<GroupId> {
     digits.filter(|d| d.len > 1).filter_map(|d| d.group).map(|id| symmetry.root(id)).collect()
 }
 
-/// Roots that share tensors with more than two others: with more than what stands before and behind them.
+/// Roots without which the network falls into more than two pieces: more than what stands before and behind them. Pieces are tensors
+/// that are joined by other roots; those that have none count as none.
 pub(super) fn everywhere(symmetry: &Symmetry) -> BTreeSet<GroupId> {
-    let mut beside: BTreeMap<GroupId, BTreeSet<GroupId>> = BTreeMap::new();
-    for roots in symmetry.names().map(|name| roots_of(symmetry, name)) {
-        for id in &roots {
-            beside.entry(*id).or_default().extend(&roots);
+    let all: Vec<BTreeSet<GroupId>> = symmetry.tensors().map(|(name, _)| roots_of(symmetry, name)).collect();
+    let joins = |id: &GroupId| {
+        let mut first: Vec<usize> = (0..all.len()).collect();
+        let mut of_root: BTreeMap<GroupId, usize> = BTreeMap::new();
+        for (at, roots) in all.iter().enumerate() {
+            for other in roots.iter().filter(|other| *other != id) {
+                let before = *of_root.entry(*other).or_insert(at);
+                unite(&mut first, at, before);
+            }
         }
-    }
-    beside.into_iter().filter(|(_, all)| all.len() > 3).map(|(id, _)| id).collect()
+        let stands = |(_, roots): &(usize, &BTreeSet<GroupId>)| roots.contains(id) && roots.len() > 1;
+        let pieces: BTreeSet<usize> = all.iter().enumerate().filter(stands).map(|(at, _)| top(&first, at)).collect();
+        pieces.len() > 2
+    };
+    symmetry.roots().into_iter().filter(joins).collect()
 }
 
 /// All tensors of a symmetry in parts, in order of their first name: those that share a root group which stands in few places are in
-/// one, and those of every set of `together`. Groups that share tensors with more than two others, as a stream does, tie nothing.
+/// one, and those of every set of `together`. Groups without which the network would fall into more than two pieces, as a stream is,
+/// tie nothing.
 ///
 /// Cost: one look at every tensor.
 ///
@@ -115,7 +125,7 @@ pub fn parts(kinds: &Kinds, together: &[Vec<String>]) -> Vec<Part> {
 /// The same, where it is known what stands everywhere.
 pub(super) fn in_parts(kinds: &Kinds, everywhere: &BTreeSet<GroupId>, together: &[Vec<String>]) -> Vec<Part> {
     let symmetry = &kinds.symmetry;
-    let names: Vec<&str> = symmetry.names().collect();
+    let names: Vec<&str> = symmetry.tensors().map(|(name, _)| name).collect();
     let roots: Vec<BTreeSet<GroupId>> = names.iter().map(|name| roots_of(symmetry, name)).collect();
     let mut first: Vec<usize> = (0..names.len()).collect();
     let mut of_root: BTreeMap<GroupId, usize> = BTreeMap::new();
@@ -126,7 +136,7 @@ pub(super) fn in_parts(kinds: &Kinds, everywhere: &BTreeSet<GroupId>, together: 
         }
     }
     for set in together {
-        let mut at = set.iter().filter_map(|name| names.binary_search(&name.as_str()).ok());
+        let mut at = set.iter().filter_map(|name| names.binary_search(&symmetry.standing(name)).ok());
         if let Some(one) = at.next() {
             at.for_each(|other| unite(&mut first, one, other));
         }
