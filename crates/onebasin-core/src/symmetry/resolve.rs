@@ -335,6 +335,7 @@ impl Symmetry {
         let mut cut = self.clone();
         if let Some(layout) = cut.tensors.get_mut(name) {
             layout.axes[0] = AxisLayout::fixed(rows);
+            layout.shape[0] = rows;
         }
         cut
     }

@@ -70,7 +70,7 @@ impl Part {
 }
 
 /// Entries of a table that are held at a time.
-const HELD: usize = 1 << 26;
+const HELD: usize = if cfg!(test) { 1 << 6 } else { 1 << 26 };
 
 /// Roots of a tensor.
 pub(super) fn roots_of(symmetry: &Symmetry, name: &str) -> BTreeSet<GroupId> {
@@ -192,4 +192,76 @@ fn top(first: &[usize], mut at: usize) -> usize {
 fn unite(first: &mut [usize], one: usize, other: usize) {
     let (one, other) = (top(first, one), top(first, other));
     first[one.max(other)] = one.min(other);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Result;
+    use crate::graph::op::{Binary, Op, Unary};
+    use crate::graph::{Graph, ValueId};
+    use crate::kinds::{Kind, Motion};
+    use crate::matching::{StopReason, TurnedOptions, match_turned};
+    use crate::stream::Stream;
+    use crate::tensor::Tensor;
+
+    /// A stream that a table writes, three blocks change, and a longer table reads.
+    fn network() -> Result<(Graph, Params)> {
+        let mut graph = Graph::new();
+        let tokens = graph.input("tokens", &[1, 5])?;
+        let table = graph.param("embedding", &[40, 6])?;
+        let mut stream = graph.push("embed", Op::Gather { axis: 0 }, &[table, tokens])?;
+        let norm = |graph: &mut Graph, name: &str, x: ValueId| -> Result<ValueId> {
+            let gain = graph.param(&format!("{name}.gain"), &[6])?;
+            let rms = Op::LayerNorm { axes: vec![2], epsilon: 1e-6, centred: false };
+            Ok(graph.push(name, rms, &[x, gain])?)
+        };
+        for block in 0..3 {
+            let x = norm(&mut graph, &format!("norm{block}"), stream)?;
+            let x = graph.linear(&format!("up{block}"), x, 8)?;
+            let x = graph.push(&format!("relu{block}"), Op::Unary(Unary::Relu), &[x])?;
+            let x = graph.linear(&format!("down{block}"), x, 6)?;
+            stream = graph.push(&format!("sum{block}"), Op::Binary(Binary::Add), &[stream, x])?;
+        }
+        let x = norm(&mut graph, "last", stream)?;
+        let head = graph.param("head", &[50, 6])?;
+        let y = graph.push("answer", Op::Linear, &[x, head])?;
+        graph.output(y);
+        let mut draws = Stream::new(0, "network");
+        let mut params = Params::new();
+        for param in graph.params() {
+            let count = param.shape.iter().product();
+            let values = (0..count).map(|_| if param.name.ends_with("gain") { 1.0 } else { draws.normal() as f32 });
+            params.insert(&param.name[..], Tensor::from_f32(&param.shape, values.collect())?);
+        }
+        Ok((graph, params))
+    }
+
+    #[test]
+    fn long_tables_are_read_in_runs_of_rows() -> Result<()> {
+        let (graph, params) = network()?;
+        let kinds = Kinds::discover(&graph, [&params, &params])?;
+        let stream = kinds.symmetry.group_named("embedding")?;
+        assert_eq!((kinds.kind(stream), everywhere(&kinds.symmetry)), (Kind::Orthogonal, BTreeSet::from([stream])));
+        let together = vec![vec!["last.gain".to_owned(), "head".to_owned()]];
+        let all = parts(&kinds, &together);
+        let runs =
+            |name: &str| all.iter().find(|part| part.names.iter().any(|own| own == name)).map(|part| part.rows.len());
+        assert_eq!((runs("embedding"), runs("head"), runs("up1.weight")), (Some(4), Some(5), Some(1)));
+        let hidden = Motion::random(&kinds, &mut Stream::new(1, "hidden")).apply(&kinds, &params)?;
+        let found = match_turned(&kinds, &params, &hidden, &TurnedOptions::default(), &mut |_| true)?;
+        assert!(found.stop == StopReason::Converged && found.objective >= 0.99999 * found.size, "{found:?}");
+        let moved = found.motion.apply(&kinds, &hidden)?;
+        for name in ["embedding", "head", "down2.weight"] {
+            let (x, y) = (params.require(name)?.to_f64()?, moved.require(name)?.to_f64()?);
+            assert!(x.iter().zip(&*y).all(|(x, y)| (x - y).abs() < 1e-4), "{name}");
+            let all = params.require(name)?.shape()[0];
+            let rows = hidden.require(name)?.rows_anew(Some(1..all - 1))?;
+            if name != "down2.weight" {
+                let some = found.motion.moved_rows(&kinds, &rows, name)?;
+                assert_eq!(some, moved.require(name)?.rows_anew(Some(1..all - 1))?, "{name}");
+            }
+        }
+        Ok(())
+    }
 }
