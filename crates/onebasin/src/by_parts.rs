@@ -68,7 +68,8 @@ impl Reading for Forms<'_> {
 
     fn read(&self, names: &[String], rows: Option<Range<usize>>) -> CoreResult<[Params; 2]> {
         let of = |k: usize| form_of(&self.outlines[k], self.models[k].params(), names, rows.as_ref());
-        Ok([of(0)?, of(1)?])
+        let (a, b) = rayon::join(|| of(0), || of(1));
+        Ok([a?, b?])
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use super::Form;
 use crate::error::Result;
 use crate::graph::op::{Binary, Op};
@@ -119,7 +121,11 @@ impl Fold {
                 values.iter().enumerate().for_each(|(at, w)| sums[out(at)] += w * bias[unit(at)]);
                 form.set(to, &sums)?;
             }
-            values.iter_mut().enumerate().for_each(|(at, w)| *w *= gain[unit(at)]);
+            let scaled = |(row, values): (usize, &mut [f64])| match axis {
+                0 => values.iter_mut().for_each(|w| *w *= gain[row]),
+                _ => values.iter_mut().zip(&gain).for_each(|(w, g)| *w *= g),
+            };
+            values.par_chunks_mut(shape[1].max(1)).enumerate().for_each(scaled);
             form.set(weight, &values)?;
         }
         if let (Some(bias), Some(to), false) = (&bias, &self.bias, is_zero) {

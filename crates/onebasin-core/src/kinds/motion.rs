@@ -190,10 +190,16 @@ struct Act<'t> {
 const TASK: usize = 128;
 
 impl Act<'_> {
-    fn on<T: Scalar + Send + Sync>(&self, values: &mut [T], shape: &[usize], of: impl Fn(f64) -> T) {
+    fn on<T: Scalar>(&self, values: &mut [T], shape: &[usize], of: impl Fn(f64) -> T) {
         let (n, len) = (self.positions.len(), shape[self.axis]);
         let inner: usize = shape[self.axis + 1..].iter().product();
-        let map: Vec<T> = self.turn.matrix(self.side).into_iter().map(of).collect();
+        let map: Vec<T> = match self.turn {
+            Turn::Scales(scales) => {
+                let one = |s: &f64| of(if self.side == Side::Along { *s } else { 1.0 / s });
+                return self.scale(values, len, inner, &scales.iter().map(one).collect::<Vec<_>>());
+            }
+            Turn::Phases(_) | Turn::Matrix { .. } => self.turn.matrix(self.side).into_iter().map(of).collect(),
+        };
         if inner == 1 {
             values.par_chunks_mut(len * TASK).for_each(|block| {
                 let count = block.len() / len;
@@ -221,5 +227,14 @@ impl Act<'_> {
                 block[p * inner..][..inner].copy_from_slice(row);
             }
         }
+    }
+
+    /// Every unit times a number of its own.
+    fn scale<T: Scalar>(&self, values: &mut [T], len: usize, inner: usize, scales: &[T]) {
+        values.par_chunks_mut(len * inner).for_each(|block| {
+            for (p, scale) in self.positions.iter().zip(scales) {
+                block[p * inner..][..inner].iter_mut().for_each(|value| *value *= *scale);
+            }
+        });
     }
 }
