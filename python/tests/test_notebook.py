@@ -65,6 +65,7 @@ class Notebook(unittest.TestCase):
         matplotlib.use("Agg")
         import matplotlib.pyplot as plt
 
+        plt.close("all")  # those of other tests
         namespace: dict[str, Any] = {"__name__": "notebook"}
         cells = ["".join(cell["source"]) for cell in self.notebook["cells"] if cell["cell_type"] == "code"]
         with warnings.catch_warnings():
