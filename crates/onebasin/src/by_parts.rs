@@ -169,6 +169,7 @@ impl Storage for PartedTensor {
 
 /// A tensor of a merged network.
 struct MergedTensor {
+    name: String,
     a: Tensor,
     b: Tensor,
     rule: TensorRule,
@@ -200,6 +201,7 @@ impl Storage for MergedTensor {
                 Ok::<_, String>(bytes)
             };
             let (a, b) = (read(&self.a)?, read(&self.b)?);
+            self.rule.check(&self.name, start, &a, &b).map_err(said)?;
             let mut merged = vec![0; count * self.rule.dtype().size()];
             self.rule.fill(start, &a, &b, &mut merged);
             let merged = Tensor::new(self.rule.dtype(), &[count], merged.into()).map_err(said)?;
@@ -227,7 +229,7 @@ impl Model {
             let other = others.require(name)?;
             let of = rule.tensor(name, own.shape(), own.dtype(), other.dtype());
             let dtype = dtype.filter(|_| of.dtype().is_float()).unwrap_or(of.dtype());
-            let storage = MergedTensor { a: own.clone(), b: other.clone(), rule: of, dtype };
+            let storage = MergedTensor { name: name.to_owned(), a: own.clone(), b: other.clone(), rule: of, dtype };
             Ok((name.to_owned(), Tensor::stored(dtype, own.shape(), Arc::new(storage), 0)?))
         };
         self.params().iter().map(mixed).collect()
@@ -265,7 +267,7 @@ impl Model {
             for name in of.members(part) {
                 let own = self.params().require(of.outline.source(&name))?;
                 let dtype = if own.dtype().is_float() && own.dtype().size() < 4 { DType::F32 } else { own.dtype() };
-                let is_table = part.table() == Some(symmetry.standing(&name)) && part.rows.iter().any(Option::is_some);
+                let is_table = part.table() == Some(symmetry.standing(&name));
                 let row = is_table.then(|| own.shape()[1..].iter().product::<usize>() * dtype.size());
                 let shape = own.shape().to_vec();
                 let storage = PartedTensor { of: Arc::clone(&of), part: at, name: name.clone(), row };

@@ -37,10 +37,7 @@ pub fn run(args: &MatchArgs, talk: Talk) -> Result<()> {
     let aligned = pair.align(&options, &context(data.as_ref(), device.as_ref(), &watch))?;
     [pair.a(), pair.b()].into_iter().try_for_each(onebasin::Model::unchanged)?;
     let written = aligned.write(&args.output, &pair)?;
-    if let Some(state) = state.filter(|_| args.method != Method::Ste) {
-        // One that cannot be removed harms nobody: another run refuses it.
-        let _ = std::fs::remove_file(state);
-    }
+    options.forget_state();
     if let Some(path) = &args.report {
         let json = serde_json::to_vec_pretty(&aligned.record)?;
         onebasin_io::write_atomic(path, |out| out.write_all(&json))?;

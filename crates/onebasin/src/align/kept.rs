@@ -27,6 +27,11 @@ pub(crate) struct KeptMatch<'a> {
     pub(crate) resume: bool,
 }
 
+/// Whether a file is the state of a match.
+pub(super) fn is_state(path: &Path) -> bool {
+    read(path).is_ok_and(|file| file.metadata.get(STATE).is_some())
+}
+
 /// What a header tells of a state.
 #[derive(Serialize, Deserialize)]
 struct Told {

@@ -130,6 +130,22 @@ impl Align {
         Self { method: Method::Weight, seed, start: Some(Start::Identity), restarts: 1, ..Self::default() }
     }
 
+    /// Removes the state that a match over all kinds left, once its alignment is written; another file of that name stays.
+    ///
+    /// ```
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("mine.safetensors");
+    /// std::fs::write(&path, "something else")?;
+    /// onebasin::Align { state: Some(path.clone()), ..Default::default() }.forget_state();
+    /// assert!(path.exists());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn forget_state(&self) {
+        if let Some(path) = self.state.as_deref().filter(|path| kept::is_state(path)) {
+            crate::kept::remove(path);
+        }
+    }
+
     pub(crate) fn ascent(&self) -> MatchOptions {
         MatchOptions { seed: self.seed, max_sweeps: self.max_sweeps, order: self.order }
     }
@@ -432,6 +448,10 @@ impl Pair {
                 return self.align_turned(options, context);
             }
             return matching.conclude(options.method.name(), found);
+        }
+        if options.resume && options.method != Method::Ste {
+            let needs = "straight-through matching, or a match over all kinds of groups, which keep their state";
+            return Err(Error::Needs { option: "resume", needs });
         }
         let found = matching.run()?;
         let by_products = options.method == Method::Activation && options.uncentred;

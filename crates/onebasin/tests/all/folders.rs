@@ -122,6 +122,17 @@ fn networks_that_cannot_be_held_are_merged_part_by_part_to_the_same_bits() {
         let solved = Merge { repair: onebasin::Repair::Solve, ..options };
         let refused = pair.merge(&again, &solved, &context).unwrap_err().to_string();
         assert!(refused.contains("networks that fit into memory"), "{refused}");
+        // A number that is none is named where it is met.
+        let mut spoilt = read(&at("b")).unwrap().params;
+        let (of, tensor) = spoilt.iter().max_by_key(|(_, t)| t.len()).map(|(n, t)| (n.to_owned(), t.clone())).unwrap();
+        let mut values = tensor.to_f64().unwrap().into_owned();
+        values[0] = f64::INFINITY;
+        spoilt.insert(&of[..], onebasin::Tensor::from_f64_as(tensor.dtype(), tensor.shape(), &values).unwrap());
+        save(&at("spoilt"), &spoilt, &fs::read_to_string(at("a/config.json")).unwrap());
+        let pair = Pair::open(at("a"), at("spoilt"), &little).unwrap();
+        let forced = Merge { force: true, lambda: 0.3, ..Merge::default() };
+        let merged = pair.merge(&again, &forced, &context).and_then(|merged| merged.write(at("spoilt merged")));
+        assert!(merged.is_err() && !at("spoilt merged").exists(), "{name}");
     }
 }
 
