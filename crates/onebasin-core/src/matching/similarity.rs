@@ -88,6 +88,22 @@ pub fn weight_grams(
     sites.grams(&sites.places(symmetry, current), None)
 }
 
+/// Adds the Grams of a root in the tensors of a symmetry to Grams of the same digits.
+///
+/// # Errors
+/// Those of [`weight_grams`].
+pub(super) fn add_weight_grams(
+    symmetry: &Symmetry,
+    root: GroupId,
+    current: &Alignment,
+    [a, b]: [&Params; 2],
+    grams: &mut [Gram],
+) -> Result<()> {
+    let sites = RootSites::new(symmetry, root, a, b)?;
+    let places = sites.places(symmetry, current);
+    sites.add(grams, &places, None, false, |k| std::iter::once(0..places[k].columns()).collect(), None)
+}
+
 /// All places of a root and its families in both networks.
 #[derive(Debug, Default)]
 pub(super) struct RootSites<'a> {

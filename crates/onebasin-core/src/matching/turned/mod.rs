@@ -22,7 +22,7 @@ use crate::params::Params;
 use crate::perm::Perm;
 use crate::symmetry::{Alignment, GroupId, Symmetry};
 pub use part::Everywhere;
-use part::{PairPart, Sums, best_alone, weight};
+use part::{PairPart, Pairs, Sums, best_alone, weight};
 use parts::{Held, everywhere, in_parts, roots_of};
 pub use parts::{Part, Reading, named, parts};
 
@@ -223,8 +223,9 @@ pub fn match_turned_on(
         if gram.iter().all(|value| *value == 0.0) {
             continue;
         }
-        let (plain, free) = if kinds.kind(id) == Kind::Signed { (None, Some(gram)) } else { (Some(gram), None) };
-        if let Some((best, _)) = best_alone(kinds, id, plain, free)? {
+        let is_signed = kinds.kind(id) == Kind::Signed;
+        let pairs = if is_signed { Pairs::signed(n, gram, |_| Ok(()))? } else { Pairs::of(n, gram) };
+        if let Some((best, _)) = best_alone(kinds, id, pairs)? {
             motion = best.after(kinds, &motion);
             changed += 1;
         }

@@ -9,7 +9,7 @@ use crate::assignment::{Similarity, assign};
 use crate::error::Result;
 use crate::kinds::{Kind, Kinds, Motion, Turn};
 use crate::matching::objective::tensor_objective;
-use crate::matching::similarity::{Gram, weight_grams};
+use crate::matching::similarity::{Gram, add_weight_grams, weight_grams};
 use crate::matching::unfold::is_quadratic;
 use crate::params::Params;
 use crate::perm::Perm;
@@ -108,14 +108,18 @@ impl<'k> PairPart<'k> {
         if kind == Kind::Still {
             return Ok(None);
         }
+        let n = self.symmetry.group(id).size;
         let sum = |keep: &dyn Fn(&str) -> bool| -> Result<_> { Ok(summed(self.grams(id, keep)?)) };
-        let (plain, free) = match kind {
+        let pairs = match kind {
             Kind::Still => return Ok(None),
-            Kind::Permutation => (sum(&|_| true)?, None),
-            Kind::Signed => (sum(&|name| !turned(name))?, sum(&turned)?),
-            Kind::Orthogonal | Kind::Centred | Kind::Phases => (sum(&turned)?, None),
+            Kind::Permutation => sum(&|_| true)?.map(|all| Pairs::of(n, all)),
+            Kind::Signed => match sum(&turned)? {
+                Some(free) => Some(Pairs::signed(n, free, |pairs| self.add_grams(id, |name| !turned(name), pairs))?),
+                None => sum(&|_| true)?.map(|all| Pairs::of(n, all)),
+            },
+            Kind::Orthogonal | Kind::Centred | Kind::Phases => sum(&turned)?.map(|free| Pairs::of(n, free)),
         };
-        let found = better_alone(self.kinds, id, plain, free, self.size)?;
+        let found = better_alone(self.kinds, id, pairs, self.size)?;
         let quadratic = || self.symmetry.tensors().any(|(_, layout)| is_quadratic(&self.symmetry, id, layout));
         match found {
             Some((motion, _)) if kind.permutes() && quadratic() && !self.gains(id, &motion)? => Ok(None),
@@ -152,6 +156,20 @@ impl<'k> PairPart<'k> {
     }
 
     fn grams(&self, id: GroupId, keep: impl Fn(&str) -> bool) -> Result<Vec<Gram>> {
+        weight_grams(&self.on(id, keep), id, &self.still, &self.a, &self.moved)
+    }
+
+    /// Adds what more tensors say of a group without families.
+    fn add_grams(&self, id: GroupId, keep: impl Fn(&str) -> bool, values: &mut Vec<f64>) -> Result<()> {
+        let lens = vec![self.symmetry.group(id).size];
+        let mut sum = Gram { digits: vec![id], lens, data: std::mem::take(values) };
+        add_weight_grams(&self.on(id, keep), id, &self.still, [&self.a, &self.moved], std::slice::from_mut(&mut sum))?;
+        *values = sum.data;
+        Ok(())
+    }
+
+    /// The symmetry of the tensors in which a group stands.
+    fn on(&self, id: GroupId, keep: impl Fn(&str) -> bool) -> Symmetry {
         let stands: BTreeSet<String> = self
             .symmetry
             .tensors()
@@ -159,8 +177,7 @@ impl<'k> PairPart<'k> {
             .filter(|name| keep(name) && roots_of(&self.symmetry, name).contains(&id))
             .map(str::to_owned)
             .collect();
-        let on = self.symmetry.restrict(|name| stands.contains(self.symmetry.standing(name)));
-        weight_grams(&on, id, &self.still, &self.a, &self.moved)
+        self.symmetry.restrict(|name| stands.contains(self.symmetry.standing(name)))
     }
 }
 
@@ -202,12 +219,23 @@ impl Everywhere {
         if !kinds.symmetry.children(id).is_empty() {
             return better_with_families(kinds, id, &[&plain[..], &free[..]].concat(), size);
         }
+        let n = kinds.symmetry.group(id).size;
         let [plain, free] = [plain, free].map(|grams| summed(grams.clone()));
-        match kinds.kind(id) {
-            Kind::Still => Ok(None),
-            Kind::Permutation | Kind::Signed => better_alone(kinds, id, plain, free, size),
-            Kind::Orthogonal | Kind::Centred | Kind::Phases => better_alone(kinds, id, free, None, size),
-        }
+        let pairs = match kinds.kind(id) {
+            Kind::Still => return Ok(None),
+            Kind::Permutation | Kind::Signed => match free {
+                Some(free) => {
+                    let add = |sum: &mut Vec<f64>| {
+                        sum.iter_mut().zip(plain.iter().flatten()).for_each(|(s, p)| *s += p);
+                        Ok(())
+                    };
+                    Some(Pairs::signed(n, free, add)?)
+                }
+                None => plain.map(|plain| Pairs::of(n, plain)),
+            },
+            Kind::Orthogonal | Kind::Centred | Kind::Phases => free.map(|free| Pairs::of(n, free)),
+        };
+        better_alone(kinds, id, pairs, size)
     }
 
     /// The value of these tensors where the group is moved by an element.
@@ -259,52 +287,72 @@ fn better_with_families(kinds: &Kinds, id: GroupId, grams: &[Gram], size: f64) -
     Ok(worth(motion, value - current, size))
 }
 
-/// A better element of a group without families: `free` is the Gram of what changes its sign with a unit.
-fn better_alone(
-    kinds: &Kinds,
-    id: GroupId,
-    plain: Option<Vec<f64>>,
-    free: Option<Vec<f64>>,
-    size: f64,
-) -> Result<Better> {
-    let n = kinds.symmetry.group(id).size;
-    let current: f64 =
-        [&plain, &free].into_iter().flatten().map(|gram| (0..n).map(|i| gram[i * n + i]).sum::<f64>()).sum();
-    let Some((motion, value)) = best_alone(kinds, id, plain, free)? else { return Ok(None) };
-    Ok(worth(motion, value - current, size))
+/// Inner products of pairs of units of a group without families, `[n, n]`.
+///
+/// There is one square of them whatever the kind: of many units, a second would not fit beside it.
+pub(super) struct Pairs {
+    values: Vec<f64>,
+    /// Where units change their signs: of which pairs one does, the values being of that.
+    flipped: Option<Vec<bool>>,
+    /// The value of the units as they stand.
+    still: f64,
+}
+
+impl Pairs {
+    /// Of units without signs.
+    pub(super) fn of(n: usize, values: Vec<f64>) -> Self {
+        let still = diagonal(n, &values);
+        Self { values, flipped: None, still }
+    }
+
+    /// Of units with signs: `free` is of what changes its sign with a unit, and `add` adds what does not.
+    ///
+    /// # Errors
+    /// Those of `add`.
+    pub(super) fn signed(
+        n: usize,
+        mut free: Vec<f64>,
+        add: impl FnOnce(&mut Vec<f64>) -> Result<()>,
+    ) -> Result<Self> {
+        let still = diagonal(n, &free);
+        let flipped = free.iter().map(|f| *f < 0.0).collect();
+        free.iter_mut().for_each(|f| *f = f.abs());
+        let turned = diagonal(n, &free);
+        add(&mut free)?;
+        let still = still + diagonal(n, &free) - turned;
+        Ok(Self { values: free, flipped: Some(flipped), still })
+    }
+}
+
+fn diagonal(n: usize, values: &[f64]) -> f64 {
+    (0..n).map(|i| values[i * n + i]).sum()
+}
+
+/// A better element of a group without families.
+fn better_alone(kinds: &Kinds, id: GroupId, pairs: Option<Pairs>, size: f64) -> Result<Better> {
+    let Some(pairs) = pairs else { return Ok(None) };
+    let still = pairs.still;
+    let Some((motion, value)) = best_alone(kinds, id, pairs)? else { return Ok(None) };
+    Ok(worth(motion, value - still, size))
 }
 
 /// The best element of a group without families, and its value; none where nothing was compared.
-pub(super) fn best_alone(
-    kinds: &Kinds,
-    id: GroupId,
-    plain: Option<Vec<f64>>,
-    free: Option<Vec<f64>>,
-) -> Result<Option<(Motion, f64)>> {
+pub(super) fn best_alone(kinds: &Kinds, id: GroupId, pairs: Pairs) -> Result<Option<(Motion, f64)>> {
     let (kind, n, mut motion) = (kinds.kind(id), kinds.symmetry.group(id).size, Motion::identity(kinds));
+    let Pairs { values, flipped, .. } = pairs;
     match kind {
         Kind::Still => Ok(None),
         Kind::Permutation | Kind::Signed => {
-            let signs = free.as_ref().map(|free| free.iter().map(|f| *f < 0.0).collect::<Vec<bool>>());
-            let similarity = match (plain, free) {
-                (Some(mut plain), Some(free)) => {
-                    plain.iter_mut().zip(free).for_each(|(p, f)| *p += f.abs());
-                    plain
-                }
-                (Some(plain), None) => plain,
-                (None, Some(free)) => free.into_iter().map(f64::abs).collect(),
-                (None, None) => return Ok(None),
-            };
-            let found = assign(&Similarity::new(n, similarity)?, None)?;
-            if let (Kind::Signed, Some(signs)) = (kind, signs) {
-                let sign = |i: usize| if signs[i * n + found.perm.at(i)] { -1.0 } else { 1.0 };
+            let found = assign(&Similarity::new(n, values)?, None)?;
+            if let (Kind::Signed, Some(flipped)) = (kind, flipped) {
+                let sign = |i: usize| if flipped[i * n + found.perm.at(i)] { -1.0 } else { 1.0 };
                 motion.turns.insert(id, vec![Turn::Scales((0..n).map(sign).collect())]);
             }
             motion.alignment = with(&kinds.symmetry, [(id, vec![found.perm])])?;
             Ok(Some((motion, found.value)))
         }
         Kind::Orthogonal | Kind::Centred | Kind::Phases => {
-            let Some((turn, value)) = plain.and_then(|plain| kind.best(&plain, n)) else { return Ok(None) };
+            let Some((turn, value)) = kind.best(&values, n) else { return Ok(None) };
             motion.turns.insert(id, vec![turn]);
             Ok(Some((motion, value)))
         }
