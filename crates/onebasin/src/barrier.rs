@@ -98,13 +98,16 @@ impl Pair {
             None => [train, test],
         };
         let runner = context.runner(&program, a)?;
-        let mut ends: Vec<(&str, Option<Frame>, Params)> = vec![("naive", None, b.clone())];
+        let mut naive = b.clone();
+        self.keep_tokens(&mut naive)?;
+        let mut ends: Vec<(&str, Option<Frame>, Params)> = vec![("naive", None, naive)];
         for (name, found) in aligned {
             let frame = found.turned.as_ref().map(|turned| self.in_frame(turned, context)).transpose()?;
-            let end = match &frame {
+            let mut end = match &frame {
                 Some(frame) => frame.pair.b.params().clone(),
                 None => found.apply(b)?,
             };
+            frame.as_ref().map_or(self, |frame| &frame.pair).keep_tokens(&mut end)?;
             ends.push((name, frame, end));
         }
         let (mut done, total) = (0, (ends.len() * lambda.len()) as u64);

@@ -74,6 +74,7 @@ mod shares;
 mod solving;
 mod threads;
 mod unused;
+mod vocabulary;
 mod width;
 mod written;
 

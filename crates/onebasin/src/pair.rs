@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::error::{Error, InFile, Result};
 use crate::inputs::{Kept, MadeUp, TEXTS};
 use crate::model::Model;
+use crate::vocabulary::{Vocabulary, in_tokens_of};
 
 /// Two networks of the same structure: the reference A, which stays, and B, which moves.
 ///
@@ -47,6 +48,8 @@ pub struct Pair {
     made_up: Kept,
     /// Classes of each, where the merged network answers those of both.
     pub(crate) beside: Option<Beside>,
+    /// How tokens of both correspond.
+    pub(crate) vocabulary: Vocabulary,
 }
 
 impl Pair {
@@ -69,7 +72,8 @@ impl Pair {
     }
 
     /// Takes two networks of the same structure. The symmetry is that of A, and so are the names of tensors; a network whose
-    /// graph is not known is taken to have the other's.
+    /// graph is not known is taken to have the other's. Transformers in folders may have different tokens: B is read with the rows
+    /// of its tables where A has the same tokens, and of tokens that B has not, merged networks have what A has.
     ///
     /// Cost: that of comparing the graphs, and tensors that no graph uses with those that it does.
     ///
@@ -83,9 +87,10 @@ impl Pair {
             [Some(false), Some(true)] => (a, b.untied()?),
             _ => (a, b),
         };
+        let (b, vocabulary) = in_tokens_of(&a, b)?;
         let (models, account) = alike(vec![a, b])?;
         let [a, b] = <[Model; 2]>::try_from(models).expect("two networks stay two").map(Arc::new);
-        Ok(Self { a, b, account, tested: Arc::default(), made_up: Kept::default(), beside: None })
+        Ok(Self { a, b, account, tested: Arc::default(), made_up: Kept::default(), beside: None, vocabulary })
     }
 
     /// Two networks that answer different classes, as a pair whose merge answers the classes of A and then those of B.
@@ -185,7 +190,16 @@ impl Pair {
     pub(crate) fn with_models(&self, [a, b]: [Arc<Model>; 2]) -> Self {
         let merged = self.account.merged + a.params().len() - self.a.params().len();
         let account = Account { merged, ..self.account.clone() };
-        Self { a, b, account, tested: Arc::default(), made_up: self.made_up.clone(), beside: None }
+        let (made_up, vocabulary) = (self.made_up.clone(), self.vocabulary.clone());
+        Self { a, b, account, tested: Arc::default(), made_up, beside: None, vocabulary }
+    }
+
+    /// Gives merged tensors, or B's where they stand beside A's, what A alone has: rows of tokens that B has not.
+    pub(crate) fn keep_tokens(&self, params: &mut Params) -> Result<()> {
+        match &self.vocabulary {
+            Vocabulary::Unknown | Vocabulary::Same => Ok(()),
+            Vocabulary::Other(tokens) => tokens.keep(params, &self.a),
+        }
     }
 
     pub(crate) fn ends(&self) -> [&Params; 2] {

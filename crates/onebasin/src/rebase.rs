@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::frame::Carried;
 use crate::model::Model;
 use crate::pair::Pair;
+use crate::vocabulary::Vocabulary;
 use crate::written::{Written, provenance};
 
 /// How a fine-tune is carried to another base.
@@ -102,7 +103,11 @@ pub fn rebase(from: Model, onto: Model, tuned: &[Model], options: &Rebase, conte
     // Beside a new base whose head is its own, so are those of the old ones.
     let own_head = pair.b().is_tied() == Some(false);
     let heads = |model: &Model| if own_head { model.clone().untied() } else { Ok(model.clone()) };
-    let tuned: Vec<Model> = tuned.iter().map(heads).collect::<Result<_>>()?;
+    let mut tuned: Vec<Model> = tuned.iter().map(heads).collect::<Result<_>>()?;
+    if let Vocabulary::Other(tokens) = &pair.vocabulary {
+        context.note(&tokens.count.to_string());
+        tuned = tuned.iter().map(|model| tokens.read(model)).collect::<Result<_>>()?;
+    }
     for model in &tuned {
         pair.b().check_like(model)?;
         model.check_finite()?;
@@ -118,6 +123,11 @@ pub fn rebase(from: Model, onto: Model, tuned: &[Model], options: &Rebase, conte
             tuned: tuned.iter().map(|model| aligned.apply(model.params())).collect::<Result<_>>()?,
         }
     };
+    let (mut old, mut moved) = (old, moved);
+    if let Vocabulary::Other(tokens) = &pair.vocabulary {
+        // Rows that are the same everywhere: nothing is carried to tokens that the old base has not.
+        [&mut old].into_iter().chain(&mut moved).try_for_each(|params| tokens.keep(params, &onto))?;
+    }
     let mut params = Params::new();
     for (name, base) in onto.params().iter() {
         context.go_on()?;

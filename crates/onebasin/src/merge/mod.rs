@@ -29,6 +29,7 @@ use crate::pair::Pair;
 use crate::repair::{Finish, Repair};
 use crate::shares::ends_by_group;
 use crate::solving::Solving;
+use crate::vocabulary::Vocabulary;
 use crate::written::{Written, provenance};
 pub use options::Merge;
 
@@ -194,6 +195,14 @@ impl Pair {
 
     /// A note where both lie in folders with tokenizers that differ.
     pub(crate) fn tell_of_tokenizers(&self, context: &Context<'_>) -> Result<()> {
+        match &self.vocabulary {
+            Vocabulary::Same => return Ok(()),
+            Vocabulary::Other(tokens) => {
+                context.note(&tokens.count.to_string());
+                return Ok(());
+            }
+            Vocabulary::Unknown => (),
+        }
         let [a, b] = [self.a.path(), self.b.path()];
         if !(a.is_dir() && b.is_dir()) {
             return Ok(());
@@ -280,16 +289,20 @@ impl Merged<'_> {
             return Ok((self.wide()?.params().clone(), None));
         }
         if self.canonical.is_some() && pair.is_large() {
-            return Ok((pair.merged_by_parts(&self.rule(None)?, options.dtype)?, None));
+            let mut merged = pair.merged_by_parts(&self.rule(None)?, options.dtype)?;
+            pair.keep_tokens(&mut merged)?;
+            return Ok((merged, None));
         }
         pair.check_finite()?;
         if !self.finishes && !self.is_circle() {
             let rule = self.rule(None)?;
             let (a, b) = (pair.a.params(), pair.b.params());
-            let merged = merge_aligned(&aligned.symmetry, &aligned.alignment, a, b, &rule)?;
+            let mut merged = merge_aligned(&aligned.symmetry, &aligned.alignment, a, b, &rule)?;
+            pair.keep_tokens(&mut merged)?;
             return Ok((pair.a.as_written(merged, options.dtype)?, None));
         }
-        let (a, moved) = (pair.a.params(), aligned.apply(pair.b.params())?);
+        let (a, mut moved) = (pair.a.params(), aligned.apply(pair.b.params())?);
+        pair.keep_tokens(&mut moved)?;
         let mut merged = if by_group.is_empty() {
             merge_within(&aligned.symmetry, a, &moved, options.lambda, options.interpolation)?
         } else {
@@ -449,6 +462,9 @@ impl Merged<'_> {
         });
         if let Some(changes) = &self.canonical {
             recorded["canonical"] = json!(changes);
+        }
+        if let Vocabulary::Other(tokens) = &self.pair.vocabulary {
+            recorded["tokens"] = json!(tokens.count);
         }
         if self.makes_up {
             recorded["made_up_inputs"] = json!(true);

@@ -1,7 +1,8 @@
 //! A model that is a language model: what it reads and writes, and whether its head is its embedding.
 
-use onebasin_core::Params;
-use onebasin_nn::family::{family, step, writes};
+use onebasin_core::graph::Graph;
+use onebasin_core::{Params, Tensor};
+use onebasin_nn::family::{Config, family, step, writes};
 use onebasin_nn::samples::picked_from;
 use onebasin_nn::{Arrays, Field, FieldKind, GenerateOptions, generate};
 
@@ -10,6 +11,8 @@ use crate::error::Result;
 
 /// The node of a transformer's head.
 const HEAD: &str = "lm_head";
+/// How a configuration calls the number of its tokens.
+const TOKENS: &str = "vocab_size";
 
 impl Model {
     /// What a language model reads: the name of its input, the number of its tokens, and how many it sees at once; none of networks
@@ -58,15 +61,15 @@ impl Model {
     /// The same transformer with its first layer and its first tokens alone; none of others.
     pub(crate) fn first_layer(&self) -> Result<Option<Self>> {
         const LAYERS: [&str; 3] = ["num_hidden_layers", "n_layer", "num_layers"];
-        const TOKENS: usize = 256;
+        const SOME: usize = 256;
         const LENGTH: usize = 16;
         let Some(config) = &self.family else { return Ok(None) };
         let mut small = LAYERS
             .into_iter()
             .filter(|key| config.size(key).is_ok())
             .fold(config.clone(), |config, key| config.with(key, 1.into()));
-        if let Ok(tokens) = config.size("vocab_size") {
-            small = small.with("vocab_size", tokens.min(TOKENS).into());
+        if let Ok(tokens) = config.size(TOKENS) {
+            small = small.with(TOKENS, tokens.min(SOME).into());
         }
         if let Some(first) = config.entries().get("layer_types").and_then(|types| types.get(0)) {
             small = small.with("layer_types", vec![first.clone()].into());
@@ -85,6 +88,41 @@ impl Model {
         }
         let remade = Remade { dtype: None, untied: false };
         Ok(Some(Self { family: Some(small), ..self.remade(&graph, params, remade) }))
+    }
+
+    /// How many tokens a known transformer has a row for, where it reads tokens.
+    pub(crate) fn tokens(&self) -> Option<usize> {
+        let tokens = self.family.as_ref()?.size(TOKENS).ok()?;
+        self.tables_of_tokens().is_ok_and(|tables| !tables.is_empty()).then_some(tokens)
+    }
+
+    /// Tensors of a known transformer whose first axis is of tokens: its embedding, a head of its own, and that head's bias.
+    pub(crate) fn tables_of_tokens(&self) -> Result<Vec<String>> {
+        let Some(config) = &self.family else { return Ok(Vec::new()) };
+        let Ok(tokens) = config.size(TOKENS) else { return Ok(Vec::new()) };
+        let (own, more) = (self.graph_by(config)?, self.graph_by(&config.clone().with(TOKENS, (tokens + 1).into()))?);
+        let grows = own.params().zip(more.params()).filter(|(own, more)| own.shape.first() != more.shape.first());
+        Ok(grows.map(|(own, _)| own.name.clone()).collect())
+    }
+
+    /// The graph that another configuration makes of it, by the names that tensors have here.
+    fn graph_by(&self, config: &Config) -> Result<Graph> {
+        let length = self.graph().and_then(|graph| Some(*graph.shape(graph.inputs().next()?).get(1)?)).unwrap_or(1);
+        Ok(family(config, length)?.with_param_names(|name| self.naming.in_file(name).to_owned())?)
+    }
+
+    /// The same transformer for so many tokens, whose tables are made of its own.
+    pub(crate) fn with_tokens(&self, tokens: usize, made: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        let Some(config) = &self.family else { return Ok(self.clone()) };
+        let config = config.clone().with(TOKENS, tokens.into());
+        let graph = self.graph_by(&config)?;
+        let mut params = self.params().clone();
+        for name in self.tables_of_tokens()? {
+            let table = made(params.require(&name)?)?;
+            params.insert(name, table);
+        }
+        let remade = self.remade(&graph, params, Remade { dtype: None, untied: false });
+        Ok(Self { family: Some(config), ..remade })
     }
 
     /// Whether its graph is that of a transformer known by its configuration.

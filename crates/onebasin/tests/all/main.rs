@@ -12,5 +12,6 @@ mod options;
 mod overview;
 mod quantized;
 mod solve;
+mod tokens;
 mod trust;
 mod width;

@@ -309,11 +309,7 @@ impl Pairs {
     ///
     /// # Errors
     /// Those of `add`.
-    pub(super) fn signed(
-        n: usize,
-        mut free: Vec<f64>,
-        add: impl FnOnce(&mut Vec<f64>) -> Result<()>,
-    ) -> Result<Self> {
+    pub(super) fn signed(n: usize, mut free: Vec<f64>, add: impl FnOnce(&mut Vec<f64>) -> Result<()>) -> Result<Self> {
         let still = diagonal(n, &free);
         let flipped = free.iter().map(|f| *f < 0.0).collect();
         free.iter_mut().for_each(|f| *f = f.abs());
