@@ -65,6 +65,18 @@ pub enum Error {
         /// The first difference.
         difference: Difference,
     },
+    /// What a file that describes a merge says, and is not done here or makes no sense.
+    #[error("{}:{line}:{column}: {why}", .path.display())]
+    MergeFile {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The column, from 1.
+        column: u64,
+        /// What is wrong there.
+        why: String,
+    },
     /// A network that cannot stand side by side with another.
     #[error(
         "{}: {why}; classes stand side by side only of two built-in networks of one name, such as mlp:512x3 and vgg16, which a file \

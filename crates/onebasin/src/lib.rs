@@ -26,6 +26,7 @@
 //! | act with it | [`Apply`] | [`apply`]: a file |
 //! | merge, repair | [`Merge`], [`Repair`] | [`Merged`]: a file, or tensors |
 //! | merge many | [`Many`], [`MergeMany`] | [`Mean`] |
+//! | merge as a file of mergekit's says | [`MergeFile`] | [`Combined`] |
 //! | carry a fine-tune to another base | [`Rebase`] | [`rebase`]: [`Rebased`] |
 //! | evaluate | [`Measure`] | [`Report`] |
 //!
@@ -63,6 +64,7 @@ mod inputs;
 mod kept;
 mod many;
 mod merge;
+mod merge_file;
 mod model;
 mod names;
 mod observer;
@@ -89,6 +91,7 @@ pub use error::{Error, Result};
 pub use frame::{Frame, Turned};
 pub use many::{Many, Mean, Measured, MergeMany, OfClass, PairBarrier, Reached, Together};
 pub use merge::{Merge, Merged};
+pub use merge_file::{Combined, MergeFile, Part, Rule};
 pub use model::Model;
 pub use observer::{Level, Observer, Progress, Quiet, Step};
 pub use overview::{

@@ -15,7 +15,7 @@ use onebasin_lab::data::Normalise;
 
 pub use many::MergeManyArgs;
 pub use matching::{DeviceName, MatchingArgs};
-pub use pair::{ApplyArgs, BarrierArgs, MatchArgs, MergeArgs, RebaseArgs};
+pub use pair::{ApplyArgs, BarrierArgs, MatchArgs, MergeArgs, MergekitArgs, RebaseArgs};
 pub use reproduce::ReproduceArgs;
 pub use single::{CheckArgs, DemoArgs, InspectArgs, SymmetryArgs, TrainArgs};
 pub use values::STDOUT;
@@ -83,6 +83,8 @@ pub enum Verb {
     Merge(MergeArgs),
     /// Align many networks with each other and average them.
     MergeMany(MergeManyArgs),
+    /// Merge as a file of mergekit's says, aligning first where it asks for that.
+    Mergekit(MergekitArgs),
     /// Carry what fine-tuning changed from an old base to a new one.
     Rebase(RebaseArgs),
     /// Measure loss and accuracy on the way from A to B, naive and aligned.
@@ -163,6 +165,7 @@ impl Verb {
             Self::Apply(args) => Some(&mut args.source),
             Self::Merge(args) => Some(&mut args.source),
             Self::MergeMany(args) => Some(&mut args.source),
+            Self::Mergekit(args) => Some(&mut args.source),
             Self::Rebase(args) => Some(&mut args.source),
             Self::Barrier(args) => Some(&mut args.source),
             Self::Demo(_) | Self::Train(_) | Self::Reproduce(_) | Self::Completions { .. } => None,
@@ -174,6 +177,7 @@ impl Verb {
         match self {
             Self::Match(args) => Some(&mut args.matching),
             Self::Merge(args) => Some(&mut args.matching),
+            Self::Mergekit(args) => Some(&mut args.matching),
             Self::Rebase(args) => Some(&mut args.matching),
             Self::Barrier(args) => Some(&mut args.matching),
             Self::Inspect(_)

@@ -197,6 +197,31 @@ pub struct BarrierArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  onebasin mergekit merge.yml -o merged
+  onebasin mergekit merge.yml -o merged --method auto
+
+Methods: linear, slerp (one `t`), task_arithmetic; whole models, one number for each weight. `align: auto` in the file is `--method
+auto`. What is not done here is refused by its line and column.")]
+pub struct MergekitArgs {
+    /// The file (YAML).
+    pub file: PathBuf,
+    /// Where to write the merged network: a folder where the models are folders.
+    #[arg(short, long, value_name = "FILE", value_parser = output)]
+    pub output: PathBuf,
+    /// Let the output take the place of an input.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// How every model is aligned with the base, or else the first (default: what `align` of the file says, else none).
+    #[arg(long, value_parser = method())]
+    pub method: Option<Method>,
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub matching: MatchingArgs,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = "Example:
   onebasin rebase --from old-base --onto new-base tuned -o tuned-on-new --data text:what-it-was-tuned-for.txt
 

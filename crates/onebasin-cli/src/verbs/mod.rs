@@ -8,6 +8,7 @@ mod inspect;
 mod match_;
 mod merge;
 mod merge_many;
+mod mergekit;
 mod rebase;
 mod reproduce;
 mod symmetry;
@@ -30,6 +31,7 @@ pub fn run(verb: Verb, talk: Talk) -> Result<()> {
         Verb::Apply(args) => apply::run(&args, talk),
         Verb::Merge(args) => merge::run(&args, talk),
         Verb::MergeMany(args) => merge_many::run(&args, talk),
+        Verb::Mergekit(args) => mergekit::run(&args, talk),
         Verb::Rebase(args) => rebase::run(&args, talk),
         Verb::Barrier(args) => barrier::run(&args, talk),
         Verb::Reproduce(args) => reproduce::run(&args, talk),

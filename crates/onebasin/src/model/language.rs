@@ -11,6 +11,8 @@ use crate::error::Result;
 
 /// The node of a transformer's head.
 const HEAD: &str = "lm_head";
+/// How configurations call the number of their layers.
+const LAYERS: [&str; 3] = ["num_hidden_layers", "n_layer", "num_layers"];
 /// How a configuration calls the number of its tokens.
 const TOKENS: &str = "vocab_size";
 
@@ -60,7 +62,6 @@ impl Model {
 
     /// The same transformer with its first layer and its first tokens alone; none of others.
     pub(crate) fn first_layer(&self) -> Result<Option<Self>> {
-        const LAYERS: [&str; 3] = ["num_hidden_layers", "n_layer", "num_layers"];
         const SOME: usize = 256;
         const LENGTH: usize = 16;
         let Some(config) = &self.family else { return Ok(None) };
@@ -88,6 +89,12 @@ impl Model {
         }
         let remade = Remade { dtype: None, untied: false };
         Ok(Some(Self { family: Some(small), ..self.remade(&graph, params, remade) }))
+    }
+
+    /// How many layers a known transformer has, where its configuration says one number.
+    pub(crate) fn layers(&self) -> Option<usize> {
+        let config = self.family.as_ref()?;
+        LAYERS.into_iter().find_map(|key| config.size(key).ok())
     }
 
     /// How many tokens a known transformer has a row for, where it reads tokens.

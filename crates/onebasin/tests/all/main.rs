@@ -8,6 +8,7 @@ mod exported;
 mod folders;
 mod honest;
 mod made_up;
+mod merge_file;
 mod options;
 mod overview;
 mod quantized;
