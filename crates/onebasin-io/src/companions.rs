@@ -70,7 +70,12 @@ pub(crate) fn written(path: &Path, dtype: Option<&str>, untied: bool) -> Result<
     let Ok(Value::Object(mut config)) = serde_json::from_slice(&bytes) else { return Ok(bytes) };
     let mut changed = untied;
     if untied {
-        config.insert("tie_word_embeddings".to_owned(), false.into());
+        let was_tied = config.insert("tie_word_embeddings".to_owned(), false.into());
+        // A T5 that is silent on it divides what its head reads where that is the embedding.
+        if config.get("model_type").is_some_and(|kind| kind == "t5") {
+            let was_tied = was_tied.and_then(|said| said.as_bool()).unwrap_or(true);
+            config.entry("scale_decoder_outputs").or_insert(was_tied.into());
+        }
     }
     for key in ["torch_dtype", "dtype"] {
         let (Some(dtype), Some(said)) = (dtype, config.get_mut(key)) else { continue };

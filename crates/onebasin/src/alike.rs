@@ -23,14 +23,23 @@ pub(crate) fn alike(models: Vec<Model>) -> Result<(Vec<Model>, Account)> {
     for (place, other) in others.iter_mut().zip(taken) {
         *place = named_as(first, other)?;
     }
+    let mut unlike = Vec::new();
+    if let Some((first, others)) = models.split_first() {
+        for other in others {
+            unlike.extend(first.configured_unlike(other)?);
+        }
+    }
     let account = settle(&mut models)?;
     let (first, others) = models.split_first().expect("there is a first network");
     others.iter().try_for_each(|other| first.check_like(other))?;
     let held = architecture(&models);
     let names: BTreeSet<String> = held.iter().map(|(name, _)| format!("`{}`", escaped(name))).collect();
     let held = models.into_iter().map(|model| model.with_held(held.clone()));
-    let told =
-        |(k, model): (usize, Model)| if k > 0 || names.is_empty() { model } else { model.remarked(said(&names)) };
+    let told = |(k, model): (usize, Model)| match k {
+        0 if names.is_empty() => unlike.iter().cloned().fold(model, Model::remarked),
+        0 => unlike.iter().cloned().fold(model, Model::remarked).remarked(said(&names)),
+        _ => model,
+    };
     Ok((held.enumerate().map(told).collect(), account))
 }
 

@@ -77,6 +77,24 @@ pub enum Error {
         /// What is wrong there.
         why: String,
     },
+    /// Two classifiers of the same classes in another order.
+    #[error(
+        "A is {}, B is {}: both have the classes {labels}, in another order (`id2label` in config.json), so that an average would mix          one class with another; put the rows of one classifier in the order of the other first", .a.display(), .b.display()
+    )]
+    Labels {
+        /// The reference.
+        a: PathBuf,
+        /// The other one.
+        b: PathBuf,
+        /// The classes.
+        labels: String,
+    },
+    /// An adapter without the network that it changes.
+    #[error("{}: it is an adapter (adapter_config.json), and no network; merge it into its base first (`merge_and_unload` of peft)", .path.display())]
+    Adapter {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A network that cannot stand side by side with another.
     #[error(
         "{}: {why}; classes stand side by side only of two built-in networks of one name, such as mlp:512x3 and vgg16, which a file \

@@ -1,7 +1,7 @@
 //! What a `config.json` says.
 
 use onebasin_core::graph::op::Unary;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 
@@ -44,6 +44,16 @@ impl Config {
     pub fn with(mut self, key: &str, value: Value) -> Self {
         self.0.insert(key.to_owned(), value);
         self
+    }
+
+    /// The same of a network whose head is a tensor of its own, and which computes what it did when that was the embedding.
+    #[must_use]
+    pub fn untied(self) -> Self {
+        // A T5 divides what its head reads by √d where that is the embedding, if nothing else is said.
+        let is_t5 = self.text("model_type").is_ok_and(|kind| kind == "t5");
+        let was_tied = self.flag_or("tie_word_embeddings", true).unwrap_or(true);
+        let untied = self.with("tie_word_embeddings", json!(false));
+        if is_t5 { untied.or("scale_decoder_outputs", json!(was_tied)) } else { untied }
     }
 
     /// All of it.

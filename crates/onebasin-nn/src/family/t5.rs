@@ -59,12 +59,12 @@ pub(super) fn build(config: &Config, length: usize) -> Result<Graph> {
     }
     let is_tied = config.flag_or("tie_word_embeddings", true)?;
     let mut output = if is_tied {
-        build.graph.push("decoder.lm_head", Op::Linear, &[states, table])?
+        build.graph.push("lm_head", Op::Linear, &[states, table])?
     } else {
         build.linear("lm_head", states, vocabulary, false)?
     };
     if config.flag_or("scale_decoder_outputs", is_tied)? {
-        output = build.scaled("decoder.lm_head.scaled", output, 1.0 / (width as f64).sqrt())?;
+        output = build.scaled("lm_head.scaled", output, 1.0 / (width as f64).sqrt())?;
     }
     Ok(build.done(output))
 }

@@ -157,7 +157,7 @@ impl Model {
             return Ok(self);
         };
         let length = graph.inputs().next().map_or(1, |input| graph.shape(input)[1]);
-        let config = config.with("tie_word_embeddings", false.into());
+        let config = config.untied();
         let graph = family(&config, length)?.with_param_names(|name| self.naming.in_file(name).to_owned())?;
         let mut params = self.params().clone();
         let own = graph.params().find(|param| params.get(&param.name).is_none()).map(|param| param.name.clone());

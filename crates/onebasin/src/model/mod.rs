@@ -1,5 +1,6 @@
 //! A network as merging sees it: tensors, graph, and how to write it back.
 
+mod family;
 mod language;
 mod memory;
 mod open;
@@ -141,7 +142,7 @@ impl Model {
             Self { graph: Some(graph.clone()), network: None, remade: Some(remade.and(self.remade)), ..self.clone() };
         model.checkpoint.params = params;
         if remade.untied {
-            model.family = model.family.map(|config| config.with("tie_word_embeddings", false.into()));
+            model.family = model.family.map(Config::untied);
         }
         model
     }

@@ -9,7 +9,6 @@ use onebasin_core::symmetry::SymmetrySpec;
 use onebasin_core::{Params, nearest};
 use onebasin_io::{Checkpoint, OnnxModel, read, read_part};
 use onebasin_nn::Network;
-use onebasin_nn::family::{Config, LENGTH, families, family};
 
 use super::{Model, is_onnx};
 use crate::blueprint::Blueprint;
@@ -159,27 +158,6 @@ impl Model {
         Ok(Self { network: Some(network), ..self.fitted(&graph, prefix)? })
     }
 
-    /// The same as a network of a family of transformers, if its configuration names one that is known; else it is said.
-    ///
-    /// It is built for as many tokens as an input shape asks for, by its last axis, or for 64, or as few as it has positions.
-    fn of_family(mut self, config: &str, blueprint: &Blueprint) -> Result<Self> {
-        let config = Config::parse(config)?;
-        let Ok(kind) = config.text("model_type").map(str::to_owned) else { return Ok(self) };
-        if !families().any(|known| known == kind) {
-            let known = families().collect::<Vec<_>>().join(", ");
-            self.remarks.push(format!(
-                "its config.json says that it is a `{kind}`, of which the graph is not known here (known: {known}); an ONNX export \
-                 of it or a symmetry file says what may be exchanged"
-            ));
-            return Ok(self);
-        }
-        let asked = blueprint.input_shapes.get("input_ids").and_then(|shape| shape.last()).copied();
-        let graph = family(&config, asked.unwrap_or_else(|| LENGTH.min(config.positions())))?;
-        self.remarks.push(format!("its config.json says that it is a `{kind}`"));
-        let model = self.fitted(&graph, blueprint.prefix.as_deref())?;
-        Ok(Self { family: Some(config), ..model })
-    }
-
     /// The same with what the user says may be exchanged. Counters that it does not mention are not the network's.
     pub(super) fn with_spec(mut self, spec: &SymmetrySpec, prefix: Option<&str>) -> Result<Self> {
         let (spec, prefix) = prefixed(spec, self.params(), prefix);
@@ -220,6 +198,9 @@ fn configuration(path: &Path) -> Result<Option<String>> {
     const LARGEST: u64 = 1 << 24;
     let folder = if path.is_dir() { path } else { return Ok(None) };
     let path = folder.join("config.json");
+    if !path.exists() && folder.join("adapter_config.json").is_file() {
+        return Err(Error::Adapter { path: folder.to_owned() });
+    }
     if !std::fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() <= LARGEST) {
         return Ok(None);
     }

@@ -2,6 +2,7 @@
 
 mod apart;
 mod beside;
+mod configured;
 mod examples;
 mod experts;
 mod exported;
