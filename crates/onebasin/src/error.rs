@@ -79,7 +79,7 @@ pub enum Error {
     },
     /// Two classifiers of the same classes in another order.
     #[error(
-        "A is {}, B is {}: both have the classes {labels}, in another order (`id2label` in config.json), so that an average would mix          one class with another; put the rows of one classifier in the order of the other first", .a.display(), .b.display()
+        "A is {}, B is {}: both have the classes {labels}, in another order (`id2label` in config.json), so that an average would mix one class with another; put the rows of one classifier in the order of the other first", .a.display(), .b.display()
     )]
     Labels {
         /// The reference.

@@ -98,6 +98,7 @@ impl Pair {
     pub fn merge<'a>(&self, aligned: &Aligned, options: &Merge, context: &Context<'a>) -> Result<Merged<'a>> {
         if let Some(turned) = &aligned.turned {
             self.check_beside(options)?;
+            self.a.hidden_states_are_used().into_iter().for_each(|text| context.note(text));
             if !options.force {
                 self.check_made_for(aligned)?;
             }

@@ -157,6 +157,15 @@ impl Model {
         self.leave_out(&copies);
     }
 
+    /// What the user should know of a result whose hidden states are others than A's, where such networks are used for them.
+    pub(crate) fn hidden_states_are_used(&self) -> Option<&'static str> {
+        let kind = self.family.as_ref()?.text("model_type").ok()?;
+        kind.starts_with("clip").then_some(
+            "what the result answers (logits, projections) is a mix of both networks; its hidden states, and the space that its \
+             embeddings share, need not be A's: what was made for A's (a diffusion model, stored embeddings) may not go with it",
+        )
+    }
+
     /// In what the configurations of two known transformers differ that their graphs do not tell, in words.
     ///
     /// # Errors
