@@ -8,7 +8,9 @@ pub fn of(error: &anyhow::Error) -> Option<String> {
         return Some("--memory SIZE allows more, such as --memory 64GiB".to_owned());
     }
     if error.chain().any(|e| matches!(e.downcast_ref(), Some(onebasin::io::Error::IsInput { .. }))) {
-        return Some("--overwrite of match, apply, merge and merge-many lets it be replaced".to_owned());
+        return Some(
+            "--overwrite of match, apply, merge, merge-many, mergekit and rebase lets it be replaced".to_owned(),
+        );
     }
     error.chain().find_map(|e| e.downcast_ref::<Error>()).and_then(of_error)
 }

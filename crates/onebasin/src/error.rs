@@ -77,6 +77,16 @@ pub enum Error {
         /// What is wrong there.
         why: String,
     },
+    /// A network of other layers than a file that describes a merge says.
+    #[error("{}: it has {found} layers, and `layer_range` takes {expected} of them: whole models are merged", .path.display())]
+    Layers {
+        /// The network.
+        path: PathBuf,
+        /// How many the file takes.
+        expected: usize,
+        /// How many it has.
+        found: usize,
+    },
     /// Two classifiers of the same classes in another order.
     #[error(
         "A is {}, B is {}: both have the classes {labels}, in another order (`id2label` in config.json), so that an average would mix one class with another; put the rows of one classifier in the order of the other first", .a.display(), .b.display()

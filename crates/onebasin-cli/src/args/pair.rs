@@ -201,8 +201,8 @@ pub struct BarrierArgs {
   onebasin mergekit merge.yml -o merged
   onebasin mergekit merge.yml -o merged --method auto
 
-Methods: linear, slerp (one `t`), task_arithmetic; whole models, one number for each weight. `align: auto` in the file is `--method
-auto`. What is not done here is refused by its line and column.")]
+Of its methods linear, slerp (one `t`) and task_arithmetic are done, over whole models, with one number for each weight. A line
+`align: auto` in the file is what --method auto is here. What is not done is refused by its line and column.")]
 pub struct MergekitArgs {
     /// The file (YAML).
     pub file: PathBuf,

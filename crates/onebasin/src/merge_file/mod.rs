@@ -146,9 +146,7 @@ impl MergeFile {
         let models = Model::open_all(self.models.iter().map(|part| &part.path), blueprint)?;
         for (model, layers) in models.iter().zip(self.layers.iter().cycle()) {
             if let Some(found) = model.layers().filter(|found| found != layers) {
-                let (expected, found) =
-                    ("the layers of the model: whole models are merged", format!("{layers}, of {found}"));
-                return Err(Error::Option { option: "layer_range", expected, found });
+                return Err(Error::Layers { path: model.path().to_owned(), expected: *layers, found });
             }
         }
         let own_head = models.iter().any(|model| model.is_tied() == Some(false));
