@@ -225,7 +225,9 @@ fn gathered(from: &Tensor, rows: &Arc<[Option<u32>]>) -> Result<Tensor> {
             count += 1;
         }
     }
-    sum.iter_mut().for_each(|sum| *sum /= count.max(1) as f64);
+    for value in &mut sum {
+        *value /= count.max(1) as f64;
+    }
     let mean = Tensor::from_f64_as(from.dtype(), &[each], &sum)?.bytes().to_vec();
     let shape: Vec<usize> = [rows.len()].into_iter().chain(from.shape()[1..].iter().copied()).collect();
     let storage = Gathered { from: from.clone(), rows: Arc::clone(rows), mean };
@@ -250,7 +252,7 @@ fn by_rows(
     Ok(())
 }
 
-fn said(error: onebasin_core::Error) -> String {
+fn said(error: &onebasin_core::Error) -> String {
     error.to_string()
 }
 
@@ -260,8 +262,9 @@ impl Storage for Gathered {
             let range = within..within + part.len();
             match self.rows[row] {
                 Some(row) => {
-                    let own = self.from.rows_anew(Some(row as usize..row as usize + 1)).map_err(said)?;
-                    part.copy_from_slice(&own.read().map_err(said)?[range]);
+                    let own =
+                        self.from.rows_anew(Some(row as usize..row as usize + 1)).map_err(|error| said(&error))?;
+                    part.copy_from_slice(&own.read().map_err(|error| said(&error))?[range]);
                 }
                 None => part.copy_from_slice(&self.mean[range]),
             }
@@ -280,8 +283,8 @@ struct Kept {
 impl Kept {
     /// Bytes of these rows of a table, in this type.
     fn read(table: &Tensor, rows: std::ops::Range<usize>, dtype: DType) -> std::result::Result<Tensor, String> {
-        let own = table.rows_anew(Some(rows)).map_err(said)?;
-        if own.dtype() == dtype { Ok(own) } else { own.cast(dtype).map_err(said) }
+        let own = table.rows_anew(Some(rows)).map_err(|error| said(&error))?;
+        if own.dtype() == dtype { Ok(own) } else { own.cast(dtype).map_err(|error| said(&error)) }
     }
 }
 
@@ -292,7 +295,7 @@ impl Storage for Kept {
         let rows = first..(offset as usize + to.len()).div_ceil(each);
         let own = Self::read(&self.own, rows.clone(), self.own.dtype())?;
         let of_a = Self::read(&self.of_a, rows, self.own.dtype())?;
-        let (own, of_a) = (own.read().map_err(said)?, of_a.read().map_err(said)?);
+        let (own, of_a) = (own.read().map_err(|error| said(&error))?, of_a.read().map_err(|error| said(&error))?);
         by_rows(each, offset, to, |row, within, part| {
             let from = if self.rows[row].is_some() { own } else { of_a };
             let at = (row - first) * each + within;

@@ -312,7 +312,9 @@ impl Pairs {
     pub(super) fn signed(n: usize, mut free: Vec<f64>, add: impl FnOnce(&mut Vec<f64>) -> Result<()>) -> Result<Self> {
         let still = diagonal(n, &free);
         let flipped = free.iter().map(|f| *f < 0.0).collect();
-        free.iter_mut().for_each(|f| *f = f.abs());
+        for value in &mut free {
+            *value = value.abs();
+        }
         let turned = diagonal(n, &free);
         add(&mut free)?;
         let still = still + diagonal(n, &free) - turned;
