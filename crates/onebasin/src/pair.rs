@@ -194,6 +194,13 @@ impl Pair {
         Self { a, b, account, tested: Arc::default(), made_up, beside: None, vocabulary }
     }
 
+    /// Passes on what became known of A when it was paired, beside what was known of it alone.
+    pub(crate) fn tell_of_pairing(&self, alone: &Model, context: &Context<'_>) {
+        for text in self.a.remarks().iter().filter(|text| !alone.remarks().contains(text)) {
+            context.note(&format!("{}: {text}", self.a.path().display()));
+        }
+    }
+
     /// Gives merged tensors, or B's where they stand beside A's, what A alone has: rows of tokens that B has not.
     pub(crate) fn keep_tokens(&self, params: &mut Params) -> Result<()> {
         match &self.vocabulary {

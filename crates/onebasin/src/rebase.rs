@@ -99,7 +99,9 @@ pub fn rebase(from: Model, onto: Model, tuned: &[Model], options: &Rebase, conte
         let (option, expected) = ("scale", "a number, and at least one fine-tune");
         return Err(Error::Option { option, expected, found: options.scale.to_string() });
     }
+    let alone = onto.clone();
     let pair = Pair::new(onto, from)?;
+    pair.tell_of_pairing(&alone, context);
     // Beside a new base whose head is its own, so are those of the old ones.
     let own_head = pair.b().is_tied() == Some(false);
     let heads = |model: &Model| if own_head { model.clone().untied() } else { Ok(model.clone()) };

@@ -163,14 +163,14 @@ impl MergeFile {
         let mut pairs = Vec::new();
         for other in others {
             let pair = Pair::new(first.clone(), other.clone())?;
+            pair.tell_of_pairing(first, context);
             pair.tell_of_tokenizers(context)?;
             let aligned = pair.align(&align, context)?;
             context.detail(&format!("{}: {aligned}", other.path().display()));
             pairs.push((pair, aligned));
         }
         let kinds = pairs.iter().find_map(|(_, aligned)| Some(aligned.turned.as_ref()?.kinds.clone()));
-        let (mut model, mut all) =
-            (pairs.first().map_or_else(|| first.clone(), |(pair, _)| Model::clone(pair.a())), Vec::new());
+        let (mut model, mut all) = (first.clone(), Vec::new());
         for (pair, aligned) in pairs {
             let still = || {
                 kinds.as_ref().map(|kinds| Arc::new(Turned { kinds: kinds.clone(), motion: Motion::identity(kinds) }))
@@ -245,7 +245,10 @@ impl Combined {
         if !overwrite {
             target.spares(&self.sources)?;
         }
-        let options = json!({ "file": self.file, "coefficients": self.file.coefficients() });
+        // Models are named by the inputs: where they lie on a disk is nobody's business who gets the result.
+        let MergeFile { rule, align, dtype, .. } = &self.file;
+        let coefficients = self.file.coefficients();
+        let options = json!({ "rule": rule, "align": align, "dtype": dtype, "coefficients": coefficients });
         let made = provenance("mergekit", &self.inputs, &options);
         self.model.write_while(&target, &self.params, &made, &|| !context.observer.stops())?;
         let (output, inputs) = (target.path().to_owned(), self.inputs.clone());

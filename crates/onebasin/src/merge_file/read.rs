@@ -105,10 +105,10 @@ fn said(error: &serde_saphyr::Error) -> String {
 fn read(file: File) -> Read<MergeFile> {
     const KNOWN: &str = "known are linear, slerp and task_arithmetic";
     let method = &file.merge_method;
-    let (entries, inner, place) = match (&file.slices, file.models.is_empty()) {
-        (None, false) => (&file.models, None, method),
+    let (entries, inner) = match (&file.slices, file.models.is_empty()) {
+        (None, false) => (&file.models, None),
         (Some(slices), true) => match &slices.value[..] {
-            [slice] => (&slice.sources, Some(&slice.parameters), method),
+            [slice] => (&slice.sources, Some(&slice.parameters)),
             _ => return Err(at(slices, "layers of several slices put together are not done here".to_owned())),
         },
         (Some(slices), false) => return Err(at(slices, "give either models or slices".to_owned())),
@@ -143,13 +143,13 @@ fn read(file: File) -> Read<MergeFile> {
         "slerp" => {
             unused("lambda", lambda.is_some()).and(unused("normalize", normalize.is_some()))?;
             let t =
-                t.ok_or_else(|| at(place, "slerp needs `t`, how far from the base model to the other".to_owned()))?;
+                t.ok_or_else(|| at(method, "slerp needs `t`, how far from the base model to the other".to_owned()))?;
             if !(0.0..=1.0).contains(&t) {
-                return Err(at(place, format!("`t` must lie between 0 and 1, found {t}")));
+                return Err(at(method, format!("`t` must lie between 0 and 1, found {t}")));
             }
             let others: Vec<&Entry> = entries.iter().filter(|entry| !is_base(entry)).collect();
             let (Some(base), [other]) = (base, &others[..]) else {
-                return Err(at(place, "slerp is of two models, one of which is `base_model`".to_owned()));
+                return Err(at(method, "slerp is of two models, one of which is `base_model`".to_owned()));
             };
             models.push(Part { path: PathBuf::from(base), weight: 1.0 - t });
             models.push(Part { path: PathBuf::from(&other.model.value), weight: t });
@@ -157,7 +157,7 @@ fn read(file: File) -> Read<MergeFile> {
         }
         "task_arithmetic" => {
             unused("t", t.is_some())?;
-            let base = base.ok_or_else(|| at(place, "task_arithmetic needs `base_model`".to_owned()))?;
+            let base = base.ok_or_else(|| at(method, "task_arithmetic needs `base_model`".to_owned()))?;
             for entry in entries.iter().filter(|entry| !is_base(entry)) {
                 part(entry, needs(entry)?);
             }

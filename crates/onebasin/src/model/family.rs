@@ -190,15 +190,16 @@ impl Model {
             IDLE.contains(&key) || key.contains("drop") || key.ends_with("_token_id") || key == "architectures"
         };
         let keys: BTreeSet<&String> = a.keys().chain(b.keys()).filter(|key| !is_idle(key)).collect();
-        let of = |entry: Option<&Value>| entry.filter(|entry| !entry.is_null()).map_or("none".to_owned(), shown);
+        let of = |entry: Option<&Value>| entry.map_or("none".to_owned(), shown);
+        let set = |entry: Option<&'_ Value>| entry.filter(|entry| !entry.is_null()).cloned();
         let differs = |key: &&&String| {
             let (one, two) = (a.get(**key), b.get(**key));
-            one != two && (FAR.contains(&key.as_str()) || one.is_some() && two.is_some()) && of(one) != of(two)
+            (FAR.contains(&key.as_str()) || one.is_some() && two.is_some()) && set(one) != set(two)
         };
         let said: Vec<String> = keys
             .iter()
             .filter(differs)
-            .map(|key| format!("`{key}` ({}, {})", of(a.get(*key)), of(b.get(*key))))
+            .map(|key| format!("`{key}` ({}, {})", of(set(a.get(*key)).as_ref()), of(set(b.get(*key)).as_ref())))
             .collect();
         let text = || {
             format!(

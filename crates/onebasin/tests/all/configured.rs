@@ -48,6 +48,15 @@ fn what_graphs_of_few_positions_do_not_tell_is_said() {
         pair.a().remarks().iter().any(|text| text.contains("differ in `sliding_window` (4096, "))
     };
     assert!(said("b") && said("c") && !said("a"));
+    // Entries that differ only where they are too long to be shown differ all the same.
+    let factors = |last: f64| json!([vec![1.0; 40], vec![last]].concat());
+    for (name, last) in [("d", 1.0), ("e", 2.0)] {
+        let mut config = config.clone();
+        config["some_factors"] = factors(last);
+        save(&room.path().join(name), &params, &config);
+    }
+    let pair = Pair::open(room.path().join("d"), room.path().join("e"), &Blueprint::default()).unwrap();
+    assert!(pair.a().remarks().iter().any(|text| text.contains("differ in `some_factors`")));
 }
 
 #[test]
